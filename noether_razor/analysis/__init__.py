@@ -1,0 +1,1 @@
+"""Reading the answer: errors, generators, conservation."""

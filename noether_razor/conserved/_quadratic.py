@@ -1,0 +1,65 @@
+"""Quantities of degree at most two: C(x) = x^T A x / 2 + b^T x."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ..phase_space import symplectic_matrix
+from ..typing import PRNGKey, State
+from ._base import ConservedQuantities
+
+
+class QuadraticQuantities(ConservedQuantities):
+    """K quantities C_k(x) = x^T A_k x / 2 + b_k^T x, stored as stacked arrays.
+
+    `matrices` of shape (K, 2n, 2n) may be any; only their symmetric part A enters. `vectors` of shape (K, 2n) are the b.
+    The constants are left out: they generate nothing.
+    """
+
+    def __init__(self, matrices: Float[Array, "K dim dim"], vectors: Float[Array, "K dim"] | None = None):
+        if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or matrices.shape[1] % 2:
+            raise ValueError(f"matrices must have shape (K, 2n, 2n), got {matrices.shape}")
+        if vectors is None:
+            vectors = jnp.zeros(matrices.shape[:2], matrices.dtype)
+        if vectors.shape != matrices.shape[:2]:
+            raise ValueError(f"vectors must have shape {matrices.shape[:2]}, got {vectors.shape}")
+        self.matrices = nnx.Param(matrices)
+        self.vectors = nnx.Param(vectors)
+
+    @classmethod
+    def random(cls, key: PRNGKey, count: int, dof: int, scale: float) -> "QuadraticQuantities":
+        """Quantities with independent N(0, scale^2) entries, to start learning from.
+
+        `scale` must not be 0: with antithetic group samples that is a stationary point of the bound.
+        """
+        for_matrices, for_vectors = jax.random.split(key)
+        return cls(
+            scale * jax.random.normal(for_matrices, (count, 2 * dof, 2 * dof)),
+            scale * jax.random.normal(for_vectors, (count, 2 * dof)),
+        )
+
+    @property
+    def count(self) -> int:
+        return self.matrices.shape[0]
+
+    @property
+    def dof(self) -> int:
+        return self.matrices.shape[1] // 2
+
+    def symmetric_matrices(self) -> Float[Array, "K dim dim"]:
+        """The symmetric matrices A_k."""
+        matrices = self.matrices[...]
+        return (matrices + matrices.mT) / 2
+
+    def generators(self) -> Float[Array, "K dim+1 dim+1"]:
+        """G_k = [[J A_k, J b_k], [0, 0]]: the flow of C_k is x -> exp(t G_k) (x, 1), its first 2n entries."""
+        symplectic = symplectic_matrix(self.dof).astype(self.matrices.dtype)
+        linear = symplectic @ self.symmetric_matrices()
+        shift = self.vectors[...] @ symplectic.T
+        top = jnp.concatenate([linear, shift[..., None]], axis=-1)
+        return jnp.pad(top, ((0, 0), (0, 1), (0, 0)))
+
+    def __call__(self, state: State) -> Float[Array, " K"]:
+        quadratic = jnp.einsum("i,kij,j->k", state, self.matrices[...], state) / 2
+        return quadratic + self.vectors[...] @ state

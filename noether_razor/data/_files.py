@@ -1,0 +1,68 @@
+"""Trajectories in files."""
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ._trajectories import Trajectories
+
+
+class DataFileError(ValueError):
+    """A data file that cannot be used: which file, where in it, and why."""
+
+    def __init__(self, path: str | Path, where: str, why: str):
+        self.path, self.where, self.why = Path(path), where, why
+        super().__init__(f"{path}: {where}: {why}" if where else f"{path}: {why}")
+
+
+def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
+    """Write an ``.npz`` with times, states, targets (if any), names and units: whole, or not at all."""
+    path = Path(path)
+    arrays = {"times": trajectories.times, "states": trajectories.states}
+    if trajectories.targets is not None:
+        arrays["targets"] = trajectories.targets
+    arrays["names"] = np.asarray(trajectories.names)
+    arrays["units"] = np.asarray(trajectories.units)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as stream:
+        try:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            stream.close()
+            os.replace(stream.name, path)
+        except BaseException:
+            os.unlink(stream.name)
+            raise
+
+
+def load_trajectories(path: str | Path) -> Trajectories:
+    """Read an ``.npz`` written by `save_trajectories`. Raises `DataFileError`, never a half-read set; nothing is unpickled."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise DataFileError(path, "", "no such file") from None
+    except OSError as error:
+        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays") from None
+    for name in ("times", "states"):
+        if name not in arrays:
+            found = ", ".join(sorted(arrays)) or "nothing"
+            raise DataFileError(path, name, f"array is missing, the file holds {found}")
+    for name in {"times", "states", "targets"} & set(arrays):
+        if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
+            raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
+    try:
+        return Trajectories(
+            arrays["times"],
+            arrays["states"],
+            arrays.get("targets"),
+            tuple(str(name) for name in np.atleast_1d(arrays.get("names", []))),
+            tuple(str(unit) for unit in np.atleast_1d(arrays.get("units", []))),
+        )
+    except ValueError as error:
+        raise DataFileError(path, "", str(error)) from None

@@ -1,0 +1,94 @@
+"""Everything that is learned, in one Flax module."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ..conserved import ConservedQuantities
+from ..typing import Hamiltonian, Scalar
+from ._matrix_normal import KroneckerNormal
+
+Weights = Mapping[str, Float[Array, "rows columns"]]
+"""One value for each weight matrix of a network, by site name."""
+
+
+class Posterior(nnx.Module):
+    """q(theta), one matrix normal a weight matrix of `network`, with the hyper-parameters of the same bound.
+
+    The weight matrices (two-dimensional parameters) of `network` are the means; its other parameters, the biases, are deterministic.
+    Any Flax module state -> scalar will do as network. Standard deviations start at `relative_scale` times the root mean square of
+    each matrix. `quantities` are the conserved quantities (eta), None without symmetry; `noise_variance` is sigma^2.
+    With `correlated`, row and column covariances are full, else diagonal.
+    """
+
+    def __init__(
+        self,
+        network: nnx.Module,
+        quantities: ConservedQuantities | None = None,
+        *,
+        noise_variance: float = 1e-3,
+        relative_scale: float = 0.1,
+        correlated: bool = False,
+    ):
+        if not noise_variance > 0 or not relative_scale > 0:
+            raise ValueError(
+                "noise_variance and relative_scale must be positive, "
+                f"got noise_variance={noise_variance}, relative_scale={relative_scale}"
+            )
+        self.network = network
+        self.quantities = quantities
+        row_scales, column_scales, precisions = {}, {}, {}
+        row_factors, column_factors = {}, {}
+        for site, mean in self.means().items():
+            rows, columns = mean.shape
+            half = jnp.log(relative_scale * jnp.sqrt(jnp.mean(mean**2))) / 2
+            row_scales[site] = nnx.Param(jnp.full(rows, half))
+            column_scales[site] = nnx.Param(jnp.full(columns, half))
+            precisions[site] = nnx.Param(-jnp.log(jnp.mean(mean**2)))
+            if correlated:
+                row_factors[site] = nnx.Param(jnp.zeros((rows, rows)))
+                column_factors[site] = nnx.Param(jnp.zeros((columns, columns)))
+        if not row_scales:
+            raise ValueError("the network has no weight matrix: no parameter of two dimensions")
+        self.log_row_scales = nnx.Dict(row_scales)
+        self.log_column_scales = nnx.Dict(column_scales)
+        self.row_factors = nnx.Dict(row_factors)
+        self.column_factors = nnx.Dict(column_factors)
+        self.log_prior_precisions = nnx.Dict(precisions)
+        self.log_noise_variance = nnx.Param(jnp.log(jnp.asarray(noise_variance, jnp.float32)))
+
+    def means(self) -> dict[str, Float[Array, "rows columns"]]:
+        """The mean of every weight matrix, by site name (its path in the network)."""
+        flat = nnx.to_flat_state(nnx.state(self.network, nnx.Param))
+        return {_site(path): leaf[...] for path, leaf in flat if leaf.ndim == 2}
+
+    def distribution(self, site: str) -> KroneckerNormal:
+        """The posterior of the weight matrix called `site`."""
+        return KroneckerNormal(
+            self.means()[site],
+            self.log_row_scales[site][...],
+            self.log_column_scales[site][...],
+            self.row_factors[site][...] if site in self.row_factors else None,
+            self.column_factors[site][...] if site in self.column_factors else None,
+        )
+
+    def network_with(self, weights: Weights) -> Hamiltonian:
+        """The network with `weights` in place of the means."""
+        graph, state = nnx.split(self.network)
+        flat = [
+            (path, leaf.replace(weights[_site(path)]) if _site(path) in weights else leaf)
+            for path, leaf in nnx.to_flat_state(state)
+        ]
+        return nnx.merge(graph, nnx.from_flat_state(flat))  # type: ignore[return-value]
+
+    def noise_variance(self) -> Scalar:
+        """sigma^2."""
+        return jnp.exp(self.log_noise_variance[...])
+
+
+def _site(path: tuple[str | int, ...]) -> str:
+    return ".".join(str(part) for part in path)
+
+

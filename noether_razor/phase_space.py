@@ -1,0 +1,34 @@
+"""Symplectic geometry of R^2n in canonical coordinates x = (q, p)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .typing import Hamiltonian, State, VectorField
+
+
+def symplectic_matrix(dof: int) -> Float[Array, "dim dim"]:
+    """The matrix J = [[0, I], [-I, 0]] of Hamilton's equations x' = J grad H(x)."""
+    zero, identity = jnp.zeros((dof, dof)), jnp.eye(dof)
+    return jnp.block([[zero, identity], [-identity, zero]])
+
+
+def symplectic_gradient(gradient: State) -> State:
+    """J g for a gradient g of shape (2n,), without forming J."""
+    by_position, by_momentum = jnp.split(gradient, 2)
+    return jnp.concatenate([by_momentum, -by_position])
+
+
+def hamiltonian_field(hamiltonian: Hamiltonian) -> VectorField:
+    """The vector field x' = J grad H(x) of a scalar function on phase space."""
+    gradient = jax.grad(hamiltonian)
+    return lambda state: symplectic_gradient(gradient(state))
+
+
+def poisson_bracket(f: Hamiltonian, g: Hamiltonian) -> Hamiltonian:
+    """The Poisson bracket {f, g} = grad f . J grad g, again a scalar function of the state.
+
+    f is conserved by the flow of g, and g invariant under the flow of f, exactly when it vanishes.
+    """
+    gradient, field = jax.grad(f), hamiltonian_field(g)
+    return lambda state: jnp.dot(gradient(state), field(state))

@@ -1,0 +1,89 @@
+"""Ways to average the network: over nothing, over the flows of quantities, over a compact group."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+
+from ..conserved import ConservedQuantities
+from ..typing import Hamiltonian, PRNGKey
+from ._haar import CompactGroup
+from ._measures import Ball, GroupMeasure
+from ._orbits import AffineOrbit, Orbit, TrivialOrbit, flow_orbit
+
+
+class Averaging(Protocol):
+    """Draws the orbit of one evaluation of the bound."""
+
+    def orbit(
+        self,
+        key: PRNGKey,
+        quantities: ConservedQuantities | None,
+        samples: int,
+        *,
+        independent: bool = False,
+    ) -> Orbit:
+        """`samples` group elements; `independent` switches the measure's variance reduction off."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoAveraging:
+    """No symmetry: H = F."""
+
+    def orbit(
+        self,
+        key: PRNGKey,
+        quantities: ConservedQuantities | None,
+        samples: int,
+        *,
+        independent: bool = False,
+    ) -> Orbit:
+        del key, quantities, samples, independent
+        return TrivialOrbit()
+
+
+@dataclass(frozen=True)
+class FlowAveraging:
+    """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3)."""
+
+    measure: GroupMeasure = field(default_factory=Ball)
+    flow_steps: int = 16
+
+    def orbit(
+        self,
+        key: PRNGKey,
+        quantities: ConservedQuantities | None,
+        samples: int,
+        *,
+        independent: bool = False,
+    ) -> Orbit:
+        if quantities is None:
+            raise ValueError("averaging over flows needs conserved quantities, got None")
+        coordinates = self.measure.sample(key, quantities.count, samples, independent=independent)
+        return flow_orbit(quantities, coordinates, flow_steps=self.flow_steps)
+
+
+@dataclass(frozen=True)
+class HaarAveraging:
+    """The Haar measure of a known compact group: exact invariance in the limit of many samples."""
+
+    group: CompactGroup
+
+    def orbit(
+        self,
+        key: PRNGKey,
+        quantities: ConservedQuantities | None,
+        samples: int,
+        *,
+        independent: bool = False,
+    ) -> Orbit:
+        del quantities, independent
+        matrices = self.group.sample(key, samples)
+        return AffineOrbit(matrices, jnp.zeros(matrices.shape[:2], matrices.dtype))
+
+
+def symmetrised(network: Hamiltonian, orbit: Orbit) -> Hamiltonian:
+    """H(x) = mean over the orbit of F(Phi_w(x)): the network averaged over sampled group elements."""
+    return lambda state: jnp.mean(jax.vmap(network)(orbit(state)))

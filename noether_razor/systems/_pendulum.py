@@ -1,0 +1,28 @@
+"""The plane pendulum."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from ..typing import Scalar, State
+
+
+@dataclass(frozen=True)
+class Pendulum:
+    """A plane pendulum, H = p^2 / 2 - frequency^2 cos q; it conserves nothing of degree two: a negative control."""
+
+    frequency: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.frequency > 0:
+            raise ValueError(f"frequency must be positive, got {self.frequency}")
+
+    @property
+    def dof(self) -> int:
+        return 1
+
+    def hamiltonian(self, state: State) -> Scalar:
+        return state[1] ** 2 / 2 - self.frequency**2 * jnp.cos(state[0])
+
+    def known_quantities(self) -> None:
+        return None

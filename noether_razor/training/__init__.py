@@ -1,0 +1,11 @@
+"""Maximising the bound: optimiser groups, the compiled loop, checkpoints."""
+
+from ._checkpoint import Checkpoint as Checkpoint
+from ._checkpoint import CheckpointError as CheckpointError
+from ._fit import FitResult as FitResult
+from ._fit import NonFiniteBoundError as NonFiniteBoundError
+from ._fit import fit as fit
+from ._loop import Progress as Progress
+from ._loop import TrainState as TrainState
+from ._optimiser import Rates as Rates
+from ._optimiser import optimiser as optimiser

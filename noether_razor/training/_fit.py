@@ -1,0 +1,155 @@
+"""Fit a posterior to transitions."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from ..data import Transitions
+from ..inference import Estimator, Posterior, PriorPrecision
+from ..symmetry import Averaging
+from ..typing import PRNGKey
+from ._loop import Progress, TrainState, batch_size, make_loop
+from ._optimiser import Rates, optimiser
+
+
+class Report(NamedTuple):
+    """What a callback is told after each call of the loop: means over its steps, in nats per transition."""
+
+    step: int
+    seconds: float
+    compile_seconds: float
+    nll: float
+    kl: float
+    gradient_norm: float
+    noise_variance: float
+    state: TrainState
+
+    @property
+    def negative_elbo(self) -> float:
+        """-ELBO / N."""
+        return self.nll + self.kl
+
+
+class FitResult(NamedTuple):
+    """The trained posterior, the state to continue from, and one report a call of the loop."""
+
+    posterior: Posterior
+    state: TrainState
+    history: list[Report]
+
+
+class NonFiniteBoundError(FloatingPointError):
+    """The bound or its gradient stopped being finite: at which step, and which part of it first."""
+
+    def __init__(self, step: int, site: str):
+        self.step, self.site = step, site
+        super().__init__(f"the bound is not finite at step {step}, first at {site}")
+
+
+def initial_state(posterior: Posterior, transform: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    params = nnx.state(posterior)
+    return TrainState(params, transform.init(params), jnp.zeros((), jnp.int32))
+
+
+def fit(
+    posterior: Posterior,
+    transitions: Transitions,
+    *,
+    key: PRNGKey,
+    averaging: Averaging,
+    estimator: Estimator,
+    steps: int,
+    rates: Rates = Rates(),
+    batch: int | None = None,
+    prior_precision: PriorPrecision = "optimal",
+    learn_quantities: bool = True,
+    learn_noise_variance: bool = False,
+    kl_warmup: int = 0,
+    log_every: int = 100,
+    resume: Callable[[TrainState], TrainState | None] | None = None,
+    callback: Callable[[Report], None] | None = None,
+) -> FitResult:
+    """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
+
+    `batch` transitions a step (None: all). `learn_quantities` False keeps given quantities fixed. `resume` is given the initial state and
+    returns the one to continue from, if any. `callback` is called every `log_every` steps, after compiled code has returned, so it may
+    write, print or raise. `posterior` itself is not changed.
+
+    Raises ValueError for sizes that do not fit together, and `NonFiniteBoundError` when a bound or gradient is not finite; what the callback
+    has seen before stays good.
+    """
+    if steps < 1 or log_every < 1:
+        raise ValueError(f"steps and log_every must be at least 1, got {steps} and {log_every}")
+    graph, _ = nnx.split(posterior)
+    transform = optimiser(
+        steps,
+        rates,
+        learn_quantities=learn_quantities,
+        learn_noise_variance=learn_noise_variance,
+        learn_prior_precision=prior_precision == "learned",
+    )
+    state = initial_state(posterior, transform)
+    if resume is not None:
+        state = resume(state) or state
+    size = batch_size(transitions.count, batch, estimator)
+    loop = jax.jit(
+        make_loop(
+            graph,
+            transform,
+            transitions,
+            averaging=averaging,
+            estimator=estimator,
+            prior_precision=prior_precision,
+            batch=size,
+            shuffle_every=max(1, transitions.count // size),
+            kl_warmup=kl_warmup,
+        )
+    )
+
+    started = time.perf_counter()
+    # Compiled ahead of time: any later change of shape or type is an error, never a silent second compilation.
+    compiled = loop.lower(state, key, jnp.zeros((), jnp.int32)).compile()
+    compile_seconds = time.perf_counter() - started
+
+    history: list[Report] = []
+    while (step := int(state.step)) < steps:
+        stop = min(steps, (step // log_every + 1) * log_every)
+        state, progress, finite = compiled(state, key, jnp.asarray(stop, jnp.int32))
+        if not bool(finite):
+            raise NonFiniteBoundError(int(state.step), _broken_part(graph, state, progress, averaging))
+        noise = jnp.exp(state.params["log_noise_variance"][...])
+        report = Report(
+            step=stop,
+            seconds=time.perf_counter() - started,
+            compile_seconds=compile_seconds,
+            nll=float(progress.terms.nll),
+            kl=float(progress.terms.total_kl()),
+            gradient_norm=float(progress.gradient_norm),
+            noise_variance=float(noise),
+            state=state,
+        )
+        history.append(report)
+        if callback is not None:
+            callback(report)
+    return FitResult(nnx.merge(graph, state.params), state, history)
+
+
+def _broken_part(
+    graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging
+) -> str:
+    """The first part of the bound that is not finite, in the order in which it is computed."""
+    posterior = nnx.merge(graph, state.params)
+    orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)
+    origin = jnp.zeros(next(iter(posterior.means().values())).shape[0])
+    if not bool(jnp.isfinite(orbit(origin)).all()):
+        return "the flow of the quantities (generators too large for the matrix exponential)"
+    for site, value in progress.terms.kl.items():
+        if not bool(jnp.isfinite(value)):
+            return f"the KL divergence of {site}"
+    return "the gradient" if bool(jnp.isfinite(progress.terms.nll)) else "the likelihood"

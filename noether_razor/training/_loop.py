@@ -1,0 +1,121 @@
+"""The compiled training loop: many steps a call, stopped by the first bound that is not finite."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Int
+
+from ..data import Transitions
+from ..inference import BoundTerms, Estimator, Posterior, PriorPrecision, bound_and_gradient
+from ..symmetry import Averaging
+from ..typing import PRNGKey, Scalar
+
+
+class TrainState(NamedTuple):
+    """All that training changes; with the root key it determines every later step."""
+
+    params: nnx.State
+    optimiser: optax.OptState
+    step: Int[Array, ""]
+
+
+class Progress(NamedTuple):
+    """Means over the steps of one call of the loop."""
+
+    terms: BoundTerms
+    gradient_norm: Scalar
+
+
+Loop = Callable[[TrainState, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]]
+"""``loop(state, key, stop)`` trains up to, not including, step `stop`: the new state, its progress, and whether all was finite."""
+
+
+def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
+    """Transitions a step: at most `wanted` (None: all) of `count`, and a multiple of the weight samples that share them out.
+
+    Raises ValueError when there are fewer than one for each weight sample.
+    """
+    size = count if wanted is None else min(wanted, count)
+    if estimator.share_batch:
+        return size
+    if size < estimator.weight_samples:
+        raise ValueError(
+            f"a batch of {size} transitions cannot be shared out among {estimator.weight_samples} weight samples"
+        )
+    return size // estimator.weight_samples * estimator.weight_samples
+
+
+def make_loop(
+    graph: nnx.GraphDef[Posterior],
+    optimiser: optax.GradientTransformation,
+    transitions: Transitions,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    prior_precision: PriorPrecision,
+    batch: int,
+    shuffle_every: int,
+    kl_warmup: int,
+) -> Loop:
+    """The loop over `transitions`, to be jitted; `stop` is data, so that one compilation serves a whole run.
+
+    Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Every `shuffle_every` steps the transitions
+    are shuffled anew and dealt out in batches, without repetition while they last. The KL divergence enters with a weight that rises
+    linearly to 1 over the first `kl_warmup` steps. Where a bound or a gradient is not finite, the state before that step is returned.
+    """
+    total = transitions.count
+    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
+
+    def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " total"]:
+        return jax.random.permutation(jax.random.fold_in(key, step // shuffle_every), total)
+
+    def update(
+        state: TrainState, key: PRNGKey, order: Int[Array, " total"]
+    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+        rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % total]
+        terms, gradient = bound_and_gradient(
+            graph,
+            state.params,
+            jax.random.fold_in(key, state.step),
+            jax.tree.map(lambda x: x[rows], data),
+            total,
+            averaging=averaging,
+            estimator=estimator,
+            prior_precision=prior_precision,
+            kl_weight=jnp.minimum(1.0, (state.step + 1) / kl_warmup) if kl_warmup else 1.0,
+        )
+        updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, updates)
+        norm = optax.global_norm(gradient)
+        finite = jnp.isfinite(terms.negative_elbo()) & jnp.isfinite(norm)
+        new = TrainState(params, optimiser_state, state.step + 1)
+        kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+        return kept, Progress(terms, norm), finite
+
+    def loop(
+        state: TrainState, key: PRNGKey, stop: Int[Array, ""]
+    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+        for_batches, for_steps = jax.random.split(key)
+        start, order = state.step, shuffled(for_batches, state.step)
+
+        def body(carry):  # type: ignore[no-untyped-def]
+            state, summed, order, _ = carry
+            order = jax.lax.cond(
+                state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
+            )
+            state, progress, finite = update(state, for_steps, order)
+            return state, jax.tree.map(jnp.add, summed, progress), order, finite
+
+        shapes = jax.eval_shape(update, state, for_steps, order)[1]
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        state, summed, _, finite = jax.lax.while_loop(
+            lambda carry: (carry[0].step < stop) & carry[3], body, (state, zeros, order, jnp.array(True))
+        )
+        steps = jnp.maximum(state.step - start, 1)
+        return state, jax.tree.map(lambda x: x / steps, summed), finite
+
+    return loop

@@ -1,7 +1,9 @@
 """Gravitating bodies with softened pair potentials."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,14 @@ class NBody:
             raise ValueError(
                 f"dimension must be at least 1 and softening not negative, got {self.dimension}, {self.softening}"
             )
+
+    @staticmethod
+    def of_dof(dof: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Unit masses where none are given, as many as `dof` allows in the dimension."""
+        dimension = parameters.get("dimension", 2)
+        if not isinstance(dimension, int) or dimension < 1 or dof % dimension or dof < 2 * dimension:
+            raise ValueError(f"got {dof}, expected a multiple (2 or more) of the dimension {dimension}")
+        return {"masses": (1.0,) * (dof // dimension), **parameters}
 
     @property
     def dof(self) -> int:

@@ -1,7 +1,10 @@
 """Harmonic oscillators of any frequencies."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -19,8 +22,13 @@ class Oscillators:
     frequencies: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if not self.frequencies or not all(f != 0 and jnp.isfinite(f) for f in self.frequencies):
+        if not self.frequencies or not all(f != 0 and math.isfinite(f) for f in self.frequencies):
             raise ValueError(f"frequencies must be finite and not zero, got {self.frequencies}")
+
+    @staticmethod
+    def of_dof(dof: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Equal oscillators where no frequencies are given."""
+        return {"frequencies": (1.0,) * dof, **parameters}
 
     @property
     def dof(self) -> int:

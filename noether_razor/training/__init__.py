@@ -4,8 +4,11 @@ from ._checkpoint import Checkpoint as Checkpoint
 from ._checkpoint import CheckpointError as CheckpointError
 from ._fit import FitResult as FitResult
 from ._fit import NonFiniteBoundError as NonFiniteBoundError
+from ._fit import Report as Report
 from ._fit import fit as fit
+from ._fit import initial_state as initial_state
 from ._loop import Progress as Progress
 from ._loop import TrainState as TrainState
+from ._loop import make_loop as make_loop
 from ._optimiser import Rates as Rates
-from ._optimiser import optimiser as optimiser
+from ._optimiser import Training as Training

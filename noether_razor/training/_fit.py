@@ -6,15 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 
 from ..data import Transitions
-from ..inference import Estimator, Posterior, PriorPrecision
+from ..inference import Estimator, Posterior
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 from ._loop import Progress, TrainState, batch_size, make_loop
-from ._optimiser import Rates, optimiser
+from ._optimiser import Training
 
 
 class Report(NamedTuple):
@@ -51,64 +50,47 @@ class NonFiniteBoundError(FloatingPointError):
         super().__init__(f"the bound is not finite at step {step}, first at {site}")
 
 
-def initial_state(posterior: Posterior, transform: optax.GradientTransformation) -> TrainState:
+def initial_state(posterior: Posterior, training: Training) -> TrainState:
     """The state before the first step."""
     params = nnx.state(posterior)
-    return TrainState(params, transform.init(params), jnp.zeros((), jnp.int32))
+    return TrainState(params, training.optimiser().init(params), jnp.zeros((), jnp.int32))
 
 
 def fit(
     posterior: Posterior,
     transitions: Transitions,
+    training: Training,
     *,
     key: PRNGKey,
     averaging: Averaging,
     estimator: Estimator,
-    steps: int,
-    rates: Rates = Rates(),
-    batch: int | None = None,
-    prior_precision: PriorPrecision = "optimal",
-    learn_quantities: bool = True,
-    learn_noise_variance: bool = False,
-    kl_warmup: int = 0,
-    log_every: int = 100,
     resume: Callable[[TrainState], TrainState | None] | None = None,
     callback: Callable[[Report], None] | None = None,
 ) -> FitResult:
     """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
 
-    `batch` transitions a step (None: all). `learn_quantities` False keeps given quantities fixed. `resume` is given the initial state and
-    returns the one to continue from, if any. `callback` is called every `log_every` steps, after compiled code has returned, so it may
-    write, print or raise. `posterior` itself is not changed.
+    `resume` is given the initial state and returns the one to continue from, if any. `callback` is called every `training.log_every`
+    steps, after compiled code has returned, so it may write, print or raise. `posterior` itself is not changed.
 
-    Raises ValueError for sizes that do not fit together, and `NonFiniteBoundError` when a bound or gradient is not finite; what the callback
-    has seen before stays good.
+    Raises ValueError for a batch that does not fit the estimator, and `NonFiniteBoundError` when a bound or gradient is not finite; what the
+    callback has seen before stays good.
     """
-    if steps < 1 or log_every < 1:
-        raise ValueError(f"steps and log_every must be at least 1, got {steps} and {log_every}")
     graph, _ = nnx.split(posterior)
-    transform = optimiser(
-        steps,
-        rates,
-        learn_quantities=learn_quantities,
-        learn_noise_variance=learn_noise_variance,
-        learn_prior_precision=prior_precision == "learned",
-    )
-    state = initial_state(posterior, transform)
+    state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
-    size = batch_size(transitions.count, batch, estimator)
+    size = batch_size(transitions.count, training.batch, estimator)
     loop = jax.jit(
         make_loop(
             graph,
-            transform,
+            training.optimiser(),
             transitions,
             averaging=averaging,
             estimator=estimator,
-            prior_precision=prior_precision,
+            prior_precision=training.prior_precision,
             batch=size,
             shuffle_every=max(1, transitions.count // size),
-            kl_warmup=kl_warmup,
+            kl_warmup=training.kl_warmup,
         )
     )
 
@@ -118,8 +100,8 @@ def fit(
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
-    while (step := int(state.step)) < steps:
-        stop = min(steps, (step // log_every + 1) * log_every)
+    while (step := int(state.step)) < training.steps:
+        stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
         state, progress, finite = compiled(state, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
             raise NonFiniteBoundError(int(state.step), _broken_part(graph, state, progress, averaging))

@@ -1,10 +1,12 @@
-"""One optax optimiser, a group of parameters each."""
+"""What training is asked to do, and the optimiser that does it: one optax group for each kind of parameter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import optax
 from flax import nnx
+
+from ..inference import PriorPrecision
 
 
 @dataclass(frozen=True)
@@ -13,8 +15,6 @@ class Rates:
 
     weights: means and biases of the network. scales: logarithms of the posterior's row and column scales. correlations: its off-diagonal
     factors. quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
-    second_moment: Adam's beta_2. The gradients fall by orders of magnitude within a hundred steps, so it must be short.
-    clip: global norm to which gradients are clipped; None for no clipping.
     """
 
     weights: float = 5e-3
@@ -22,11 +22,55 @@ class Rates:
     correlations: float = 1e-3
     quantities: float = 1e-2
     hyper: float = 1e-2
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to maximise the bound.
+
+    steps: gradient steps. batch: transitions a step, None for all. rates: step sizes. second_moment: Adam's beta_2; the gradients fall by
+    orders of magnitude within a hundred steps, so its memory must be short. clip: global norm to which gradients are clipped.
+    prior_precision: see `PriorPrecision`. learn_quantities, learn_noise_variance: whether these move. kl_warmup: steps over which the KL
+    divergence is faded in. log_every: steps between reports.
+    """
+
+    steps: int
+    batch: int | None = None
+    rates: Rates = field(default_factory=Rates)
     second_moment: float = 0.95
     clip: float | None = None
+    prior_precision: PriorPrecision = "optimal"
+    learn_quantities: bool = True
+    learn_noise_variance: bool = False
+    kl_warmup: int = 0
+    log_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Adam with a cosine schedule for each group of ``nnx.state(posterior)``; what is not learned stays as it is."""
+
+        def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
+            if not learned:
+                return optax.set_to_zero()
+            return optax.adam(optax.cosine_decay_schedule(rate, self.steps), b2=self.second_moment)
+
+        groups = {
+            "weights": adam(self.rates.weights),
+            "scales": adam(self.rates.scales),
+            "correlations": adam(self.rates.correlations),
+            "quantities": adam(self.rates.quantities, self.learn_quantities),
+            "noise_variance": adam(self.rates.hyper, self.learn_noise_variance),
+            "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
+        }
+        grouped = optax.multi_transform(groups, _groups)
+        return grouped if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), grouped)
 
 
-_GROUP_OF_PATH = {
+_GROUP_OF_FIELD = {
     "network": "weights",
     "log_row_scales": "scales",
     "log_column_scales": "scales",
@@ -38,33 +82,6 @@ _GROUP_OF_PATH = {
 }
 
 
-def optimiser(
-    steps: int,
-    rates: Rates,
-    *,
-    learn_quantities: bool,
-    learn_noise_variance: bool,
-    learn_prior_precision: bool,
-) -> optax.GradientTransformation:
-    """Adam with a cosine schedule for each group of ``nnx.state(posterior)``; what is not learned stays as it is."""
-
-    def adam(rate: float) -> optax.GradientTransformation:
-        return optax.adam(optax.cosine_decay_schedule(rate, steps), b2=rates.second_moment)
-
-    def learned(rate: float, flag: bool) -> optax.GradientTransformation:
-        return adam(rate) if flag else optax.set_to_zero()
-
-    groups = {
-        "weights": adam(rates.weights),
-        "scales": adam(rates.scales),
-        "correlations": adam(rates.correlations),
-        "quantities": learned(rates.quantities, learn_quantities),
-        "noise_variance": learned(rates.hyper, learn_noise_variance),
-        "prior_precision": learned(rates.hyper, learn_prior_precision),
-    }
-
-    def labels(params: nnx.State) -> nnx.State:
-        return jax.tree_util.tree_map_with_path(lambda path, _: _GROUP_OF_PATH[path[0].key], params)
-
-    grouped = optax.multi_transform(groups, labels)
-    return grouped if rates.clip is None else optax.chain(optax.clip_by_global_norm(rates.clip), grouped)
+def _groups(params: nnx.State) -> nnx.State:
+    """The group of each parameter, by the field of `Posterior` that it belongs to."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: _GROUP_OF_FIELD[path[0].key], params)

@@ -1,0 +1,5 @@
+"""``python -m noether_razor``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""Prediction errors of a trained posterior on trajectories of known truth."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..data import Trajectories, Transitions
+from ..inference import Estimator, Posterior, predict
+from ..integrators import Step, transition
+from ..phase_space import hamiltonian_field
+from ..symmetry import Averaging, symmetrised
+from ..typing import Hamiltonian, PRNGKey
+
+
+class PredictionErrors(NamedTuple):
+    """Mean squared errors a coordinate, of the posterior-predictive mean unless said otherwise.
+
+    mse, mse_stderr: over one step, and its standard error over trajectories. mse_mean_weights: over one step, by the mean weights (the paper's
+    metric). rollout_mse: over whole trajectories from their first states. energy_error: r.m.s. change of the true energy along those predictions,
+    over the standard deviation of the energy in the set; None where the truth is unknown.
+    """
+
+    mse: float
+    mse_stderr: float
+    mse_mean_weights: float
+    rollout_mse: float
+    energy_error: float | None
+
+
+def prediction_errors(
+    posterior: Posterior,
+    key: PRNGKey,
+    trajectories: Trajectories,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    hamiltonian: Hamiltonian | None = None,
+    max_transitions: int = 1000,
+) -> PredictionErrors:
+    """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
+
+    One-step errors use at most about `max_transitions` transitions, the same number from every trajectory, evenly spread; rollouts are
+    followed on a quarter of the trajectories, since each costs as many field evaluations as all its transitions.
+    """
+    for_step, for_means, for_rollout = jax.random.split(key, 3)
+    count, length, dim = trajectories.states.shape
+    per_trajectory = max(1, min(length - 1, max_transitions // count))
+    columns = np.unique(np.linspace(0, length - 2, per_trajectory).round().astype(int))
+    initial = trajectories.states[:, columns].reshape(-1, dim)
+    times = np.stack([trajectories.times[:, columns], trajectories.times[:, columns + 1]], -1).reshape(-1, 2)
+    targets = (trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets)[:, columns]
+
+    follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
+
+    def one_step(key: PRNGKey, mean_weights: bool) -> np.ndarray:
+        predicted = np.asarray(follow(key, initial, times, mean_weights=mean_weights))[:, :, 1].mean(0)
+        return np.mean((predicted.reshape(targets.shape) - targets) ** 2, axis=(1, 2))
+
+    errors = one_step(for_step, False)
+    followed = slice(0, max(1, count // 4))
+    rollouts = np.asarray(follow(for_rollout, trajectories.states[followed, 0], trajectories.times[followed]))
+    return PredictionErrors(
+        mse=float(errors.mean()),
+        mse_stderr=float(errors.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        mse_mean_weights=float(one_step(for_means, True).mean()),
+        rollout_mse=float(np.mean((rollouts.mean(0) - trajectories.states[followed]) ** 2)),
+        energy_error=None if hamiltonian is None else _energy_error(hamiltonian, rollouts, trajectories),
+    )
+
+
+def _energy_error(hamiltonian: Hamiltonian, rollouts: np.ndarray, trajectories: Trajectories) -> float:
+    # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the phase.
+    with jax.enable_x64(True):
+        energy = jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64))
+        spread = jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0]))
+    change = np.sqrt(np.mean(np.square(np.asarray(energy - energy[:, :, :1]))))
+    return float(change / max(float(np.std(spread)), np.finfo(np.float64).tiny))
+
+
+@partial(jax.jit, static_argnames=("hamiltonian", "substeps", "step"))
+def _refinement(
+    hamiltonian: Hamiltonian, transitions: Transitions, substeps: int, step: Step
+) -> Float[Array, ""]:
+    field = hamiltonian_field(hamiltonian)
+    coarse, fine = (
+        jax.vmap(partial(transition, field, substeps=n, step=step))(transitions.states, transitions.dt)  # type: ignore[arg-type]
+        for n in (substeps, 2 * substeps)
+    )
+    return jnp.sqrt(jnp.mean((coarse - fine) ** 2))
+
+
+def substep_error(
+    hamiltonian: Hamiltonian, transitions: Transitions, *, estimator: Estimator, max_transitions: int = 1000
+) -> float:
+    """R.m.s. difference between `estimator.substeps` and twice as many integrator steps a transition, in the data's units.
+
+    The integrator is fine enough when it stays below a tenth of the noise's standard deviation.
+    """
+    rows = np.unique(np.linspace(0, transitions.count - 1, max_transitions).round().astype(int))
+    few = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows], jnp.float32), transitions)
+    return float(_refinement(hamiltonian, few, estimator.substeps, estimator.step))
+
+
+def learned_hamiltonian(
+    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
+) -> Hamiltonian:
+    """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
+
+    def draw(key: PRNGKey) -> Hamiltonian:
+        for_weights, for_orbit = jax.random.split(key)
+        keys = dict(zip(posterior.means(), jax.random.split(for_weights, len(posterior.means())), strict=True))
+        weights = {site: posterior.distribution(site).sample(k) for site, k in keys.items()}
+        orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
+        return symmetrised(posterior.network_with(weights), orbit)
+
+    keys = jax.random.split(key, estimator.weight_samples)
+    return lambda state: jnp.mean(jax.lax.map(lambda k: draw(k)(state), keys))
+

@@ -1,0 +1,81 @@
+"""The program: its verbs, and the one place where errors become exit codes."""
+
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from . import _evaluate, _report, _simulate, _train
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="noether-razor",
+    help="Learn the Hamiltonian, the conserved quantities and the symmetry group of a system from its trajectories.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(_train.train)
+app.command("evaluate")(_evaluate.evaluate)
+app.command("report")(_report.report)
+app.command("simulate")(_simulate.simulate)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("noether-razor"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        sys.exit(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        _complain("interrupted; train --resume continues from the last checkpoint", debug)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        code, message = _explain(error)
+        _complain(message, debug)
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    # Imported here, so that `--help` does not wait for JAX.
+    import click
+
+    if isinstance(error, click.exceptions.Abort):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, click.ClickException):
+        return BAD_INPUT, error.format_message()
+    from ..config import ConfigError
+    from ..data import DataFileError
+    from ..runs import RunError
+    from ..training import CheckpointError
+
+    if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, FloatingPointError):
+        return FAILED, f"the run failed: {error}"
+    return FAILED, f"the run failed: {type(error).__name__}: {error}"
+
+
+def _complain(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print("noether-razor: " + " ".join(message.split()), file=sys.stderr)

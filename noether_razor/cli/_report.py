@@ -1,0 +1,15 @@
+"""``report RUN``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(run: Annotated[Path, typer.Argument(help="The folder of a trained run.")]) -> None:
+    """Write report.md with its figures into the folder of a trained run."""
+    from ..runs import RunFolder, report_run
+
+    folder = RunFolder(run)
+    report_run(folder)
+    typer.echo(str(folder.report))

@@ -1,0 +1,82 @@
+"""``train CONFIG``."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml).")],
+    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<config name>-<seed>.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
+) -> None:
+    """Learn from the data of a configuration, into a run folder, and print the result."""
+    from ..config import load_config
+    from ..reporting import summary_text
+    from ..runs import RunFolder, train_run
+
+    settings = load_config(config, overrides or [])
+    folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
+    stop = _Interruption()
+    with _progress(settings, quiet) as on_progress:
+        summary = train_run(settings, folder, resume=resume, on_progress=on_progress, interrupted=stop)
+    if not quiet:
+        typer.echo(f"run {folder.path}")
+        typer.echo(summary_text(summary))
+
+
+class _Interruption:
+    """Turns the first SIGINT or SIGTERM into a request to stop after the running chunk; the second acts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+class _progress:  # noqa: N801  (used as a function)
+    """A live line on stderr, silent when that is no terminal."""
+
+    def __init__(self, config: "Config", quiet: bool):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self.task = self.live.add_task("compiling", total=config.training.steps)
+
+    def __enter__(self):  # type: ignore[no-untyped-def]
+        self.live.start()
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def update(self, line: dict[str, Any]) -> None:
+        text = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"
+        self.live.update(self.task, completed=line["step"], description=text)

@@ -1,0 +1,264 @@
+"""From a checked configuration to the objects of the library."""
+
+import dataclasses
+import difflib
+import zlib
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from pydantic import TypeAdapter, ValidationError
+
+from ..analysis import substep_error
+from ..conserved import ConservedQuantities, QuadraticQuantities
+from ..data import Trajectories, load_trajectories, simulate
+from ..inference import Estimator, Posterior, paper_estimator
+from ..networks import HamiltonianNetwork
+from ..symmetry import (
+    Averaging,
+    Ball,
+    Box,
+    FlowAveraging,
+    Gaussian,
+    GroupMeasure,
+    HaarAveraging,
+    HaarUnitary,
+    NoAveraging,
+)
+from ..systems import SYSTEMS, HamiltonianSystem, Oscillators
+from ..training import Rates, Training
+from ..typing import PRNGKey
+from ._load import ConfigError
+from ._schema import Config, SystemTable
+
+MEASURES: dict[str, GroupMeasure] = {"ball": Ball(), "box": Box(), "gaussian": Gaussian()}
+MAX_SUBSTEPS = 16
+
+
+class Problem(NamedTuple):
+    """What a configuration describes, ready to fit and to evaluate."""
+
+    system: HamiltonianSystem | None
+    data: Trajectories
+    posterior: Posterior
+    averaging: Averaging
+    estimator: Estimator
+    evaluator: Estimator
+    training: Training
+
+
+def stream(seed: int, purpose: str) -> PRNGKey:
+    """The random stream of one purpose: the seed changes all of them, nothing else any."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+
+
+def build_system(table: SystemTable) -> HamiltonianSystem:
+    """The system of a table. Raises `ConfigError` for parameters that it does not have or cannot take."""
+    cls = SYSTEMS[table.kind]
+    parameters = dict(table.parameters)
+    names = [field.name for field in dataclasses.fields(cls)]
+    for name in parameters:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"{table.kind} has {', '.join(names)}"
+            raise ConfigError(f"system.parameters.{name}: unknown key, {hint}")
+    if table.dof is not None and hasattr(cls, "of_dof"):
+        try:
+            parameters = cls.of_dof(table.dof, parameters)
+        except ValueError as error:
+            raise ConfigError(f"system.dof: {error}") from None
+    try:
+        system = TypeAdapter(cls).validate_python(parameters)
+    except ValidationError as error:
+        item = error.errors()[0]
+        where = ".".join(str(part) for part in ("system.parameters", *item["loc"]))
+        raise ConfigError(f"{where}: {item['msg'].removeprefix('Value error, ')}") from None
+    if table.dof not in (None, system.dof):
+        raise ConfigError(f"system.dof: got {table.dof}, but {table.kind} with these parameters has {system.dof}")
+    return system
+
+
+def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
+    """The training data of a configuration, with its noise."""
+    data = config.data
+    return simulate(
+        system,
+        stream(config.seed, "data"),
+        trajectories=data.trajectories,
+        transitions=data.transitions,
+        dt=data.dt,
+        scale_q=config.system.initial_scale_q,
+        scale_p=config.system.initial_scale_p,
+        noise_variance=data.noise_variance,
+        noise_on=data.noise_on,
+        noise_key=stream(config.seed, "noise"),
+    )
+
+
+def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, Trajectories]:
+    """The noise-free test sets of a configuration, by name."""
+    return {
+        name: simulate(
+            system,
+            stream(config.seed, f"test set {name}"),
+            trajectories=config.evaluation.trajectories,
+            transitions=config.evaluation.transitions,
+            dt=config.data.dt,
+            scale_q=table.scale_q,
+            scale_p=table.scale_p,
+            shift_q=table.shift_q,
+        )
+        for name, table in config.evaluation.sets.items()
+    }
+
+
+def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuantities:
+    """Known quantities scaled for w in [-1, 1]: rotations to angular frequency 1, the others to displace the data by `spread`.
+
+    A quantity whose J A has eigenvalues off the real axis is divided by the largest imaginary part, so that w in [-1, 1] covers its
+    circle once. Translations and shears have no period: their displacement at |w| = 1, pi |G (x, 1)| at |x| = spread, is made `spread`.
+    """
+    generators = np.asarray(quantities.generators(), dtype=np.float64)
+    scales = []
+    for generator in generators:
+        linear, shift = generator[:-1, :-1], generator[:-1, -1]
+        frequency = np.abs(np.linalg.eigvals(linear).imag).max()
+        displacement = np.pi * (np.linalg.norm(linear, 2) * spread + np.linalg.norm(shift))
+        scales.append(1 / frequency if frequency > 1e-6 * np.abs(generator).max() else spread / displacement)
+    factor = np.asarray(scales)
+    return QuadraticQuantities(
+        np.asarray(quantities.symmetric_matrices()) * factor[:, None, None],  # type: ignore[arg-type]
+        np.asarray(quantities.vectors[...]) * factor[:, None],  # type: ignore[arg-type]
+    )
+
+
+def build_symmetry(
+    config: Config, system: HamiltonianSystem | None, data: Trajectories
+) -> tuple[ConservedQuantities | None, Averaging]:
+    """The quantities and the averaging of a configuration, as its `symmetry.mode` says."""
+    table = config.symmetry
+    if table.mode == "none":
+        return None, NoAveraging()
+    if table.measure == "haar":
+        equal = isinstance(system, Oscillators) and len(set(system.frequencies)) == 1
+        if table.mode != "fixed" or not equal:
+            raise ConfigError(
+                "symmetry.measure: haar needs symmetry.mode = fixed and a system whose whole group is known and compact "
+                f"(equal oscillators), got mode {table.mode} and system {config.system.kind}"
+            )
+    if table.mode == "fixed":
+        known = system.known_quantities() if system else None
+        if known is None:
+            raise ConfigError("symmetry.mode: fixed needs a system with known quantities of degree at most two")
+        quantities = _to_float32(normalised(known, float(np.mean(np.std(data.states, axis=(0, 1))))))
+    else:
+        key = stream(config.seed, "quantities")
+        quantities = QuadraticQuantities.random(key, table.quantities, data.dof, table.initial_scale)
+    if table.measure == "haar":
+        return quantities, HaarAveraging(HaarUnitary(data.dof))
+    return quantities, FlowAveraging(MEASURES[table.measure])
+
+
+def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
+    """Everything that a configuration describes; `data` given (a run's own copy) takes the place of its data table.
+
+    Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file that cannot be used.
+    """
+    system = None
+    if config.data.file is None:
+        system = build_system(config.system)
+    if data is None:
+        data = load_trajectories(config.data.file) if system is None else simulate_data(config, system)  # type: ignore[arg-type]
+    noise_variance = _noise_variance(config)
+    estimator = _estimator(config, system, data, noise_variance)
+    quantities, averaging = build_symmetry(config, system, data)
+    network = HamiltonianNetwork(
+        2 * data.dof,
+        layers=config.network.layers,
+        width=config.network.width,
+        alpha=config.network.elu_alpha,
+        rngs=nnx.Rngs(stream(config.seed, "initialisation")),
+    )
+    posterior = Posterior(
+        network,
+        quantities,
+        noise_variance=noise_variance,
+        relative_scale=config.inference.relative_scale,
+        correlated=config.inference.correlated,
+    )
+    evaluator = dataclasses.replace(
+        estimator,
+        group_samples=config.evaluation.group_samples,
+        weight_samples=config.evaluation.weight_samples,
+    )
+    return Problem(
+        system=system,
+        data=data,
+        posterior=posterior,
+        averaging=averaging,
+        estimator=estimator,
+        evaluator=evaluator,
+        training=_training(config, data.transitions().count),
+    )
+
+
+def _training(config: Config, transitions: int) -> Training:
+    table = config.training
+    return Training(
+        steps=table.steps,
+        batch=table.batch or min(transitions, 100),
+        rates=Rates(**table.rates.model_dump()),
+        second_moment=table.second_moment,
+        clip=table.clip,
+        prior_precision=config.inference.prior_precision,
+        learn_quantities=config.symmetry.mode == "learned",
+        learn_noise_variance=config.inference.noise_variance == "learned",
+        kl_warmup=table.kl_warmup,
+        log_every=table.log_every,
+    )
+
+
+def _to_float32(quantities: QuadraticQuantities) -> QuadraticQuantities:
+    return jax.tree.map(partial(np.asarray, dtype=np.float32), quantities)
+
+
+def _noise_variance(config: Config) -> float:
+    wanted = config.inference.noise_variance
+    if isinstance(wanted, float):
+        return wanted
+    if config.data.noise_variance > 0:
+        return config.data.noise_variance
+    if wanted == "learned":
+        return 1e-3
+    raise ConfigError(
+        "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), give a number or learned"
+    )
+
+
+def _estimator(
+    config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float
+) -> Estimator:
+    table = config.inference
+    count = data.transitions().count
+    if table.estimator == "paper":
+        return paper_estimator(
+            substeps=20 if table.substeps == "auto" else table.substeps,
+            group_samples=table.group_samples or 200,
+            weight_samples=table.weight_samples or 20,
+        )
+    estimator = Estimator(
+        substeps=1 if table.substeps == "auto" else table.substeps,
+        group_samples=table.group_samples or 16,
+        weight_samples=min(table.weight_samples or 4, count),
+    )
+    if table.substeps != "auto" or system is None:
+        return estimator
+    # Fine enough for the true system: the learned Hamiltonian is checked against the same rule at the end.
+    limit = np.sqrt(noise_variance) / 10
+    while estimator.substeps < MAX_SUBSTEPS and not (
+        substep_error(system.hamiltonian, data.transitions(), estimator=estimator) <= limit
+    ):
+        estimator = dataclasses.replace(estimator, substeps=estimator.substeps + 1)
+    return estimator

@@ -1,0 +1,131 @@
+"""What a configuration file may say: frozen models, checked whole before anything runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from ..systems import SYSTEMS
+
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class SystemTable(_Table):
+    """The true system to simulate, and the distribution of its initial states."""
+
+    kind: Literal["oscillators", "n_body", "pendulum"] = "oscillators"
+    dof: PositiveInt | None = Field(None, description="degrees of freedom; where the parameters do not fix them")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="fields of the system's class")
+    initial_scale_q: NonNegativeFloat = Field(1.0, description="standard deviation of the initial positions")
+    initial_scale_p: NonNegativeFloat = Field(1.0, description="standard deviation of the initial momenta")
+
+    @model_validator(mode="after")
+    def _moving(self) -> "SystemTable":
+        if self.initial_scale_q == 0 and self.initial_scale_p == 0:
+            raise ValueError("initial_scale_q and initial_scale_p are both 0: every trajectory would be the same")
+        return self
+
+
+class DataTable(_Table):
+    """Training data: simulated, or read from a file."""
+
+    file: str | None = Field(None, description="an .npz of trajectories to read instead of simulating")
+    trajectories: PositiveInt = 7
+    transitions: PositiveInt = 4
+    dt: PositiveFloat = 0.2
+    noise_variance: NonNegativeFloat = 1e-3
+    noise_on: Literal["targets", "states"] = "targets"
+
+
+class TestSet(_Table):
+    """One test set: noise-free trajectories from initial states of other scales."""
+
+    scale_q: NonNegativeFloat = 1.0
+    scale_p: NonNegativeFloat = 0.2
+    shift_q: float = 0.0
+
+
+class EvaluationTable(_Table):
+    """Test sets, and the size of the final estimates."""
+
+    trajectories: PositiveInt = 100
+    transitions: PositiveInt = 20
+    sets: dict[str, TestSet] = Field(
+        default_factory=lambda: {
+            "test": TestSet(),
+            "wider": TestSet(scale_q=3.0),
+            "moved": TestSet(shift_q=1.0),
+        }
+    )
+    weight_samples: Annotated[int, Field(ge=2)] = 16
+    group_samples: PositiveInt = 64
+
+
+class NetworkTable(_Table):
+    """The network F."""
+
+    layers: Annotated[int, Field(ge=2, description="weight matrices, the readout among them")] = 3
+    width: PositiveInt = 200
+    elu_alpha: PositiveFloat = 1.0
+
+
+class SymmetryTable(_Table):
+    """What the network is averaged over."""
+
+    mode: Literal["none", "fixed", "learned"] = "learned"
+    quantities: PositiveInt = Field(1, description="K, how many quantities to learn")
+    measure: Literal["ball", "box", "gaussian", "haar"] = "ball"
+    initial_scale: PositiveFloat = Field(0.1, description="standard deviation of the entries of learned quantities at the start")
+
+
+class InferenceTable(_Table):
+    """The posterior and the estimator of the bound."""
+
+    estimator: Literal["efficient", "paper"] = "efficient"
+    group_samples: PositiveInt | None = Field(None, description="group elements an average; None: 16, or the paper's 200")
+    weight_samples: PositiveInt | None = Field(None, description="weight samples a step; None: 4, or the paper's 20")
+    substeps: PositiveInt | Literal["auto"] = Field("auto", description="integrator steps a transition")
+    noise_variance: PositiveFloat | Literal["data", "learned"] = Field(
+        "data", description="sigma^2: a number, that of the data, or learned"
+    )
+    prior_precision: PositiveFloat | Literal["optimal", "learned"] = "optimal"
+    relative_scale: PositiveFloat = Field(0.1, description="initial posterior over root-mean-square weight")
+    correlated: bool = Field(False, description="full row and column covariances instead of diagonal ones")
+
+
+class RatesTable(_Table):
+    """Peak step sizes of Adam."""
+
+    weights: PositiveFloat = 5e-3
+    scales: PositiveFloat = 2e-2
+    correlations: PositiveFloat = 1e-3
+    quantities: PositiveFloat = 1e-2
+    hyper: PositiveFloat = 1e-2
+
+
+class TrainingTable(_Table):
+    """The training loop."""
+
+    steps: PositiveInt = 3000
+    batch: PositiveInt | None = Field(None, description="transitions a step; None: all, at most 100")
+    rates: RatesTable = RatesTable()
+    second_moment: Annotated[float, Field(gt=0, lt=1, description="Adam's beta_2")] = 0.95
+    clip: PositiveFloat | None = Field(None, description="global gradient norm to clip at")
+    kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
+    log_every: PositiveInt = 100
+
+
+class Config(_Table):
+    """A whole configuration: one table a room."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    system: SystemTable = SystemTable()
+    data: DataTable = DataTable()
+    network: NetworkTable = NetworkTable()
+    symmetry: SymmetryTable = SymmetryTable()
+    inference: InferenceTable = InferenceTable()
+    training: TrainingTable = TrainingTable()
+    evaluation: EvaluationTable = EvaluationTable()

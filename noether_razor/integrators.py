@@ -29,9 +29,7 @@ def rk4_step(field: VectorField, state: State, dt: Scalar) -> State:
     return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-def transition(
-    field: VectorField, state: State, dt: Scalar, *, substeps: int = 1, step: Step = rk4_step
-) -> State:
+def transition(field: VectorField, state: State, dt: Scalar, *, substeps: int = 1, step: Step = rk4_step) -> State:
     """Advance `state` by `dt` in `substeps` equal steps.
 
     Differentiable in forward and reverse mode and in any composition of the two, so it serves both for
@@ -79,21 +77,3 @@ def rollout(
         return solution.ys
 
     return jax.vmap(solve)(initial, times)
-
-
-def fixed_step_rollout(
-    field: VectorField,
-    initial: State,
-    times: Float[Array, " time"],
-    *,
-    substeps: int,
-    step: Step = rk4_step,
-) -> Float[Array, "time dim"]:
-    """A trajectory through `times` by the training integrator: `substeps` steps an interval."""
-
-    def advance(state: State, dt: Scalar) -> tuple[State, State]:
-        new = transition(field, state, dt, substeps=substeps, step=step)
-        return new, new
-
-    _, states = jax.lax.scan(advance, initial, jnp.diff(times))
-    return jnp.concatenate([initial[None], states])

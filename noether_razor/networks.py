@@ -20,9 +20,7 @@ class HamiltonianNetwork(nnx.Module):
                 f"a network needs dim >= 1, layers >= 2 and width >= 1, got dim={dim}, layers={layers}, width={width}"
             )
         sizes = [dim, *[width] * (layers - 1)]
-        self.hidden = nnx.List(
-            [nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
-        )
+        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
         self.readout = nnx.Linear(width, 1, use_bias=False, rngs=rngs)
         self.alpha = alpha
 

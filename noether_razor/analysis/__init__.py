@@ -2,6 +2,7 @@
 
 from ._errors import PredictionErrors as PredictionErrors
 from ._errors import learned_hamiltonian as learned_hamiltonian
+from ._errors import learned_substep_error as learned_substep_error
 from ._errors import prediction_errors as prediction_errors
 from ._errors import substep_error as substep_error
 from ._evidence import BoundEstimate as BoundEstimate

@@ -1,5 +1,6 @@
 """Prediction errors of a trained posterior on trajectories of known truth."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ class PredictionErrors(NamedTuple):
     energy_error: float | None
 
 
+POINT_BUDGET = 2_000_000
+"""Network evaluations that one-step errors may cost; rollouts may cost as many again."""
+
+
 def prediction_errors(
     posterior: Posterior,
     key: PRNGKey,
@@ -39,17 +44,16 @@ def prediction_errors(
     averaging: Averaging,
     estimator: Estimator,
     hamiltonian: Hamiltonian | None = None,
-    max_transitions: int = 1000,
 ) -> PredictionErrors:
     """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
 
-    One-step errors use at most about `max_transitions` transitions, the same number from every trajectory, evenly spread; rollouts are
-    followed on a quarter of the trajectories, since each costs as many field evaluations as all its transitions.
+    Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the same number of evenly spread ones from
+    every trajectory, and rollouts the first few trajectories.
     """
     for_step, for_means, for_rollout = jax.random.split(key, 3)
     count, length, dim = trajectories.states.shape
-    per_trajectory = max(1, min(length - 1, max_transitions // count))
-    columns = np.unique(np.linspace(0, length - 2, per_trajectory).round().astype(int))
+    affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * estimator.group_samples)
+    columns = np.unique(np.linspace(0, length - 2, max(1, min(length - 1, affordable // count))).round().astype(int))
     initial = trajectories.states[:, columns].reshape(-1, dim)
     times = np.stack([trajectories.times[:, columns], trajectories.times[:, columns + 1]], -1).reshape(-1, 2)
     targets = (trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets)[:, columns]
@@ -57,12 +61,12 @@ def prediction_errors(
     follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
 
     def one_step(key: PRNGKey, mean_weights: bool) -> np.ndarray:
-        predicted = np.asarray(follow(key, initial, times, mean_weights=mean_weights))[:, :, 1].mean(0)
+        predicted = follow(key, initial, times, mean_weights=mean_weights)[:, :, 1].mean(0)
         return np.mean((predicted.reshape(targets.shape) - targets) ** 2, axis=(1, 2))
 
     errors = one_step(for_step, False)
-    followed = slice(0, max(1, count // 4))
-    rollouts = np.asarray(follow(for_rollout, trajectories.states[followed, 0], trajectories.times[followed]))
+    followed = slice(0, min(count, max(10, affordable // length)))
+    rollouts = follow(for_rollout, trajectories.states[followed, 0], trajectories.times[followed])
     return PredictionErrors(
         mse=float(errors.mean()),
         mse_stderr=float(errors.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
@@ -75,16 +79,14 @@ def prediction_errors(
 def _energy_error(hamiltonian: Hamiltonian, rollouts: np.ndarray, trajectories: Trajectories) -> float:
     # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the phase.
     with jax.enable_x64(True):
-        energy = jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64))
-        spread = jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0]))
-    change = np.sqrt(np.mean(np.square(np.asarray(energy - energy[:, :, :1]))))
-    return float(change / max(float(np.std(spread)), np.finfo(np.float64).tiny))
+        energy = np.asarray(jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64)))
+        initial = np.asarray(jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0])))
+    change = np.sqrt(np.mean((energy - energy[:, :, :1]) ** 2))
+    return float(change / max(np.std(initial), np.finfo(np.float64).tiny))
 
 
 @partial(jax.jit, static_argnames=("hamiltonian", "substeps", "step"))
-def _refinement(
-    hamiltonian: Hamiltonian, transitions: Transitions, substeps: int, step: Step
-) -> Float[Array, ""]:
+def _refinement(hamiltonian: Hamiltonian, transitions: Transitions, substeps: int, step: Step) -> Float[Array, ""]:
     field = hamiltonian_field(hamiltonian)
     coarse, fine = (
         jax.vmap(partial(transition, field, substeps=n, step=step))(transitions.states, transitions.dt)  # type: ignore[arg-type]
@@ -100,14 +102,32 @@ def substep_error(
 
     The integrator is fine enough when it stays below a tenth of the noise's standard deviation.
     """
-    rows = np.unique(np.linspace(0, transitions.count - 1, max_transitions).round().astype(int))
+    rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
     few = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows], jnp.float32), transitions)
     return float(_refinement(hamiltonian, few, estimator.substeps, estimator.step))
 
 
-def learned_hamiltonian(
-    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
-) -> Hamiltonian:
+def learned_substep_error(
+    posterior: Posterior,
+    key: PRNGKey,
+    transitions: Transitions,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    max_transitions: int = 32,
+) -> float:
+    """The same for the learned Hamiltonian: the difference of posterior-predictive transitions, the same samples in both."""
+    rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
+    initial, dt = np.asarray(transitions.states)[rows], np.asarray(transitions.dt)[rows]
+    times = np.stack([np.zeros_like(dt), dt], axis=1)
+    coarse, fine = (
+        predict(posterior, key, initial, times, averaging=averaging, estimator=refined)
+        for refined in (estimator, replace(estimator, substeps=2 * estimator.substeps))
+    )
+    return float(np.sqrt(np.mean((coarse - fine) ** 2)))
+
+
+def learned_hamiltonian(posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator) -> Hamiltonian:
     """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
 
     def draw(key: PRNGKey) -> Hamiltonian:
@@ -119,4 +139,3 @@ def learned_hamiltonian(
 
     keys = jax.random.split(key, estimator.weight_samples)
     return lambda state: jnp.mean(jax.lax.map(lambda k: draw(k)(state), keys))
-

@@ -66,15 +66,13 @@ def estimate_bound(
     A sweep deals the transitions out to weight samples of about `estimator.weight_samples` in number, each with group elements of its own; rounds
     of 16 sweeps are added until the standard error of the likelihood part is at most `stderr`, 512 sweeps at most.
     """
-    count = transitions.count
+    count = transitions.size
     parts = min(estimator.weight_samples, count)
     used = count // parts * parts
     graph, params = nnx.split(posterior)
     for_order, for_sweeps = jax.random.split(key)
     order = np.asarray(jax.random.permutation(for_order, count))[:used]
-    dealt = jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.float32)[order].reshape(parts, -1, *np.shape(x)[1:]), transitions
-    )
+    dealt = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32)[order].reshape(parts, -1, *np.shape(x)[1:]), transitions)
     values: list[float] = []
     error = np.inf
     kl = 0.0

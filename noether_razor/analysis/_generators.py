@@ -23,9 +23,7 @@ def singular_directions(
     return values, directions
 
 
-def parallelness(
-    directions: Float[np.ndarray, "rank size"], known: QuadraticQuantities
-) -> Float[np.ndarray, " rank"]:
+def parallelness(directions: Float[np.ndarray, "rank size"], known: QuadraticQuantities) -> Float[np.ndarray, " rank"]:
     """Length of the projection of each unit vector v / |v| on the span of the known generators: 1 is inside, 0 orthogonal."""
     _, values, basis = np.linalg.svd(flat_generators(known), full_matrices=False)
     basis = basis[values > 1e-8 * values[0]]

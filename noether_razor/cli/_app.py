@@ -56,13 +56,11 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> tuple[int, str]:
+    # Some releases of Typer depend on click, others carry a copy of it: usage errors are known by what they offer.
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return BAD_INPUT, usage()
     # Imported here, so that `--help` does not wait for JAX.
-    import click
-
-    if isinstance(error, click.exceptions.Abort):
-        return INTERRUPTED, "interrupted"
-    if isinstance(error, click.ClickException):
-        return BAD_INPUT, error.format_message()
     from ..config import ConfigError
     from ..data import DataFileError
     from ..runs import RunError

@@ -24,4 +24,6 @@ def simulate(
         raise ConfigError(f"{config}: data.file: the data are read from {settings.data.file}, there is nothing to simulate")
     trajectories = simulate_data(settings, build_system(settings.system))
     save_trajectories(out, trajectories)
-    typer.echo(f"{out}: {len(trajectories)} trajectories of {settings.data.transitions} transitions, {trajectories.dof} degrees of freedom")
+    typer.echo(
+        f"{out}: {len(trajectories)} trajectories of {settings.data.transitions} transitions, {trajectories.dof} degrees of freedom"
+    )

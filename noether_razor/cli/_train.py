@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml).")],
+    config: Annotated[
+        Path, typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml).")
+    ],
     out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<config name>-<seed>.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated.")

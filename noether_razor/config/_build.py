@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import zlib
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -56,7 +56,7 @@ def stream(seed: int, purpose: str) -> PRNGKey:
 
 def build_system(table: SystemTable) -> HamiltonianSystem:
     """The system of a table. Raises `ConfigError` for parameters that it does not have or cannot take."""
-    cls = SYSTEMS[table.kind]
+    cls: Any = SYSTEMS[table.kind]
     parameters = dict(table.parameters)
     names = [field.name for field in dataclasses.fields(cls)]
     for name in parameters:
@@ -200,7 +200,7 @@ def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
         averaging=averaging,
         estimator=estimator,
         evaluator=evaluator,
-        training=_training(config, data.transitions().count),
+        training=_training(config, data.transitions().size),
     )
 
 
@@ -237,11 +237,9 @@ def _noise_variance(config: Config) -> float:
     )
 
 
-def _estimator(
-    config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float
-) -> Estimator:
+def _estimator(config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float) -> Estimator:
     table = config.inference
-    count = data.transitions().count
+    count = data.transitions().size
     if table.estimator == "paper":
         return paper_estimator(
             substeps=20 if table.substeps == "auto" else table.substeps,

@@ -17,10 +17,10 @@ class SystemTable(_Table):
     """The true system to simulate, and the distribution of its initial states."""
 
     kind: Literal["oscillators", "n_body", "pendulum"] = "oscillators"
-    dof: PositiveInt | None = Field(None, description="degrees of freedom; where the parameters do not fix them")
+    dof: PositiveInt | None = Field(default=None, description="degrees of freedom; where the parameters do not fix them")
     parameters: dict[str, Any] = Field(default_factory=dict, description="fields of the system's class")
-    initial_scale_q: NonNegativeFloat = Field(1.0, description="standard deviation of the initial positions")
-    initial_scale_p: NonNegativeFloat = Field(1.0, description="standard deviation of the initial momenta")
+    initial_scale_q: NonNegativeFloat = Field(default=1.0, description="standard deviation of the initial positions")
+    initial_scale_p: NonNegativeFloat = Field(default=1.0, description="standard deviation of the initial momenta")
 
     @model_validator(mode="after")
     def _moving(self) -> "SystemTable":
@@ -32,7 +32,7 @@ class SystemTable(_Table):
 class DataTable(_Table):
     """Training data: simulated, or read from a file."""
 
-    file: str | None = Field(None, description="an .npz of trajectories to read instead of simulating")
+    file: str | None = Field(default=None, description="an .npz of trajectories to read instead of simulating")
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
@@ -76,24 +76,28 @@ class SymmetryTable(_Table):
     """What the network is averaged over."""
 
     mode: Literal["none", "fixed", "learned"] = "learned"
-    quantities: PositiveInt = Field(1, description="K, how many quantities to learn")
+    quantities: PositiveInt = Field(default=1, description="K, how many quantities to learn")
     measure: Literal["ball", "box", "gaussian", "haar"] = "ball"
-    initial_scale: PositiveFloat = Field(0.1, description="standard deviation of the entries of learned quantities at the start")
+    initial_scale: PositiveFloat = Field(
+        default=0.1, description="standard deviation of the entries of learned quantities at the start"
+    )
 
 
 class InferenceTable(_Table):
     """The posterior and the estimator of the bound."""
 
     estimator: Literal["efficient", "paper"] = "efficient"
-    group_samples: PositiveInt | None = Field(None, description="group elements an average; None: 16, or the paper's 200")
-    weight_samples: PositiveInt | None = Field(None, description="weight samples a step; None: 4, or the paper's 20")
-    substeps: PositiveInt | Literal["auto"] = Field("auto", description="integrator steps a transition")
+    group_samples: PositiveInt | None = Field(
+        default=None, description="group elements an average; None: 16, or the paper's 200"
+    )
+    weight_samples: PositiveInt | None = Field(default=None, description="weight samples a step; None: 4, or the paper's 20")
+    substeps: PositiveInt | Literal["auto"] = Field(default="auto", description="integrator steps a transition")
     noise_variance: PositiveFloat | Literal["data", "learned"] = Field(
-        "data", description="sigma^2: a number, that of the data, or learned"
+        default="data", description="sigma^2: a number, that of the data, or learned"
     )
     prior_precision: PositiveFloat | Literal["optimal", "learned"] = "optimal"
-    relative_scale: PositiveFloat = Field(0.1, description="initial posterior over root-mean-square weight")
-    correlated: bool = Field(False, description="full row and column covariances instead of diagonal ones")
+    relative_scale: PositiveFloat = Field(default=0.1, description="initial posterior over root-mean-square weight")
+    correlated: bool = Field(default=False, description="full row and column covariances instead of diagonal ones")
 
 
 class RatesTable(_Table):
@@ -110,10 +114,10 @@ class TrainingTable(_Table):
     """The training loop."""
 
     steps: PositiveInt = 3000
-    batch: PositiveInt | None = Field(None, description="transitions a step; None: all, at most 100")
+    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
     rates: RatesTable = RatesTable()
     second_moment: Annotated[float, Field(gt=0, lt=1, description="Adam's beta_2")] = 0.95
-    clip: PositiveFloat | None = Field(None, description="global gradient norm to clip at")
+    clip: PositiveFloat | None = Field(default=None, description="global gradient norm to clip at")
     kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
     log_every: PositiveInt = 100
 

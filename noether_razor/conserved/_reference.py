@@ -1,6 +1,6 @@
 """Quantities that textbook systems are known to conserve, and the notation to write more of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations, combinations_with_replacement
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ Monomials = Mapping[tuple[int, ...], float]
 """Coefficients of monomials of degree 1 and 2: {(i,): c} for c x_i and {(i, j): c} for c x_i x_j."""
 
 
-def quadratic_form(dof: int, monomials: list[Monomials]) -> QuadraticQuantities:
+def quadratic_form(dof: int, monomials: Sequence[Monomials]) -> QuadraticQuantities:
     """Quantities written as sums of monomials in x_0..x_{2n-1} (positions first).
 
     ``quadratic_form(1, [{(0, 0): 0.5, (1, 1): 0.5}])`` is (q^2 + p^2) / 2. Raises ValueError for a degree above 2.
@@ -34,9 +34,7 @@ def quadratic_form(dof: int, monomials: list[Monomials]) -> QuadraticQuantities:
 
 def unitary_quantities(dof: int) -> QuadraticQuantities:
     """The n^2 quantities of u(n): q_i q_j + p_i p_j (i <= j) and q_i p_j - q_j p_i (i < j)."""
-    real = [
-        {(i, j): 1.0, (i + dof, j + dof): 1.0} for i, j in combinations_with_replacement(range(dof), 2)
-    ]
+    real = [{(i, j): 1.0, (i + dof, j + dof): 1.0} for i, j in combinations_with_replacement(range(dof), 2)]
     imaginary = [{(i, j + dof): 1.0, (j, i + dof): -1.0} for i, j in combinations(range(dof), 2)]
     return quadratic_form(dof, [*real, *imaginary])
 

@@ -5,20 +5,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, Float
 
 
 class Transitions(NamedTuple):
     """Pairs (x_t, target of x_{t+1}) with the time between them; rows are independent given the Hamiltonian."""
 
-    states: Float[ArrayLike, "transitions dim"]
-    targets: Float[ArrayLike, "transitions dim"]
-    dt: Float[ArrayLike, " transitions"]
+    states: Float[Array | np.ndarray, "transitions dim"]
+    targets: Float[Array | np.ndarray, "transitions dim"]
+    dt: Float[Array | np.ndarray, " transitions"]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """The number of transitions."""
-        return np.shape(self.dt)[0]
+        return self.dt.shape[0]
 
 
 def default_names(dof: int) -> tuple[str, ...]:
@@ -54,9 +54,7 @@ class Trajectories:
         if dim == 0 or dim % 2:
             raise ValueError(f"states need as many momenta as positions, got {dim} columns, an odd number or none")
         if count < 1 or length < 2:
-            raise ValueError(
-                f"at least 1 trajectory of 2 points is needed, got {count} trajectories of {length} points"
-            )
+            raise ValueError(f"at least 1 trajectory of 2 points is needed, got {count} trajectories of {length} points")
         if self.times.shape != (count, length):
             raise ValueError(f"times must have shape {(count, length)}, got {self.times.shape}")
         if self.targets is not None and self.targets.shape != (count, length - 1, dim):

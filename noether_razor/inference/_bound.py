@@ -48,10 +48,9 @@ def bound_terms(
 
     NumPyro scales the likelihood and keeps the books; the KL of each site is the registered closed form.
     """
-    model = partial(
-        transition_model, averaging=averaging, estimator=estimator, prior_precision=prior_precision
-    )
-    sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, guide, posterior, batch, total)
+    model = partial(transition_model, averaging=averaging, estimator=estimator, prior_precision=prior_precision)
+    arguments = (posterior, jnp.asarray(batch.states), jnp.asarray(batch.dt), jnp.asarray(batch.targets), total)
+    sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, guide, *arguments)
     per_transition = {site: value / total for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)
 
@@ -76,8 +75,8 @@ def bound_and_gradient(
     samples = estimator.weight_samples
     keys = jax.random.split(key, samples)
     if not estimator.share_batch:
-        if batch.count % samples:
-            raise ValueError(f"a batch of {batch.count} transitions does not divide among {samples} weight samples")
+        if batch.size % samples:
+            raise ValueError(f"a batch of {batch.size} transitions does not divide among {samples} weight samples")
         batch = jax.tree.map(lambda x: x.reshape(samples, -1, *x.shape[1:]), batch)
     axes = (None, 0, None if estimator.share_batch else 0)
 

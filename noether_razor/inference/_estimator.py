@@ -32,9 +32,7 @@ class Estimator:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def paper_estimator(
-    *, substeps: int = 20, group_samples: int = 200, weight_samples: int = 20
-) -> Estimator:
+def paper_estimator(*, substeps: int = 20, group_samples: int = 200, weight_samples: int = 20) -> Estimator:
     """The estimator of the paper: Euler sub-steps, independent group and weight samples, the batch shared by all."""
     return Estimator(
         step=euler_step,

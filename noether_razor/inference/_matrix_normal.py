@@ -24,7 +24,7 @@ class KroneckerNormal(dist.Distribution):
         "log_row_scale": constraints.real_vector,
         "log_column_scale": constraints.real_vector,
     }
-    support = constraints.real_matrix
+    support = constraints.real_matrix  # pyright: ignore
     reparametrized_params = ["loc", "log_row_scale", "log_column_scale"]  # noqa: RUF012
 
     def __init__(
@@ -64,7 +64,9 @@ class KroneckerNormal(dist.Distribution):
         log_det = columns * jnp.sum(self.log_row_scale) + rows * jnp.sum(self.log_column_scale)
         return log_det + rows * columns / 2 * (1 + jnp.log(2 * jnp.pi))
 
-    def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Float[Array, "... rows columns"]:
+    def sample(  # pyright: ignore
+        self, key: PRNGKey, sample_shape: tuple[int, ...] = ()
+    ) -> Float[Array, "... rows columns"]:
         noise = jax.random.normal(key, sample_shape + self.event_shape, self.loc.dtype)
         if self.row_factor is not None:
             noise = noise + jnp.tril(self.row_factor, -1) @ noise
@@ -73,7 +75,9 @@ class KroneckerNormal(dist.Distribution):
         scale = jnp.exp(self.log_row_scale)[:, None] * jnp.exp(self.log_column_scale)
         return self.loc + scale * noise
 
-    def log_prob(self, value: Float[Array, "... rows columns"]) -> Float[Array, "..."]:
+    def log_prob(  # pyright: ignore
+        self, value: Float[Array, "... rows columns"]
+    ) -> Float[Array, "..."]:
         rows, columns = self.event_shape
         residual = value - self.loc
         left = jnp.broadcast_to(self.scale_tril_row(), (*residual.shape[:-2], rows, rows))
@@ -89,17 +93,21 @@ class IsotropicNormal(dist.Distribution):
     """The prior of one weight matrix: independent N(0, 1 / precision) entries."""
 
     arg_constraints = {"precision": constraints.positive}  # noqa: RUF012
-    support = constraints.real_matrix
+    support = constraints.real_matrix  # pyright: ignore
 
     def __init__(self, precision: Scalar, shape: tuple[int, int], *, validate_args: bool | None = None):
         self.precision = precision
         super().__init__(batch_shape=(), event_shape=shape, validate_args=validate_args)
 
-    def sample(self, key: PRNGKey, sample_shape: tuple[int, ...] = ()) -> Float[Array, "... rows columns"]:
+    def sample(  # pyright: ignore
+        self, key: PRNGKey, sample_shape: tuple[int, ...] = ()
+    ) -> Float[Array, "... rows columns"]:
         noise = jax.random.normal(key, sample_shape + self.event_shape, jnp.result_type(self.precision))
         return noise / jnp.sqrt(self.precision)
 
-    def log_prob(self, value: Float[Array, "... rows columns"]) -> Float[Array, "..."]:
+    def log_prob(  # pyright: ignore
+        self, value: Float[Array, "... rows columns"]
+    ) -> Float[Array, "..."]:
         size = self.event_shape[0] * self.event_shape[1]
         squares = jnp.sum(value**2, axis=(-2, -1))
         return -self.precision * squares / 2 + size / 2 * (jnp.log(self.precision) - jnp.log(2 * jnp.pi))
@@ -111,13 +119,11 @@ def optimal_precision(posterior: KroneckerNormal) -> Scalar:
     return rows * columns / posterior.expected_square()
 
 
-@kl_divergence.register(KroneckerNormal, IsotropicNormal)
+@kl_divergence.register(KroneckerNormal, IsotropicNormal)  # pyright: ignore
 def _kl_kronecker_isotropic(posterior: KroneckerNormal, prior: IsotropicNormal) -> Scalar:
     """1/2 [precision E|W|^2 - d - d log precision - 2 a sum log R_ii - 2 o sum log A_ii], d = o a."""
     size = posterior.event_shape[0] * posterior.event_shape[1]
-    cross = prior.precision * posterior.expected_square() - size * (
-        jnp.log(prior.precision) - jnp.log(2 * jnp.pi)
-    )
+    cross = prior.precision * posterior.expected_square() - size * (jnp.log(prior.precision) - jnp.log(2 * jnp.pi))
     return cross / 2 - posterior.entropy()
 
 

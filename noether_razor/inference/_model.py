@@ -1,6 +1,5 @@
 """The probabilistic model and its guide, in NumPyro."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -10,11 +9,10 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from ..data import Transitions
-from ..integrators import fixed_step_rollout, transition
+from ..integrators import transition
 from ..phase_space import hamiltonian_field
 from ..symmetry import Averaging, symmetrised
-from ..typing import Hamiltonian, Scalar, States
+from ..typing import Scalar, States
 from ._estimator import Estimator
 from ._matrix_normal import IsotropicNormal, optimal_precision
 from ._posterior import Posterior
@@ -37,14 +35,23 @@ def _prior_precision(posterior: Posterior, site: str, setting: PriorPrecision) -
     return jnp.asarray(setting, posterior.means()[site].dtype)
 
 
-def _sample_hamiltonian(
-    posterior: Posterior, averaging: Averaging, estimator: Estimator, prior_precision: PriorPrecision
-) -> Hamiltonian:
-    """H for weights drawn at NumPyro's sample sites and group elements of its own."""
+def transition_model(
+    posterior: Posterior,
+    states: States,
+    dt: Float[Array, " batch"],
+    targets: States | None = None,
+    total: float | None = None,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    prior_precision: PriorPrecision = "optimal",
+) -> None:
+    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None: for itself).
+
+    Its means are the deterministic site ``prediction``; without `targets` the observed site ``target`` is drawn.
+    """
     weights = {
-        site: numpyro.sample(
-            site, IsotropicNormal(_prior_precision(posterior, site, prior_precision), mean.shape)
-        )
+        site: numpyro.sample(site, IsotropicNormal(_prior_precision(posterior, site, prior_precision), mean.shape))
         for site, mean in posterior.means().items()
     }
     orbit = averaging.orbit(
@@ -53,40 +60,9 @@ def _sample_hamiltonian(
         estimator.group_samples,
         independent=estimator.independent,
     )
-    return symmetrised(posterior.network_with(weights), orbit)  # type: ignore[arg-type]
-
-
-def transition_model(
-    posterior: Posterior,
-    batch: Transitions,
-    total: float,
-    *,
-    averaging: Averaging,
-    estimator: Estimator,
-    prior_precision: PriorPrecision,
-) -> None:
-    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions."""
-    hamiltonian = _sample_hamiltonian(posterior, averaging, estimator, prior_precision)
-    advance = partial(
-        transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
-    )
-    predicted = jax.vmap(advance)(batch.states, batch.dt)  # type: ignore[arg-type]
+    hamiltonian = symmetrised(posterior.network_with(weights), orbit)  # type: ignore[arg-type]
+    advance = partial(transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step)
+    predicted = numpyro.deterministic("prediction", jax.vmap(advance)(states, dt))
     noise = jnp.sqrt(posterior.noise_variance())
-    with numpyro.handlers.scale(scale=total / batch.count):
-        numpyro.sample("target", dist.Normal(predicted, noise).to_event(2), obs=batch.targets)
-
-
-def rollout_model(
-    posterior: Posterior,
-    initial: States,
-    times: Float[Array, "batch time"],
-    *,
-    averaging: Averaging,
-    estimator: Estimator,
-) -> None:
-    """Trajectories under one draw of the weights, at the deterministic site ``rollout``: (batch, time, 2n)."""
-    hamiltonian = _sample_hamiltonian(posterior, averaging, estimator, "optimal")
-    advance: Callable[..., Array] = partial(
-        fixed_step_rollout, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
-    )
-    numpyro.deterministic("rollout", jax.vmap(advance)(initial, times))
+    with numpyro.handlers.scale(scale=1.0 if total is None else total / dt.shape[0]):
+        numpyro.sample("target", dist.Normal(predicted, noise).to_event(2), obs=targets)

@@ -1,6 +1,7 @@
 """Everything that is learned, in one Flax module."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -88,7 +89,5 @@ class Posterior(nnx.Module):
         return jnp.exp(self.log_noise_variance[...])
 
 
-def _site(path: tuple[str | int, ...]) -> str:
+def _site(path: Iterable[Any]) -> str:
     return ".".join(str(part) for part in path)
-
-

@@ -131,9 +131,7 @@ def generator_table(quantities: QuadraticQuantities, names: Sequence[str], known
     right = block(true) if true is not None else [""] * len(names)
     width = len(block(learned)[0])
     header = f"{'':>10}{'learned [J A | J b]':<{width}}" + ("   nearest true" if true is not None else "")
-    rows = [
-        f"d{name}/dt".ljust(10) + a + "   " + b for name, a, b in zip(names, block(learned), right, strict=True)
-    ]
+    rows = [f"d{name}/dt".ljust(10) + a + "   " + b for name, a, b in zip(names, block(learned), right, strict=True)]
     return "\n".join([header, *rows]) + "\n"
 
 

@@ -51,9 +51,7 @@ class FlowOrbit(NamedTuple):
         return jax.vmap(image)(self.coordinates)
 
 
-def flow_orbit(
-    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 16
-) -> Orbit:
+def flow_orbit(quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 16) -> Orbit:
     """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w = exp(pi w . G)).
 
     Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. NaN where |pi w . G| passes 64.

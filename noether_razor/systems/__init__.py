@@ -6,7 +6,7 @@ from ._n_body import NBody as NBody
 from ._oscillators import Oscillators as Oscillators
 from ._pendulum import Pendulum as Pendulum
 
-SYSTEMS: dict[str, type] = {
+SYSTEMS: dict[str, type[HamiltonianSystem]] = {
     "oscillators": Oscillators,
     "n_body": NBody,
     "pendulum": Pendulum,

@@ -56,11 +56,16 @@ class Checkpoint:
             return None
         folder = self.folder / str(steps[-1])
         wanted = _leaves(like)
+        abstract = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for name, x in wanted.items()}
         try:
             info = json.loads((folder / "info" / "metadata").read_text())
             with ocp.Checkpointer(_handler()) as checkpointer:
                 restored = checkpointer.restore(
-                    folder, args=_arguments(ocp.args.PyTreeRestore(), ocp.args.JsonRestore())
+                    folder,
+                    args=_arguments(
+                        ocp.args.PyTreeRestore(abstract, ocp.checkpoint_utils.construct_restore_args(abstract)),
+                        ocp.args.JsonRestore(),
+                    ),
                 )
             leaves, info = restored["state"], restored["info"]
         except Exception as error:  # orbax and tensorstore raise many kinds on damaged files

@@ -79,7 +79,7 @@ def fit(
     state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
-    size = batch_size(transitions.count, training.batch, estimator)
+    size = batch_size(transitions.size, training.batch, estimator)
     loop = jax.jit(
         make_loop(
             graph,
@@ -89,7 +89,7 @@ def fit(
             estimator=estimator,
             prior_precision=training.prior_precision,
             batch=size,
-            shuffle_every=max(1, transitions.count // size),
+            shuffle_every=max(1, transitions.size // size),
             kl_warmup=training.kl_warmup,
         )
     )
@@ -122,9 +122,7 @@ def fit(
     return FitResult(nnx.merge(graph, state.params), state, history)
 
 
-def _broken_part(
-    graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging
-) -> str:
+def _broken_part(graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging) -> str:
     """The first part of the bound that is not finite, in the order in which it is computed."""
     posterior = nnx.merge(graph, state.params)
     orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)

@@ -67,15 +67,13 @@ def make_loop(
     are shuffled anew and dealt out in batches, without repetition while they last. The KL divergence enters with a weight that rises
     linearly to 1 over the first `kl_warmup` steps. Where a bound or a gradient is not finite, the state before that step is returned.
     """
-    total = transitions.count
+    total = transitions.size
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
 
     def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " total"]:
         return jax.random.permutation(jax.random.fold_in(key, step // shuffle_every), total)
 
-    def update(
-        state: TrainState, key: PRNGKey, order: Int[Array, " total"]
-    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+    def update(state: TrainState, key: PRNGKey, order: Int[Array, " total"]) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % total]
         terms, gradient = bound_and_gradient(
             graph,
@@ -92,21 +90,17 @@ def make_loop(
         params = optax.apply_updates(state.params, updates)
         norm = optax.global_norm(gradient)
         finite = jnp.isfinite(terms.negative_elbo()) & jnp.isfinite(norm)
-        new = TrainState(params, optimiser_state, state.step + 1)
+        new = TrainState(params, optimiser_state, state.step + 1)  # type: ignore[arg-type]
         kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
         return kept, Progress(terms, norm), finite
 
-    def loop(
-        state: TrainState, key: PRNGKey, stop: Int[Array, ""]
-    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+    def loop(state: TrainState, key: PRNGKey, stop: Int[Array, ""]) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         for_batches, for_steps = jax.random.split(key)
         start, order = state.step, shuffled(for_batches, state.step)
 
         def body(carry):  # type: ignore[no-untyped-def]
             state, summed, order, _ = carry
-            order = jax.lax.cond(
-                state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
-            )
+            order = jax.lax.cond(state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order)
             state, progress, finite = update(state, for_steps, order)
             return state, jax.tree.map(jnp.add, summed, progress), order, finite
 

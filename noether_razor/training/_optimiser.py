@@ -1,5 +1,6 @@
 """What training is asked to do, and the optimiser that does it: one optax group for each kind of parameter."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import jax
@@ -58,7 +59,7 @@ class Training:
                 return optax.set_to_zero()
             return optax.adam(optax.cosine_decay_schedule(rate, self.steps), b2=self.second_moment)
 
-        groups = {
+        groups: dict[Hashable, optax.GradientTransformation] = {
             "weights": adam(self.rates.weights),
             "scales": adam(self.rates.scales),
             "correlations": adam(self.rates.correlations),

@@ -5,7 +5,6 @@ from functools import partial
 
 import diffrax
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .phase_space import hamiltonian_field
@@ -29,12 +28,14 @@ def rk4_step(field: VectorField, state: State, dt: Scalar) -> State:
     return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-def transition(field: VectorField, state: State, dt: Scalar, *, substeps: int = 1, step: Step = rk4_step) -> State:
+def transition(
+    field: VectorField, state: State, dt: Scalar, *, substeps: int = 1, step: Step = rk4_step
+) -> State:
     """Advance `state` by `dt` in `substeps` equal steps.
 
     Differentiable in forward and reverse mode and in any composition of the two, so it serves both for
-    transitions under a learned Hamiltonian and, inside that Hamiltonian, for the flow of a conserved quantity.
-    The memory of reverse mode grows with `substeps`.
+    transitions under a learned Hamiltonian and, inside that Hamiltonian, for the flow of a conserved
+    quantity. The memory of reverse mode grows with `substeps`.
     """
     if substeps == 1:
         return step(field, state, dt)
@@ -54,9 +55,10 @@ def rollout(
 ) -> Float[Array, "batch time dim"]:
     """Accurate trajectories of a Hamiltonian: adaptive Dormand-Prince 8(7) over a batch, compiled once.
 
-    `hamiltonian` must be hashable (a function or a bound method of a frozen dataclass). `times` increase along each row and
-    start at the time of `initial`. Run it in float64 (``with jax.enable_x64(True)``); float32 cannot meet the
-    default tolerances. Raises `equinox.EquinoxRuntimeError` where a trajectory needs more than 100000 steps.
+    `hamiltonian` must be hashable (a function or a bound method of a frozen dataclass). `times` increase
+    along each row and start at the time of `initial`. Run it in float64 (``with jax.enable_x64(True)``);
+    float32 cannot meet the default tolerances. Raises `equinox.EquinoxRuntimeError` where a trajectory needs
+    more than 100000 steps.
     """
     field = hamiltonian_field(hamiltonian)
     term = diffrax.ODETerm(lambda _, state, __: field(state))

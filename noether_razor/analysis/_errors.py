@@ -20,9 +20,10 @@ from ..typing import Hamiltonian, PRNGKey
 class PredictionErrors(NamedTuple):
     """Mean squared errors a coordinate, of the posterior-predictive mean unless said otherwise.
 
-    mse, mse_stderr: over one step, and its standard error over trajectories. mse_mean_weights: over one step, by the mean weights (the paper's
-    metric). rollout_mse: over whole trajectories from their first states. energy_error: r.m.s. change of the true energy along those predictions,
-    over the standard deviation of the energy in the set; None where the truth is unknown.
+    mse, mse_stderr: over one step, and its standard error over trajectories. mse_mean_weights: over one step,
+        by the mean weights (the paper's metric). rollout_mse: over whole trajectories from their first
+        states. energy_error: r.m.s. change of the true energy along those predictions, over the standard
+        deviation of the energy in the set; None where the truth is unknown.
     """
 
     mse: float
@@ -47,16 +48,20 @@ def prediction_errors(
 ) -> PredictionErrors:
     """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
 
-    Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the same number of evenly spread ones from
-    every trajectory, and rollouts the first few trajectories.
+    Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the
+    same number of evenly spread ones from every trajectory, and rollouts the first few trajectories.
     """
     for_step, for_means, for_rollout = jax.random.split(key, 3)
     count, length, dim = trajectories.states.shape
     affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * estimator.group_samples)
-    columns = np.unique(np.linspace(0, length - 2, max(1, min(length - 1, affordable // count))).round().astype(int))
+    columns = np.unique(
+        np.linspace(0, length - 2, max(1, min(length - 1, affordable // count))).round().astype(int)
+    )
     initial = trajectories.states[:, columns].reshape(-1, dim)
     times = np.stack([trajectories.times[:, columns], trajectories.times[:, columns + 1]], -1).reshape(-1, 2)
-    targets = (trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets)[:, columns]
+    targets = (trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets)[
+        :, columns
+    ]
 
     follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
 
@@ -77,7 +82,8 @@ def prediction_errors(
 
 
 def _energy_error(hamiltonian: Hamiltonian, rollouts: np.ndarray, trajectories: Trajectories) -> float:
-    # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the phase.
+    # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the
+    # phase.
     with jax.enable_x64(True):
         energy = np.asarray(jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64)))
         initial = np.asarray(jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0])))
@@ -86,7 +92,9 @@ def _energy_error(hamiltonian: Hamiltonian, rollouts: np.ndarray, trajectories: 
 
 
 @partial(jax.jit, static_argnames=("hamiltonian", "substeps", "step"))
-def _refinement(hamiltonian: Hamiltonian, transitions: Transitions, substeps: int, step: Step) -> Float[Array, ""]:
+def _refinement(
+    hamiltonian: Hamiltonian, transitions: Transitions, substeps: int, step: Step
+) -> Float[Array, ""]:
     field = hamiltonian_field(hamiltonian)
     coarse, fine = (
         jax.vmap(partial(transition, field, substeps=n, step=step))(transitions.states, transitions.dt)  # type: ignore[arg-type]
@@ -98,7 +106,8 @@ def _refinement(hamiltonian: Hamiltonian, transitions: Transitions, substeps: in
 def substep_error(
     hamiltonian: Hamiltonian, transitions: Transitions, *, estimator: Estimator, max_transitions: int = 1000
 ) -> float:
-    """R.m.s. difference between `estimator.substeps` and twice as many integrator steps a transition, in the data's units.
+    """R.m.s. difference between `estimator.substeps` and twice as many integrator steps a transition, in the
+    data's units.
 
     The integrator is fine enough when it stays below a tenth of the noise's standard deviation.
     """
@@ -116,7 +125,9 @@ def learned_substep_error(
     estimator: Estimator,
     max_transitions: int = 32,
 ) -> float:
-    """The same for the learned Hamiltonian: the difference of posterior-predictive transitions, the same samples in both."""
+    """The same for the learned Hamiltonian: the difference of posterior-predictive transitions, the same
+    samples in both.
+    """
     rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
     initial, dt = np.asarray(transitions.states)[rows], np.asarray(transitions.dt)[rows]
     times = np.stack([np.zeros_like(dt), dt], axis=1)
@@ -127,12 +138,16 @@ def learned_substep_error(
     return float(np.sqrt(np.mean((coarse - fine) ** 2)))
 
 
-def learned_hamiltonian(posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator) -> Hamiltonian:
+def learned_hamiltonian(
+    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
+) -> Hamiltonian:
     """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
 
     def draw(key: PRNGKey) -> Hamiltonian:
         for_weights, for_orbit = jax.random.split(key)
-        keys = dict(zip(posterior.means(), jax.random.split(for_weights, len(posterior.means())), strict=True))
+        keys = dict(
+            zip(posterior.means(), jax.random.split(for_weights, len(posterior.means())), strict=True)
+        )
         weights = {site: posterior.distribution(site).sample(k) for site, k in keys.items()}
         orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
         return symmetrised(posterior.network_with(weights), orbit)

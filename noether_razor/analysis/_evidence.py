@@ -19,7 +19,9 @@ SWEEPS_A_ROUND = 16
 
 
 class BoundEstimate(NamedTuple):
-    """-ELBO / N and its parts, in nats per transition; `nll_stderr` is the Monte Carlo standard error of the likelihood part."""
+    """-ELBO / N and its parts, in nats per transition; `nll_stderr` is the Monte Carlo standard error of the
+    likelihood part.
+    """
 
     negative_elbo: float
     nll: float
@@ -38,7 +40,9 @@ def _sweeps(
     prior_precision: PriorPrecision,
 ) -> tuple[Float[Array, " sweeps"], Float[Array, ""]]:
     posterior = nnx.merge(graph, params)
-    bound = partial(bound_terms, posterior, averaging=averaging, estimator=estimator, prior_precision=prior_precision)
+    bound = partial(
+        bound_terms, posterior, averaging=averaging, estimator=estimator, prior_precision=prior_precision
+    )
     total = parts.states.shape[0] * parts.states.shape[1]
 
     def sweep(key: PRNGKey) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -63,8 +67,9 @@ def estimate_bound(
 ) -> BoundEstimate:
     """The bound on `total` transitions, estimated on all of them or on the random subset `transitions`.
 
-    A sweep deals the transitions out to weight samples of about `estimator.weight_samples` in number, each with group elements of its own; rounds
-    of 16 sweeps are added until the standard error of the likelihood part is at most `stderr`, 512 sweeps at most.
+    A sweep deals the transitions out to weight samples of about `estimator.weight_samples` in number, each
+    with group elements of its own; rounds of 16 sweeps are added until the standard error of the likelihood
+    part is at most `stderr`, 512 sweeps at most.
     """
     count = transitions.size
     parts = min(estimator.weight_samples, count)
@@ -72,7 +77,9 @@ def estimate_bound(
     graph, params = nnx.split(posterior)
     for_order, for_sweeps = jax.random.split(key)
     order = np.asarray(jax.random.permutation(for_order, count))[:used]
-    dealt = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32)[order].reshape(parts, -1, *np.shape(x)[1:]), transitions)
+    dealt = jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float32)[order].reshape(parts, -1, *np.shape(x)[1:]), transitions
+    )
     values: list[float] = []
     error = np.inf
     kl = 0.0

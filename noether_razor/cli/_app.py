@@ -13,7 +13,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     name="noether-razor",
-    help="Learn the Hamiltonian, the conserved quantities and the symmetry group of a system from its trajectories.",
+    help="Learn the Hamiltonian, the conserved quantities and the symmetry group of a system from trajectories.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +56,8 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> tuple[int, str]:
-    # Some releases of Typer depend on click, others carry a copy of it: usage errors are known by what they offer.
+    # Some releases of Typer depend on click, others carry a copy of it: usage errors are known by what they
+    # offer.
     usage = getattr(error, "format_message", None)
     if usage is not None:
         return BAD_INPUT, usage()

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[
-        Path, typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml).")
+        Path,
+        typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml)."),
     ],
-    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<config name>-<seed>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; default runs/<config name>-<seed>.")
+    ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
@@ -29,8 +34,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
-    stop = _Interruption()
-    with _progress(settings, quiet) as on_progress:
+    with _Interruption() as stop, _LiveProgress(settings, quiet) as on_progress:
         summary = train_run(settings, folder, resume=resume, on_progress=on_progress, interrupted=stop)
     if not quiet:
         typer.echo(f"run {folder.path}")
@@ -38,12 +42,22 @@ def train(
 
 
 class _Interruption:
-    """Turns the first SIGINT or SIGTERM into a request to stop after the running chunk; the second acts at once."""
+    """Turns the first SIGINT or SIGTERM into a request to stop after the running chunk; the second acts at
+    once.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+
+    def __enter__(self) -> "_Interruption":
+        self.before = [signal.signal(number, self._ask) for number in self.SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self.SIGNALS, self.before, strict=True):
+            signal.signal(number, handler)
 
     def _ask(self, *_: object) -> None:
         if self.asked:
@@ -54,12 +68,19 @@ class _Interruption:
         return self.asked
 
 
-class _progress:  # noqa: N801  (used as a function)
+class _LiveProgress:
     """A live line on stderr, silent when that is no terminal."""
 
     def __init__(self, config: "Config", quiet: bool):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.live = Progress(
             TextColumn("{task.description}"),
@@ -72,7 +93,7 @@ class _progress:  # noqa: N801  (used as a function)
         )
         self.task = self.live.add_task("compiling", total=config.training.steps)
 
-    def __enter__(self):  # type: ignore[no-untyped-def]
+    def __enter__(self) -> Callable[[dict[str, Any]], None]:
         self.live.start()
         return self.update
 

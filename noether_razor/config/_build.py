@@ -76,7 +76,9 @@ def build_system(table: SystemTable) -> HamiltonianSystem:
         where = ".".join(str(part) for part in ("system.parameters", *item["loc"]))
         raise ConfigError(f"{where}: {item['msg'].removeprefix('Value error, ')}") from None
     if table.dof not in (None, system.dof):
-        raise ConfigError(f"system.dof: got {table.dof}, but {table.kind} with these parameters has {system.dof}")
+        raise ConfigError(
+            f"system.dof: got {table.dof}, but {table.kind} with these parameters has {system.dof}"
+        )
     return system
 
 
@@ -115,10 +117,12 @@ def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, T
 
 
 def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuantities:
-    """Known quantities scaled for w in [-1, 1]: rotations to angular frequency 1, the others to displace the data by `spread`.
+    """Known quantities scaled for w in [-1, 1]: rotations to angular frequency 1, the others to displace the
+    data by `spread`.
 
-    A quantity whose J A has eigenvalues off the real axis is divided by the largest imaginary part, so that w in [-1, 1] covers its
-    circle once. Translations and shears have no period: their displacement at |w| = 1, pi |G (x, 1)| at |x| = spread, is made `spread`.
+    A quantity whose J A has eigenvalues off the real axis is divided by the largest imaginary part, so that w
+    in [-1, 1] covers its circle once. Translations and shears have no period: their displacement at |w| = 1,
+    pi |G (x, 1)| at |x| = spread, is made `spread`.
     """
     generators = np.asarray(quantities.generators(), dtype=np.float64)
     scales = []
@@ -145,13 +149,15 @@ def build_symmetry(
         equal = isinstance(system, Oscillators) and len(set(system.frequencies)) == 1
         if table.mode != "fixed" or not equal:
             raise ConfigError(
-                "symmetry.measure: haar needs symmetry.mode = fixed and a system whose whole group is known and compact "
+                "symmetry.measure: haar needs symmetry.mode = fixed and a system whose group is known and compact "
                 f"(equal oscillators), got mode {table.mode} and system {config.system.kind}"
             )
     if table.mode == "fixed":
         known = system.known_quantities() if system else None
         if known is None:
-            raise ConfigError("symmetry.mode: fixed needs a system with known quantities of degree at most two")
+            raise ConfigError(
+                "symmetry.mode: fixed needs a system with known quantities of degree at most two"
+            )
         quantities = _to_float32(normalised(known, float(np.mean(np.std(data.states, axis=(0, 1))))))
     else:
         key = stream(config.seed, "quantities")
@@ -162,9 +168,11 @@ def build_symmetry(
 
 
 def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
-    """Everything that a configuration describes; `data` given (a run's own copy) takes the place of its data table.
+    """Everything that a configuration describes; `data` given (a run's own copy) takes the place of its data
+    table.
 
-    Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file that cannot be used.
+    Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file
+    that cannot be used.
     """
     system = None
     if config.data.file is None:
@@ -233,11 +241,14 @@ def _noise_variance(config: Config) -> float:
     if wanted == "learned":
         return 1e-3
     raise ConfigError(
-        "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), give a number or learned"
+        "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), "
+        "give a number or learned"
     )
 
 
-def _estimator(config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float) -> Estimator:
+def _estimator(
+    config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float
+) -> Estimator:
     table = config.inference
     count = data.transitions().size
     if table.estimator == "paper":

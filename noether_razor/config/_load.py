@@ -15,14 +15,16 @@ SHIPPED = Path(__file__).parents[1] / "configs"
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used: one line naming the file, each key, what was got and what is expected."""
+    """A configuration that cannot be used: one line naming the file, each key, what was got and what is
+    expected.
+    """
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a TOML file, the files it `extends`, then ``table.key=value`` overrides, and check the whole.
 
-    `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up among the configurations
-    that the package ships. Raises `ConfigError`.
+    `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up
+    among the configurations that the package ships. Raises `ConfigError`.
     """
     path = Path(path)
     if not path.exists():

@@ -4,8 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from ..systems import SYSTEMS
-
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 
@@ -17,22 +15,32 @@ class SystemTable(_Table):
     """The true system to simulate, and the distribution of its initial states."""
 
     kind: Literal["oscillators", "n_body", "pendulum"] = "oscillators"
-    dof: PositiveInt | None = Field(default=None, description="degrees of freedom; where the parameters do not fix them")
+    dof: PositiveInt | None = Field(
+        default=None, description="degrees of freedom; where the parameters do not fix them"
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="fields of the system's class")
-    initial_scale_q: NonNegativeFloat = Field(default=1.0, description="standard deviation of the initial positions")
-    initial_scale_p: NonNegativeFloat = Field(default=1.0, description="standard deviation of the initial momenta")
+    initial_scale_q: NonNegativeFloat = Field(
+        default=1.0, description="standard deviation of the initial positions"
+    )
+    initial_scale_p: NonNegativeFloat = Field(
+        default=1.0, description="standard deviation of the initial momenta"
+    )
 
     @model_validator(mode="after")
     def _moving(self) -> "SystemTable":
         if self.initial_scale_q == 0 and self.initial_scale_p == 0:
-            raise ValueError("initial_scale_q and initial_scale_p are both 0: every trajectory would be the same")
+            raise ValueError(
+                "initial_scale_q and initial_scale_p are both 0: every trajectory would be the same"
+            )
         return self
 
 
 class DataTable(_Table):
     """Training data: simulated, or read from a file."""
 
-    file: str | None = Field(default=None, description="an .npz of trajectories to read instead of simulating")
+    file: str | None = Field(
+        default=None, description="an .npz of trajectories to read instead of simulating"
+    )
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
@@ -90,21 +98,29 @@ class InferenceTable(_Table):
     group_samples: PositiveInt | None = Field(
         default=None, description="group elements an average; None: 16, or the paper's 200"
     )
-    weight_samples: PositiveInt | None = Field(default=None, description="weight samples a step; None: 4, or the paper's 20")
-    substeps: PositiveInt | Literal["auto"] = Field(default="auto", description="integrator steps a transition")
+    weight_samples: PositiveInt | None = Field(
+        default=None, description="weight samples a step; None: 4, or the paper's 20"
+    )
+    substeps: PositiveInt | Literal["auto"] = Field(
+        default="auto", description="integrator steps a transition"
+    )
     noise_variance: PositiveFloat | Literal["data", "learned"] = Field(
         default="data", description="sigma^2: a number, that of the data, or learned"
     )
     prior_precision: PositiveFloat | Literal["optimal", "learned"] = "optimal"
-    relative_scale: PositiveFloat = Field(default=0.1, description="initial posterior over root-mean-square weight")
-    correlated: bool = Field(default=False, description="full row and column covariances instead of diagonal ones")
+    relative_scale: PositiveFloat = Field(
+        default=0.1, description="initial posterior over root-mean-square weight"
+    )
+    correlated: bool = Field(
+        default=False, description="full row and column covariances instead of diagonal ones"
+    )
 
 
 class RatesTable(_Table):
-    """Peak step sizes of Adam."""
+    """Peak step sizes."""
 
     weights: PositiveFloat = 5e-3
-    scales: PositiveFloat = 2e-2
+    scales: PositiveFloat = 3e-2
     correlations: PositiveFloat = 1e-3
     quantities: PositiveFloat = 1e-2
     hyper: PositiveFloat = 1e-2
@@ -120,6 +136,7 @@ class TrainingTable(_Table):
     clip: PositiveFloat | None = Field(default=None, description="global gradient norm to clip at")
     kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
     log_every: PositiveInt = 100
+    checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
 
 
 class Config(_Table):

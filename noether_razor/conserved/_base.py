@@ -11,8 +11,8 @@ from ..typing import State
 class ConservedQuantities(nnx.Module):
     """K scalar functions C_1..C_K on phase space, evaluated together.
 
-    The flow of sum_k w_k C_k is the symmetry that they generate (Noether). Subclasses say how to follow it: exactly where a
-    closed form is known, by an ODE solver otherwise.
+    The flow of sum_k w_k C_k is the symmetry that they generate (Noether). Subclasses say how to follow it:
+    exactly where a closed form is known, by an ODE solver otherwise.
     """
 
     @property

@@ -11,9 +11,11 @@ from ._base import ConservedQuantities
 
 
 class GeneralQuantities(ConservedQuantities):
-    """Conserved quantities given by `function`: a Flax module (or plain callable) state -> scalar or (K,) values.
+    """Conserved quantities given by `function`: a Flax module (or plain callable) state -> scalar or (K,)
+    values.
 
-    Its flow has no closed form and is integrated wherever it is needed. Raises ValueError when `function` returns neither.
+    Its flow has no closed form and is integrated wherever it is needed. Raises ValueError when `function`
+    returns neither.
     """
 
     def __init__(self, function: Callable[[State], Scalar | Float[Array, " K"]], *, dof: int):

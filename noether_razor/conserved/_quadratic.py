@@ -13,8 +13,8 @@ from ._base import ConservedQuantities
 class QuadraticQuantities(ConservedQuantities):
     """K quantities C_k(x) = x^T A_k x / 2 + b_k^T x, stored as stacked arrays.
 
-    `matrices` of shape (K, 2n, 2n) may be any; only their symmetric part A enters. `vectors` of shape (K, 2n) are the b.
-    The constants are left out: they generate nothing.
+    `matrices` of shape (K, 2n, 2n) may be any; only their symmetric part A enters. `vectors` of shape (K, 2n)
+    are the b. The constants are left out: they generate nothing.
     """
 
     def __init__(self, matrices: Float[Array, "K dim dim"], vectors: Float[Array, "K dim"] | None = None):

@@ -15,7 +15,8 @@ Monomials = Mapping[tuple[int, ...], float]
 def quadratic_form(dof: int, monomials: Sequence[Monomials]) -> QuadraticQuantities:
     """Quantities written as sums of monomials in x_0..x_{2n-1} (positions first).
 
-    ``quadratic_form(1, [{(0, 0): 0.5, (1, 1): 0.5}])`` is (q^2 + p^2) / 2. Raises ValueError for a degree above 2.
+    ``quadratic_form(1, [{(0, 0): 0.5, (1, 1): 0.5}])`` is (q^2 + p^2) / 2. Raises ValueError for a degree
+    above 2.
     """
     matrices = np.zeros((len(monomials), 2 * dof, 2 * dof))
     vectors = np.zeros((len(monomials), 2 * dof))

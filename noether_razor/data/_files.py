@@ -1,7 +1,6 @@
 """Trajectories in files."""
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -27,18 +26,18 @@ def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
     arrays["names"] = np.asarray(trajectories.names)
     arrays["units"] = np.asarray(trajectories.units)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as stream:
-        try:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-            stream.close()
-            os.replace(stream.name, path)
-        except BaseException:
-            os.unlink(stream.name)
-            raise
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_trajectories(path: str | Path) -> Trajectories:
-    """Read an ``.npz`` written by `save_trajectories`. Raises `DataFileError`, never a half-read set; nothing is unpickled."""
+    """Read an ``.npz`` written by `save_trajectories`. Raises `DataFileError`, never a half-read set; nothing
+    is unpickled.
+    """
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as archive:

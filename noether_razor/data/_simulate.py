@@ -28,16 +28,23 @@ def simulate(
 ) -> Trajectories:
     """Integrate `system` from normal initial states: adaptive order 8 in float64, rtol = atol = 1e-10.
 
-    `trajectories` of `transitions` steps of `dt`. Gaussian noise of `noise_variance`, drawn from `noise_key` (needed then), is added
-    to copies of the next states, ``targets`` (the paper's protocol: inputs stay exact), or to all ``states`` (what an observer has).
-    Raises ValueError on impossible sizes and FloatingPointError where the energy is not finite.
+    `trajectories` of `transitions` steps of `dt`. Gaussian noise of `noise_variance`, drawn from `noise_key`
+    (needed then), is added to copies of the next states, ``targets`` (the paper's protocol: inputs stay
+    exact), or to all ``states`` (what an observer has). Raises ValueError on impossible sizes and
+    FloatingPointError where the energy is not finite.
     """
     if trajectories < 1 or transitions < 1:
-        raise ValueError(f"trajectories and transitions must be at least 1, got {trajectories} and {transitions}")
+        raise ValueError(
+            f"trajectories and transitions must be at least 1, got {trajectories} and {transitions}"
+        )
     if not (dt > 0 and np.isfinite(dt)) or noise_variance < 0:
-        raise ValueError(f"dt must be positive and noise_variance not negative, got {dt} and {noise_variance}")
+        raise ValueError(
+            f"dt must be positive and noise_variance not negative, got {dt} and {noise_variance}"
+        )
     with jax.enable_x64(True):
-        initial = normal_states(key, trajectories, system.dof, scale_q=scale_q, scale_p=scale_p, shift_q=shift_q)
+        initial = normal_states(
+            key, trajectories, system.dof, scale_q=scale_q, scale_p=scale_p, shift_q=shift_q
+        )
         energies = jax.vmap(system.hamiltonian)(initial)
         if not bool(jnp.isfinite(energies).all()):
             where = int(jnp.argmin(jnp.isfinite(energies)))

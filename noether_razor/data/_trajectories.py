@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 
 class Transitions(NamedTuple):
-    """Pairs (x_t, target of x_{t+1}) with the time between them; rows are independent given the Hamiltonian."""
+    """Pairs (x_t, target of x_{t+1}) and the time between them; rows are independent given H."""
 
     states: Float[Array | np.ndarray, "transitions dim"]
     targets: Float[Array | np.ndarray, "transitions dim"]
@@ -30,9 +30,10 @@ def default_names(dof: int) -> tuple[str, ...]:
 class Trajectories:
     """Trajectories of one system, sampled at the same number of times each.
 
-    `times` (trajectories, time) increase strictly along each row; `states` (trajectories, time, 2n) hold positions first;
-    `targets`, if given, are noisy copies of ``states[:, 1:]`` to learn from, with the states themselves as noise-free inputs.
-    `names` and `units` have one entry a coordinate; by default q1..pn and no units.
+    `times` (trajectories, time) increase strictly along each row; `states` (trajectories, time, 2n) hold
+    positions first; `targets`, if given, are noisy copies of ``states[:, 1:]`` to learn from, with the states
+    themselves as noise-free inputs. `names` and `units` have one entry a coordinate; by default q1..pn and no
+    units.
 
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
@@ -52,9 +53,13 @@ class Trajectories:
             raise ValueError(f"states must have shape (trajectories, time, 2n), got {self.states.shape}")
         count, length, dim = self.states.shape
         if dim == 0 or dim % 2:
-            raise ValueError(f"states need as many momenta as positions, got {dim} columns, an odd number or none")
+            raise ValueError(
+                f"states need as many momenta as positions, got {dim} columns, an odd number or none"
+            )
         if count < 1 or length < 2:
-            raise ValueError(f"at least 1 trajectory of 2 points is needed, got {count} trajectories of {length} points")
+            raise ValueError(
+                f"at least 1 trajectory of 2 points is needed, got {count} trajectories of {length} points"
+            )
         if self.times.shape != (count, length):
             raise ValueError(f"times must have shape {(count, length)}, got {self.times.shape}")
         if self.targets is not None and self.targets.shape != (count, length - 1, dim):
@@ -94,7 +99,9 @@ class Trajectories:
         return replace(self, times=self.times[rows], states=self.states[rows], targets=targets)
 
     def transitions(self) -> Transitions:
-        """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where none are stored."""
+        """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where
+        none are stored.
+        """
         dim = self.states.shape[2]
         targets = self.states[:, 1:] if self.targets is None else self.targets
         return Transitions(

@@ -20,7 +20,7 @@ OBSERVED = "target"
 
 
 class BoundTerms(NamedTuple):
-    """-ELBO / N = nll + sum of kl, in nats per transition; `kl` has one entry a weight matrix, by site name."""
+    """-ELBO / N = nll + sum of kl, in nats per transition; `kl` has one entry a weight matrix, by site."""
 
     nll: Scalar
     kl: dict[str, Scalar]
@@ -44,12 +44,21 @@ def bound_terms(
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
 ) -> BoundTerms:
-    """An estimate of the bound by one draw of the weights, `batch` standing for `total` transitions without bias.
+    """An estimate of the bound by one draw of the weights, `batch` standing for `total` transitions without
+    bias.
 
     NumPyro scales the likelihood and keeps the books; the KL of each site is the registered closed form.
     """
-    model = partial(transition_model, averaging=averaging, estimator=estimator, prior_precision=prior_precision)
-    arguments = (posterior, jnp.asarray(batch.states), jnp.asarray(batch.dt), jnp.asarray(batch.targets), total)
+    model = partial(
+        transition_model, averaging=averaging, estimator=estimator, prior_precision=prior_precision
+    )
+    arguments = (
+        posterior,
+        jnp.asarray(batch.states),
+        jnp.asarray(batch.dt),
+        jnp.asarray(batch.targets),
+        total,
+    )
     sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, guide, *arguments)
     per_transition = {site: value / total for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)
@@ -69,14 +78,17 @@ def bound_and_gradient(
 ) -> tuple[BoundTerms, nnx.State]:
     """The estimate of `estimator` from all its weight samples, and its gradient with respect to `params`.
 
-    `graph` and `params` are ``nnx.split(posterior)``. Unless the estimator shares the batch, its weight samples take equal parts of
-    it in order, so the batch must be shuffled and a multiple of ``weight_samples`` long (ValueError otherwise).
+    `graph` and `params` are ``nnx.split(posterior)``. Unless the estimator shares the batch, its weight
+    samples take equal parts of it in order, so the batch must be shuffled and a multiple of
+    ``weight_samples`` long (ValueError otherwise).
     """
     samples = estimator.weight_samples
     keys = jax.random.split(key, samples)
     if not estimator.share_batch:
         if batch.size % samples:
-            raise ValueError(f"a batch of {batch.size} transitions does not divide among {samples} weight samples")
+            raise ValueError(
+                f"a batch of {batch.size} transitions does not divide among {samples} weight samples"
+            )
         batch = jax.tree.map(lambda x: x.reshape(samples, -1, *x.shape[1:]), batch)
     axes = (None, 0, None if estimator.share_batch else 0)
 

@@ -12,7 +12,8 @@ class Estimator:
     step, substeps: the integrator and its steps a transition.
     group_samples: group elements in the average that makes H.
     weight_samples: draws of the network's weights an evaluation, each with group elements of its own.
-    share_batch: every weight sample sees the whole batch (the paper's estimator); otherwise the batch is dealt out among them, so that
+    share_batch: every weight sample sees the whole batch (the paper's estimator); otherwise the batch is
+        dealt out among them, so that
         weight samples cost nothing and their noise averages out across transitions.
     independent: independent group elements, without the measure's variance reduction.
     sequential: weight samples one after the other, their gradients accumulated: memory of one sample.
@@ -33,7 +34,9 @@ class Estimator:
 
 
 def paper_estimator(*, substeps: int = 20, group_samples: int = 200, weight_samples: int = 20) -> Estimator:
-    """The estimator of the paper: Euler sub-steps, independent group and weight samples, the batch shared by all."""
+    """The estimator of the paper: Euler sub-steps, independent group and weight samples, the batch shared by
+    all.
+    """
     return Estimator(
         step=euler_step,
         substeps=substeps,

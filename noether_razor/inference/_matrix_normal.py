@@ -12,11 +12,13 @@ from ..typing import PRNGKey, Scalar
 
 
 class KroneckerNormal(dist.Distribution):
-    """W = M + R E A^T with E iid N(0, 1), R = diag(e^r) (I + T_R), A = diag(e^c) (I + T_A): MN(M, R R^T, A A^T).
+    """W = M + R E A^T with E iid N(0, 1), R = diag(e^r) (I + T_R), A = diag(e^c) (I + T_A): MN(M, R R^T, A
+    A^T).
 
-    `loc` M is (rows, columns); `log_row_scale` r is (rows,); `log_column_scale` c is (columns,); the T, strictly lower triangular parts of
-    `row_factor` and `column_factor`, are zero when None, which saves two matrix products a sample. NumPyro's own MatrixNormal takes
-    full Cholesky factors; logarithmic scales are what an optimiser can move by orders of magnitude (method: the posterior's scale).
+    `loc` M is (rows, columns); `log_row_scale` r is (rows,); `log_column_scale` c is (columns,); the T,
+    strictly lower triangular parts of `row_factor` and `column_factor`, are zero when None, which saves two
+    matrix products a sample. NumPyro's own MatrixNormal takes full Cholesky factors; logarithmic scales are
+    what an optimiser can move by orders of magnitude (method: the posterior's scale).
     """
 
     arg_constraints = {  # noqa: RUF012  (NumPyro's own convention)
@@ -114,7 +116,9 @@ class IsotropicNormal(dist.Distribution):
 
 
 def optimal_precision(posterior: KroneckerNormal) -> Scalar:
-    """The prior precision d / E|W|^2 at which KL(posterior, prior) is smallest: exact empirical Bayes, no step size."""
+    """The prior precision d / E|W|^2 at which KL(posterior, prior) is smallest: exact empirical Bayes, no
+    step size.
+    """
     rows, columns = posterior.event_shape
     return rows * columns / posterior.expected_square()
 
@@ -123,7 +127,9 @@ def optimal_precision(posterior: KroneckerNormal) -> Scalar:
 def _kl_kronecker_isotropic(posterior: KroneckerNormal, prior: IsotropicNormal) -> Scalar:
     """1/2 [precision E|W|^2 - d - d log precision - 2 a sum log R_ii - 2 o sum log A_ii], d = o a."""
     size = posterior.event_shape[0] * posterior.event_shape[1]
-    cross = prior.precision * posterior.expected_square() - size * (jnp.log(prior.precision) - jnp.log(2 * jnp.pi))
+    cross = prior.precision * posterior.expected_square() - size * (
+        jnp.log(prior.precision) - jnp.log(2 * jnp.pi)
+    )
     return cross / 2 - posterior.entropy()
 
 

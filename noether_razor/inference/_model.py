@@ -46,12 +46,16 @@ def transition_model(
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
 ) -> None:
-    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None: for itself).
+    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None:
+    for itself).
 
-    Its means are the deterministic site ``prediction``; without `targets` the observed site ``target`` is drawn.
+    Its means are the deterministic site ``prediction``; without `targets` the observed site ``target`` is
+    drawn.
     """
     weights = {
-        site: numpyro.sample(site, IsotropicNormal(_prior_precision(posterior, site, prior_precision), mean.shape))
+        site: numpyro.sample(
+            site, IsotropicNormal(_prior_precision(posterior, site, prior_precision), mean.shape)
+        )
         for site, mean in posterior.means().items()
     }
     orbit = averaging.orbit(
@@ -61,7 +65,9 @@ def transition_model(
         independent=estimator.independent,
     )
     hamiltonian = symmetrised(posterior.network_with(weights), orbit)  # type: ignore[arg-type]
-    advance = partial(transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step)
+    advance = partial(
+        transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
+    )
     predicted = numpyro.deterministic("prediction", jax.vmap(advance)(states, dt))
     noise = jnp.sqrt(posterior.noise_variance())
     with numpyro.handlers.scale(scale=1.0 if total is None else total / dt.shape[0]):

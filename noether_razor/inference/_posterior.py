@@ -18,10 +18,11 @@ Weights = Mapping[str, Float[Array, "rows columns"]]
 class Posterior(nnx.Module):
     """q(theta), one matrix normal a weight matrix of `network`, with the hyper-parameters of the same bound.
 
-    The weight matrices (two-dimensional parameters) of `network` are the means; its other parameters, the biases, are deterministic.
-    Any Flax module state -> scalar will do as network. Standard deviations start at `relative_scale` times the root mean square of
-    each matrix. `quantities` are the conserved quantities (eta), None without symmetry; `noise_variance` is sigma^2.
-    With `correlated`, row and column covariances are full, else diagonal.
+    The weight matrices (two-dimensional parameters) of `network` are the means; its other parameters, the
+    biases, are deterministic. Any Flax module state -> scalar will do as network. Standard deviations start
+    at `relative_scale` times the root mean square of each matrix. `quantities` are the conserved quantities
+    (eta), None without symmetry; `noise_variance` is sigma^2. With `correlated`, row and column covariances
+    are full, else diagonal.
     """
 
     def __init__(

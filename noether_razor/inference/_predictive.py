@@ -16,7 +16,9 @@ from ._model import guide, transition_model
 from ._posterior import Posterior
 
 BLOCK = 32
-"""Transitions a compiled call; shorter ones are padded, so that every data set and length shares one compilation."""
+"""Transitions a compiled call; shorter ones are padded, so that every data set and length shares one
+compilation.
+"""
 
 
 @partial(jax.jit, static_argnames=("graph", "averaging", "estimator", "mean_weights"))
@@ -57,9 +59,9 @@ def predict(
 ) -> Float[np.ndarray, "samples batch time dim"]:
     """Trajectories from `initial` through `times`, one a draw of the weights and of the group elements.
 
-    The integrator, its sub-steps an interval and the numbers of samples are those of `estimator`. The mean over samples is the
-    posterior-predictive mean; for one step give times of two columns. With `mean_weights` the one sample uses the mean weights, as the
-    paper does. Observation noise is not included.
+    The integrator, its sub-steps an interval and the numbers of samples are those of `estimator`. The mean
+    over samples is the posterior-predictive mean; for one step give times of two columns. With `mean_weights`
+    the one sample uses the mean weights, as the paper does. Observation noise is not included.
     """
     graph, params = nnx.split(posterior)
     samples = 1 if mean_weights else estimator.weight_samples
@@ -74,8 +76,11 @@ def predict(
         states = jnp.broadcast_to(starts[part], (samples, BLOCK, starts.shape[1]))
         path = [states]
         for step in range(length - 1):
-            # The same key in every call: each sample keeps its weights and its group elements along the whole trajectory.
-            states = _advance(graph, params, key, states, steps[part, step], averaging, estimator, mean_weights)
+            # The same key in every call: each sample keeps its weights and its group elements along the whole
+            # trajectory.
+            states = _advance(
+                graph, params, key, states, steps[part, step], averaging, estimator, mean_weights
+            )
             path.append(states)
         blocks.append(np.stack(path, axis=2))
     return np.concatenate(blocks, axis=1)[:, :count]

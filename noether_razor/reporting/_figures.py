@@ -13,7 +13,7 @@ HALF, MOST = (0.25, 0.75), (0.05, 0.95)
 
 
 def bound_figure(metrics: Sequence[dict[str, Any]], floor: float | None) -> Figure:
-    """-ELBO / N and its two parts over the steps, in nats per transition, with the likelihood's noise floor."""
+    """-ELBO / N and its two parts over the steps, in nats per transition, and the noise floor."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = [line["step"] for line in metrics]
@@ -39,7 +39,8 @@ def contour_figure(
     states: Float[np.ndarray, "traj time dim"],
     names: tuple[str, str],
 ) -> Figure:
-    """Energy contours on the plane of the first coordinate and its momentum, one panel each, with the data on it.
+    """Energy contours on the plane of the first coordinate and its momentum, one panel each, with the data on
+    it.
 
     Energies are shown from their minimum; panels share their levels, since only the constant is arbitrary.
     """
@@ -54,7 +55,15 @@ def contour_figure(
         axes.contour(position, momentum, energy, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
         for k, trajectory in enumerate(states[:50]):
             label = "data" if k == 0 else None
-            axes.plot(trajectory[:, 0], trajectory[:, dof], ".-", color="white", markersize=3, linewidth=0.7, label=label)
+            axes.plot(
+                trajectory[:, 0],
+                trajectory[:, dof],
+                ".-",
+                color="white",
+                markersize=3,
+                linewidth=0.7,
+                label=label,
+            )
         axes.set(xlabel=names[0], title=title)
         axes.set_xlim(position[0], position[-1])
         axes.set_ylim(momentum[0], momentum[-1])
@@ -70,7 +79,9 @@ def generator_figure(
     rows: Sequence[tuple[str, Float[np.ndarray, "dim dim+1"], Float[np.ndarray, "dim dim+1"] | None]],
     names: Sequence[str],
 ) -> Figure:
-    """Generators [J A | J b] as labelled matrices: what was learned, and beside it its projection on the known algebra."""
+    """Generators [J A | J b] as labelled matrices: what was learned, and beside it its projection on the
+    known algebra.
+    """
     compared = any(known is not None for _, _, known in rows)
     columns = 2 if compared else 1
     dim = len(names)
@@ -123,7 +134,9 @@ def rollout_figure(
     names: Sequence[str],
     title: str,
 ) -> Figure:
-    """Predicted trajectories: mean, 50 % and 90 % bands, and what really happened, for the first coordinate and its momentum."""
+    """Predicted trajectories: mean, 50 % and 90 % bands, and what really happened, for the first coordinate
+    and its momentum.
+    """
     count, dof = truth.shape[0], truth.shape[2] // 2
     figure = Figure(figsize=(3.6 * count + 0.5, 4.8), layout="constrained")
     panels = figure.subplots(2, count, squeeze=False, sharex=True)
@@ -133,7 +146,9 @@ def rollout_figure(
             draws = samples[:, column, :, coordinate]
             for (low, high), alpha, label in ((MOST, 0.18, "90 % band"), (HALF, 0.35, "50 % band")):
                 below, above = np.quantile(draws, [low, high], axis=0)
-                axes.fill_between(times[column], below, above, color=LEARNED, alpha=alpha, label=label, linewidth=0)
+                axes.fill_between(
+                    times[column], below, above, color=LEARNED, alpha=alpha, label=label, linewidth=0
+                )
             axes.plot(times[column], draws.mean(0), color=LEARNED, label="predictive mean")
             axes.plot(times[column], truth[column, :, coordinate], "--", color=TRUE, label="truth")
             axes.set_ylabel(names[coordinate])

@@ -60,8 +60,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     for name, errors in summary["test"].items():
         energy = errors.get("energy_error")
         lines.append(
-            f"| {name} | {errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | {errors['mse_mean_weights']:.2e} | "
-            f"{errors['rollout_mse']:.2e} | {'' if energy is None else f'{energy:.1%}'} |"
+            f"| {name} | {errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | "
+            f"{errors['mse_mean_weights']:.2e} | {errors['rollout_mse']:.2e} | {'' if energy is None else f'{energy:.1%}'} |"
         )
     values = symmetry["singular_values"]
     if values:
@@ -73,30 +73,37 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     if not integrator["error"] <= integrator["limit"]:
         lines += [
             "",
-            f"**Warning:** {integrator['substeps']} integrator steps a transition are too few for the learned Hamiltonian: "
-            f"error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. Set `inference.substeps` higher.",
+            f"**Warning:** {integrator['substeps']} integrator steps a transition are too few for the "
+            f"learned Hamiltonian: error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. "
+            "Set `inference.substeps` higher.",
         ]
     return "\n".join(lines) + "\n"
 
 
 def write_report(figures: Path, data: ReportData) -> str:
-    """Draw the figures into the folder `figures` and return the Markdown that shows them, relative to its parent."""
+    """Draw the figures into the folder `figures` and return the Markdown that shows them, relative to its
+    parent.
+    """
     figures.mkdir(parents=True, exist_ok=True)
     for_energy, for_rollouts = jax.random.split(data.key)
     drawn: list[tuple[str, str, Figure]] = [
         (
             "bound",
-            "The bound and its parts during training. The likelihood cannot fall below its noise floor for long; the rest is KL.",
+            "The bound and its parts during training; the price of the weights is the KL part.",
             bound_figure(data.metrics, _noise_floor(data)),
         ),
-        ("hamiltonian", "The learned energy on the first phase plane, other coordinates at 0.", _contours(data, for_energy)),
+        (
+            "hamiltonian",
+            "The learned energy on the first phase plane, other coordinates at 0.",
+            _contours(data, for_energy),
+        ),
     ]
     quantities = data.posterior.quantities
     if isinstance(quantities, QuadraticQuantities):
         drawn.append(
             (
                 "generators",
-                "The strongest generators [J A | J b], x' = J A x + J b, beside their projection on the true ones.",
+                "The strongest generators [J A | J b], x' = J A x + J b, beside their projection on the truth.",
                 _generators(quantities, data),
             )
         )
@@ -109,7 +116,9 @@ def write_report(figures: Path, data: ReportData) -> str:
             )
         )
     rollouts = _rollouts(data, for_rollouts)
-    drawn.append(("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts))
+    drawn.append(
+        ("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts)
+    )
 
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     for name, caption, figure in drawn:
@@ -120,7 +129,9 @@ def write_report(figures: Path, data: ReportData) -> str:
     return "\n".join(lines)
 
 
-def generator_table(quantities: QuadraticQuantities, names: Sequence[str], known: QuadraticQuantities | None) -> str:
+def generator_table(
+    quantities: QuadraticQuantities, names: Sequence[str], known: QuadraticQuantities | None
+) -> str:
     """The strongest generator as text, beside its projection on the true ones."""
     learned, true = _nearest(quantities, known)[0][1:]
     scale = np.abs(learned).max()
@@ -131,7 +142,10 @@ def generator_table(quantities: QuadraticQuantities, names: Sequence[str], known
     right = block(true) if true is not None else [""] * len(names)
     width = len(block(learned)[0])
     header = f"{'':>10}{'learned [J A | J b]':<{width}}" + ("   nearest true" if true is not None else "")
-    rows = [f"d{name}/dt".ljust(10) + a + "   " + b for name, a, b in zip(names, block(learned), right, strict=True)]
+    rows = [
+        f"d{name}/dt".ljust(10) + a + "   " + b
+        for name, a, b in zip(names, block(learned), right, strict=True)
+    ]
     return "\n".join([header, *rows]) + "\n"
 
 
@@ -185,5 +199,7 @@ def _rollouts(data: ReportData, key: PRNGKey) -> Figure:
     name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
     shown = shown[:SHOWN_TRAJECTORIES]
     follow = partial(predict, data.posterior, key, averaging=data.averaging)
-    samples = follow(shown.states[:, 0], shown.times, estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES))
+    samples = follow(
+        shown.states[:, 0], shown.times, estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES)
+    )
     return rollout_figure(shown.times, shown.states, np.asarray(samples), shown.names, f"Rollouts on {name}")

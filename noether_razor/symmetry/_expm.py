@@ -13,9 +13,10 @@ _THETA = 0.5
 def expm(matrices: Float[Array, "*batch m m"], *, max_norm: float = 64.0) -> Float[Array, "*batch m m"]:
     """exp of a batch of small matrices by scaling and squaring of a fixed-degree Taylor polynomial.
 
-    The truncation error is below the rounding error (degree 8 in float32, 14 in float64 at norm <= 1/2). The number of
-    squarings of each matrix follows from its own Frobenius norm, up to `max_norm`; beyond that the result is NaN, not a
-    wrong, non-symplectic map. `jax.scipy.linalg.expm` runs every Pade branch and every squaring under vmap.
+    The truncation error is below the rounding error (degree 8 in float32, 14 in float64 at norm <= 1/2). The
+    number of squarings of each matrix follows from its own Frobenius norm, up to `max_norm`; beyond that the
+    result is NaN, not a wrong, non-symplectic map. `jax.scipy.linalg.expm` runs every Pade branch and every
+    squaring under vmap.
     """
     degree = 14 if matrices.dtype == jnp.float64 else 8
     most = max(0, math.ceil(math.log2(max_norm / _THETA)))

@@ -1,7 +1,8 @@
 """Probability measures on the group coordinates w, with the variance reduction that each allows.
 
-One quantity: equally spaced quantiles with one common random shift, which integrates every harmonic of a rotation below the
-number of points exactly. Several: stratified draws. Every single draw has the measure as its law, so averages stay unbiased.
+One quantity: equally spaced quantiles with one common random shift, which integrates every harmonic of a
+rotation below the number of points exactly. Several: stratified draws. Every single draw has the measure as
+its law, so averages stay unbiased.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,12 @@ from ..typing import PRNGKey
 class GroupMeasure(Protocol):
     """A probability measure on R^K, one coordinate a conserved quantity."""
 
-    def sample(self, key: PRNGKey, dim: int, count: int, *, independent: bool = False) -> Float[Array, "count dim"]:
-        """`count` draws of w in R^dim; `independent` switches the variance reduction off (the paper's sampling)."""
+    def sample(
+        self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
+    ) -> Float[Array, "count dim"]:
+        """`count` draws of w in R^dim; `independent` switches the variance reduction off (the paper's
+        sampling).
+        """
         ...
 
 
@@ -30,7 +35,9 @@ def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[
     if dim == 1:
         return ((jnp.arange(count) + jax.random.uniform(key)) / count)[:, None]
     for_order, for_jitter = jax.random.split(key)
-    strata = jax.random.permutation(for_order, jnp.broadcast_to(jnp.arange(count)[:, None], (count, dim)), independent=True)
+    strata = jax.random.permutation(
+        for_order, jnp.broadcast_to(jnp.arange(count)[:, None], (count, dim)), independent=True
+    )
     return (strata + jax.random.uniform(for_jitter, (count, dim))) / count
 
 
@@ -38,7 +45,9 @@ def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[
 class Box:
     """The uniform measure on [-1, 1]^K."""
 
-    def sample(self, key: PRNGKey, dim: int, count: int, *, independent: bool = False) -> Float[Array, "count dim"]:
+    def sample(
+        self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
+    ) -> Float[Array, "count dim"]:
         return 2 * _unit_draws(key, dim, count, independent) - 1
 
 
@@ -52,7 +61,9 @@ class Gaussian:
         if not self.scale > 0:
             raise ValueError(f"the scale of a Gaussian measure must be positive, got {self.scale}")
 
-    def sample(self, key: PRNGKey, dim: int, count: int, *, independent: bool = False) -> Float[Array, "count dim"]:
+    def sample(
+        self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
+    ) -> Float[Array, "count dim"]:
         draws = _unit_draws(key, dim, count, independent)
         inside = jnp.clip(draws, jnp.finfo(draws.dtype).tiny, 1 - jnp.finfo(draws.dtype).epsneg)
         return self.scale * ndtri(inside)
@@ -62,7 +73,9 @@ class Gaussian:
 class Ball:
     """The uniform measure on the unit ball: antithetic pairs of random directions with stratified radii."""
 
-    def sample(self, key: PRNGKey, dim: int, count: int, *, independent: bool = False) -> Float[Array, "count dim"]:
+    def sample(
+        self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
+    ) -> Float[Array, "count dim"]:
         if dim == 1:
             return Box().sample(key, dim, count, independent=independent)
         for_direction, for_radius = jax.random.split(key)

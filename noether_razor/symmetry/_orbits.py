@@ -27,7 +27,7 @@ class TrivialOrbit:
 
 
 class AffineOrbit(NamedTuple):
-    """Images M_s x + v_s: the exact flow of quantities of degree at most two, or elements of a linear group."""
+    """Images M_s x + v_s: the exact flow of quantities of degree two, or elements of a linear group."""
 
     matrices: Float[Array, "samples dim dim"]
     shifts: Float[Array, "samples dim"]
@@ -51,10 +51,14 @@ class FlowOrbit(NamedTuple):
         return jax.vmap(image)(self.coordinates)
 
 
-def flow_orbit(quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 16) -> Orbit:
-    """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w = exp(pi w . G)).
+def flow_orbit(
+    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 16
+) -> Orbit:
+    """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w
+    = exp(pi w . G)).
 
-    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. NaN where |pi w . G| passes 64.
+    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. NaN where |pi w . G|
+    passes 64.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())

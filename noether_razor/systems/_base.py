@@ -10,7 +10,9 @@ from ..typing import PRNGKey, Scalar, State, States
 
 
 class HamiltonianSystem(Protocol):
-    """A Hamiltonian on R^2n. Frozen dataclasses implement it, so that a system hashes and prints as its parameters."""
+    """A Hamiltonian on R^2n. Frozen dataclasses implement it, so that a system hashes and prints as its
+    parameters.
+    """
 
     @property
     def dof(self) -> int:
@@ -22,7 +24,9 @@ class HamiltonianSystem(Protocol):
         ...
 
     def known_quantities(self) -> QuadraticQuantities | None:
-        """A basis of the conserved quantities of degree at most two, H included where it is one; None if there are none."""
+        """A basis of the conserved quantities of degree at most two, H included where it is one; None if
+        there are none.
+        """
         ...
 
 
@@ -35,6 +39,8 @@ def normal_states(
     scale_p: float = 1.0,
     shift_q: float = 0.0,
 ) -> States:
-    """Initial states: normal draws of standard deviation `scale_q` and `scale_p`, every position moved by `shift_q`."""
+    """Initial states: normal draws of standard deviation `scale_q` and `scale_p`, every position moved by
+    `shift_q`.
+    """
     position, momentum = jax.random.normal(key, (2, count, dof))
     return jnp.concatenate([shift_q + scale_q * position, scale_p * momentum], axis=1)

@@ -29,7 +29,8 @@ class NBody:
             raise ValueError(f"masses must be at least two positive numbers, got {self.masses}")
         if self.dimension < 1 or self.softening < 0:
             raise ValueError(
-                f"dimension must be at least 1 and softening not negative, got {self.dimension}, {self.softening}"
+                "dimension must be at least 1 and softening not negative, "
+                f"got {self.dimension}, {self.softening}"
             )
 
     @staticmethod
@@ -55,8 +56,9 @@ class NBody:
     def known_quantities(self) -> QuadraticQuantities:
         """Momentum P, its products P_a P_b, and angular momentum about the origin and of the centre of mass.
 
-        In d dimensions d + d (d + 1) / 2 + 2 d (d - 1) / 2: 7 in the plane, 15 in space. With R the mass-weighted sum of positions,
-        R_a P_b - R_b P_a is (total mass times) the angular momentum of the centre of mass.
+        In d dimensions d + d (d + 1) / 2 + 2 d (d - 1) / 2: 7 in the plane, 15 in space. With R the
+        mass-weighted sum of positions, R_a P_b - R_b P_a is (total mass times) the angular momentum of the
+        centre of mass.
         """
         d, n = self.dimension, self.dof
         masses = np.asarray(self.masses) / np.sum(self.masses)

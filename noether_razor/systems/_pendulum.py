@@ -9,7 +9,9 @@ from ..typing import Scalar, State
 
 @dataclass(frozen=True)
 class Pendulum:
-    """A plane pendulum, H = p^2 / 2 - frequency^2 cos q; it conserves nothing of degree two: a negative control."""
+    """A plane pendulum, H = p^2 / 2 - frequency^2 cos q; it conserves nothing of degree two: a negative
+    control.
+    """
 
     frequency: float = 1.0
 

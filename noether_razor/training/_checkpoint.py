@@ -20,8 +20,9 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """The newest state of a run in one folder: `save` replaces it whole, `restore` gives it back bit for bit.
 
-    Orbax writes into a temporary folder and renames it; the state before stays until then, so that a process killed at any moment leaves
-    one that is whole. `info` is a small JSON object stored with the state (seconds spent, a fingerprint of the configuration).
+    Orbax writes into a temporary folder and renames it; the state before stays until then, so that a process
+    killed at any moment leaves one that is whole. `info` is a small JSON object stored with the state
+    (seconds spent, a fingerprint of the configuration).
     """
 
     def __init__(self, folder: str | Path):
@@ -41,7 +42,9 @@ class Checkpoint:
         if target.exists():
             return
         with ocp.Checkpointer(_handler()) as checkpointer:
-            checkpointer.save(target, args=_arguments(ocp.args.PyTreeSave(_leaves(state)), ocp.args.JsonSave(info)))
+            checkpointer.save(
+                target, args=_arguments(ocp.args.PyTreeSave(_leaves(state)), ocp.args.JsonSave(info))
+            )
         for old in self.steps():
             if old != step:
                 shutil.rmtree(self.folder / str(old))
@@ -56,20 +59,26 @@ class Checkpoint:
             return None
         folder = self.folder / str(steps[-1])
         wanted = _leaves(like)
-        abstract = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for name, x in wanted.items()}
+        abstract = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for name, x in wanted.items()
+        }
         try:
             info = json.loads((folder / "info" / "metadata").read_text())
             with ocp.Checkpointer(_handler()) as checkpointer:
                 restored = checkpointer.restore(
                     folder,
                     args=_arguments(
-                        ocp.args.PyTreeRestore(abstract, ocp.checkpoint_utils.construct_restore_args(abstract)),
+                        ocp.args.PyTreeRestore(
+                            abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
+                        ),
                         ocp.args.JsonRestore(),
                     ),
                 )
             leaves, info = restored["state"], restored["info"]
         except Exception as error:  # orbax and tensorstore raise many kinds on damaged files
-            raise CheckpointError(f"{folder}: damaged or incomplete checkpoint ({type(error).__name__})") from error
+            raise CheckpointError(
+                f"{folder}: damaged or incomplete checkpoint ({type(error).__name__})"
+            ) from error
         if set(leaves) != set(wanted) or any(np.shape(leaves[k]) != wanted[k].shape for k in wanted):
             raise CheckpointError(f"{folder}: the checkpoint belongs to another model")
         ordered = [jnp.asarray(leaves[name], value.dtype) for name, value in wanted.items()]
@@ -79,11 +88,16 @@ class Checkpoint:
 def _leaves(state: TrainState) -> dict[str, jax.Array]:
     """Leaves by number and path: numbered, so that their order is the tree's."""
     paths = jax.tree_util.tree_flatten_with_path(state)[0]
-    return {f"{i:04d}{jax.tree_util.keystr(path, simple=True, separator='.')}": leaf for i, (path, leaf) in enumerate(paths)}
+    return {
+        f"{i:04d}{jax.tree_util.keystr(path, simple=True, separator='.')}": leaf
+        for i, (path, leaf) in enumerate(paths)
+    }
 
 
 def _handler() -> ocp.CompositeCheckpointHandler:
-    return ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler(), info=ocp.JsonCheckpointHandler())
+    return ocp.CompositeCheckpointHandler(
+        state=ocp.PyTreeCheckpointHandler(), info=ocp.JsonCheckpointHandler()
+    )
 
 
 def _arguments(state: Any, info: Any) -> ocp.args.Composite:

@@ -53,7 +53,8 @@ class NonFiniteBoundError(FloatingPointError):
 def initial_state(posterior: Posterior, training: Training) -> TrainState:
     """The state before the first step."""
     params = nnx.state(posterior)
-    return TrainState(params, training.optimiser().init(params), jnp.zeros((), jnp.int32))
+    # The number of transitions scales updates; it has no part in the state.
+    return TrainState(params, training.optimiser(total=1).init(params), jnp.zeros((), jnp.int32))
 
 
 def fit(
@@ -69,11 +70,12 @@ def fit(
 ) -> FitResult:
     """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
 
-    `resume` is given the initial state and returns the one to continue from, if any. `callback` is called every `training.log_every`
-    steps, after compiled code has returned, so it may write, print or raise. `posterior` itself is not changed.
+    `resume` is given the initial state and returns the one to continue from, if any. `callback` is called
+    every `training.log_every` steps, after compiled code has returned, so it may write, print or raise.
+    `posterior` itself is not changed.
 
-    Raises ValueError for a batch that does not fit the estimator, and `NonFiniteBoundError` when a bound or gradient is not finite; what the
-    callback has seen before stays good.
+    Raises ValueError for a batch that does not fit the estimator, and `NonFiniteBoundError` when a bound or
+    gradient is not finite; what the callback has seen before stays good.
     """
     graph, _ = nnx.split(posterior)
     state = initial_state(posterior, training)
@@ -83,7 +85,7 @@ def fit(
     loop = jax.jit(
         make_loop(
             graph,
-            training.optimiser(),
+            training.optimiser(transitions.size),
             transitions,
             averaging=averaging,
             estimator=estimator,
@@ -95,7 +97,8 @@ def fit(
     )
 
     started = time.perf_counter()
-    # Compiled ahead of time: any later change of shape or type is an error, never a silent second compilation.
+    # Compiled ahead of time: any later change of shape or type is an error, never a silent second
+    # compilation.
     compiled = loop.lower(state, key, jnp.zeros((), jnp.int32)).compile()
     compile_seconds = time.perf_counter() - started
 
@@ -122,7 +125,9 @@ def fit(
     return FitResult(nnx.merge(graph, state.params), state, history)
 
 
-def _broken_part(graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging) -> str:
+def _broken_part(
+    graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging
+) -> str:
     """The first part of the bound that is not finite, in the order in which it is computed."""
     posterior = nnx.merge(graph, state.params)
     orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)

@@ -31,11 +31,14 @@ class Progress(NamedTuple):
 
 
 Loop = Callable[[TrainState, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]]
-"""``loop(state, key, stop)`` trains up to, not including, step `stop`: the new state, its progress, and whether all was finite."""
+"""``loop(state, key, stop)`` trains up to, not including, step `stop`: the new state, its progress, and
+whether all was finite.
+"""
 
 
 def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
-    """Transitions a step: at most `wanted` (None: all) of `count`, and a multiple of the weight samples that share them out.
+    """Transitions a step: at most `wanted` (None: all) of `count`, and a multiple of the weight samples that
+    share them out.
 
     Raises ValueError when there are fewer than one for each weight sample.
     """
@@ -44,7 +47,7 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
         return size
     if size < estimator.weight_samples:
         raise ValueError(
-            f"a batch of {size} transitions cannot be shared out among {estimator.weight_samples} weight samples"
+            f"a batch of {size} transitions cannot be dealt out to {estimator.weight_samples} weight samples"
         )
     return size // estimator.weight_samples * estimator.weight_samples
 
@@ -63,9 +66,10 @@ def make_loop(
 ) -> Loop:
     """The loop over `transitions`, to be jitted; `stop` is data, so that one compilation serves a whole run.
 
-    Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Every `shuffle_every` steps the transitions
-    are shuffled anew and dealt out in batches, without repetition while they last. The KL divergence enters with a weight that rises
-    linearly to 1 over the first `kl_warmup` steps. Where a bound or a gradient is not finite, the state before that step is returned.
+    Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Every
+    `shuffle_every` steps the transitions are shuffled anew and dealt out in batches, without repetition while
+    they last. The KL divergence enters with a weight that rises linearly to 1 over the first `kl_warmup`
+    steps. Where a bound or a gradient is not finite, the state before that step is returned.
     """
     total = transitions.size
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
@@ -73,7 +77,9 @@ def make_loop(
     def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " total"]:
         return jax.random.permutation(jax.random.fold_in(key, step // shuffle_every), total)
 
-    def update(state: TrainState, key: PRNGKey, order: Int[Array, " total"]) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+    def update(
+        state: TrainState, key: PRNGKey, order: Int[Array, " total"]
+    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % total]
         terms, gradient = bound_and_gradient(
             graph,
@@ -94,13 +100,17 @@ def make_loop(
         kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
         return kept, Progress(terms, norm), finite
 
-    def loop(state: TrainState, key: PRNGKey, stop: Int[Array, ""]) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+    def loop(
+        state: TrainState, key: PRNGKey, stop: Int[Array, ""]
+    ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         for_batches, for_steps = jax.random.split(key)
         start, order = state.step, shuffled(for_batches, state.step)
 
         def body(carry):  # type: ignore[no-untyped-def]
             state, summed, order, _ = carry
-            order = jax.lax.cond(state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order)
+            order = jax.lax.cond(
+                state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
+            )
             state, progress, finite = update(state, for_steps, order)
             return state, jax.tree.map(jnp.add, summed, progress), order, finite
 

@@ -1,7 +1,8 @@
-"""What training is asked to do, and the optimiser that does it: one optax group for each kind of parameter."""
+"""What training is asked to do, and the optimiser that does it."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import optax
@@ -12,14 +13,15 @@ from ..inference import PriorPrecision
 
 @dataclass(frozen=True)
 class Rates:
-    """Peak step sizes of Adam, all decayed to 0 by a cosine over the run.
+    """Peak step sizes, all decayed to 0 by a cosine over the run; Adam's for every group but `scales`.
 
-    weights: means and biases of the network. scales: logarithms of the posterior's row and column scales. correlations: its off-diagonal
-    factors. quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
+    weights: means and biases of the network. scales: logarithms of the posterior's row and column scales, as
+        a fraction of the natural-gradient step. correlations: the posterior's off-diagonal factors.
+        quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
     """
 
     weights: float = 5e-3
-    scales: float = 2e-2
+    scales: float = 3e-2
     correlations: float = 1e-3
     quantities: float = 1e-2
     hyper: float = 1e-2
@@ -29,10 +31,11 @@ class Rates:
 class Training:
     """How to maximise the bound.
 
-    steps: gradient steps. batch: transitions a step, None for all. rates: step sizes. second_moment: Adam's beta_2; the gradients fall by
-    orders of magnitude within a hundred steps, so its memory must be short. clip: global norm to which gradients are clipped.
-    prior_precision: see `PriorPrecision`. learn_quantities, learn_noise_variance: whether these move. kl_warmup: steps over which the KL
-    divergence is faded in. log_every: steps between reports.
+    steps: gradient steps. batch: transitions a step, None for all. rates: step sizes. second_moment: Adam's
+        beta_2; the gradients fall by orders of magnitude within a hundred steps, so its memory must be short.
+        clip: global norm to which gradients are clipped.
+    prior_precision: see `PriorPrecision`. learn_quantities, learn_noise_variance: whether these move.
+        kl_warmup: steps over which the KL divergence is faded in. log_every: steps between reports.
     """
 
     steps: int
@@ -51,8 +54,15 @@ class Training:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def optimiser(self) -> optax.GradientTransformation:
-        """Adam with a cosine schedule for each group of ``nnx.state(posterior)``; what is not learned stays as it is."""
+    def optimiser(self, total: int) -> optax.GradientTransformation:
+        """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per
+        transition of `total`.
+
+        Adam, except for the logarithmic scales, which take natural-gradient steps (momentum 0.9, at most 0.1
+        each): the KL divergence of a layer costs d/2 times the variance of its log scales, so Adam, which
+        moves every scale by its step size however small the gradient, would pay a hundred nats for its
+        jitter. What is not learned stays as it is.
+        """
 
         def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
             if not learned:
@@ -61,14 +71,39 @@ class Training:
 
         groups: dict[Hashable, optax.GradientTransformation] = {
             "weights": adam(self.rates.weights),
-            "scales": adam(self.rates.scales),
+            "scales": optax.chain(
+                optax.ema(0.9),
+                optax.scale_by_schedule(optax.cosine_decay_schedule(self.rates.scales, self.steps)),
+                optax.clip(0.1),
+                optax.scale(-1.0),
+            ),
             "correlations": adam(self.rates.correlations),
             "quantities": adam(self.rates.quantities, self.learn_quantities),
             "noise_variance": adam(self.rates.hyper, self.learn_noise_variance),
             "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
         }
-        grouped = optax.multi_transform(groups, _groups)
-        return grouped if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), grouped)
+        clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
+        return optax.chain(clip, _natural_scales(total), optax.multi_transform(groups, _groups))
+
+
+def _natural_scales(total: int) -> optax.GradientTransformation:
+    """Divide gradients of log scales by their Fisher information: 2 a for a row of a entries, 2 o for a
+    column of o.
+    """
+
+    other = {"log_row_scales": "log_column_scales", "log_column_scales": "log_row_scales"}
+
+    def precondition(gradient: nnx.State, params: Any) -> nnx.State:
+        def scaled(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+            kind = path[0].key
+            if kind not in other:
+                return leaf
+            entries = params[other[kind]][path[1].key].size
+            return total / (2 * entries) * leaf
+
+        return jax.tree_util.tree_map_with_path(scaled, gradient)
+
+    return optax.stateless(precondition)  # type: ignore[arg-type]
 
 
 _GROUP_OF_FIELD = {

@@ -8,5 +8,6 @@ from ._errors import substep_error as substep_error
 from ._evidence import BoundEstimate as BoundEstimate
 from ._evidence import estimate_bound as estimate_bound
 from ._generators import flat_generators as flat_generators
+from ._generators import nearest_generators as nearest_generators
 from ._generators import parallelness as parallelness
 from ._generators import singular_directions as singular_directions

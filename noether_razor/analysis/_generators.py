@@ -1,5 +1,7 @@
 """Comparing sets of generators as linear spaces, never vector by vector."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
@@ -27,14 +29,55 @@ def singular_directions(
     return values, directions
 
 
+class GeneratorPair(NamedTuple):
+    """A learned direction, (2n, 2n + 1), its singular value, and its projection on the known generators (None
+    where these are not known), scaled so that the largest learned entry is 1.
+    """
+
+    value: float
+    learned: Float[np.ndarray, "dim dim+1"]
+    known: Float[np.ndarray, "dim dim+1"] | None
+
+
+def nearest_generators(
+    quantities: QuadraticQuantities, known: QuadraticQuantities | None
+) -> list[GeneratorPair]:
+    """The learned directions as generators [J A | J b], strongest first, each beside the nearest true one."""
+    basis = None if known is None else _span(known)
+    pairs = []
+    for value, direction in zip(*singular_directions(quantities), strict=True):
+        scaled = direction / np.abs(direction).max()
+        matrix = scaled.reshape(2 * quantities.dof, -1)
+        sign = _sign(matrix)
+        nearest = None if basis is None else sign * (basis.T @ (basis @ scaled)).reshape(matrix.shape)
+        pairs.append(GeneratorPair(float(value), sign * matrix, nearest))
+    return pairs
+
+
+def _span(known: QuadraticQuantities) -> Float[np.ndarray, "rank size"]:
+    """An orthonormal basis of the space of the known generators."""
+    _, values, basis = np.linalg.svd(flat_generators(known), full_matrices=False)
+    return basis[values > 1e-8 * values[0]]
+
+
+def _sign(generator: Float[np.ndarray, "dim dim+1"]) -> float:
+    """The sign of a singular vector is arbitrary: an energy (trace of A not small) is made positive, as is the
+    largest entry of anything else.
+    """
+    position, momentum = np.split(generator[:, :-1], 2)
+    dof = len(position)
+    trace = np.trace(position[:, dof:]) - np.trace(momentum[:, :dof])
+    if abs(trace) > 1e-3 * np.abs(generator).max():
+        return float(np.sign(trace))
+    return float(np.sign(generator.flat[np.abs(generator).argmax()]))
+
+
 def parallelness(
     directions: Float[np.ndarray, "rank size"], known: QuadraticQuantities
 ) -> Float[np.ndarray, " rank"]:
     """Length of the projection of each unit vector v / |v| on the span of the known generators: 1 is inside,
     0 orthogonal.
     """
-    _, values, basis = np.linalg.svd(flat_generators(known), full_matrices=False)
-    basis = basis[values > 1e-8 * values[0]]
     lengths = np.linalg.norm(directions, axis=1)
-    projections = np.linalg.norm(directions @ basis.T, axis=1)
+    projections = np.linalg.norm(directions @ _span(known).T, axis=1)
     return np.minimum(1.0, projections / np.maximum(lengths, np.finfo(np.float64).tiny))

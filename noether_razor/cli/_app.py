@@ -13,7 +13,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     name="noether-razor",
-    help="Learn the Hamiltonian, the conserved quantities and the symmetry group of a system from trajectories.",
+    help="Learn the Hamiltonian, the conserved quantities and the symmetry of a system from trajectories.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

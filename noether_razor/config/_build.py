@@ -149,7 +149,7 @@ def build_symmetry(
         equal = isinstance(system, Oscillators) and len(set(system.frequencies)) == 1
         if table.mode != "fixed" or not equal:
             raise ConfigError(
-                "symmetry.measure: haar needs symmetry.mode = fixed and a system whose group is known and compact "
+                "symmetry.measure: haar needs symmetry.mode = fixed and a system of known compact group "
                 f"(equal oscillators), got mode {table.mode} and system {config.system.kind}"
             )
     if table.mode == "fixed":

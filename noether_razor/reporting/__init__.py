@@ -1,6 +1,5 @@
 """Tables, figures and the report of a run."""
 
 from ._report import ReportData as ReportData
-from ._report import generator_table as generator_table
 from ._report import summary_text as summary_text
 from ._report import write_report as write_report

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..analysis import flat_generators, learned_hamiltonian, singular_directions
+from ..analysis import learned_hamiltonian, nearest_generators
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
 from ..inference import Estimator, Posterior, predict
@@ -59,16 +59,16 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     ]
     for name, errors in summary["test"].items():
         energy = errors.get("energy_error")
-        lines.append(
-            f"| {name} | {errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | "
-            f"{errors['mse_mean_weights']:.2e} | {errors['rollout_mse']:.2e} | {'' if energy is None else f'{energy:.1%}'} |"
-        )
+        one_step = f"{errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | {errors['mse_mean_weights']:.2e}"
+        drift = "" if energy is None else f"{energy:.1%}"
+        lines.append(f"| {name} | {one_step} | {errors['rollout_mse']:.2e} | {drift} |")
     values = symmetry["singular_values"]
     if values:
         lines += ["", "| direction | singular value | parallelness with the truth |", "|---|---|---|"]
         known = symmetry.get("parallelness", [None] * len(values))
         for k, (value, parallel) in enumerate(zip(values, known, strict=True)):
             lines.append(f"| {k + 1} | {value:.4g} | {'' if parallel is None else f'{parallel:.4f}'} |")
+        lines += _generator_lines(symmetry["strongest"])
     integrator = summary["integrator"]
     if not integrator["error"] <= integrator["limit"]:
         lines += [
@@ -103,18 +103,14 @@ def write_report(figures: Path, data: ReportData) -> str:
         drawn.append(
             (
                 "generators",
-                "The strongest generators [J A | J b], x' = J A x + J b, beside their projection on the truth.",
+                "The strongest generators [J A | J b] of x' = J A x + J b, beside the nearest true ones.",
                 _generators(quantities, data),
             )
         )
         symmetry = data.summary["symmetry"]
-        drawn.append(
-            (
-                "spectrum",
-                "Singular values of the stacked generators.",
-                spectrum_figure(symmetry["singular_values"], symmetry.get("parallelness")),
-            )
-        )
+        if len(symmetry["singular_values"]) > 1:
+            figure = spectrum_figure(symmetry["singular_values"], symmetry.get("parallelness"))
+            drawn.append(("spectrum", "Singular values of the stacked generators.", figure))
     rollouts = _rollouts(data, for_rollouts)
     drawn.append(
         ("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts)
@@ -129,47 +125,28 @@ def write_report(figures: Path, data: ReportData) -> str:
     return "\n".join(lines)
 
 
-def generator_table(
-    quantities: QuadraticQuantities, names: Sequence[str], known: QuadraticQuantities | None
-) -> str:
-    """The strongest generator as text, beside its projection on the true ones."""
-    learned, true = _nearest(quantities, known)[0][1:]
-    scale = np.abs(learned).max()
-
-    def block(matrix: np.ndarray) -> list[str]:
-        return [" ".join(f"{value:7.3f}" for value in row) for row in matrix / scale]
-
-    right = block(true) if true is not None else [""] * len(names)
-    width = len(block(learned)[0])
-    header = f"{'':>10}{'learned [J A | J b]':<{width}}" + ("   nearest true" if true is not None else "")
-    rows = [
-        f"d{name}/dt".ljust(10) + a + "   " + b
-        for name, a, b in zip(names, block(learned), right, strict=True)
-    ]
-    return "\n".join([header, *rows]) + "\n"
-
-
-def _nearest(
-    quantities: QuadraticQuantities, known: QuadraticQuantities | None
-) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
-    values, directions = singular_directions(quantities)
-    dim = 2 * quantities.dof
-    basis = None
-    if known is not None:
-        _, known_values, vectors = np.linalg.svd(flat_generators(known), full_matrices=False)
-        basis = vectors[known_values > 1e-8 * known_values[0]]
-    rows = []
-    for k, (value, direction) in enumerate(zip(values, directions, strict=True)):
-        # The sign of a singular vector is arbitrary: the largest entry is made positive.
-        direction = direction * np.sign(direction[np.abs(direction).argmax()])
-        nearest = None if basis is None else (basis.T @ (basis @ direction)).reshape(dim, dim + 1)
-        rows.append((f"direction {k + 1} ({value:.2g})", direction.reshape(dim, dim + 1), nearest))
-    return rows
+def _generator_lines(strongest: Mapping[str, Any]) -> list[str]:
+    """A generator as a block of text, beside its projection on the true ones."""
+    learned = np.asarray(strongest["learned"])
+    blocks = {"learned [J A | J b]": learned}
+    if strongest["true"] is not None:
+        blocks["nearest true"] = np.asarray(strongest["true"])
+    names = [f"d{name}/dt" for name in strongest["names"]]
+    width = 8 * learned.shape[1]
+    lines = [" " * 8 + "   ".join(title.ljust(width) for title in blocks)]
+    for row, name in enumerate(names):
+        cells = ["".join(f"{value:8.3f}" for value in np.round(block[row], 3) + 0.0) for block in blocks.values()]
+        lines.append(name.ljust(8) + "   ".join(cells))
+    return ["", "```", *(line.rstrip() for line in lines), "```"]
 
 
 def _generators(quantities: QuadraticQuantities, data: ReportData) -> Figure:
     known = data.system.known_quantities() if data.system else None
-    return generator_figure(_nearest(quantities, known)[:SHOWN_DIRECTIONS], data.data.names)
+    rows = [
+        (f"direction {k + 1} ({pair.value:.2g})", pair.learned, pair.known)
+        for k, pair in enumerate(nearest_generators(quantities, known)[:SHOWN_DIRECTIONS])
+    ]
+    return generator_figure(rows, data.data.names)
 
 
 def _noise_floor(data: ReportData) -> float:

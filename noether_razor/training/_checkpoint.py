@@ -1,13 +1,10 @@
 """Checkpoints on disk, by orbax."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from ._loop import TrainState
@@ -41,10 +38,13 @@ class Checkpoint:
         target = self.folder / str(step)
         if target.exists():
             return
+        leaves = _leaves(state)
+        shapes = {name: list(leaf.shape) for name, leaf in leaves.items()}
         with ocp.Checkpointer(_handler()) as checkpointer:
-            checkpointer.save(
-                target, args=_arguments(ocp.args.PyTreeSave(_leaves(state)), ocp.args.JsonSave(info))
+            arguments = ocp.args.Composite(
+                state=ocp.args.PyTreeSave(leaves), info=ocp.args.JsonSave({"shapes": shapes, "info": info})
             )
+            checkpointer.save(target, args=arguments)
         for old in self.steps():
             if old != step:
                 shutil.rmtree(self.folder / str(old))
@@ -60,29 +60,27 @@ class Checkpoint:
         folder = self.folder / str(steps[-1])
         wanted = _leaves(like)
         abstract = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for name, x in wanted.items()
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+            for name, leaf in wanted.items()
         }
         try:
-            info = json.loads((folder / "info" / "metadata").read_text())
             with ocp.Checkpointer(_handler()) as checkpointer:
-                restored = checkpointer.restore(
-                    folder,
-                    args=_arguments(
-                        ocp.args.PyTreeRestore(
-                            abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
-                        ),
-                        ocp.args.JsonRestore(),
-                    ),
+                about = checkpointer.restore(folder, args=ocp.args.Composite(info=ocp.args.JsonRestore()))[
+                    "info"
+                ]
+                if about["shapes"] != {name: list(leaf.shape) for name, leaf in wanted.items()}:
+                    raise CheckpointError(f"{folder}: the checkpoint belongs to another model or optimiser")
+                arguments = ocp.args.PyTreeRestore(
+                    abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
                 )
-            leaves, info = restored["state"], restored["info"]
+                leaves = checkpointer.restore(folder, args=ocp.args.Composite(state=arguments))["state"]
+        except CheckpointError:
+            raise
         except Exception as error:  # orbax and tensorstore raise many kinds on damaged files
             raise CheckpointError(
                 f"{folder}: damaged or incomplete checkpoint ({type(error).__name__})"
             ) from error
-        if set(leaves) != set(wanted) or any(np.shape(leaves[k]) != wanted[k].shape for k in wanted):
-            raise CheckpointError(f"{folder}: the checkpoint belongs to another model")
-        ordered = [jnp.asarray(leaves[name], value.dtype) for name, value in wanted.items()]
-        return jax.tree.unflatten(jax.tree.structure(like), ordered), info
+        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted]), about["info"]
 
 
 def _leaves(state: TrainState) -> dict[str, jax.Array]:
@@ -98,7 +96,3 @@ def _handler() -> ocp.CompositeCheckpointHandler:
     return ocp.CompositeCheckpointHandler(
         state=ocp.PyTreeCheckpointHandler(), info=ocp.JsonCheckpointHandler()
     )
-
-
-def _arguments(state: Any, info: Any) -> ocp.args.Composite:
-    return ocp.args.Composite(state=state, info=info)

@@ -21,7 +21,7 @@ DEBUG = ROOT / "configs" / "debug.toml"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command line in this process, so that tests share what JAX has compiled; see `process` for a real one."""
+    """The command line in this process, so that tests share compilations; `process` is a real one."""
     words = ["noether-razor", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
     with (

@@ -61,7 +61,7 @@ def _span(known: QuadraticQuantities) -> Float[np.ndarray, "rank size"]:
 
 
 def _sign(generator: Float[np.ndarray, "dim dim+1"]) -> float:
-    """The sign of a singular vector is arbitrary: an energy (trace of A not small) is made positive, as is the
+    """The sign of a singular vector is arbitrary: an energy (trace of A not small) is made positive, and the
     largest entry of anything else.
     """
     position, momentum = np.split(generator[:, :-1], 2)

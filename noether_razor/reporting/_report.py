@@ -135,7 +135,9 @@ def _generator_lines(strongest: Mapping[str, Any]) -> list[str]:
     width = 8 * learned.shape[1]
     lines = [" " * 8 + "   ".join(title.ljust(width) for title in blocks)]
     for row, name in enumerate(names):
-        cells = ["".join(f"{value:8.3f}" for value in np.round(block[row], 3) + 0.0) for block in blocks.values()]
+        # Adding 0 turns the -0 of rounding into 0.
+        rows = (np.round(block[row], 3) + 0.0 for block in blocks.values())
+        cells = ["".join(f"{value:8.3f}" for value in values) for values in rows]
         lines.append(name.ljust(8) + "   ".join(cells))
     return ["", "```", *(line.rstrip() for line in lines), "```"]
 

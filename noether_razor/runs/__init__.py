@@ -1,0 +1,9 @@
+"""Run folders: a configuration trained, evaluated and kept on disk."""
+
+from ._folder import RunError as RunError
+from ._folder import RunFolder as RunFolder
+from ._run import TrainedRun as TrainedRun
+from ._run import evaluate_run as evaluate_run
+from ._run import load_run as load_run
+from ._run import report_run as report_run
+from ._run import train_run as train_run

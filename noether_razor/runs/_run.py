@@ -1,0 +1,249 @@
+"""Train a configuration into a run folder, and read it back."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from ..analysis import (
+    estimate_bound,
+    learned_substep_error,
+    nearest_generators,
+    parallelness,
+    prediction_errors,
+    singular_directions,
+)
+from ..config import Config, Problem, build_problem, simulate_test_sets, stream
+from ..conserved import QuadraticQuantities
+from ..data import Trajectories, load_trajectories, save_trajectories
+from ..inference import Posterior
+from ..reporting import ReportData, write_report
+from ..training import Report, TrainState, fit, initial_state
+from ._folder import RunError, RunFolder, require_same, write_whole
+
+BOUND_SUBSET = 2000
+
+
+class TrainedRun(NamedTuple):
+    """A trained run read back from its folder."""
+
+    config: Config
+    problem: Problem
+    posterior: Posterior
+    step: int
+    spent: dict[str, float]
+
+
+class _Spent:
+    """Wall-clock seconds of a run, summed over resumes."""
+
+    def __init__(self, wall: float = 0.0, compile_: float = 0.0):
+        self.before = {"wall_seconds": wall, "compile_seconds": compile_}
+
+    def after(self, report: Report) -> dict[str, float]:
+        return {
+            "wall_seconds": self.before["wall_seconds"] + report.seconds,
+            "compile_seconds": self.before["compile_seconds"] + report.compile_seconds,
+        }
+
+
+def train_run(
+    config: Config,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Train `config` into `folder` and return its summary; everything that was written stays valid at any
+    moment.
+
+    A folder that already holds a run is a `RunError` unless `resume`; then the run goes on from its last
+    checkpoint as if never stopped, starts over without one, and does nothing when it is finished.
+    `on_progress` is told each logged step. When `interrupted()` turns true, a checkpoint is written and
+    KeyboardInterrupt raised. Other errors: `ConfigError`, `DataFileError`, `CheckpointError`,
+    `NonFiniteBoundError`.
+    """
+    if folder.holds_run():
+        if not resume:
+            raise RunError(
+                f"{folder.path}: already holds a run, give --resume to continue it or another --out"
+            )
+        require_same(config, folder.read_config(), folder.config)
+        if folder.summary.exists():
+            return folder.read_summary()
+    stored = load_trajectories(folder.data) if folder.holds_run() and folder.data.exists() else None
+    problem = build_problem(config, stored)
+    # The data first: a folder with a configuration is a run, and a run has its data.
+    if stored is None:
+        save_trajectories(folder.data, problem.data)
+    folder.write_config(config)
+
+    spent, lines = _Spent(), []
+
+    def restore(state: TrainState) -> TrainState | None:
+        nonlocal spent, lines
+        found = folder.checkpoint.restore(state)
+        if found is None:
+            return None
+        restored, info = found
+        spent = _Spent(info["wall_seconds"], info["compile_seconds"])
+        lines = folder.read_metrics(up_to=int(restored.step))
+        return restored
+
+    saved = time.perf_counter()
+
+    def after_chunk(report: Report) -> None:
+        nonlocal saved
+        line = {
+            "step": report.step,
+            "negative_elbo": report.negative_elbo,
+            "nll": report.nll,
+            "kl": report.kl,
+            "gradient_norm": report.gradient_norm,
+            "noise_variance": report.noise_variance,
+            "wall_seconds": spent.after(report)["wall_seconds"],
+        }
+        lines.append(line)
+        folder.write_metrics(lines)
+        stop = interrupted()
+        due = time.perf_counter() - saved >= config.training.checkpoint_seconds
+        if stop or due or report.step == config.training.steps:
+            folder.checkpoint.save(report.state, spent.after(report))
+            saved = time.perf_counter()
+        if on_progress is not None:
+            on_progress(line)
+        if stop and report.step < config.training.steps:
+            raise KeyboardInterrupt
+
+    result = fit(
+        problem.posterior,
+        problem.data.transitions(),
+        problem.training,
+        key=stream(config.seed, "training"),
+        averaging=problem.averaging,
+        estimator=problem.estimator,
+        resume=restore,
+        callback=after_chunk,
+    )
+    seconds = spent.after(result.history[-1]) if result.history else spent.before
+    return _evaluate(folder, TrainedRun(config, problem, result.posterior, config.training.steps, seconds))
+
+
+def load_run(folder: RunFolder) -> TrainedRun:
+    """Read a run back: its configuration, its data and the posterior of its last checkpoint. Raises
+    `RunError` without one.
+    """
+    config = folder.read_config()
+    problem = build_problem(config, load_trajectories(folder.data))
+    graph, _ = nnx.split(problem.posterior)
+    like = initial_state(problem.posterior, problem.training)
+    found = folder.checkpoint.restore(like)
+    if found is None:
+        raise RunError(f"{folder.path}: has no checkpoint yet, train it first")
+    state, info = found
+    return TrainedRun(config, problem, nnx.merge(graph, state.params), int(state.step), info)
+
+
+def evaluate_run(folder: RunFolder) -> dict[str, Any]:
+    """Estimate the bound and the errors of a run's last checkpoint, and write them to summary.json."""
+    return _evaluate(folder, load_run(folder))
+
+
+def _evaluate(folder: RunFolder, run: TrainedRun) -> dict[str, Any]:
+    started = time.perf_counter()
+    summary = _summary(run)
+    summary["evaluation_seconds"] = time.perf_counter() - started
+    folder.write_summary(summary)
+    return summary
+
+
+def _summary(run: TrainedRun) -> dict[str, Any]:
+    config, problem, posterior = run.config, run.problem, run.posterior
+    key = stream(config.seed, "evaluation")
+    for_subset, for_bound, for_errors, for_substeps = jax.random.split(key, 4)
+    transitions = problem.data.transitions()
+    subset = np.sort(np.asarray(jax.random.permutation(for_subset, transitions.size))[:BOUND_SUBSET])
+    few = jax.tree.map(lambda x: np.asarray(x)[subset], transitions)
+    common: dict[str, Any] = {"averaging": problem.averaging, "estimator": problem.evaluator}
+    bound = estimate_bound(
+        posterior,
+        for_bound,
+        few,
+        transitions.size,
+        prior_precision=config.inference.prior_precision,
+        **common,
+    )
+    hamiltonian = problem.system.hamiltonian if problem.system else None
+    test_sets = _test_sets(run)
+    error_keys = jax.random.split(for_errors, 1 + len(test_sets))
+    train = prediction_errors(posterior, error_keys[0], problem.data, **common)
+    test = {
+        name: prediction_errors(posterior, key, trajectories, hamiltonian=hamiltonian, **common)._asdict()
+        for key, (name, trajectories) in zip(error_keys[1:], test_sets.items(), strict=True)
+    }
+    return {
+        "seed": config.seed,
+        "steps": run.step,
+        "wall_seconds": run.spent["wall_seconds"],
+        "compile_seconds": run.spent["compile_seconds"],
+        "evaluation_seconds": 0.0,
+        "device": jax.devices()[0].platform,
+        "transitions": transitions.size,
+        "train": {**bound._asdict(), "mse": train.mse},
+        "test": test,
+        "symmetry": _symmetry(run),
+        "integrator": {
+            "substeps": problem.estimator.substeps,
+            "error": learned_substep_error(posterior, for_substeps, transitions, **common),
+            "limit": float(np.sqrt(posterior.noise_variance())) / 10,
+        },
+    }
+
+
+def _test_sets(run: TrainedRun) -> dict[str, Trajectories]:
+    return simulate_test_sets(run.config, run.problem.system) if run.problem.system else {}
+
+
+def _symmetry(run: TrainedRun) -> dict[str, Any]:
+    quantities = run.posterior.quantities
+    if not isinstance(quantities, QuadraticQuantities):
+        return {"quantities": 0, "singular_values": []}
+    values, directions = singular_directions(quantities)
+    result: dict[str, Any] = {"quantities": quantities.count, "singular_values": values.tolist()}
+    known = run.problem.system.known_quantities() if run.problem.system else None
+    if known is not None:
+        result["parallelness"] = parallelness(directions, known).tolist()
+    strongest = nearest_generators(quantities, known)[0]
+    result["strongest"] = {
+        "names": list(run.problem.data.names),
+        "learned": strongest.learned.tolist(),
+        "true": None if strongest.known is None else strongest.known.tolist(),
+    }
+    return result
+
+
+def report_run(folder: RunFolder) -> str:
+    """Write report.md and its figures for a finished run, and return the report's text."""
+    summary = folder.read_summary()
+    run = load_run(folder)
+    text = write_report(
+        folder.figures,
+        ReportData(
+            title=folder.path.resolve().name,
+            summary=summary,
+            metrics=folder.read_metrics(),
+            posterior=run.posterior,
+            averaging=run.problem.averaging,
+            evaluator=run.problem.evaluator,
+            data=run.problem.data,
+            test_sets=_test_sets(run),
+            system=run.problem.system,
+            key=stream(run.config.seed, "report"),
+        ),
+    )
+    write_whole(folder.report, text)
+    return text

@@ -67,6 +67,7 @@ def efficient(problem: Problem) -> tuple[dict[str, float], float]:
         batch=batch,
         shuffle_every=1,
         kl_warmup=0,
+        orbit_growth=0,
     )
     state, key = initial_state(problem.posterior, problem.training), jax.random.key(0)
     stop = jnp.asarray(EFFICIENT_STEPS, jnp.int32)

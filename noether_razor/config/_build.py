@@ -224,6 +224,7 @@ def _training(config: Config, transitions: int) -> Training:
         learn_quantities=config.symmetry.mode == "learned",
         learn_noise_variance=config.inference.noise_variance == "learned",
         kl_warmup=table.kl_warmup,
+        orbit_growth=table.orbit_growth if config.symmetry.mode == "fixed" else 0,
         log_every=table.log_every,
     )
 

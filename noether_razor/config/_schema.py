@@ -119,7 +119,7 @@ class InferenceTable(_Table):
 class RatesTable(_Table):
     """Peak step sizes."""
 
-    weights: PositiveFloat = 5e-3
+    weights: PositiveFloat = 1e-2
     scales: PositiveFloat = 3e-2
     correlations: PositiveFloat = 1e-3
     quantities: PositiveFloat = 1e-2
@@ -135,6 +135,9 @@ class TrainingTable(_Table):
     second_moment: Annotated[float, Field(gt=0, lt=1, description="Adam's beta_2")] = 0.95
     clip: PositiveFloat | None = Field(default=None, description="global gradient norm to clip at")
     kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
+    orbit_growth: Annotated[
+        int, Field(ge=0, description="steps over which fixed quantities' group coordinates grow to full size")
+    ] = 1000
     log_every: PositiveInt = 100
     checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
 

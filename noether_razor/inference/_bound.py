@@ -43,6 +43,7 @@ def bound_terms(
     averaging: Averaging,
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
+    orbit_scale: Scalar | float = 1.0,
 ) -> BoundTerms:
     """An estimate of the bound by one draw of the weights, `batch` standing for `total` transitions without
     bias.
@@ -50,7 +51,11 @@ def bound_terms(
     NumPyro scales the likelihood and keeps the books; the KL of each site is the registered closed form.
     """
     model = partial(
-        transition_model, averaging=averaging, estimator=estimator, prior_precision=prior_precision
+        transition_model,
+        averaging=averaging,
+        estimator=estimator,
+        prior_precision=prior_precision,
+        orbit_scale=orbit_scale,
     )
     arguments = (
         posterior,
@@ -75,6 +80,7 @@ def bound_and_gradient(
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
     kl_weight: Scalar | float = 1.0,
+    orbit_scale: Scalar | float = 1.0,
 ) -> tuple[BoundTerms, nnx.State]:
     """The estimate of `estimator` from all its weight samples, and its gradient with respect to `params`.
 
@@ -101,6 +107,7 @@ def bound_and_gradient(
             averaging=averaging,
             estimator=estimator,
             prior_precision=prior_precision,
+            orbit_scale=orbit_scale,
         )
         return terms.negative_elbo(kl_weight), terms
 

@@ -45,6 +45,7 @@ def transition_model(
     averaging: Averaging,
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
+    orbit_scale: Scalar | float = 1.0,
 ) -> None:
     """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None:
     for itself).
@@ -63,6 +64,7 @@ def transition_model(
         posterior.quantities,
         estimator.group_samples,
         independent=estimator.independent,
+        scale=orbit_scale,
     )
     hamiltonian = symmetrised(posterior.network_with(weights), orbit)  # type: ignore[arg-type]
     advance = partial(

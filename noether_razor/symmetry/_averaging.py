@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..conserved import ConservedQuantities
-from ..typing import Hamiltonian, PRNGKey
+from ..typing import Hamiltonian, PRNGKey, Scalar
 from ._haar import CompactGroup
 from ._measures import Ball, GroupMeasure
 from ._orbits import AffineOrbit, Orbit, TrivialOrbit, flow_orbit
@@ -23,8 +23,12 @@ class Averaging(Protocol):
         samples: int,
         *,
         independent: bool = False,
+        scale: Scalar | float = 1.0,
     ) -> Orbit:
-        """`samples` group elements; `independent` switches the measure's variance reduction off."""
+        """`samples` group elements.
+
+        `independent` switches the measure's variance reduction off; `scale` multiplies the group coordinates.
+        """
         ...
 
 
@@ -39,8 +43,9 @@ class NoAveraging:
         samples: int,
         *,
         independent: bool = False,
+        scale: Scalar | float = 1.0,
     ) -> Orbit:
-        del key, quantities, samples, independent
+        del key, quantities, samples, independent, scale
         return TrivialOrbit()
 
 
@@ -58,16 +63,20 @@ class FlowAveraging:
         samples: int,
         *,
         independent: bool = False,
+        scale: Scalar | float = 1.0,
     ) -> Orbit:
         if quantities is None:
             raise ValueError("averaging over flows needs conserved quantities, got None")
-        coordinates = self.measure.sample(key, quantities.count, samples, independent=independent)
+        coordinates = scale * self.measure.sample(key, quantities.count, samples, independent=independent)
         return flow_orbit(quantities, coordinates, flow_steps=self.flow_steps)
 
 
 @dataclass(frozen=True)
 class HaarAveraging:
-    """The Haar measure of a known compact group: exact invariance in the limit of many samples."""
+    """The Haar measure of a known compact group: exact invariance in the limit of many samples.
+
+    Its elements have no coordinates to scale: `scale` is ignored.
+    """
 
     group: CompactGroup
 
@@ -78,8 +87,9 @@ class HaarAveraging:
         samples: int,
         *,
         independent: bool = False,
+        scale: Scalar | float = 1.0,
     ) -> Orbit:
-        del quantities, independent
+        del quantities, independent, scale
         matrices = self.group.sample(key, samples)
         return AffineOrbit(matrices, jnp.zeros(matrices.shape[:2], matrices.dtype))
 

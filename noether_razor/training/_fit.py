@@ -93,6 +93,7 @@ def fit(
             batch=size,
             shuffle_every=max(1, transitions.size // size),
             kl_warmup=training.kl_warmup,
+            orbit_growth=training.orbit_growth,
         )
     )
 

@@ -63,16 +63,21 @@ def make_loop(
     batch: int,
     shuffle_every: int,
     kl_warmup: int,
+    orbit_growth: int,
 ) -> Loop:
     """The loop over `transitions`, to be jitted; `stop` is data, so that one compilation serves a whole run.
 
     Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Every
     `shuffle_every` steps the transitions are shuffled anew and dealt out in batches, without repetition while
     they last. The KL divergence enters with a weight that rises linearly to 1 over the first `kl_warmup`
-    steps. Where a bound or a gradient is not finite, the state before that step is returned.
+    steps, the group coordinates with a factor that does so over `orbit_growth`. Where a bound or a gradient
+    is not finite, the state before that step is returned.
     """
     total = transitions.size
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
+
+    def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
+        return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
 
     def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " total"]:
         return jax.random.permutation(jax.random.fold_in(key, step // shuffle_every), total)
@@ -90,7 +95,8 @@ def make_loop(
             averaging=averaging,
             estimator=estimator,
             prior_precision=prior_precision,
-            kl_weight=jnp.minimum(1.0, (state.step + 1) / kl_warmup) if kl_warmup else 1.0,
+            kl_weight=ramp(state.step, kl_warmup),
+            orbit_scale=ramp(state.step, orbit_growth),
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)

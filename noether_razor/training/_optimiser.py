@@ -20,7 +20,7 @@ class Rates:
         quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
     """
 
-    weights: float = 5e-3
+    weights: float = 1e-2
     scales: float = 3e-2
     correlations: float = 1e-3
     quantities: float = 1e-2
@@ -31,11 +31,18 @@ class Rates:
 class Training:
     """How to maximise the bound.
 
-    steps: gradient steps. batch: transitions a step, None for all. rates: step sizes. second_moment: Adam's
-        beta_2; the gradients fall by orders of magnitude within a hundred steps, so its memory must be short.
-        clip: global norm to which gradients are clipped.
-    prior_precision: see `PriorPrecision`. learn_quantities, learn_noise_variance: whether these move.
-        kl_warmup: steps over which the KL divergence is faded in. log_every: steps between reports.
+    steps: gradient steps.
+    batch: transitions a step, None for all.
+    rates: step sizes.
+    second_moment: Adam's beta_2; the gradients fall by orders of magnitude within a hundred steps, so its
+        memory must be short.
+    clip: global norm to which gradients are clipped.
+    prior_precision: see `PriorPrecision`.
+    learn_quantities, learn_noise_variance: whether these move.
+    kl_warmup: steps over which the KL divergence is faded in.
+    orbit_growth: steps over which the group coordinates grow from 0 to their size; quantities that are given
+        rather than learned would average the untrained network to almost nothing.
+    log_every: steps between reports.
     """
 
     steps: int
@@ -47,6 +54,7 @@ class Training:
     learn_quantities: bool = True
     learn_noise_variance: bool = False
     kl_warmup: int = 0
+    orbit_growth: int = 0
     log_every: int = 100
 
     def __post_init__(self) -> None:

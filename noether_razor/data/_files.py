@@ -40,14 +40,20 @@ def load_trajectories(path: str | Path) -> Trajectories:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except DataFileError:
+        raise
     except FileNotFoundError:
         raise DataFileError(path, "", "no such file") from None
     except OSError as error:
         raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
-        raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays") from None
+    except Exception as error:  # zip, zlib and NumPy raise many kinds on damaged bytes
+        raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays") from error
     for name in ("times", "states"):
         if name not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"

@@ -37,10 +37,14 @@ def simulate(
         raise ValueError(
             f"trajectories and transitions must be at least 1, got {trajectories} and {transitions}"
         )
-    if not (dt > 0 and np.isfinite(dt)) or noise_variance < 0:
-        raise ValueError(
-            f"dt must be positive and noise_variance not negative, got {dt} and {noise_variance}"
-        )
+    if not (dt > 0 and np.isfinite(dt)):
+        raise ValueError(f"dt must be positive and finite, got {dt}")
+    if not (noise_variance >= 0 and np.isfinite(noise_variance)):
+        raise ValueError(f"noise_variance must be finite and not negative, got {noise_variance}")
+    if noise_on not in ("targets", "states"):
+        raise ValueError(f"noise_on must be 'targets' or 'states', got {noise_on!r}")
+    if noise_variance > 0 and noise_key is None:
+        raise ValueError("noise_variance > 0 needs a noise_key, got None")
     with jax.enable_x64(True):
         initial = normal_states(
             key, trajectories, system.dof, scale_q=scale_q, scale_p=scale_p, shift_q=shift_q
@@ -55,8 +59,7 @@ def simulate(
         states = np.asarray(rollout(system.hamiltonian, initial, times))
         targets = None
         if noise_variance > 0:
-            if noise_key is None:
-                raise ValueError("noise_variance > 0 needs a noise_key")
+            assert noise_key is not None
             clean = states[:, 1:] if noise_on == "targets" else states
             noisy = clean + np.sqrt(noise_variance) * np.asarray(jax.random.normal(noise_key, clean.shape))
             states, targets = (states, noisy) if noise_on == "targets" else (noisy, None)

@@ -48,6 +48,8 @@ class Trajectories:
         for name in ("times", "states", "targets"):
             value = getattr(self, name)
             if value is not None:
+                if np.iscomplexobj(value):
+                    raise ValueError(f"{name} must be real numbers, got complex ones")
                 object.__setattr__(self, name, np.asarray(value, dtype=np.float64))
         if self.states.ndim != 3:
             raise ValueError(f"states must have shape (trajectories, time, 2n), got {self.states.shape}")

@@ -89,6 +89,7 @@ def bound_and_gradient(
     ``weight_samples`` long (ValueError otherwise).
     """
     samples = estimator.weight_samples
+    batch = jax.tree.map(jnp.asarray, batch)
     keys = jax.random.split(key, samples)
     if not estimator.share_batch:
         if batch.size % samples:

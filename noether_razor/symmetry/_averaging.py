@@ -1,7 +1,7 @@
 """Ways to average the network: over nothing, over the flows of quantities, over a compact group."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from ._measures import Ball, GroupMeasure
 from ._orbits import AffineOrbit, Orbit, TrivialOrbit, flow_orbit
 
 
+@runtime_checkable
 class Averaging(Protocol):
     """Draws the orbit of one evaluation of the bound."""
 
@@ -54,7 +55,7 @@ class FlowAveraging:
     """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3)."""
 
     measure: GroupMeasure = field(default_factory=Ball)
-    flow_steps: int = 16
+    flow_steps: int = 32
 
     def orbit(
         self,

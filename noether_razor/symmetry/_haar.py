@@ -1,7 +1,7 @@
 """Haar measures of compact groups that act linearly and symplectically on phase space."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..typing import PRNGKey
 
 
+@runtime_checkable
 class CompactGroup(Protocol):
     """A compact group acting on phase space by symplectic matrices."""
 

@@ -6,7 +6,7 @@ its law, so averages stay unbiased.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from ..typing import PRNGKey
 
 
+@runtime_checkable
 class GroupMeasure(Protocol):
     """A probability measure on R^K, one coordinate a conserved quantity."""
 
@@ -33,7 +34,8 @@ def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[
     if independent:
         return jax.random.uniform(key, (count, dim))
     if dim == 1:
-        return ((jnp.arange(count) + jax.random.uniform(key)) / count)[:, None]
+        # Shifted by a whole period, not by one cell: so each draw is uniform by itself.
+        return ((jnp.arange(count) / count + jax.random.uniform(key)) % 1)[:, None]
     for_order, for_jitter = jax.random.split(key)
     strata = jax.random.permutation(
         for_order, jnp.broadcast_to(jnp.arange(count)[:, None], (count, dim)), independent=True

@@ -1,6 +1,6 @@
 """Orbits: sampled group elements as maps of phase space."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from ..typing import State
 from ._expm import expm
 
 
+@runtime_checkable
 class Orbit(Protocol):
     """The sampled group elements of one evaluation of the bound: a state to its images."""
 
@@ -52,7 +53,7 @@ class FlowOrbit(NamedTuple):
 
 
 def flow_orbit(
-    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 16
+    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 32
 ) -> Orbit:
     """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w
     = exp(pi w . G)).

@@ -1,6 +1,6 @@
 """What a system offers: its Hamiltonian, its initial states and what it is known to conserve."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from ..conserved import QuadraticQuantities
 from ..typing import PRNGKey, Scalar, State, States
 
 
+@runtime_checkable
 class HamiltonianSystem(Protocol):
     """A Hamiltonian on R^2n. Frozen dataclasses implement it, so that a system hashes and prints as its
     parameters.

@@ -16,8 +16,8 @@ from ..phase_space import symplectic_gradient
 from ..typing import Scalar, State
 from ._formula import Formula, canonical_names, parse_formula
 
-# A combination of monomials commutes with H below the first (relative to the largest singular value: rounding in float64),
-# does not above the second, and cannot be judged between them.
+# Singular values relative to the largest: a combination of monomials commutes with H below the first
+# (rounding in float64), does not above the second, and cannot be judged between them.
 _CONSERVED, _NOT_CONSERVED = 1e-12, 1e-9
 
 
@@ -25,8 +25,8 @@ _CONSERVED, _NOT_CONSERVED = 1e-12, 1e-9
 class CustomSystem:
     """A system of `dof` degrees of freedom with H(x) = `formula` in q1, .., qn, p1, .., pn, see `Formula`.
 
-    `parameters` names the constants of the formula, as a mapping or as pairs. Raises FormulaError, and ValueError for a `dof`
-    below 1.
+    `parameters` names the constants of the formula, as a mapping or as pairs. Raises FormulaError for a
+    formula that cannot be read, ValueError for a `dof` below 1.
     """
 
     dof: int
@@ -49,17 +49,18 @@ class CustomSystem:
         return self.parsed(state)
 
     def known_quantities(self) -> QuadraticQuantities | None:
-        """A sparse basis of all C of degree at most two with {C, H} = 0, computed from the formula; None if there are none.
+        """A sparse basis of all C of degree at most two with {C, H} = 0, or None, found from the formula.
 
-        With m_i the monomials of degree 1 and 2, sum_i c_i m_i is conserved where sum_i c_i {m_i, H}(x) = 0 at all x: a null
-        space over random states, in float64. Raises ValueError where H is not finite on too many of them, or when its terms
-        differ so much in size that float64 cannot tell whether a combination is conserved.
+        With m_i the monomials of degree 1 and 2, sum_i c_i m_i is conserved where sum_i c_i {m_i, H}(x) = 0
+        at all x: a null space over random states, in float64. Raises ValueError where H is not finite on too
+        many of them, or when its terms differ so much in size that float64 cannot tell whether a combination
+        is conserved.
         """
         dim = 2 * self.dof
         monomials: list[tuple[int, ...]] = [(i,) for i in range(dim)]
         monomials += combinations_with_replacement(range(dim), 2)
         states, velocities = self._sampled_field(3 * len(monomials))
-        # {m, H} = grad m . J grad H, and rows may be scaled: no state outweighs another, however steep H is there.
+        # {m, H} = grad m . J grad H. Rows may be scaled: however steep H is, no state outweighs another.
         sizes = np.linalg.norm(velocities, axis=1, keepdims=True)
         velocities = velocities / np.where(sizes > 0, sizes, 1.0)
         first, second = np.triu_indices(dim)
@@ -70,8 +71,9 @@ class CustomSystem:
         tiny_speed = (speeds > 0) & (speeds < _NOT_CONSERVED)
         if tiny_speed.any() or ((relative > _CONSERVED) & (relative < _NOT_CONSERVED)).any():
             raise ValueError(
-                f"the Hamiltonian {self.formula!r} has terms of too different sizes, or terms that cancel: float64 cannot tell"
-                " what it conserves; choose units in which its terms are comparable, and write it without terms that cancel"
+                f"the Hamiltonian {self.formula!r} has terms of too different sizes, or that cancel: float64"
+                " cannot tell what it conserves; choose units in which its terms are comparable and leave out"
+                " terms that cancel"
             )
         basis = _sparse_basis(vectors[relative <= _CONSERVED])
         forms: list[Mapping[tuple[int, ...], float]] = [
@@ -79,33 +81,38 @@ class CustomSystem:
         ]
         return quadratic_form(self.dof, forms) if forms else None
 
-    def _sampled_field(self, count: int) -> tuple[Float[np.ndarray, "count dim"], Float[np.ndarray, "count dim"]]:
+    def _sampled_field(
+        self, count: int
+    ) -> tuple[Float[np.ndarray, "count dim"], Float[np.ndarray, "count dim"]]:
         """Random states where H and its gradient are finite, and J grad H there."""
         draws = np.random.default_rng(0)
         # Sizes from 0.1 to 3, for formulas that are defined only near the origin or only away from it.
-        states = 10 ** draws.uniform(-1, 0.5, (8 * count, 1)) * draws.standard_normal((8 * count, 2 * self.dof))
+        sizes = 10 ** draws.uniform(-1, 0.5, (8 * count, 1))
+        states = sizes * draws.standard_normal((8 * count, 2 * self.dof))
         with jax.enable_x64(True):
             energies, gradients = jax.jit(jax.vmap(jax.value_and_grad(self.parsed)))(jnp.asarray(states))
             velocities = np.asarray(jax.vmap(symplectic_gradient)(gradients))
         finite = np.isfinite(np.asarray(energies)) & np.isfinite(velocities).all(axis=1)
         if finite.sum() < count:
             where = int(np.argmin(finite))
-            place = ", ".join(f"{name} = {x:.3g}" for name, x in zip(self.parsed.names, states[where], strict=True))
+            coordinates = zip(self.parsed.names, states[where], strict=True)
+            place = ", ".join(f"{name} = {value:.3g}" for name, value in coordinates)
             raise ValueError(
-                f"the Hamiltonian {self.formula!r} or its gradient is finite at only {finite.sum()} of {len(states)} random"
-                f" states around the origin (expected {count}), for instance not at {place}"
+                f"the Hamiltonian {self.formula!r} or its gradient is finite at only {finite.sum()} of"
+                f" {len(states)} random states around the origin (expected {count}), for instance not at"
+                f" {place}"
             )
         return states[finite][:count], velocities[finite][:count]
 
 
 def _sparse_basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K monomials"]:
-    """The reduced row echelon basis of the span of `rows`: K of the monomials belong to one row each, with coefficient 1.
+    """The reduced row echelon basis of the span of `rows`: K monomials are in one row each, coefficient 1.
 
-    Rounding is removed: entries below 1e-9 are zero, and those within 1e-9 of a ratio of small integers are that ratio.
+    Rounding is removed: entries within 1e-9 of a ratio with a denominator up to 12 are that ratio.
     """
     rows = rows.copy()
     for k in range(len(rows)):
-        # The first monomial with a coefficient that is no rounding; a small pivot would magnify the errors of its row.
+        # The first monomial whose coefficient is not small: a small pivot would magnify rounding.
         remaining = np.abs(rows[k:])
         column = int(np.argmax(remaining.max(axis=0) > 1e-3 * remaining.max()))
         pivot = k + int(np.argmax(remaining[:, column]))

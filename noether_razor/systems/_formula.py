@@ -1,4 +1,4 @@
-"""Formulas typed by a user, read by a whitelist over Python's syntax tree; no text is ever evaluated as code."""
+"""Formulas typed by a user, read by a whitelist over Python's syntax tree; no text is ever run as code."""
 
 import ast
 import difflib
@@ -23,7 +23,7 @@ from ..typing import Scalar, State
 
 FUNCTIONS = ("sqrt", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")
 
-# Bounds that no physical formula meets. They are checked before anything is computed, so that no text can cost much.
+# Bounds that no physical formula meets, checked before anything is computed: no text can cost much.
 _LONGEST_TEXT = 4000
 _DEEPEST_BRACKET = 50
 _DEEPEST_TREE = 200
@@ -41,11 +41,11 @@ _COMPUTE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 _Tree = tuple[Any, ...]
-"""("number", Fraction), ("name", str), ("negative", a), (function, a), (one of + - * /, a, b) or ("**", a, Fraction)."""
+"""("number", Fraction), ("name", str), ("negative", a), (function, a), (+-*/, a, b), ("**", a, Fraction)."""
 
 
 class FormulaError(ValueError):
-    """A text that is no formula; one line says where (the column, from 1), what was got and what is expected."""
+    """A text that is no formula; one line says where (column, from 1), what was got and what is expected."""
 
 
 def canonical_names(dof: int) -> tuple[str, ...]:
@@ -53,8 +53,10 @@ def canonical_names(dof: int) -> tuple[str, ...]:
     return tuple(f"{letter}{i + 1}" for letter in "qp" for i in range(dof))
 
 
-def parse_formula(text: str, names: Sequence[str], parameters: Mapping[str, float] | None = None) -> "Formula":
-    """Read a scalar function of the variables `names` (in the order of the state), see `Formula` for the grammar.
+def parse_formula(
+    text: str, names: Sequence[str], parameters: Mapping[str, float] | None = None
+) -> "Formula":
+    """Read a scalar function of the variables `names`, in the order of the state; `Formula` has the grammar.
 
     `parameters` are named constants. Raises FormulaError.
     """
@@ -65,9 +67,10 @@ def parse_formula(text: str, names: Sequence[str], parameters: Mapping[str, floa
 class Formula:
     """A scalar function of a state, written by hand: f(x) = `text` in the variables `names`.
 
-    Grammar: variables, parameters, ``pi``, decimal numbers, ``+ - * /``, brackets, powers ``**`` with a constant exponent
-    from -12 to 12 (also fractional; made of numbers and parameters) and the functions sqrt, exp, log, sin, cos, tan, sinh,
-    cosh and tanh of one argument. ``^`` means ``**`` and binds like it: ``-q1^2`` is -(q1^2). Raises FormulaError.
+    Grammar: variables, parameters, ``pi``, decimal numbers, ``+ - * /``, brackets, powers ``**`` with a
+    constant exponent from -12 to 12 (also fractional; made of numbers and parameters) and the functions sqrt,
+    exp, log, sin, cos, tan, sinh, cosh and tanh of one argument. ``^`` means ``**`` and binds like it:
+    ``-q1^2`` is -(q1^2). Raises FormulaError.
     """
 
     text: str
@@ -85,27 +88,22 @@ class Formula:
         Raises ValueError when `state` has not one entry a variable.
         """
         if state.shape != (len(self.names),):
-            raise ValueError(
-                f"the formula {_short(self.text)} takes a state of shape {(len(self.names),)}, got {state.shape}"
-            )
+            expected = f"expected a state of {len(self.names)} entries"
+            raise ValueError(f"formula {_short(self.text)}: {expected}, got shape {state.shape}")
         values = dict(zip(self.names, state, strict=True)) | dict(self.parameters) | {"pi": math.pi}
         return jnp.asarray(_evaluate(self._tree, values, _jax_function, float, _plain), state.dtype)
 
     @cached_property
     def expression(self) -> sympy.Expr:
-        """The formula in sympy: variables and parameters are symbols, decimal numbers exact fractions."""
+        """The formula in sympy, as written (``.doit()`` simplifies); variables and parameters are symbols."""
         symbols = {name: sympy.Symbol(name) for name in (*self.names, *dict(self.parameters))}
-        return _evaluate(self._tree, symbols | {"pi": sympy.pi}, _sympy_function, _rational, _rational)
+        # Evaluated, a formula of one line can keep sympy busy for minutes, and exp(exp(1000)) for ever.
+        with sympy.evaluate(False):
+            return _evaluate(self._tree, symbols | {"pi": sympy.pi}, _sympy_function, _rational, _rational)
 
     def latex(self) -> str:
-        """The formula in LaTeX, decimal numbers as decimals where a fraction would not read well."""
-        # Symbols stand in for such numbers: a sympy Float would be computed with, and q_1^0.3 evaluated.
-        decimals = {
-            number: sympy.sign(number) * sympy.Symbol(sympy.latex(sympy.Float(abs(number), 15)))
-            for number in self.expression.atoms(sympy.Rational)
-            if number.q > 12 or abs(number.p) >= 10**15
-        }
-        return sympy.latex(self.expression.xreplace(decimals))
+        """The formula in LaTeX, as it was written."""
+        return _latex(self._tree)[0]
 
     def quadratic(self) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, " dim"], float]:
         """The symmetric A (2n, 2n), b (2n,) and constant of a polynomial x^T A x / 2 + b^T x + constant.
@@ -115,21 +113,25 @@ class Formula:
         dim = len(self.names)
         values = {name: _Polynomial({(i,): Fraction(1)}) for i, name in enumerate(self.names)}
         constants = dict(self.parameters) | {"pi": math.pi}
-        values |= {name: _Polynomial({(): _exact(value)}) for name, value in constants.items()}
+        values |= {name: _Polynomial.number(_exact(value)) for name, value in constants.items()}
         try:
-            polynomial = _evaluate(self._tree, values, _polynomial_function, lambda c: _Polynomial({(): c}), _plain)
+            number = _Polynomial.number
+            polynomial = _evaluate(self._tree, values, _polynomial_function, number, _plain)
+            terms = {indices: float(coefficient) for indices, coefficient in polynomial.terms.items()}
         except (_NotPolynomialError, ArithmeticError, ValueError) as error:
-            raise FormulaError(f"formula {_short(self.text)}: expected a polynomial of degree at most 2") from error
+            raise FormulaError(
+                f"formula {_short(self.text)}: expected a polynomial of degree at most 2"
+            ) from error
         matrix, vector, constant = np.zeros((dim, dim)), np.zeros(dim), 0.0
-        for indices, coefficient in polynomial.terms.items():
+        for indices, coefficient in terms.items():
             match indices:
                 case (i, j):
-                    matrix[i, j] += float(coefficient)
-                    matrix[j, i] += float(coefficient)
+                    matrix[i, j] += coefficient
+                    matrix[j, i] += coefficient
                 case (i,):
-                    vector[i] = float(coefficient)
+                    vector[i] = coefficient
                 case _:
-                    constant = float(coefficient)
+                    constant = coefficient
         return matrix, vector, constant
 
 
@@ -142,20 +144,24 @@ def _check_names(names: tuple[str, ...], parameters: tuple[tuple[str, float], ..
     everything = [*names, *(name for name, _ in parameters)]
     for name in everything:
         if everything.count(name) > 1:
-            raise FormulaError(f"the name {name!r} is given twice, to variables or parameters; each needs its own")
+            raise FormulaError(
+                f"the name {name!r} is given twice, to variables or parameters; each needs its own"
+            )
         if name == "pi" or name in FUNCTIONS:
-            raise FormulaError(f"the name {name!r} is taken by the formula language; rename the variable or parameter")
+            raise FormulaError(
+                f"the name {name!r} is taken by the formula language; rename the variable or parameter"
+            )
     for name, value in parameters:
         if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
             raise FormulaError(
-                f"the parameter name {name!r} cannot be used; expected letters, digits and _, no Python keyword"
+                f"the parameter name {name!r} cannot be used; expected letters, digits, _, no keyword"
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not math.isfinite(value):
             raise FormulaError(f"the parameter {name!r} must be a finite number, got {value!r}")
 
 
 class _Part(NamedTuple):
-    """A part of a formula: its tree, its value where that is constant, and a bound on its degree (numbers count as 1)."""
+    """A part of a formula: its tree, its value if constant, a bound on its degree (numbers count as 1)."""
 
     tree: _Tree
     value: float | None
@@ -180,8 +186,9 @@ class _Reader:
 
     def read(self) -> _Tree:
         self.check_text()
-        # With quotes and comments refused above, ^ can only be the operator. It must be ** before Python parses it, for
-        # Python's own ^ binds more loosely than +. `columns` leads from the parsed text back to the user's.
+        # With quotes and comments refused above, ^ can only be the operator. It must be ** before Python
+        # parses it, for Python's own ^ binds more loosely than +. `columns` leads from the parsed text back
+        # to the user's.
         parts = [(i, "**" if c == "^" else " " if c.isspace() else c) for i, c in enumerate(self.text)]
         while parts[0][1] == " ":
             parts.pop(0)
@@ -194,7 +201,8 @@ class _Reader:
             offset = min(max((getattr(error, "offset", None) or 1) - 1, 0), len(self.columns) - 1)
             column = self.columns[offset]
             got = f"cannot read on at {_short(self.text[column : column + 20])}"
-            self.fail(column, f"{got}; expected one operator + - * / ** between two terms (products are written 2*q1)")
+            expected = "expected one operator + - * / ** between two terms (products are written 2*q1)"
+            self.fail(column, f"{got}; {expected}")
         self.check_depth(root)
         return self.part(root).tree
 
@@ -202,13 +210,13 @@ class _Reader:
         if not self.text.strip():
             raise FormulaError("the formula is empty; expected something like 'p1**2/2 + q1**2/2'")
         if len(self.text) > _LONGEST_TEXT:
-            raise FormulaError(f"formula {_short(self.text)}: {len(self.text)} characters, at most {_LONGEST_TEXT} are read")
-        if strange := re.search(r"[^A-Za-z0-9_.+\-*/^(), \t\r\n]", self.text):
-            hint = " (write only the right-hand side)" if strange.group() == "=" else ""
-            self.fail(
-                strange.start(),
-                f"the character {strange.group()!a} is not part of a formula{hint}; expected names, numbers, + - * / ** ( )",
+            raise FormulaError(
+                f"formula {_short(self.text)}: {len(self.text)} characters, at most {_LONGEST_TEXT} are read"
             )
+        if strange := re.search(r"[^A-Za-z0-9_.+\-*/^(), \t\r\n]", self.text):
+            got = f"the character {strange.group()!a} is not part of a formula"
+            hint = " (write only the right-hand side)" if strange.group() == "=" else ""
+            self.fail(strange.start(), f"{got}{hint}; expected names, numbers, + - * / ** ( )")
         opened: list[int] = []
         for column, character in enumerate(self.text):
             if character == "(":
@@ -228,7 +236,9 @@ class _Reader:
         for _ in range(_DEEPEST_TREE):
             level = [child for node in level for child in ast.iter_child_nodes(node)]
         if level:
-            raise FormulaError(f"formula {_short(self.text)}: more than {_DEEPEST_TREE} operations inside one another")
+            raise FormulaError(
+                f"formula {_short(self.text)}: more than {_DEEPEST_TREE} operations inside one another"
+            )
 
     def part(self, node: ast.expr) -> _Part:
         match node:
@@ -249,7 +259,8 @@ class _Reader:
             case ast.Call():
                 return self.call(node)
             case _:
-                self.fail(node, f"got {_short(self.source(node))}; expected only names, numbers, + - * / ** and functions")
+                got = _short(self.source(node))
+                self.fail(node, f"got {got}; expected only names, numbers, + - * / ** and functions")
 
     def number(self, node: ast.Constant) -> _Part:
         written = self.source(node)
@@ -258,10 +269,8 @@ class _Reader:
             self.fail(node, f"got {_short(written)}; expected a decimal number")
         value = float(written)
         if value != 0 and not 1 / _LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
-            self.fail(
-                node,
-                f"the number {_short(written)} is out of range; expected 0 or {1 / _LARGEST_NUMBER} to {_LARGEST_NUMBER}",
-            )
+            expected = f"expected 0 or {1 / _LARGEST_NUMBER} to {_LARGEST_NUMBER}"
+            self.fail(node, f"the number {_short(written)} is out of range; {expected}")
         return _Part(("number", _exact(value)), value, 1)
 
     def name(self, node: ast.Name) -> _Part:
@@ -274,7 +283,7 @@ class _Reader:
     def operation(self, node: ast.BinOp, symbol: str) -> _Part:
         left, right = self.part(node.left), self.part(node.right)
         if symbol == "/" and right.value == 0:
-            self.fail(node.right, f"{_short(self.source(node.right))} is zero; expected a divisor that is not")
+            self.refuse_zero(node.right)
         value = None
         if left.value is not None and right.value is not None:
             value = self.constant(node, _COMPUTE[symbol], left.value, right.value)
@@ -285,14 +294,17 @@ class _Reader:
         exponent = self.exponent(node.right)
         if abs(exponent) > _LARGEST_EXPONENT:
             got = f"the exponent {_short(self.source(node.right))}"
-            self.fail(node.right, f"{got} is too large; expected one from -{_LARGEST_EXPONENT} to {_LARGEST_EXPONENT}")
+            expected = f"expected one from -{_LARGEST_EXPONENT} to {_LARGEST_EXPONENT}"
+            self.fail(node.right, f"{got} is too large; {expected}")
         base = self.part(node.left)
-        value = None if base.value is None else self.constant(node, operator.pow, base.value, _plain(exponent))
+        value = None
+        if base.value is not None:
+            value = self.constant(node, operator.pow, base.value, _plain(exponent))
         degree = base.degree * max(1, math.ceil(abs(exponent)))
         return _Part(("**", base.tree, exponent), value, self.bounded(node, degree))
 
     def exponent(self, node: ast.expr) -> Fraction:
-        """The exact value of a constant exponent; its operations are few, so that nothing large can be computed here."""
+        """The exact value of a constant exponent; it may hold no power, so that nothing large is computed."""
         match node:
             case ast.Constant():
                 return self.number(node).tree[1]
@@ -305,14 +317,12 @@ class _Reader:
             case ast.BinOp() if type(node.op) in _OPERATORS:
                 left, right = self.exponent(node.left), self.exponent(node.right)
                 if isinstance(node.op, ast.Div) and right == 0:
-                    self.fail(node.right, f"{_short(self.source(node.right))} is zero; expected a divisor that is not")
+                    self.refuse_zero(node.right)
                 return _COMPUTE[_OPERATORS[type(node.op)]](left, right)
             case _:
                 got = f"the exponent {_short(self.source(node))}"
-                self.fail(
-                    node,
-                    f"{got} is not constant; expected numbers, parameters, + - * / (brackets choose the order of powers)",
-                )
+                expected = "expected numbers, parameters, + - * / (powers of powers need brackets)"
+                self.fail(node, f"{got} is not constant; {expected}")
 
     def call(self, node: ast.Call) -> _Part:
         if not isinstance(node.func, ast.Name):
@@ -328,8 +338,8 @@ class _Reader:
         value = None if argument.value is None else self.constant(node, getattr(math, name), argument.value)
         return _Part((name, argument.tree), value, argument.degree)
 
-    def constant(self, node: ast.expr, compute: Callable[..., Any], *values: float) -> float:
-        """The value of a constant part, refused where it is no finite real number (1/0, log(-1), exp(1e4))."""
+    def constant(self, node: ast.expr, compute: Callable[..., Any], *values: int | float) -> float:
+        """The value of a constant part, refused where it is no finite real number: log(-1), exp(1e4)."""
         try:
             value = compute(*values)
         except (ArithmeticError, ValueError):
@@ -338,11 +348,13 @@ class _Reader:
             self.fail(node, f"{_short(self.source(node))} is no finite real number")
         return float(value)
 
+    def refuse_zero(self, node: ast.expr) -> NoReturn:
+        self.fail(node, f"{_short(self.source(node))} is zero; expected a divisor that is not")
+
     def bounded(self, node: ast.expr, degree: int) -> int:
         if degree > _LARGEST_DEGREE:
-            self.fail(
-                node, f"products and powers make degree {degree} of {_short(self.source(node))}; at most {_LARGEST_DEGREE}"
-            )
+            got = f"products and powers make degree {degree} of {_short(self.source(node))}"
+            self.fail(node, f"{got}; expected at most {_LARGEST_DEGREE}")
         return degree
 
 
@@ -359,7 +371,7 @@ def _evaluate(
     number: Callable[[Fraction], Any],
     exponent: Callable[[Fraction], Any],
 ) -> Any:
-    """Compute a tree in any arithmetic that has Python's operators: JAX arrays, sympy expressions, polynomials."""
+    """Compute a tree in any arithmetic with Python's operators: JAX, sympy, polynomials."""
 
     def walk(tree: _Tree) -> Any:
         match tree:
@@ -385,7 +397,7 @@ def _exact(value: float) -> Fraction:
 
 
 def _plain(value: Fraction) -> int | float:
-    """An int where `value` is one: JAX then multiplies instead of taking logarithms, right at zero and below."""
+    """An int where `value` is one: JAX then multiplies, which is right at zero and below."""
     return value.numerator if value.denominator == 1 else float(value)
 
 
@@ -395,6 +407,43 @@ def _rational(value: Fraction) -> sympy.Expr:
 
 def _sympy_function(name: str, argument: Any) -> Any:
     return getattr(sympy, name)(argument)
+
+
+# How strongly a part in LaTeX holds together; what is weaker than its place asks for is put in brackets.
+_SUM, _SIGNED, _PRODUCT, _POWER, _ATOM = range(5)
+
+
+def _latex(tree: _Tree) -> tuple[str, int]:
+    """A tree in LaTeX, and how strongly it holds together; sympy would rearrange and evaluate it."""
+
+    def bracketed(part: _Tree, least: int) -> str:
+        text, strength = _latex(part)
+        return text if strength >= least else rf"\left({text}\right)"
+
+    match tree:
+        case ("number", value):
+            mantissa, _, exponent = f"{float(value):.15g}".partition("e")
+            return (rf"{mantissa} \cdot 10^{{{int(exponent)}}}", _PRODUCT) if exponent else (mantissa, _ATOM)
+        case ("name", name):
+            return sympy.latex(sympy.pi if name == "pi" else sympy.Symbol(name)), _ATOM
+        case ("negative", part):
+            return f"-{bracketed(part, _PRODUCT)}", _SIGNED
+        case ("**", base, exponent):
+            written = exponent if exponent.denominator <= 100 else float(exponent)
+            return f"{bracketed(base, _ATOM)}^{{{written}}}", _POWER
+        case ("sqrt", part):
+            return rf"\sqrt{{{_latex(part)[0]}}}", _POWER
+        case (name, part):
+            return rf"\{name}\left({_latex(part)[0]}\right)", _POWER
+        case ("+" | "-" as symbol, left, right):
+            return f"{bracketed(left, _SUM)} {symbol} {bracketed(right, _PRODUCT)}", _SUM
+        case ("*", left, right):
+            first, second = bracketed(left, _SIGNED), bracketed(right, _PRODUCT)
+            dot = r" \cdot " if second[0].isdigit() else " "
+            return first + dot + second, _SIGNED if first.startswith("-") else _PRODUCT
+        case (_, left, right):
+            return rf"\frac{{{_latex(left)[0]}}}{{{_latex(right)[0]}}}", _PRODUCT
+    raise AssertionError(f"not a formula's tree: {tree}")
 
 
 def _jax_function(name: str, argument: Any) -> Any:
@@ -412,6 +461,10 @@ class _Polynomial:
 
     terms: dict[tuple[int, ...], Fraction]
 
+    @classmethod
+    def number(cls, value: Fraction) -> "_Polynomial":
+        return cls({(): value})
+
     def constant(self) -> Fraction:
         if any(self.terms[indices] for indices in self.terms if indices):
             raise _NotPolynomialError
@@ -419,7 +472,9 @@ class _Polynomial:
 
     def __add__(self, other: "_Polynomial") -> "_Polynomial":
         both = self.terms.keys() | other.terms.keys()
-        return _Polynomial({key: self.terms.get(key, Fraction(0)) + other.terms.get(key, Fraction(0)) for key in both})
+        return _Polynomial(
+            {key: self.terms.get(key, Fraction(0)) + other.terms.get(key, Fraction(0)) for key in both}
+        )
 
     def __neg__(self) -> "_Polynomial":
         return _Polynomial({indices: -coefficient for indices, coefficient in self.terms.items()})
@@ -439,16 +494,16 @@ class _Polynomial:
         return _Polynomial(terms)
 
     def __truediv__(self, other: "_Polynomial") -> "_Polynomial":
-        return self * _Polynomial({(): 1 / other.constant()})
+        return self * _Polynomial.number(1 / other.constant())
 
-    def __pow__(self, exponent: float) -> "_Polynomial":
+    def __pow__(self, exponent: int | float) -> "_Polynomial":
         if not isinstance(exponent, int) or exponent < 0 or exponent > 2:
-            return _Polynomial({(): Fraction(math.pow(self.constant(), exponent))})
-        power = _Polynomial({(): Fraction(1)})
+            return _Polynomial.number(Fraction(math.pow(self.constant(), exponent)))
+        power = _Polynomial.number(Fraction(1))
         for _ in range(exponent):
             power = power * self
         return power
 
 
 def _polynomial_function(name: str, argument: _Polynomial) -> _Polynomial:
-    return _Polynomial({(): Fraction(getattr(math, name)(float(argument.constant())))})
+    return _Polynomial.number(Fraction(getattr(math, name)(float(argument.constant()))))

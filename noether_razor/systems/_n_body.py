@@ -1,5 +1,6 @@
 """Gravitating bodies with softened pair potentials."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
@@ -25,12 +26,12 @@ class NBody:
     coupling: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.masses) < 2 or not all(m > 0 for m in self.masses):
+        if len(self.masses) < 2 or not all(0 < m < math.inf for m in self.masses):
             raise ValueError(f"masses must be at least two positive numbers, got {self.masses}")
-        if self.dimension < 1 or self.softening < 0:
+        if self.dimension < 1 or not 0 <= self.softening < math.inf or not math.isfinite(self.coupling):
             raise ValueError(
-                "dimension must be at least 1 and softening not negative, "
-                f"got {self.dimension}, {self.softening}"
+                "dimension must be at least 1, softening not negative and coupling finite, "
+                f"got {self.dimension}, {self.softening} and {self.coupling}"
             )
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The plane pendulum."""
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -16,8 +17,8 @@ class Pendulum:
     frequency: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.frequency > 0:
-            raise ValueError(f"frequency must be positive, got {self.frequency}")
+        if not 0 < self.frequency < math.inf:
+            raise ValueError(f"frequency must be positive and finite, got {self.frequency}")
 
     @property
     def dof(self) -> int:

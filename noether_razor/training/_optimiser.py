@@ -58,9 +58,10 @@ class Training:
     log_every: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("steps", "log_every", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
     def optimiser(self, total: int) -> optax.GradientTransformation:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per

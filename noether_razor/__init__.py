@@ -41,6 +41,7 @@ from .symmetry import HaarUnitary as HaarUnitary
 from .symmetry import NoAveraging as NoAveraging
 from .symmetry import flow_orbit as flow_orbit
 from .symmetry import symmetrised as symmetrised
+from .systems import CustomSystem as CustomSystem
 from .systems import HamiltonianSystem as HamiltonianSystem
 from .systems import NBody as NBody
 from .systems import Oscillators as Oscillators

@@ -191,6 +191,36 @@ def test_training_from_a_file(trained: Path, tmp_path: Path) -> None:
     assert run("report", folder).returncode == 0
 
 
+def custom(formula: str, parameters: str = "{}") -> tuple[str, ...]:
+    table = f"system={{kind='custom', dof=1, hamiltonian='{formula}', parameters={parameters}}}"
+    return ("--set", table)
+
+
+def test_a_system_given_by_its_formula_is_scored_too(tmp_path: Path) -> None:
+    short = ("--set", "training.steps=4", "--set", "training.log_every=2")
+    formula = custom("k * (q1**2 + p1**2) / 2", "{k = 2.0}")
+    result = run("train", DEBUG, "--out", tmp_path / "run", *formula, *short)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert len(summary["symmetry"]["parallelness"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("formula", "parameters", "part"),
+    [
+        ("q1**2 + p2**2", "{}", "p2"),
+        ("q1**2 + sine(p1)", "{}", "sin"),
+        ("q1**99", "{}", "99"),
+        ("().__class__", "{}", "system.hamiltonian"),
+        ("k * q1", "{k = true}", "system.parameters.k"),
+    ],
+)
+def test_bad_formulas(tmp_path: Path, formula: str, parameters: str, part: str) -> None:
+    out = tmp_path / "run"
+    assert_bad_input(run("train", DEBUG, "--out", out, *custom(formula, parameters)), part)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("estimator", ["paper", "efficient"])
 @pytest.mark.parametrize("mode", ["none", "fixed"])
 def test_other_modes_and_the_paper_estimator_train(tmp_path: Path, mode: str, estimator: str) -> None:
@@ -223,6 +253,8 @@ def test_other_modes_and_the_paper_estimator_train(tmp_path: Path, mode: str, es
         ("system.parameters.frequency=[1]", ("system.parameters.frequency", "did you mean frequencies")),
         ("system.parameters.frequencies=[0]", ("system.parameters", "frequencies")),
         ("system.parameters.frequencies=[1, 2]", ("system.dof", "got 1", "2")),
+        ("system.kind=custom", ("system", "needs dof and hamiltonian")),
+        ("system.hamiltonian='q1**2'", ("hamiltonian", "custom")),
         ("inference.weight_samples=0", ("inference.weight_samples", "0")),
         ("inference.substeps=none", ("inference.substeps", "none")),
         ("training.rates.weights=-1", ("training.rates.weights", "-1")),
@@ -270,7 +302,7 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_bad_usage() -> None:
-    assert_bad_input(run("train"), "CONFIG")
+    assert_bad_input(run("train"), "argument", "config")
     assert_bad_input(run("trian", DEBUG), "trian")
     assert_bad_input(run("train", DEBUG, "--ouut", "x"), "--ouut")
     assert_bad_input(run("simulate", DEBUG, "--out", "data.csv"), "data.csv", ".npz")

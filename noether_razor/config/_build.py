@@ -27,7 +27,7 @@ from ..symmetry import (
     HaarUnitary,
     NoAveraging,
 )
-from ..systems import SYSTEMS, HamiltonianSystem, Oscillators
+from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, Oscillators
 from ..training import Rates, Training
 from ..typing import PRNGKey
 from ._load import ConfigError
@@ -56,6 +56,9 @@ def stream(seed: int, purpose: str) -> PRNGKey:
 
 def build_system(table: SystemTable) -> HamiltonianSystem:
     """The system of a table. Raises `ConfigError` for parameters that it does not have or cannot take."""
+    if table.kind == "custom":
+        assert table.dof is not None and table.hamiltonian is not None
+        return _custom_system(table.dof, table.hamiltonian, table.parameters)
     cls: Any = SYSTEMS[table.kind]
     parameters = dict(table.parameters)
     names = [field.name for field in dataclasses.fields(cls)]
@@ -80,6 +83,16 @@ def build_system(table: SystemTable) -> HamiltonianSystem:
             f"system.dof: got {table.dof}, but {table.kind} with these parameters has {system.dof}"
         )
     return system
+
+
+def _custom_system(dof: int, formula: str, parameters: dict[str, Any]) -> CustomSystem:
+    for name, value in parameters.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"system.parameters.{name}: expected a number, got {value!r}")
+    try:
+        return CustomSystem(dof, formula, parameters)
+    except ValueError as error:
+        raise ConfigError(f"system.hamiltonian: {error}") from None
 
 
 def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:

@@ -14,7 +14,7 @@ class _Table(BaseModel):
 class SystemTable(_Table):
     """The true system to simulate, and the distribution of its initial states."""
 
-    kind: Literal["oscillators", "n_body", "pendulum"] = "oscillators"
+    kind: Literal["oscillators", "n_body", "pendulum", "custom"] = "oscillators"
     dof: PositiveInt | None = Field(
         default=None, description="degrees of freedom; where the parameters do not fix them"
     )
@@ -25,6 +25,16 @@ class SystemTable(_Table):
     initial_scale_p: NonNegativeFloat = Field(
         default=1.0, description="standard deviation of the initial momenta"
     )
+
+    hamiltonian: str | None = Field(default=None, description="the formula of a custom system in q1, p1, ..")
+
+    @model_validator(mode="after")
+    def _custom(self) -> "SystemTable":
+        if self.kind == "custom" and (self.hamiltonian is None or self.dof is None):
+            raise ValueError("a custom system needs dof and hamiltonian")
+        if self.kind != "custom" and self.hamiltonian is not None:
+            raise ValueError(f'hamiltonian belongs to kind = "custom", got kind = "{self.kind}"')
+        return self
 
     @model_validator(mode="after")
     def _moving(self) -> "SystemTable":

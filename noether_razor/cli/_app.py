@@ -45,14 +45,16 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        sys.exit(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
+        # Typer turns a KeyboardInterrupt into this code without a word.
+        code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
     except KeyboardInterrupt:
-        _complain("interrupted; train --resume continues from the last checkpoint", debug)
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
         code, message = _explain(error)
         _complain(message, debug)
-        sys.exit(code)
+    if code == INTERRUPTED:
+        _complain("interrupted; train --resume continues from the last checkpoint", debug=False)
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[int, str]:

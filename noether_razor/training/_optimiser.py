@@ -13,7 +13,8 @@ from ..inference import PriorPrecision
 
 @dataclass(frozen=True)
 class Rates:
-    """Peak step sizes, all decayed to 0 by a cosine over the run; Adam's for every group but `scales`.
+    """Peak step sizes, all decayed to 0 by a cosine over the run; Adam's, reached by a linear warm-up over
+    its first tenth, for every group but `scales`.
 
     weights: means and biases of the network. scales: logarithms of the posterior's row and column scales, as
         a fraction of the natural-gradient step. correlations: the posterior's off-diagonal factors.
@@ -76,7 +77,9 @@ class Training:
         def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
             if not learned:
                 return optax.set_to_zero()
-            return optax.adam(optax.cosine_decay_schedule(rate, self.steps), b2=self.second_moment)
+            # The warm-up keeps the first, enormous gradients from throwing the means out of reach.
+            schedule = optax.warmup_cosine_decay_schedule(0.0, rate, self.steps // 10, self.steps)
+            return optax.adam(schedule, b2=self.second_moment)
 
         groups: dict[Hashable, optax.GradientTransformation] = {
             "weights": adam(self.rates.weights),

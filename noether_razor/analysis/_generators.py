@@ -35,8 +35,8 @@ class GeneratorPair(NamedTuple):
     """
 
     value: float
-    learned: Float[np.ndarray, "dim dim+1"]
-    known: Float[np.ndarray, "dim dim+1"] | None
+    learned: Float[np.ndarray, "dim augmented"]
+    known: Float[np.ndarray, "dim augmented"] | None
 
 
 def nearest_generators(
@@ -60,7 +60,7 @@ def _span(known: QuadraticQuantities) -> Float[np.ndarray, "rank size"]:
     return basis[values > 1e-8 * values[0]]
 
 
-def _sign(generator: Float[np.ndarray, "dim dim+1"]) -> float:
+def _sign(generator: Float[np.ndarray, "dim augmented"]) -> float:
     """The sign of a singular vector is arbitrary: an energy (trace of A not small) is made positive, and the
     largest entry of anything else.
     """

@@ -52,7 +52,7 @@ class QuadraticQuantities(ConservedQuantities):
         matrices = self.matrices[...]
         return (matrices + matrices.mT) / 2
 
-    def generators(self) -> Float[Array, "K dim+1 dim+1"]:
+    def generators(self) -> Float[Array, "K augmented augmented"]:
         """G_k = [[J A_k, J b_k], [0, 0]]: the flow of C_k is x -> exp(t G_k) (x, 1), its first 2n entries."""
         symplectic = symplectic_matrix(self.dof).astype(self.matrices.dtype)
         linear = symplectic @ self.symmetric_matrices()

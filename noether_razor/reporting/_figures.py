@@ -76,7 +76,7 @@ def contour_figure(
 
 
 def generator_figure(
-    rows: Sequence[tuple[str, Float[np.ndarray, "dim dim+1"], Float[np.ndarray, "dim dim+1"] | None]],
+    rows: Sequence[tuple[str, Float[np.ndarray, "dim augmented"], Float[np.ndarray, "dim augmented"] | None]],
     names: Sequence[str],
 ) -> Figure:
     """Generators [J A | J b] as labelled matrices: what was learned, and beside it its projection on the

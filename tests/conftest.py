@@ -1,0 +1,43 @@
+"""Fixtures that several files share; the posterior is small, so that what is compiled for it is small too."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+from flax import nnx
+
+from noether_razor.conserved import QuadraticQuantities
+from noether_razor.data import Transitions, simulate
+from noether_razor.inference import Posterior
+from noether_razor.networks import HamiltonianNetwork
+from noether_razor.systems import Oscillators
+
+
+@pytest.fixture(scope="class")
+def double_precision() -> Iterator[None]:
+    """The test, or class of tests, computes in float64; Hypothesis objects to fixtures of function scope."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def transitions() -> Transitions:
+    """28 noisy transitions of one oscillator, as in the paper's first experiment."""
+    data = simulate(
+        Oscillators(),
+        jax.random.key(0),
+        trajectories=7,
+        transitions=4,
+        dt=0.2,
+        noise_variance=1e-3,
+        noise_key=jax.random.key(1),
+    )
+    return data.transitions()
+
+
+@pytest.fixture(scope="session")
+def posterior() -> Posterior:
+    """A float32 posterior for one oscillator with one learnable quantity. Tests must not change it."""
+    with jax.enable_x64(False):
+        network = HamiltonianNetwork(2, layers=2, width=8, rngs=nnx.Rngs(0))
+        return Posterior(network, QuadraticQuantities.random(jax.random.key(2), 1, 1, 0.1))

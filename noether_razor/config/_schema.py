@@ -129,7 +129,7 @@ class InferenceTable(_Table):
 class RatesTable(_Table):
     """Peak step sizes."""
 
-    weights: PositiveFloat = 1e-2
+    weights: PositiveFloat = 2e-2
     scales: PositiveFloat = 3e-2
     correlations: PositiveFloat = 1e-3
     quantities: PositiveFloat = 1e-2

@@ -21,7 +21,7 @@ class Rates:
         quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
     """
 
-    weights: float = 1e-2
+    weights: float = 2e-2
     scales: float = 3e-2
     correlations: float = 1e-3
     quantities: float = 1e-2

@@ -13,7 +13,7 @@ from ..data import Trajectories, Transitions
 from ..inference import Estimator, Posterior, predict
 from ..integrators import Step, transition
 from ..phase_space import hamiltonian_field
-from ..symmetry import Averaging, symmetrised
+from ..symmetry import Averaging, NoAveraging, symmetrised
 from ..typing import Hamiltonian, PRNGKey
 
 
@@ -33,7 +33,7 @@ class PredictionErrors(NamedTuple):
     energy_error: float | None
 
 
-POINT_BUDGET = 2_000_000
+POINT_BUDGET = 600_000
 """Network evaluations that one-step errors may cost; rollouts may cost as many again."""
 
 
@@ -49,19 +49,22 @@ def prediction_errors(
     """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
 
     Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the
-    same number of evenly spread ones from every trajectory, and rollouts the first few trajectories.
+    same number of transitions from every trajectory, at times that differ between them, and rollouts the
+    first few trajectories.
     """
     for_step, for_means, for_rollout = jax.random.split(key, 3)
     count, length, dim = trajectories.states.shape
-    affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * estimator.group_samples)
-    columns = np.unique(
-        np.linspace(0, length - 2, max(1, min(length - 1, affordable // count))).round().astype(int)
+    images = 1 if isinstance(averaging, NoAveraging) else estimator.group_samples
+    affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * images)
+    each = max(1, min(length - 1, affordable // count))
+    rows = np.arange(count)[:, None]
+    columns = (rows + np.arange(each) * (length - 1) // each) % (length - 1)
+    initial = trajectories.states[rows, columns].reshape(-1, dim)
+    times = np.stack([trajectories.times[rows, columns], trajectories.times[rows, columns + 1]], -1).reshape(
+        -1, 2
     )
-    initial = trajectories.states[:, columns].reshape(-1, dim)
-    times = np.stack([trajectories.times[:, columns], trajectories.times[:, columns + 1]], -1).reshape(-1, 2)
-    targets = (trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets)[
-        :, columns
-    ]
+    following = trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets
+    targets = following[rows, columns]
 
     follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
 
@@ -70,7 +73,7 @@ def prediction_errors(
         return np.mean((predicted.reshape(targets.shape) - targets) ** 2, axis=(1, 2))
 
     errors = one_step(for_step, False)
-    followed = slice(0, min(count, max(10, affordable // length)))
+    followed = slice(0, min(count, max(7, affordable // length)))
     rollouts = follow(for_rollout, trajectories.states[followed, 0], trajectories.times[followed])
     return PredictionErrors(
         mse=float(errors.mean()),

@@ -14,8 +14,11 @@ from ..inference import Estimator, Posterior, PriorPrecision, bound_terms
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 
-MAX_SWEEPS = 512
+MAX_SWEEPS = 1536
 SWEEPS_A_ROUND = 16
+PART = 8
+"""Transitions that share a weight sample: few, for their errors are then nearly independent."""
+PARTS_AT_ONCE = 32
 
 
 class BoundEstimate(NamedTuple):
@@ -47,7 +50,9 @@ def _sweeps(
 
     def sweep(key: PRNGKey) -> tuple[Float[Array, ""], Float[Array, ""]]:
         part_keys = jax.random.split(key, parts.states.shape[0])
-        terms = jax.lax.map(lambda pair: bound(pair[0], pair[1], total), (part_keys, parts))
+        terms = jax.lax.map(
+            lambda pair: bound(pair[0], pair[1], total), (part_keys, parts), batch_size=PARTS_AT_ONCE
+        )
         return jnp.mean(terms.nll), jnp.mean(terms.total_kl())
 
     nll, kl = jax.lax.map(sweep, keys)
@@ -67,13 +72,14 @@ def estimate_bound(
 ) -> BoundEstimate:
     """The bound on `total` transitions, estimated on all of them or on the random subset `transitions`.
 
-    A sweep deals the transitions out to weight samples of about `estimator.weight_samples` in number, each
-    with group elements of its own; rounds of 16 sweeps are added until the standard error of the likelihood
-    part is at most `stderr`, 512 sweeps at most.
+    A sweep deals the transitions out in parts of at most `PART`, each with weights and group elements of its
+    own; rounds of 16 sweeps are added until the standard error of the likelihood part is at most `stderr`,
+    1536 sweeps at most.
     """
     count = transitions.size
-    parts = min(estimator.weight_samples, count)
-    used = count // parts * parts
+    size = max(1, min(PART, count // estimator.weight_samples))
+    parts = count // size
+    used = parts * size
     graph, params = nnx.split(posterior)
     for_order, for_sweeps = jax.random.split(key)
     order = np.asarray(jax.random.permutation(for_order, count))[:used]

@@ -20,11 +20,11 @@ class DataFileError(ValueError):
 def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
     """Write an ``.npz`` with times, states, targets (if any), names and units: whole, or not at all."""
     path = Path(path)
-    arrays = {"times": trajectories.times, "states": trajectories.states}
+    # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
+    arrays = {"names": np.asarray(trajectories.names), "units": np.asarray(trajectories.units)}
     if trajectories.targets is not None:
         arrays["targets"] = trajectories.targets
-    arrays["names"] = np.asarray(trajectories.names)
-    arrays["units"] = np.asarray(trajectories.units)
+    arrays |= {"times": trajectories.times, "states": trajectories.states}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:

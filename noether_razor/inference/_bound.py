@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int
 from numpyro.infer import TraceMeanField_ELBO
 
 from ..data import Transitions
@@ -121,7 +121,7 @@ def bound_and_gradient(
         return terms, gradient
 
     def accumulate(
-        carry: tuple[nnx.State, BoundTerms], index: Float[Array, ""]
+        carry: tuple[nnx.State, BoundTerms], index: Int[Array, ""]
     ) -> tuple[tuple[nnx.State, BoundTerms], None]:
         part = batch if estimator.share_batch else jax.tree.map(lambda x: x[index], batch)
         added = jax.grad(loss, has_aux=True)(params, keys[index], part)

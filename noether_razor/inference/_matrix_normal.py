@@ -28,7 +28,7 @@ class KroneckerNormal(dist.Distribution):
     }
     support = constraints.real_matrix  # pyright: ignore
     reparametrized_params = ["loc", "log_row_scale", "log_column_scale"]  # noqa: RUF012
-    pytree_data_fields = ("row_factor", "column_factor")
+    pytree_data_fields = ("loc", "log_row_scale", "log_column_scale", "row_factor", "column_factor")
 
     def __init__(
         self,

@@ -108,7 +108,9 @@ def fit(
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
         state, progress, finite = compiled(state, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
-            raise NonFiniteBoundError(int(state.step), _broken_part(graph, state, progress, averaging))
+            raise NonFiniteBoundError(
+                int(state.step), _broken_part(graph, state, progress, averaging, transitions)
+            )
         noise = jnp.exp(state.params["log_noise_variance"][...])
         report = Report(
             step=stop,
@@ -127,12 +129,16 @@ def fit(
 
 
 def _broken_part(
-    graph: nnx.GraphDef[Posterior], state: TrainState, progress: Progress, averaging: Averaging
+    graph: nnx.GraphDef[Posterior],
+    state: TrainState,
+    progress: Progress,
+    averaging: Averaging,
+    data: Transitions,
 ) -> str:
     """The first part of the bound that is not finite, in the order in which it is computed."""
     posterior = nnx.merge(graph, state.params)
     orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)
-    origin = jnp.zeros(next(iter(posterior.means().values())).shape[0])
+    origin = jnp.zeros(data.states.shape[1])
     if not bool(jnp.isfinite(orbit(origin)).all()):
         return "the flow of the quantities (generators too large for the matrix exponential)"
     for site, value in progress.terms.kl.items():

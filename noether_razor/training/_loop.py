@@ -100,7 +100,7 @@ def make_loop(
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(terms.negative_elbo()) & jnp.isfinite(norm)
         new = TrainState(params, optimiser_state, state.step + 1)  # type: ignore[arg-type]
         kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)

@@ -205,7 +205,8 @@ def test_only_what_is_learned_by_default_moves(posterior, fitted):
         ({"learn_quantities": False}, {"log_noise_variance", "log_prior_precisions", "quantities"}),
         ({"clip": 1.0}, {"log_noise_variance", "log_prior_precisions"}),
     ],
-    ids=str,
+    # Sets print in another order in every process, and parallel workers must agree on names.
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_the_optimiser_updates_only_what_is_learned(posterior, change, fixed):
     training = replace(TRAINING, **change)

@@ -24,10 +24,11 @@ app.command("report")(_report.report)
 app.command("simulate")(_simulate.simulate)
 
 
-def _show_version(asked: bool) -> None:
+def _show_version(asked: bool) -> bool:
     if asked:
         typer.echo(version("noether-razor"))
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -3,10 +3,10 @@
 import dataclasses
 import difflib
 import zlib
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from pydantic import TypeAdapter, ValidationError
@@ -144,10 +144,10 @@ def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuant
         frequency = np.abs(np.linalg.eigvals(linear).imag).max()
         displacement = np.pi * (np.linalg.norm(linear, 2) * spread + np.linalg.norm(shift))
         scales.append(1 / frequency if frequency > 1e-6 * np.abs(generator).max() else spread / displacement)
-    factor = np.asarray(scales)
+    factor = jnp.asarray(scales, jnp.float32)
     return QuadraticQuantities(
-        np.asarray(quantities.symmetric_matrices()) * factor[:, None, None],  # type: ignore[arg-type]
-        np.asarray(quantities.vectors[...]) * factor[:, None],  # type: ignore[arg-type]
+        quantities.symmetric_matrices().astype(jnp.float32) * factor[:, None, None],
+        quantities.vectors[...].astype(jnp.float32) * factor[:, None],
     )
 
 
@@ -171,7 +171,7 @@ def build_symmetry(
             raise ConfigError(
                 "symmetry.mode: fixed needs a system with known quantities of degree at most two"
             )
-        quantities = _to_float32(normalised(known, float(np.mean(np.std(data.states, axis=(0, 1))))))
+        quantities = normalised(known, float(np.mean(np.std(data.states, axis=(0, 1)))))
     else:
         key = stream(config.seed, "quantities")
         quantities = QuadraticQuantities.random(key, table.quantities, data.dof, table.initial_scale)
@@ -240,10 +240,6 @@ def _training(config: Config, transitions: int) -> Training:
         orbit_growth=table.orbit_growth if config.symmetry.mode == "fixed" else 0,
         log_every=table.log_every,
     )
-
-
-def _to_float32(quantities: QuadraticQuantities) -> QuadraticQuantities:
-    return jax.tree.map(partial(np.asarray, dtype=np.float32), quantities)
 
 
 def _noise_variance(config: Config) -> float:

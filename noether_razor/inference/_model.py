@@ -40,7 +40,7 @@ def transition_model(
     states: States,
     dt: Float[Array, " batch"],
     targets: States | None = None,
-    total: float | None = None,
+    total: int | None = None,
     *,
     averaging: Averaging,
     estimator: Estimator,

@@ -100,6 +100,10 @@ class Trajectories:
         targets = None if self.targets is None else self.targets[rows]
         return replace(self, times=self.times[rows], states=self.states[rows], targets=targets)
 
+    def segments(self) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        """Each trajectory as its times (time,) and states (time, 2n)."""
+        return list(zip(self.times, self.states, strict=True))
+
     def transitions(self) -> Transitions:
         """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where
         none are stored.

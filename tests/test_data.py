@@ -50,7 +50,8 @@ def assert_same(left: Trajectories, right: Trajectories) -> None:
     assert (left.targets is None) == (right.targets is None)
     if left.targets is not None:
         np.testing.assert_array_equal(left.targets, right.targets)
-    assert (left.names, left.units) == (right.names, right.units)
+    np.testing.assert_array_equal(left.lengths, right.lengths)
+    assert (left.names, left.units, left.time_unit) == (right.names, right.units, right.time_unit)
 
 
 # Simulation
@@ -221,6 +222,102 @@ def test_complex_states_are_refused():
     arrays = plain_set()
     with pytest.raises((ValueError, TypeError), match="got complex"):
         Trajectories(arrays["times"], arrays["states"] + 1j)
+
+
+# Trajectories of unequal length
+
+several_lengths = st.lists(st.integers(2, 6), min_size=1, max_size=5)
+
+
+def unequal_segments(lengths: list[int], dof: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    return [
+        (np.cumsum(generator.uniform(0.1, 1.0, k)), generator.standard_normal((k, 2 * dof))) for k in lengths
+    ]
+
+
+@several_examples
+@given(several_lengths, st.integers(1, 2))
+def test_unequal_trajectories_are_given_back_one_by_one(lengths, dof):
+    segments = unequal_segments(lengths, dof)
+    data = Trajectories.of_segments(segments)
+    assert data.lengths.tolist() == lengths
+    assert (len(data), data.dof) == (len(lengths), dof)
+    for (times, states), (at, path), iterated in zip(data.segments(), segments, data, strict=True):
+        np.testing.assert_array_equal(times, at)
+        np.testing.assert_array_equal(states, path)
+        np.testing.assert_array_equal(iterated, path)
+    np.testing.assert_array_equal(data.points(), np.concatenate([path for _, path in segments]))
+
+
+@several_examples
+@given(several_lengths)
+def test_transitions_are_those_of_the_single_trajectories(lengths):
+    segments = unequal_segments(lengths)
+    pairs = Trajectories.of_segments(segments).transitions()
+    alone = [Trajectories(times[None], states[None]).transitions() for times, states in segments]
+    for ours, theirs in zip(pairs, zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(ours, np.concatenate(theirs))
+    assert (pairs.dt > 0).all()
+
+
+@several_examples
+@given(several_lengths, st.sampled_from([float("nan"), float("inf"), 0.0, -1e300]), st.booleans())
+def test_what_the_padding_holds_changes_nothing(lengths, filler, with_targets):
+    data = Trajectories.of_segments(unequal_segments(lengths))
+    missing = ~data.present()
+    arrays: dict[str, Any] = {"times": data.times.copy(), "states": data.states.copy()}
+    if with_targets:
+        arrays["targets"] = data.states[:, 1:].copy()
+        arrays["targets"][missing[:, 1:]] = filler
+    arrays["times"][missing], arrays["states"][missing] = filler, filler
+    padded = Trajectories(**arrays, lengths=np.array(lengths))
+    np.testing.assert_array_equal(padded.states, data.states)
+    np.testing.assert_array_equal(padded.times, data.times)
+    for ours, theirs in zip(padded.transitions(), data.transitions(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@several_examples
+@given(several_lengths, st.integers(0, 4), st.integers(1, 5))
+def test_a_slice_of_unequal_trajectories_is_padded_no_further_than_it_needs(lengths, start, count):
+    segments = unequal_segments(lengths)
+    start = start % len(lengths)
+    part = Trajectories.of_segments(segments)[start : start + count]
+    assert_same(part, Trajectories.of_segments(segments[start : start + count]))
+
+
+@several_examples
+@given(several_lengths, st.booleans())
+def test_files_keep_unequal_lengths(lengths, with_targets):
+    data = Trajectories.of_segments(unequal_segments(lengths), units=("m", "kg m/s"), time_unit="s")
+    if with_targets:
+        data = replace(data, targets=data.states[:, 1:] + 1)
+    with tempfile.TemporaryDirectory() as folder:
+        save_trajectories(Path(folder) / "data.npz", data)
+        assert_same(load_trajectories(Path(folder) / "data.npz"), data)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([1, 4], "from 2 to 4, got 1 for trajectory 0"),
+        ([4, 5], "from 2 to 4, got 5 for trajectory 1"),
+        ([4], "2 whole numbers"),
+        ([2.5, 4.0], "2 whole numbers, got float64"),
+    ],
+)
+def test_lengths_must_fit_the_states(lengths, message):
+    with pytest.raises(ValueError, match=message):
+        Trajectories(**plain_set(2, 4), lengths=np.array(lengths))
+
+
+def test_segments_must_fit_each_other():
+    with pytest.raises(ValueError, match="got 0 trajectories"):
+        Trajectories.of_segments([])
+    (times, states), other = unequal_segments([4, 3])
+    with pytest.raises(ValueError, match=r"trajectory 1 must have shape \(4, 2\), got \(3, 2\)"):
+        Trajectories.of_segments([(times, states), (times, other[1])])
 
 
 # Files

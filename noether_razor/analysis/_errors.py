@@ -58,7 +58,8 @@ def prediction_errors(
     affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * images)
     each = max(1, min(length - 1, affordable // count))
     rows = np.arange(count)[:, None]
-    columns = (rows + np.arange(each) * (length - 1) // each) % (length - 1)
+    steps = trajectories.lengths[:, None] - 1
+    columns = (rows + np.arange(each) * steps // each) % steps
     initial = trajectories.states[rows, columns].reshape(-1, dim)
     times = np.stack([trajectories.times[rows, columns], trajectories.times[rows, columns + 1]], -1).reshape(
         -1, 2
@@ -74,23 +75,26 @@ def prediction_errors(
 
     errors = one_step(for_step, False)
     followed = slice(0, min(count, max(7, affordable // length)))
-    rollouts = follow(for_rollout, trajectories.states[followed, 0], trajectories.times[followed])
+    few = trajectories[followed]
+    rollouts = follow(for_rollout, few.states[:, 0], few.times)
     return PredictionErrors(
         mse=float(errors.mean()),
         mse_stderr=float(errors.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
         mse_mean_weights=float(one_step(for_means, True).mean()),
-        rollout_mse=float(np.mean((rollouts.mean(0) - trajectories.states[followed]) ** 2)),
-        energy_error=None if hamiltonian is None else _energy_error(hamiltonian, rollouts, trajectories),
+        rollout_mse=float(np.mean((rollouts.mean(0) - few.states)[few.present()] ** 2)),
+        energy_error=None if hamiltonian is None else _energy_error(hamiltonian, rollouts, few, trajectories),
     )
 
 
-def _energy_error(hamiltonian: Hamiltonian, rollouts: np.ndarray, trajectories: Trajectories) -> float:
+def _energy_error(
+    hamiltonian: Hamiltonian, rollouts: np.ndarray, followed: Trajectories, trajectories: Trajectories
+) -> float:
     # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the
     # phase.
     with jax.enable_x64(True):
         energy = np.asarray(jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64)))
         initial = np.asarray(jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0])))
-    change = np.sqrt(np.mean((energy - energy[:, :, :1]) ** 2))
+    change = np.sqrt(np.mean((energy - energy[:, :, :1])[:, followed.present()] ** 2))
     return float(change / max(np.std(initial), np.finfo(np.float64).tiny))
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 from pydantic import TypeAdapter, ValidationError
 
 from ..analysis import substep_error
-from ..conserved import ConservedQuantities, QuadraticQuantities
+from ..conserved import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
 from ..data import Trajectories, load_trajectories, simulate
 from ..inference import Estimator, Posterior, paper_estimator
 from ..networks import HamiltonianNetwork
@@ -27,7 +27,7 @@ from ..symmetry import (
     HaarUnitary,
     NoAveraging,
 )
-from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, Oscillators
+from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, NBody, Oscillators
 from ..training import Rates, Training
 from ..typing import PRNGKey
 from ._load import ConfigError
@@ -166,18 +166,31 @@ def build_symmetry(
                 f"(equal oscillators), got mode {table.mode} and system {config.system.kind}"
             )
     if table.mode == "fixed":
-        known = system.known_quantities() if system else None
+        known = _known_quantities(config, system)
         if known is None:
             raise ConfigError(
                 "symmetry.mode: fixed needs a system with known quantities of degree at most two"
             )
-        quantities = normalised(known, float(np.mean(np.std(data.states, axis=(0, 1)))))
+        quantities = normalised(known, float(np.mean(np.std(data.points(), axis=0))))
     else:
         key = stream(config.seed, "quantities")
         quantities = QuadraticQuantities.random(key, table.quantities, data.dof, table.initial_scale)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
     return quantities, FlowAveraging(MEASURES[table.measure])
+
+
+def _known_quantities(config: Config, system: HamiltonianSystem | None) -> QuadraticQuantities | None:
+    if config.symmetry.fixed == "all":
+        return system.known_quantities() if system else None
+    if not isinstance(system, NBody):
+        raise ConfigError(f"symmetry.fixed: euclidean needs system.kind = n_body, got {config.system.kind}")
+    bodies, dimension = len(system.masses), system.dimension
+    parts = (linear_momentum(bodies, dimension), angular_momentum(bodies, dimension))
+    return QuadraticQuantities(
+        jnp.concatenate([part.matrices[...] for part in parts]),
+        jnp.concatenate([part.vectors[...] for part in parts]),
+    )
 
 
 def build_problem(config: Config, data: Trajectories | None = None) -> Problem:

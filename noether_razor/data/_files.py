@@ -18,12 +18,18 @@ class DataFileError(ValueError):
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
-    """Write an ``.npz`` with times, states, targets (if any), names and units: whole, or not at all."""
+    """Write an ``.npz`` with times, states, targets (if any), names, units and, where they differ, lengths:
+    whole, or not at all.
+    """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
     arrays = {"names": np.asarray(trajectories.names), "units": np.asarray(trajectories.units)}
     if trajectories.targets is not None:
         arrays["targets"] = trajectories.targets
+    if trajectories.time_unit:
+        arrays["time_unit"] = np.asarray(trajectories.time_unit)
+    if trajectories.lengths.min() < trajectories.times.shape[1]:
+        arrays["lengths"] = trajectories.lengths
     arrays |= {"times": trajectories.times, "states": trajectories.states}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
@@ -68,6 +74,8 @@ def load_trajectories(path: str | Path) -> Trajectories:
             arrays.get("targets"),
             tuple(str(name) for name in np.atleast_1d(arrays.get("names", []))),
             tuple(str(unit) for unit in np.atleast_1d(arrays.get("units", []))),
+            arrays.get("lengths"),  # type: ignore[arg-type]
+            str(arrays.get("time_unit", "")),
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None

@@ -1,11 +1,11 @@
 """Checked sets of trajectories."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class Transitions(NamedTuple):
@@ -28,12 +28,14 @@ def default_names(dof: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """Trajectories of one system, sampled at the same number of times each.
+    """Trajectories of one system, each sampled at times and for a length of its own.
 
     `times` (trajectories, time) increase strictly along each row; `states` (trajectories, time, 2n) hold
     positions first; `targets`, if given, are noisy copies of ``states[:, 1:]`` to learn from, with the states
     themselves as noise-free inputs. `names` and `units` have one entry a coordinate; by default q1..pn and no
-    units.
+    units. `lengths` (trajectories,) says how many points of each row are the trajectory; by default all. What
+    follows them is padding: whatever was given there, it is stored as a copy of the last time, state and
+    target, so that nothing moves in it. `time_unit` is the unit of `times`.
 
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
@@ -43,6 +45,8 @@ class Trajectories:
     targets: np.ndarray[Any, np.dtype[np.float64]] | None = None
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = field(default=())
+    lengths: np.ndarray[Any, np.dtype[np.int64]] = field(default=None)  # type: ignore[assignment]
+    time_unit: str = ""
 
     def __post_init__(self) -> None:
         for name in ("times", "states", "targets"):
@@ -66,12 +70,17 @@ class Trajectories:
             raise ValueError(f"times must have shape {(count, length)}, got {self.times.shape}")
         if self.targets is not None and self.targets.shape != (count, length - 1, dim):
             raise ValueError(f"targets must have shape {(count, length - 1, dim)}, got {self.targets.shape}")
+        object.__setattr__(self, "lengths", _checked_lengths(self.lengths, count, length))
+        if self.lengths.min() < length:
+            for name, shift in (("times", 0), ("states", 0), ("targets", 1)):
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, _padded(getattr(self, name), self.lengths - shift))
         for name in ("times", "states", "targets"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
                 raise ValueError(f"{name} must be finite, got {value[where]} at index {where}")
-        late = np.argwhere(np.diff(self.times, axis=1) <= 0)
+        late = np.argwhere((np.diff(self.times, axis=1) <= 0) & self.present()[:, 1:])
         if late.size:
             trajectory, step = (int(i) for i in late[0])
             raise ValueError(
@@ -84,6 +93,33 @@ class Trajectories:
             if len(getattr(self, name)) != dim:
                 raise ValueError(f"{name} must have {dim} entries, got {len(getattr(self, name))}")
 
+    @classmethod
+    def of_segments(
+        cls,
+        segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]],
+        *,
+        names: tuple[str, ...] = (),
+        units: tuple[str, ...] = (),
+        time_unit: str = "",
+    ) -> "Trajectories":
+        """A set of trajectories given one by one as times (time,) and states (time, 2n), of any lengths.
+
+        Raises ValueError where times and states do not fit each other, and as the constructor does.
+        """
+        if not segments:
+            raise ValueError("at least 1 trajectory of 2 points is needed, got 0 trajectories")
+        lengths = np.array([len(times) for times, _ in segments])
+        dim = np.shape(segments[0][1])[-1]
+        times = np.zeros((len(segments), lengths.max()))
+        states = np.zeros((len(segments), lengths.max(), dim))
+        for row, (at, path) in enumerate(segments):
+            if np.shape(path) != (len(at), dim):
+                raise ValueError(
+                    f"states of trajectory {row} must have shape {(len(at), dim)}, got {np.shape(path)}"
+                )
+            times[row, : len(at)], states[row, : len(at)] = at, path
+        return cls(times, states, names=names, units=units, lengths=lengths, time_unit=time_unit)
+
     @property
     def dof(self) -> int:
         """Degrees of freedom n."""
@@ -93,25 +129,61 @@ class Trajectories:
         return self.states.shape[0]
 
     def __iter__(self) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
-        return iter(self.states)
+        return (states for _, states in self.segments())
 
     def __getitem__(self, rows: slice) -> "Trajectories":
-        """The trajectories of a slice, as a set of the same kind."""
-        targets = None if self.targets is None else self.targets[rows]
-        return replace(self, times=self.times[rows], states=self.states[rows], targets=targets)
+        """The trajectories of a slice, as a set of the same kind, padded no further than it needs."""
+        lengths = self.lengths[rows]
+        end = int(lengths.max(initial=0))
+        return replace(
+            self,
+            times=self.times[rows, :end],
+            states=self.states[rows, :end],
+            targets=None if self.targets is None else self.targets[rows, : max(end - 1, 0)],
+            lengths=lengths,
+        )
+
+    def present(self) -> Bool[np.ndarray, "traj time"]:
+        """Which points are measured; the others are padding."""
+        return np.arange(self.times.shape[1]) < self.lengths[:, None]
+
+    def points(self) -> Float[np.ndarray, "points dim"]:
+        """All measured states, trajectory by trajectory."""
+        return self.states[self.present()]
 
     def segments(self) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """Each trajectory as its times (time,) and states (time, 2n)."""
-        return list(zip(self.times, self.states, strict=True))
+        """Each trajectory as its times (time,) and states (time, 2n), without padding."""
+        rows = zip(self.times, self.states, self.lengths, strict=True)
+        return [(times[:length], states[:length]) for times, states, length in rows]
 
     def transitions(self) -> Transitions:
         """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where
-        none are stored.
+        none are stored. Nothing leads into the padding or out of it.
         """
-        dim = self.states.shape[2]
         targets = self.states[:, 1:] if self.targets is None else self.targets
+        present = self.present()[:, 1:]
         return Transitions(
-            self.states[:, :-1].reshape(-1, dim),
-            targets.reshape(-1, dim),
-            np.diff(self.times, axis=1).reshape(-1),
+            self.states[:, :-1][present], targets[present], np.diff(self.times, axis=1)[present]
         )
+
+
+def _checked_lengths(
+    lengths: np.ndarray[Any, Any] | None, count: int, longest: int
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if lengths is None:
+        return np.full(count, longest, dtype=np.int64)
+    array = np.asarray(lengths)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"lengths must be {count} whole numbers, got {array.dtype} of shape {array.shape}")
+    if array.min() < 2 or array.max() > longest:
+        wrong = int(np.argmax((array < 2) | (array > longest)))
+        raise ValueError(
+            f"lengths must be from 2 to {longest}, got {int(array[wrong])} for trajectory {wrong}"
+        )
+    return array.astype(np.int64)
+
+
+def _padded(values: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`values` with everything from ``lengths[k]`` on in row k replaced by the entry before."""
+    columns = np.minimum(np.arange(values.shape[1]), lengths[:, None] - 1)
+    return values[np.arange(len(values))[:, None], columns]

@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -123,18 +123,27 @@ def _known_path(where: list[str]) -> list[str]:
     path: list[str] = []
     for part in where:
         path.append(part)
-        annotation = model.model_fields[part].annotation if model and part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        model = _table(model, part) if model else None
+        if model is None:
             break
-        model = annotation
     return path
 
 
 def _fields(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Config
+    model: type[BaseModel] | None = Config
     for part in path:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        model = _table(model, part)
+        if model is None:
             return []
-        model = annotation
     return sorted(model.model_fields)
+
+
+def _table(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a table inside a table, whether it may be left out or not; None for a plain value."""
+    if name not in model.model_fields:
+        return None
+    annotation = model.model_fields[name].annotation
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

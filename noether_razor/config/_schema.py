@@ -95,6 +95,11 @@ class SymmetryTable(_Table):
 
     mode: Literal["none", "fixed", "learned"] = "learned"
     quantities: PositiveInt = Field(default=1, description="K, how many quantities to learn")
+    fixed: Literal["all", "euclidean"] = Field(
+        default="all",
+        description="what mode fixed builds in: all known quantities of degree at most two, or of n_body the "
+        "momenta and angular momenta alone, which generate SE(d)",
+    )
     measure: Literal["ball", "box", "gaussian", "haar"] = "ball"
     initial_scale: PositiveFloat = Field(
         default=0.1, description="standard deviation of the entries of learned quantities at the start"
@@ -136,6 +141,15 @@ class RatesTable(_Table):
     hyper: PositiveFloat = 1e-2
 
 
+class WarmStartTable(_Table):
+    """A fit without symmetry on data of another dt, whose weights and scales the run starts from."""
+
+    steps: PositiveInt = 1500
+    dt: PositiveFloat = Field(default=0.1, description="time between its states; as many as the run has")
+    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
+    rates: RatesTable | None = Field(default=None, description="None: those of the run")
+
+
 class TrainingTable(_Table):
     """The training loop."""
 
@@ -150,6 +164,7 @@ class TrainingTable(_Table):
     ] = 1000
     log_every: PositiveInt = 100
     checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
+    warm_start: WarmStartTable | None = None
 
 
 class Config(_Table):
@@ -163,3 +178,9 @@ class Config(_Table):
     inference: InferenceTable = InferenceTable()
     training: TrainingTable = TrainingTable()
     evaluation: EvaluationTable = EvaluationTable()
+
+    @model_validator(mode="after")
+    def _simulated_warm_start(self) -> "Config":
+        if self.training.warm_start is not None and self.data.file is not None:
+            raise ValueError("training.warm_start simulates data of its own and does not go with data.file")
+        return self

@@ -10,4 +10,5 @@ from ._evidence import estimate_bound as estimate_bound
 from ._generators import flat_generators as flat_generators
 from ._generators import nearest_generators as nearest_generators
 from ._generators import parallelness as parallelness
+from ._generators import principal_cosines as principal_cosines
 from ._generators import singular_directions as singular_directions

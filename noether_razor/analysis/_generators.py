@@ -81,3 +81,13 @@ def parallelness(
     lengths = np.linalg.norm(directions, axis=1)
     projections = np.linalg.norm(directions @ _span(known).T, axis=1)
     return np.minimum(1.0, projections / np.maximum(lengths, np.finfo(np.float64).tiny))
+
+
+def principal_cosines(
+    directions: Float[np.ndarray, "rank size"], known: QuadraticQuantities
+) -> Float[np.ndarray, " angles"]:
+    """Cosines of the principal angles between the span of the known generators and that of as many leading
+    `directions` (orthonormal rows, strongest first), largest first: all 1 where the two spaces are the same.
+    """
+    basis = _span(known)
+    return np.minimum(1.0, np.linalg.svd(directions[: len(basis)] @ basis.T, compute_uv=False))

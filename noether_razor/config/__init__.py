@@ -10,3 +10,4 @@ from ._load import ConfigError as ConfigError
 from ._load import load_config as load_config
 from ._load import parse_config as parse_config
 from ._schema import Config as Config
+from ._schema import SymmetryTable as SymmetryTable

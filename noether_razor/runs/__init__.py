@@ -7,3 +7,4 @@ from ._run import evaluate_run as evaluate_run
 from ._run import load_run as load_run
 from ._run import report_run as report_run
 from ._run import train_run as train_run
+from ._run import warm_start_config as warm_start_config

@@ -14,9 +14,10 @@ from ..analysis import (
     nearest_generators,
     parallelness,
     prediction_errors,
+    principal_cosines,
     singular_directions,
 )
-from ..config import Config, Problem, build_problem, simulate_test_sets, stream
+from ..config import Config, Problem, SymmetryTable, build_problem, simulate_test_sets, stream
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories, load_trajectories, save_trajectories
 from ..inference import Posterior
@@ -55,6 +56,7 @@ def train_run(
     folder: RunFolder,
     *,
     resume: bool = False,
+    warm_start: RunFolder | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -62,7 +64,9 @@ def train_run(
     moment.
 
     A folder that already holds a run is a `RunError` unless `resume`; then the run goes on from its last
-    checkpoint as if never stopped, starts over without one, and does nothing when it is finished.
+    checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
+    configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
+    takes it from there; its seconds count as the run's.
     `on_progress` is told each logged step. When `interrupted()` turns true, a checkpoint is written and
     KeyboardInterrupt raised. Other errors: `ConfigError`, `DataFileError`, `CheckpointError`,
     `NonFiniteBoundError`.
@@ -75,6 +79,55 @@ def train_run(
         require_same(config, folder.read_config(), folder.config)
         if folder.summary.exists():
             return folder.read_summary()
+    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted))
+
+
+def warm_start_config(config: Config) -> Config | None:
+    """The fit that a run starts from, without symmetry and on data of a smaller dt; None where there is
+    none.
+    """
+    table = config.training.warm_start
+    if table is None:
+        return None
+    training = {
+        "steps": table.steps,
+        "batch": table.batch,
+        "rates": table.rates or config.training.rates,
+        "orbit_growth": 0,
+        "warm_start": None,
+    }
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"dt": table.dt}),
+            # The same whatever the run averages over, so that the rows of a table can share it.
+            "symmetry": SymmetryTable(mode="none"),
+            "inference": config.inference.model_copy(update={"group_samples": None}),
+            "training": config.training.model_copy(update=training),
+        }
+    )
+
+
+def _warm_start(
+    config: Config,
+    folder: RunFolder,
+    on_progress: Callable[[dict[str, Any]], None] | None,
+    interrupted: Callable[[], bool],
+) -> TrainedRun:
+    if folder.holds_run():
+        require_same(config, folder.read_config(), folder.config)
+        if folder.checkpoint.steps()[-1:] == [config.training.steps]:
+            return load_run(folder)
+    return _train(config, folder, None, on_progress, interrupted)
+
+
+def _train(
+    config: Config,
+    folder: RunFolder,
+    warm_start: RunFolder | None,
+    on_progress: Callable[[dict[str, Any]], None] | None,
+    interrupted: Callable[[], bool],
+) -> TrainedRun:
+    """Train from the last checkpoint of `folder`, or from the start, to the end."""
     stored = load_trajectories(folder.data) if folder.holds_run() and folder.data.exists() else None
     problem = build_problem(config, stored)
     # The data first: a folder with a configuration is a run, and a run has its data.
@@ -83,6 +136,13 @@ def train_run(
     folder.write_config(config)
 
     spent, lines = _Spent(), []
+    before = warm_start_config(config)
+    if before is not None and not folder.checkpoint.steps():
+        warm = _warm_start(
+            before, warm_start or RunFolder(folder.path / "warm_start"), on_progress, interrupted
+        )
+        nnx.update(problem.posterior, nnx.state(warm.posterior))
+        spent = _Spent(warm.spent["wall_seconds"], warm.spent["compile_seconds"])
 
     def restore(state: TrainState) -> TrainState | None:
         nonlocal spent, lines
@@ -130,7 +190,7 @@ def train_run(
         callback=after_chunk,
     )
     seconds = spent.after(result.history[-1]) if result.history else spent.before
-    return _evaluate(folder, TrainedRun(config, problem, result.posterior, config.training.steps, seconds))
+    return TrainedRun(config, problem, result.posterior, config.training.steps, seconds)
 
 
 def load_run(folder: RunFolder) -> TrainedRun:
@@ -217,6 +277,7 @@ def _symmetry(run: TrainedRun) -> dict[str, Any]:
     known = run.problem.system.known_quantities() if run.problem.system else None
     if known is not None:
         result["parallelness"] = parallelness(directions, known).tolist()
+        result["principal_cosines"] = principal_cosines(directions, known).tolist()
     strongest = nearest_generators(quantities, known)[0]
     result["strongest"] = {
         "names": list(run.problem.data.names),

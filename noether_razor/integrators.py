@@ -19,6 +19,11 @@ def euler_step(field: VectorField, state: State, dt: Scalar) -> State:
     return state + dt * field(state)
 
 
+def midpoint_step(field: VectorField, state: State, dt: Scalar) -> State:
+    """One step of the explicit midpoint method, of order 2."""
+    return state + dt * field(state + dt / 2 * field(state))
+
+
 def rk4_step(field: VectorField, state: State, dt: Scalar) -> State:
     """One step of the classical Runge-Kutta method, of order 4."""
     k1 = field(state)

@@ -161,7 +161,7 @@ class TrainingTable(_Table):
     kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
     orbit_growth: Annotated[
         int, Field(ge=0, description="steps over which fixed quantities' group coordinates grow to full size")
-    ] = 1000
+    ] = 0
     log_every: PositiveInt = 100
     checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
     warm_start: WarmStartTable | None = None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpyro
 from flax import nnx
 from jaxtyping import Array, Int
 from numpyro.infer import TraceMeanField_ELBO
@@ -14,7 +15,7 @@ from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar
 from ._estimator import Estimator
 from ._model import PriorPrecision, guide, transition_model
-from ._posterior import Posterior
+from ._posterior import Posterior, Weights
 
 OBSERVED = "target"
 
@@ -44,9 +45,10 @@ def bound_terms(
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
     orbit_scale: Scalar | float = 1.0,
+    weights: Weights | None = None,
 ) -> BoundTerms:
     """An estimate of the bound by one draw of the weights, `batch` standing for `total` transitions without
-    bias.
+    bias. `weights` is that draw where it has been made already.
 
     NumPyro scales the likelihood and keeps the books; the KL of each site is the registered closed form.
     """
@@ -64,7 +66,8 @@ def bound_terms(
         jnp.asarray(batch.targets),
         total,
     )
-    sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, guide, *arguments)
+    drawn = guide if weights is None else numpyro.handlers.substitute(guide, data=dict(weights))
+    sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, drawn, *arguments)
     per_transition = {site: value / total for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)
 

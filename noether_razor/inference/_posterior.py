@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from ..conserved import ConservedQuantities
-from ..typing import Hamiltonian, Scalar
+from ..typing import Hamiltonian, PRNGKey, Scalar
 from ._matrix_normal import KroneckerNormal
 
 Weights = Mapping[str, Float[Array, "rows columns"]]
@@ -75,6 +76,17 @@ class Posterior(nnx.Module):
             self.row_factors[site][...] if site in self.row_factors else None,
             self.column_factors[site][...] if site in self.column_factors else None,
         )
+
+    def flipped_weights(self, key: PRNGKey, count: int) -> dict[str, Float[Array, "count rows columns"]]:
+        """`count` uncorrelated draws of all weight matrices for the price of one: see
+        `KroneckerNormal.flipped_samples`.
+        """
+        sites = list(self.means())
+        keys = jax.random.split(key, len(sites))
+        return {
+            site: self.distribution(site).flipped_samples(key, count)
+            for site, key in zip(sites, keys, strict=True)
+        }
 
     def network_with(self, weights: Weights) -> Hamiltonian:
         """The network with `weights` in place of the means."""

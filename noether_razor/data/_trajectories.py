@@ -151,7 +151,7 @@ class Trajectories:
         """All measured states, trajectory by trajectory."""
         return self.states[self.present()]
 
-    def segments(self) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    def segments(self) -> list[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]:
         """Each trajectory as its times (time,) and states (time, 2n), without padding."""
         rows = zip(self.times, self.states, self.lengths, strict=True)
         return [(times[:length], states[:length]) for times, states, length in rows]

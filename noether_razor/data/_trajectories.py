@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -40,12 +40,12 @@ class Trajectories:
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
 
-    times: np.ndarray[Any, np.dtype[np.float64]]
-    states: np.ndarray[Any, np.dtype[np.float64]]
-    targets: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    times: np.ndarray
+    states: np.ndarray
+    targets: np.ndarray | None = None
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = field(default=())
-    lengths: np.ndarray[Any, np.dtype[np.int64]] = field(default=None)  # type: ignore[assignment]
+    lengths: np.ndarray = field(default=None)  # type: ignore[assignment]
     time_unit: str = ""
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class Trajectories:
     def __len__(self) -> int:
         return self.states.shape[0]
 
-    def __iter__(self) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (states for _, states in self.segments())
 
     def __getitem__(self, rows: slice) -> "Trajectories":
@@ -168,8 +168,8 @@ class Trajectories:
 
 
 def _checked_lengths(
-    lengths: np.ndarray[Any, Any] | None, count: int, longest: int
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+    lengths: np.ndarray | None, count: int, longest: int
+) -> np.ndarray:
     if lengths is None:
         return np.full(count, longest, dtype=np.int64)
     array = np.asarray(lengths)
@@ -183,7 +183,7 @@ def _checked_lengths(
     return array.astype(np.int64)
 
 
-def _padded(values: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _padded(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """`values` with everything from ``lengths[k]`` on in row k replaced by the entry before."""
     columns = np.minimum(np.arange(values.shape[1]), lengths[:, None] - 1)
     return values[np.arange(len(values))[:, None], columns]

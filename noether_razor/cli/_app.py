@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import _evaluate, _report, _simulate, _train
+from . import _evaluate, _report, _reproduce, _simulate, _train
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -22,6 +22,7 @@ app.command("train")(_train.train)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("report")(_report.report)
 app.command("simulate")(_simulate.simulate)
+app.command("reproduce")(_reproduce.reproduce)
 
 
 def _show_version(asked: bool) -> bool:
@@ -54,7 +55,10 @@ def main() -> None:
         code, message = _explain(error)
         _complain(message, debug)
     if code == INTERRUPTED:
-        _complain("interrupted; train --resume continues from the last checkpoint", debug=False)
+        _complain(
+            "interrupted; train --resume, or the same reproduce, continues from the last checkpoint",
+            debug=False,
+        )
     sys.exit(code)
 
 

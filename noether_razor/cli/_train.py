@@ -34,14 +34,14 @@ def train(
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
-    with _Interruption() as stop, _LiveProgress(settings, quiet) as on_progress:
+    with Interruption() as stop, _LiveProgress(settings, quiet) as on_progress:
         summary = train_run(settings, folder, resume=resume, on_progress=on_progress, interrupted=stop)
     if not quiet:
         typer.echo(f"run {folder.path}")
         typer.echo(summary_text(summary))
 
 
-class _Interruption:
+class Interruption:
     """Turns the first SIGINT or SIGTERM into a request to stop after the running chunk; the second acts at
     once.
     """
@@ -51,7 +51,7 @@ class _Interruption:
     def __init__(self) -> None:
         self.asked = False
 
-    def __enter__(self) -> "_Interruption":
+    def __enter__(self) -> "Interruption":
         self.before = [signal.signal(number, self._ask) for number in self.SIGNALS]
         return self
 

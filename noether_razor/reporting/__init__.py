@@ -1,5 +1,7 @@
 """Tables, figures and the report of a run."""
 
+from ._figures import contour_figure as contour_figure
+from ._figures import spectra_figure as spectra_figure
 from ._report import ReportData as ReportData
 from ._report import summary_text as summary_text
 from ._report import write_report as write_report

@@ -1,6 +1,6 @@
 """The figures of a report, one function each; every one returns the matplotlib figure that it drew."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,36 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
         right.plot(index, parallelness, "o", color=TRUE)
         right.set_ylim(0, 1.05)
         right.set_ylabel("parallelness with the truth", color=TRUE)
+    return figure
+
+
+def spectra_figure(
+    spectra: Mapping[str, tuple[Sequence[Sequence[float]], Sequence[Sequence[float]], int]], title: str
+) -> Figure:
+    """Singular values (above) and parallelness (below) against the index of the direction, one column a
+    system and one line a seed; a dashed line after the number of true quantities.
+
+    Each entry holds singular values and parallelness, a list a seed, and that number.
+    """
+    figure = Figure(figsize=(3.2 * len(spectra) + 0.4, 5), layout="constrained")
+    panels = figure.subplots(2, len(spectra), squeeze=False, sharex="col", sharey="row")
+    for column, (name, (values, parallelness, known)) in enumerate(spectra.items()):
+        above, below = panels[:, column]
+        for axes, curves, colour in ((above, values, LEARNED), (below, parallelness, TRUE)):
+            for curve in curves:
+                axes.plot(np.arange(1, len(curve) + 1), curve, ".-", color=colour, alpha=0.7, linewidth=0.8)
+            axes.axvline(known + 0.5, color=GREY, linestyle="--", linewidth=1)
+            axes.grid(alpha=0.3)
+        above.set_title(name)
+        below.set_xlabel("direction")
+    # Rounding leaves values where a space has no more directions; they would take up most of the axis.
+    largest = max(max(curve) for values, _, _ in spectra.values() for curve in values)
+    panels[0, 0].set_yscale("log")
+    panels[0, 0].set_ylim(bottom=1e-4 * largest)
+    panels[0, 0].set_ylabel("singular value")
+    panels[1, 0].set_ylim(0, 1.05)
+    panels[1, 0].set_ylabel("parallelness with the truth")
+    figure.suptitle(title)
     return figure
 
 

@@ -1,0 +1,22 @@
+"""The paper's tables and figures: what each is made of, the runner, and the claims."""
+
+from ._claims import Claim as Claim
+from ._claims import Comparison as Comparison
+from ._claims import FullAlgebra as FullAlgebra
+from ._claims import NearFloor as NearFloor
+from ._claims import Spectrum as Spectrum
+from ._claims import Verdict as Verdict
+from ._reproduce import reproduce as reproduce
+from ._reproduce import table_result as table_result
+from ._runner import Progress as Progress
+from ._runner import run_all as run_all
+from ._runner import spread as spread
+from ._targets import BUDGETS as BUDGETS
+from ._targets import TARGETS as TARGETS
+from ._targets import Budget as Budget
+from ._targets import Column as Column
+from ._targets import PhasePlane as PhasePlane
+from ._targets import Row as Row
+from ._targets import Spectra as Spectra
+from ._targets import Table as Table
+from ._targets import row_config as row_config

@@ -1,0 +1,156 @@
+"""Claims about the numbers of a table, and whether they held."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+Row = Mapping[str, Any]
+"""Metrics, ``{"mean": .., "stderr": .., "values": [a seed]}`` each, and symmetry data, a list a seed."""
+
+
+class Verdict(NamedTuple):
+    """A claim in words, whether it held, and by how much."""
+
+    claim: str
+    held: bool
+    detail: str
+
+
+class Claim(Protocol):
+    """Something that can be judged from the rows of a table and its noise floors, by metric."""
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict: ...
+
+
+def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, its standard error over seeds (None for fewer than two), and the values themselves."""
+    stderr = None
+    if len(values) > 1:
+        stderr = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return {"mean": float(np.mean(values)), "stderr": stderr, "values": [float(v) for v in values]}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`metric` of `row` is below that of `reference`, seed by seed in the mean.
+
+    With `relative` or `absolute` set, at most that much above it counts too: the larger of `relative` times
+    |reference| and `absolute`. The difference is taken seed by seed, since seeds share their data, and given
+    in its own standard errors.
+    """
+
+    metric: str
+    row: str
+    reference: str
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        del floors
+        ours, theirs = (np.asarray(rows[name][self.metric]["values"]) for name in (self.row, self.reference))
+        allowed = np.maximum(self.relative * np.abs(theirs), self.absolute)
+        difference = mean_and_stderr((ours - theirs).tolist())
+        margin = max(self.relative * abs(float(theirs.mean())), self.absolute)
+        within = self.relative > 0 or self.absolute > 0
+        held = difference["mean"] <= margin if within else difference["mean"] < 0
+        agreeing = int(np.sum(ours - theirs <= allowed if within else ours < theirs))
+        claim = f"{self.metric} of {self.row} " + (
+            f"at most {self._allowance()} above {self.reference}" if within else f"below {self.reference}"
+        )
+        error = difference["stderr"]
+        size = "one seed" if error is None else f"± {error:.2g}"
+        if error:
+            size += f", {difference['mean'] / error:+.1f} standard errors"
+        detail = f"difference {difference['mean']:+.3g} ({size}), {agreeing} of {len(ours)} seeds"
+        return Verdict(claim, bool(held), detail)
+
+    def _allowance(self) -> str:
+        parts = [f"{self.relative:.0%}"] if self.relative else []
+        return " or ".join([*parts, *([f"{self.absolute:g}"] if self.absolute else [])])
+
+
+@dataclass(frozen=True)
+class NearFloor:
+    """The mean of `metric` of `row` is at most `within` above its noise floor."""
+
+    metric: str
+    row: str
+    within: float
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        values = np.asarray(rows[self.row][self.metric]["values"])
+        above = values - floors[self.metric]
+        return Verdict(
+            f"{self.metric} of {self.row} within {self.within:g} of the noise floor",
+            bool(above.mean() <= self.within),
+            f"{above.mean():.3g} above {floors[self.metric]:.3f}, "
+            f"{int(np.sum(above <= self.within))} of {len(values)} seeds",
+        )
+
+
+@dataclass(frozen=True)
+class FullAlgebra:
+    """On every seed the leading directions of `row` span the known ones: smallest principal cosine at least
+    `cosine`, and the other singular values at most `rest` of the largest.
+    """
+
+    row: str
+    cosine: float
+    rest: float
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        del floors
+        row = rows[self.row]
+        smallest = [min(cosines) for cosines in row["principal_cosines"]]
+        others = [
+            rest_ratio(values, len(cosines))
+            for values, cosines in zip(row["singular_values"], row["principal_cosines"], strict=True)
+        ]
+        return Verdict(
+            f"{self.row} found the known quantities: smallest principal cosine at least {self.cosine:g}, "
+            f"other directions below {self.rest:.0%} of the largest",
+            min(smallest) >= self.cosine and max(others) <= self.rest,
+            f"smallest cosine {min(smallest):.3f}, others up to {max(others):.1%}",
+        )
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """On every seed of row `row` the first `count` directions have parallelness at least `parallelness`, the
+    singular values fall by at least `gap` after them, and those beyond are at most `rest` of the largest.
+    """
+
+    row: str
+    count: int
+    parallelness: float = 0.99
+    gap: float = 2.5
+    rest: float = 0.02
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        del floors
+        row = rows[self.row]
+        lowest = min(min(parallel[: self.count]) for parallel in row["parallelness"])
+        gap = min(gap_after(values, self.count) for values in row["singular_values"])
+        rest = max(rest_ratio(values, self.count) for values in row["singular_values"])
+        return Verdict(
+            f"n = {self.row}: {self.count} directions, each of parallelness at least {self.parallelness:g}, "
+            f"a gap of {self.gap:g} after them, and below {self.rest:.0%} of the largest beyond",
+            lowest >= self.parallelness and gap >= self.gap and rest <= self.rest,
+            f"parallelness {lowest:.4f}, gap {gap:.3g}, beyond {rest:.2%}",
+        )
+
+
+def gap_after(values: Sequence[float], count: int) -> float:
+    """The ratio of singular value number `count` to the next; infinite where there is none that differs from
+    0.
+    """
+    following = values[count] if count < len(values) else 0.0
+    return values[count - 1] / following if following > 0 else math.inf
+
+
+def rest_ratio(values: Sequence[float], count: int) -> float:
+    """The largest singular value beyond the first `count`, over the largest of all."""
+    return max(values[count:], default=0.0) / values[0]

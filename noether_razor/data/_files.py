@@ -1,20 +1,29 @@
 """Trajectories in files."""
 
 import os
+import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from ._assemble import DataFile, assemble, single_states, table_of_arrays
+from ._csv import Progress, read_csv
+from ._error import DataFileError
+from ._layout import Layout, find_columns, suggestion
 from ._trajectories import Trajectories
 
+Arrays = dict[str, np.ndarray[Any, Any]]
 
-class DataFileError(ValueError):
-    """A data file that cannot be used: which file, where in it, and why."""
+WHOLE = ("times", "states")
+FORMATS = (".csv", ".npz", ".h5", ".hdf5")
 
-    def __init__(self, path: str | Path, where: str, why: str):
-        self.path, self.where, self.why = Path(path), where, why
-        super().__init__(f"{path}: {where}: {why}" if where else f"{path}: {why}")
+
+class DataFileWarning(UserWarning):
+    """What a reader did to a file's data that its owner should know."""
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
@@ -40,18 +49,84 @@ def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_trajectories(path: str | Path) -> Trajectories:
-    """Read an ``.npz`` written by `save_trajectories`. Raises `DataFileError`, never a half-read set; nothing
-    is unpickled.
+def load_trajectories(path: str | Path, layout: Layout | None = None) -> Trajectories:
+    """Read the trajectories of a ``.csv``, ``.npz`` or ``.h5`` file; see `read_data_file`.
+
+    What was done to them that its owner should know is a `DataFileWarning`. Raises `DataFileError`, never a
+    half-read set; nothing is unpickled.
+    """
+    trajectories, notes = read_data_file(path, layout)
+    for note in notes:
+        warnings.warn(f"{path}: {note}", DataFileWarning, stacklevel=2)
+    return trajectories
+
+
+def read_data_file(
+    path: str | Path, layout: Layout | None = None, *, progress: Progress | None = None
+) -> DataFile:
+    """Read trajectories and notes on them from a ``.csv``, an ``.npz`` or an ``.h5`` file.
+
+    A CSV has a header and one row a point: trajectory, time, q1..qn, p1..pn in any order, or the columns of
+    `layout`; None: those of the file ``<path>.toml`` if it exists (see `Layout.parse`). Arrays are either
+    whole sets, ``times`` (trajectories, time) and ``states`` (trajectories, time, 2n), optionally
+    ``lengths``, ``targets``, ``names``, ``units`` and ``time_unit``, or one-dimensional columns named as
+    those of a CSV.
+    `progress` is told the bytes read and to read, of a CSV. Values keep the units of the file.
+
+    Raises `DataFileError` naming file and place for everything that is not a set of trajectories.
     """
     path = Path(path)
+    layout = Layout.beside(path) if layout is None else layout
+    if path.suffix.lower() == ".csv":
+        return assemble(path, read_csv(path, layout, progress), layout)
+    arrays = _read_arrays(path)
+    if not set(arrays) & set(WHOLE):
+        header = tuple(arrays)
+        columns = find_columns(path, header, layout, where="arrays")
+        return assemble(path, table_of_arrays(path, columns, header, arrays), layout)
+    return _whole(path, arrays, layout)
+
+
+def read_states(path: str | Path, layout: Layout | None = None) -> Float[np.ndarray, "rows dim"]:
+    """Read single states, one a row, in the columns of `read_data_file`; times are not needed and not used.
+
+    Arrays may also be one ``states`` of shape (rows, 2n). Raises `DataFileError`.
+    """
+    path = Path(path)
+    layout = Layout.beside(path) if layout is None else layout
+    if path.suffix.lower() == ".csv":
+        return single_states(path, read_csv(path, layout, timed=False))
+    arrays = _read_arrays(path)
+    if "states" not in arrays:
+        header = tuple(arrays)
+        columns = find_columns(path, header, layout, where="arrays", timed=False)
+        return single_states(path, table_of_arrays(path, columns, header, arrays))
+    states = arrays["states"]
+    if not np.issubdtype(states.dtype, np.number) or np.iscomplexobj(states):
+        raise DataFileError(path, "states", f"must hold real numbers, got {states.dtype}")
+    if states.ndim != 2 or not len(states):
+        raise DataFileError(path, "states", f"must have shape (rows, 2n), got {states.shape}")
+    if not np.isfinite(states).all():
+        raise DataFileError(path, "states", "must be finite")
+    return states.astype(np.float64)
+
+
+def _read_arrays(path: Path) -> Arrays:
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        return _read_hdf5(path)
+    return _read_npz(path)
+
+
+def _read_npz(path: Path) -> Arrays:
+    kind = "" if path.suffix.lower() in FORMATS else f", a data file is one of {', '.join(FORMATS)}"
+    damaged = f"damaged, or not an .npz file of plain arrays{kind}"
     try:
         with path.open("rb") as stream:
             if not zipfile.is_zipfile(stream):
-                raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays")
+                raise DataFileError(path, "", damaged)
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+                return {name: archive[name] for name in archive.files}
     except DataFileError:
         raise
     except FileNotFoundError:
@@ -59,16 +134,45 @@ def load_trajectories(path: str | Path) -> Trajectories:
     except OSError as error:
         raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
     except Exception as error:  # zip, zlib and NumPy raise many kinds on damaged bytes
-        raise DataFileError(path, "", "damaged, or not an .npz file of plain arrays") from error
-    for name in ("times", "states"):
+        raise DataFileError(path, "", damaged) from error
+
+
+def _read_hdf5(path: Path) -> Arrays:
+    try:
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise DataFileError(path, "", "no such file") from None
+    except OSError as error:
+        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
+    try:
+        import h5py
+    except ImportError:
+        raise DataFileError(path, "", "needs the package h5py: pip install 'noether-razor[hdf5]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            return {
+                str(name): np.asarray(item.asstr()[...] if h5py.check_string_dtype(item.dtype) else item[...])
+                for name, item in file.items()
+                if isinstance(item, h5py.Dataset)
+            }
+    except Exception as error:  # HDF5 raises many kinds on damaged bytes
+        raise DataFileError(path, "", "damaged, or not an HDF5 file of plain data sets") from error
+
+
+def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
+    for name in WHOLE:
         if name not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise DataFileError(path, name, f"array is missing, the file holds {found}")
     for name in {"times", "states", "targets"} & set(arrays):
         if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
             raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
+    for key in ("positions", "momenta", "velocities", "masses", "ignore", "periodic", "gap"):
+        if getattr(layout, key):
+            raise DataFileError(path, key, "is for files of columns, but this one has times and states")
     try:
-        return Trajectories(
+        trajectories = Trajectories(
             arrays["times"],
             arrays["states"],
             arrays.get("targets"),
@@ -79,3 +183,13 @@ def load_trajectories(path: str | Path) -> Trajectories:
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None
+    known = (*trajectories.names, layout.time)
+    for name in layout.units:
+        if name not in known:
+            raise DataFileError(path, name, f"has a unit but is no coordinate, {suggestion(name, known)}")
+    units = [
+        layout.units.get(name, unit)
+        for name, unit in zip(trajectories.names, trajectories.units, strict=True)
+    ]
+    time_unit = layout.units.get(layout.time, trajectories.time_unit)
+    return DataFile(replace(trajectories, units=tuple(units), time_unit=time_unit), ())

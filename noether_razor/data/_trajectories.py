@@ -167,9 +167,7 @@ class Trajectories:
         )
 
 
-def _checked_lengths(
-    lengths: np.ndarray | None, count: int, longest: int
-) -> np.ndarray:
+def _checked_lengths(lengths: np.ndarray | None, count: int, longest: int) -> np.ndarray:
     if lengths is None:
         return np.full(count, longest, dtype=np.int64)
     array = np.asarray(lengths)

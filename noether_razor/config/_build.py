@@ -275,12 +275,14 @@ def _estimator(
     table = config.inference
     count = data.transitions().size
     if table.estimator == "paper":
-        return paper_estimator(
+        paper = paper_estimator(
             substeps=20 if table.substeps == "auto" else table.substeps,
             group_samples=table.group_samples or 200,
             weight_samples=table.weight_samples or 20,
         )
+        return dataclasses.replace(paper, chunk=table.chunk)
     estimator = Estimator(
+        chunk=table.chunk,
         substeps=1 if table.substeps == "auto" else table.substeps,
         group_samples=table.group_samples or 16,
         weight_samples=min(table.weight_samples or 4, count),

@@ -116,6 +116,9 @@ class InferenceTable(_Table):
     weight_samples: PositiveInt | None = Field(
         default=None, description="weight samples a step; None: 4, or the paper's 20"
     )
+    chunk: PositiveInt | None = Field(
+        default=None, description="group elements evaluated at a time, to bound memory; None: all"
+    )
     substeps: PositiveInt | Literal["auto"] = Field(
         default="auto", description="integrator steps a transition"
     )

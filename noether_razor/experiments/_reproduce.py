@@ -238,7 +238,7 @@ def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: P
         if name != "true H"
     }
     data = load_run(runs[0].folder).problem.data
-    panels = {f"{name}, learned H" if name in errors else name: energy for name, energy in energies.items()}
+    panels = {f"H of row {name}" if name in errors else name: energy for name, energy in energies.items()}
     drawn = contour_figure(axis, axis, panels, data.states, (data.names[0], data.names[1]))
     if budget == "quick":
         drawn.suptitle("smoke run")

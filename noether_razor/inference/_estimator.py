@@ -17,6 +17,8 @@ class Estimator:
         weight samples cost nothing and their noise averages out across transitions.
     independent: independent group elements, without the measure's variance reduction.
     sequential: weight samples one after the other, their gradients accumulated: memory of one sample.
+    chunk: group elements evaluated at a time, None for all: memory of so many, at the price of computing
+        activations again.
     """
 
     step: Step = rk4_step
@@ -26,11 +28,13 @@ class Estimator:
     share_batch: bool = False
     independent: bool = False
     sequential: bool = False
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("substeps", "group_samples", "weight_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("substeps", "group_samples", "weight_samples", "chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def paper_estimator(*, substeps: int = 20, group_samples: int = 200, weight_samples: int = 20) -> Estimator:

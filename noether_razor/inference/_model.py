@@ -66,7 +66,8 @@ def transition_model(
         independent=estimator.independent,
         scale=orbit_scale,
     )
-    hamiltonian = symmetrised(posterior.network_with(weights), orbit)  # type: ignore[arg-type]
+    network = posterior.network_with(weights)  # type: ignore[arg-type]
+    hamiltonian = symmetrised(network, orbit, chunk=estimator.chunk)
     advance = partial(
         transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
     )

@@ -101,7 +101,7 @@ def warm_start_config(config: Config) -> Config | None:
             "data": config.data.model_copy(update={"dt": table.dt}),
             # The same whatever the run averages over, so that the rows of a table can share it.
             "symmetry": SymmetryTable(mode="none"),
-            "inference": config.inference.model_copy(update={"group_samples": None}),
+            "inference": config.inference.model_copy(update={"group_samples": None, "chunk": None}),
             "training": config.training.model_copy(update=training),
         }
     )

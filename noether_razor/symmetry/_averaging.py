@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..conserved import ConservedQuantities
-from ..typing import Hamiltonian, PRNGKey, Scalar
+from ..typing import Hamiltonian, PRNGKey, Scalar, State
 from ._haar import CompactGroup
 from ._measures import Ball, GroupMeasure
 from ._orbits import AffineOrbit, Orbit, TrivialOrbit, flow_orbit
@@ -95,6 +95,18 @@ class HaarAveraging:
         return AffineOrbit(matrices, jnp.zeros(matrices.shape[:2], matrices.dtype))
 
 
-def symmetrised(network: Hamiltonian, orbit: Orbit) -> Hamiltonian:
-    """H(x) = mean over the orbit of F(Phi_w(x)): the network averaged over sampled group elements."""
-    return lambda state: jnp.mean(jax.vmap(network)(orbit(state)))
+def symmetrised(network: Hamiltonian, orbit: Orbit, *, chunk: int | None = None) -> Hamiltonian:
+    """H(x) = mean over the orbit of F(Phi_w(x)): the network averaged over sampled group elements.
+
+    With `chunk` the network sees so many images at a time and its activations are computed again in every
+    reverse pass, so that memory grows with `chunk` and no longer with the number of group elements. The
+    values are the same.
+    """
+
+    def average(state: State) -> Scalar:
+        images = orbit(state)
+        if chunk is None or chunk >= images.shape[0]:
+            return jnp.mean(jax.vmap(network)(images))
+        return jnp.mean(jax.lax.map(jax.checkpoint(network), images, batch_size=chunk))
+
+    return average

@@ -59,21 +59,17 @@ def efficient(problem: Problem) -> tuple[dict[str, float], float]:
     batch = transitions.size // problem.estimator.weight_samples * problem.estimator.weight_samples
     loop = make_loop(
         graph,
-        problem.training.optimiser(transitions.size),
-        transitions,
+        problem.training,
+        transitions.size,
         averaging=problem.averaging,
         estimator=problem.estimator,
-        prior_precision=problem.training.prior_precision,
-        batch=batch,
-        shuffle_every=1,
-        kl_warmup=0,
-        orbit_growth=0,
     )
+    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
     state, key = initial_state(problem.posterior, problem.training), jax.random.key(0)
     stop = jnp.asarray(EFFICIENT_STEPS, jnp.int32)
-    run, compile_seconds = compiled(loop, state, key, stop)
-    run(state, key, stop)
-    seconds = timed(lambda: run(state, key, stop), 5) / EFFICIENT_STEPS
+    run, compile_seconds = compiled(loop, state, data, key, stop)
+    run(state, data, key, stop)
+    seconds = timed(lambda: run(state, data, key, stop), 5) / EFFICIENT_STEPS
     points = batch * problem.estimator.group_samples * 4 * problem.estimator.substeps
     # Value, input gradient, and the reverse of both: six products a weight matrix and point.
     operations = 6 * points * sum(2 * mean.size for mean in problem.posterior.means().values())

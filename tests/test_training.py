@@ -28,6 +28,7 @@ from noether_razor.training import (
     initial_state,
     make_loop,
 )
+from noether_razor.training import _fit as fit_module
 from noether_razor.training import _loop as loop_module
 from noether_razor.training._loop import batch_size
 
@@ -37,7 +38,7 @@ KEY = jax.random.key(5)
 NO_AVERAGING = NoAveraging()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CountingAveraging:
     """Averaging over flows that counts how often it is traced."""
 
@@ -52,19 +53,13 @@ def compiled_loop(
     posterior, transitions, training, *, averaging: Averaging = NO_AVERAGING, estimator=ESTIMATOR
 ):
     """The loop of a fit without its host side, and the state to start it from."""
-    loop = make_loop(
-        nnx.split(posterior)[0],
-        training.optimiser(transitions.size),
-        transitions,
-        averaging=averaging,
-        estimator=estimator,
-        prior_precision=training.prior_precision,
-        batch=training.batch,
-        shuffle_every=transitions.size // training.batch,
-        kl_warmup=training.kl_warmup,
-        orbit_growth=training.orbit_growth,
+    loop = jax.jit(
+        make_loop(
+            nnx.split(posterior)[0], training, transitions.size, averaging=averaging, estimator=estimator
+        )
     )
-    return jax.jit(loop), initial_state(posterior, training)
+    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
+    return lambda state, key, stop: loop(state, data, key, stop), initial_state(posterior, training)
 
 
 def numbers(tree) -> list[np.ndarray]:
@@ -251,7 +246,8 @@ def loop_over(monkeypatch, posterior):
         monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
         count = len(times)
         transitions = Transitions(np.zeros((count, 2)), np.zeros((count, 2)), times)
-        return compiled_loop(posterior, transitions, replace(TRAINING, **changes))
+        estimator = replace(ESTIMATOR, weight_samples=1)
+        return compiled_loop(posterior, transitions, replace(TRAINING, **changes), estimator=estimator)
 
     return make
 
@@ -270,6 +266,16 @@ def test_an_epoch_visits_every_transition_once_and_the_next_in_another_order(loo
     assert sum(steps[:3]) == sum(steps[3:]) == 2**12 - 1
     assert all(number.bit_count() == 4 for number in steps)
     assert set(steps[:3]) != set(steps[3:])
+
+
+def test_runs_of_one_shape_share_a_compilation(posterior, transitions):
+    averaging = CountingAveraging()
+    traced = []
+    for seed in range(2):
+        key = jax.random.key(seed)
+        fit(posterior, transitions, TRAINING, key=key, averaging=averaging, estimator=ESTIMATOR)
+        traced.append(len(averaging.calls))
+    assert 0 < traced[0] == traced[1]
 
 
 def test_progress_is_the_mean_over_the_steps_of_a_call(loop_over):
@@ -317,6 +323,16 @@ def test_impossible_training_is_refused(change):
 # Failure
 
 
+@pytest.fixture
+def patched_bound(monkeypatch):
+    """Puts a function in the place of the bound, and keeps what was compiled with another one out of its
+    way.
+    """
+    fit_module._compiled.cache_clear()
+    yield lambda bound: monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
+    fit_module._compiled.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("nll", "kl", "slope", "site"),
     [
@@ -325,22 +341,22 @@ def test_impossible_training_is_refused(change):
         (1.0, 1.0, np.nan, "gradient"),
     ],
 )
-def test_what_is_not_finite_is_named(monkeypatch, posterior, transitions, nll, kl, slope, site):
+def test_what_is_not_finite_is_named(patched_bound, posterior, transitions, nll, kl, slope, site):
     def bound(graph, params, *_, **__):
         return BoundTerms(jnp.float32(nll), {"readout.kernel": jnp.float32(kl)}), jax.tree.map(
             lambda leaf: jnp.full_like(leaf, slope), params
         )
 
-    monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
+    patched_bound(bound)
     with pytest.raises(NonFiniteBoundError, match=f"at step 0, first at the {site}"):
         fit(posterior, transitions, TRAINING, key=KEY, averaging=NoAveraging(), estimator=ESTIMATOR)
 
 
-def test_generators_too_large_for_the_exponential_are_named(monkeypatch, posterior, transitions):
+def test_generators_too_large_for_the_exponential_are_named(patched_bound, posterior, transitions):
     def bound(graph, params, *_, **__):
         return BoundTerms(jnp.float32(jnp.nan), {}), params
 
-    monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
+    patched_bound(bound)
     large = jax.tree.map(lambda leaf: 1e4 * leaf, posterior.quantities)
     grown = Posterior(posterior.network, large)
     with pytest.raises(NonFiniteBoundError, match="at step 0, first at the flow of the quantities"):

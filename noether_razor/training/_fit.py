@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from ..data import Transitions
 from ..inference import Estimator, Posterior
 from ..symmetry import Averaging
 from ..typing import PRNGKey
-from ._loop import Progress, TrainState, batch_size, make_loop
+from ._loop import Progress, TrainState, make_loop
 from ._optimiser import Training
 
 
@@ -81,32 +82,21 @@ def fit(
     state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
-    size = batch_size(transitions.size, training.batch, estimator)
-    loop = jax.jit(
-        make_loop(
-            graph,
-            training.optimiser(transitions.size),
-            transitions,
-            averaging=averaging,
-            estimator=estimator,
-            prior_precision=training.prior_precision,
-            batch=size,
-            shuffle_every=max(1, transitions.size // size),
-            kl_warmup=training.kl_warmup,
-            orbit_growth=training.orbit_growth,
-        )
-    )
+    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
 
     started = time.perf_counter()
-    # Compiled ahead of time: any later change of shape or type is an error, never a silent second
-    # compilation.
-    compiled = loop.lower(state, key, jnp.zeros((), jnp.int32)).compile()
+    arguments = (state, data, key, jnp.zeros((), jnp.int32))
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    compiled = _compiled(
+        graph, training, transitions.size, averaging, estimator, shapes, structure, _default_device()
+    )
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
     while (step := int(state.step)) < training.steps:
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
-        state, progress, finite = compiled(state, key, jnp.asarray(stop, jnp.int32))
+        state, progress, finite = compiled(state, data, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
             raise NonFiniteBoundError(
                 int(state.step), _broken_part(graph, state, progress, averaging, transitions)
@@ -126,6 +116,29 @@ def fit(
         if callback is not None:
             callback(report)
     return FitResult(nnx.merge(graph, state.params), state, history)
+
+
+@lru_cache(maxsize=8)
+def _compiled(
+    graph: nnx.GraphDef[Posterior],
+    training: Training,
+    total: int,
+    averaging: Averaging,
+    estimator: Estimator,
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
+    structure: Any,
+    device: str,
+) -> Any:
+    """The loop, compiled ahead of time: any later change of shape or type is an error, never a silent second
+    compilation. Runs of one shape, such as the seeds of a table, share it.
+    """
+    loop = jax.jit(make_loop(graph, training, total, averaging=averaging, estimator=estimator))
+    return loop.lower(*jax.tree.unflatten(structure, shapes)).compile()
+
+
+def _default_device() -> str:
+    """The device that new computations go to; each has an executable of its own."""
+    return str(jax.config.jax_default_device)  # type: ignore[attr-defined]
 
 
 def _broken_part(

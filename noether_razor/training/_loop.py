@@ -10,9 +10,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Int
 
 from ..data import Transitions
-from ..inference import BoundTerms, Estimator, Posterior, PriorPrecision, bound_and_gradient
+from ..inference import BoundTerms, Estimator, Posterior, bound_and_gradient
 from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar
+from ._optimiser import Training
 
 
 class TrainState(NamedTuple):
@@ -30,9 +31,11 @@ class Progress(NamedTuple):
     gradient_norm: Scalar
 
 
-Loop = Callable[[TrainState, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]]
-"""``loop(state, key, stop)`` trains up to, not including, step `stop`: the new state, its progress, and
-whether all was finite.
+Loop = Callable[
+    [TrainState, Transitions, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]
+]
+"""``loop(state, data, key, stop)`` trains on float32 `data` up to, not including, step `stop`: the new state,
+its progress, and whether all was finite.
 """
 
 
@@ -54,27 +57,25 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
 
 def make_loop(
     graph: nnx.GraphDef[Posterior],
-    optimiser: optax.GradientTransformation,
-    transitions: Transitions,
+    training: Training,
+    total: int,
     *,
     averaging: Averaging,
     estimator: Estimator,
-    prior_precision: PriorPrecision,
-    batch: int,
-    shuffle_every: int,
-    kl_warmup: int,
-    orbit_growth: int,
 ) -> Loop:
-    """The loop over `transitions`, to be jitted; `stop` is data, so that one compilation serves a whole run.
+    """The loop over `total` transitions, to be jitted; they and `stop` are arguments, so that one compilation
+    serves a whole run, and every run of one shape.
 
-    Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Every
-    `shuffle_every` steps the transitions are shuffled anew and dealt out in batches, without repetition while
-    they last. The KL divergence enters with a weight that rises linearly to 1 over the first `kl_warmup`
-    steps, the group coordinates with a factor that does so over `orbit_growth`. Where a bound or a gradient
-    is not finite, the state before that step is returned.
+    Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Once in every
+    pass over the transitions they are shuffled anew, and dealt out in batches without repetition while they
+    last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
+    steps, the group coordinates with a factor that does so over `training.orbit_growth`. Where a bound or a
+    gradient is not finite, the state before that step is returned. Raises ValueError for a batch that does
+    not fit the estimator.
     """
-    total = transitions.size
-    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
+    optimiser = training.optimiser(total)
+    batch = batch_size(total, training.batch, estimator)
+    shuffle_every = max(1, total // batch)
 
     def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
         return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
@@ -83,7 +84,7 @@ def make_loop(
         return jax.random.permutation(jax.random.fold_in(key, step // shuffle_every), total)
 
     def update(
-        state: TrainState, key: PRNGKey, order: Int[Array, " total"]
+        state: TrainState, data: Transitions, key: PRNGKey, order: Int[Array, " total"]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % total]
         terms, gradient = bound_and_gradient(
@@ -94,9 +95,9 @@ def make_loop(
             total,
             averaging=averaging,
             estimator=estimator,
-            prior_precision=prior_precision,
-            kl_weight=ramp(state.step, kl_warmup),
-            orbit_scale=ramp(state.step, orbit_growth),
+            prior_precision=training.prior_precision,
+            kl_weight=ramp(state.step, training.kl_warmup),
+            orbit_scale=ramp(state.step, training.orbit_growth),
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -107,7 +108,7 @@ def make_loop(
         return kept, Progress(terms, norm), finite
 
     def loop(
-        state: TrainState, key: PRNGKey, stop: Int[Array, ""]
+        state: TrainState, data: Transitions, key: PRNGKey, stop: Int[Array, ""]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         for_batches, for_steps = jax.random.split(key)
         start, order = state.step, shuffled(for_batches, state.step)
@@ -117,10 +118,10 @@ def make_loop(
             order = jax.lax.cond(
                 state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
             )
-            state, progress, finite = update(state, for_steps, order)
+            state, progress, finite = update(state, data, for_steps, order)
             return state, jax.tree.map(jnp.add, summed, progress), order, finite
 
-        shapes = jax.eval_shape(update, state, for_steps, order)[1]
+        shapes = jax.eval_shape(update, state, data, for_steps, order)[1]
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, summed, _, finite = jax.lax.while_loop(
             lambda carry: (carry[0].step < stop) & carry[3], body, (state, zeros, order, jnp.array(True))

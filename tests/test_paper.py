@@ -14,7 +14,8 @@ from noether_razor.runs import RunFolder, train_run
 CONFIGS = Path(__file__).parents[1] / "configs" / "oscillator"
 SEEDS = range(5)
 
-pytestmark = pytest.mark.slow
+# One worker trains all of them, so that the tests share the runs.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paper")]
 
 
 @pytest.fixture(scope="module")

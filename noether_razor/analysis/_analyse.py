@@ -19,6 +19,7 @@ from ._drift import (
     DriftTest,
     PairStatistics,
     Verdict,
+    check_quantities,
     checked_noise,
     drift_test,
     judged,
@@ -192,10 +193,8 @@ def analyse(
         states=trajectories.states / scales,
         targets=None if trajectories.targets is None else trajectories.targets / scales,
     )
+    check_quantities(matrices, vectors, trajectories)
     given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
-    if given.shape[1:] != (len(monomials(dim)),) or not np.isfinite(given).all():
-        # Its message says what was got.
-        drift_test(matrices, vectors, trajectories, noise_variance=noise)
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     strongest = strengths.max(initial=0.0)
     candidates = directions[strengths > max(_STRENGTH * strongest, 1e-300)]

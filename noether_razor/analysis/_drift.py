@@ -55,8 +55,9 @@ class PairStatistics:
     @property
     def noise(self) -> Float[np.ndarray, "K K"]:
         """What noise alone makes of that mean."""
-        flat = self.noise_gradients.reshape(-1, self.noise_gradients.shape[-1])
-        return flat.T @ flat / len(self.differences) - self.curvature
+        pairs, ends, count = self.noise_gradients.shape
+        flat = self.noise_gradients.reshape(pairs * ends, count)
+        return flat.T @ flat / pairs - self.curvature
 
     def combined(self, rows: Float[np.ndarray, "M K"]) -> "PairStatistics":
         """The same of the combinations sum_k rows_mk C_k."""
@@ -187,6 +188,24 @@ def checked_noise(
     return noise
 
 
+def check_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: Trajectories) -> None:
+    """Raises ValueError for quantities of other shapes than the trajectories', or that are not finite, and for
+    fewer than two trajectories.
+    """
+    dim = trajectories.states.shape[2]
+    if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):
+        raise ValueError(
+            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
+            f"got {matrices.shape} and {vectors.shape}"
+        )
+    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
+        raise ValueError("matrices and vectors must be finite")
+    if len(trajectories) < 2:
+        raise ValueError(
+            "at least 2 trajectories are needed, got 1: along a single one no spread tells what is conserved"
+        )
+
+
 def pair_statistics(
     matrices: Float[np.ndarray, "K dim dim"],
     vectors: Float[np.ndarray, "K dim"],
@@ -224,7 +243,7 @@ def pair_statistics(
     curvature = np.einsum("kij,lji->kl", scaled, scaled)
     everything = np.concatenate([states for _, states in segments]) - origin
     raw = np.cov(values(everything), rowvar=False).reshape(len(matrices), len(matrices))
-    gradients = noise_gradients(everything).reshape(-1 if len(matrices) else 0, len(matrices))
+    gradients = noise_gradients(everything).reshape(everything.size, len(matrices))
     return PairStatistics(
         differences=values(ends[0]) - values(ends[1]),
         noise_gradients=np.concatenate([noise_gradients(end) for end in ends], axis=1),
@@ -264,17 +283,7 @@ def drift_test(
     """
     dim = trajectories.states.shape[2]
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
-    if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):
-        raise ValueError(
-            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
-            f"got {matrices.shape} and {vectors.shape}"
-        )
-    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
-        raise ValueError("matrices and vectors must be finite")
-    if len(trajectories) < 2:
-        raise ValueError(
-            "at least 2 trajectories are needed, got 1: along a single one no spread tells what is conserved"
-        )
+    check_quantities(matrices, vectors, trajectories)
     noise = checked_noise(noise_variance, trajectories)
     statistics = pair_statistics(matrices, vectors, trajectories, noise)
     rows = least_drift(statistics)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..data import Trajectories, Transitions
 from ..inference import Estimator, Posterior, predict
 from ..integrators import Step, transition
-from ..phase_space import hamiltonian_field
+from ..phase_space import PhaseScale, hamiltonian_field
 from ..symmetry import Averaging, NoAveraging, symmetrised
 from ..typing import Hamiltonian, PRNGKey
 
@@ -45,8 +45,11 @@ def prediction_errors(
     averaging: Averaging,
     estimator: Estimator,
     hamiltonian: Hamiltonian | None = None,
+    scale: PhaseScale | None = None,
 ) -> PredictionErrors:
     """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
+
+    In the units of the trajectories, or of what they were before `scale`.
 
     Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the
     same number of transitions from every trajectory, at times that differ between them, and rollouts the
@@ -68,10 +71,11 @@ def prediction_errors(
     targets = following[rows, columns]
 
     follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
+    units = np.ones(dim) if scale is None else scale.scales
 
     def one_step(key: PRNGKey, mean_weights: bool) -> np.ndarray:
         predicted = follow(key, initial, times, mean_weights=mean_weights)[:, :, 1].mean(0)
-        return np.mean((predicted.reshape(targets.shape) - targets) ** 2, axis=(1, 2))
+        return np.mean(((predicted.reshape(targets.shape) - targets) * units) ** 2, axis=(1, 2))
 
     errors = one_step(for_step, False)
     followed = slice(0, min(count, max(7, affordable // length)))
@@ -81,7 +85,7 @@ def prediction_errors(
         mse=float(errors.mean()),
         mse_stderr=float(errors.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
         mse_mean_weights=float(one_step(for_means, True).mean()),
-        rollout_mse=float(np.mean((rollouts.mean(0) - few.states)[few.present()] ** 2)),
+        rollout_mse=float(np.mean(((rollouts.mean(0) - few.states)[few.present()] * units) ** 2)),
         energy_error=None if hamiltonian is None else _energy_error(hamiltonian, rollouts, few, trajectories),
     )
 

@@ -25,6 +25,8 @@ _LARGE, _TIE = 0.43, 0.013
 both, so that rounding errors decide nothing."""
 _SMALL = 0.1
 """Coefficients below this are errors, where a combination with another quantity removes them."""
+_LEARNED = 0.025
+"""Errors of coefficients as learned, for those that no drift constrains."""
 _UNCHANGED = 1e-4
 """Relative drift that rounding may add whatever the uncertainty: what no data of float32 resolve."""
 
@@ -162,7 +164,7 @@ def rounded(
         ratios = {
             j: ratio
             for j in np.delete(np.arange(len(row)), pivot)
-            if (ratio := simple_ratio(row[j], max(errors[k, j], 1e-6))) is not None
+            if (ratio := simple_ratio(row[j], float(np.clip(errors[k, j], 1e-6, _LEARNED)))) is not None
         }
         # All together, as their errors hang together; else one by one, the surest first.
         together = row.copy()

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..conserved import QuadraticQuantities
+from ..phase_space import Quadratics
 
 
 def flat_generators(quantities: QuadraticQuantities) -> Float[np.ndarray, "K size"]:
@@ -27,6 +28,15 @@ def singular_directions(
     """
     _, values, directions = np.linalg.svd(flat_generators(quantities), full_matrices=False)
     return values, directions
+
+
+def direction_quantities(directions: Float[np.ndarray, "rank size"]) -> Quadratics:
+    """The quantities whose flat generators vec[J A, J b] are the rows, without constants."""
+    dim = round((np.sqrt(1 + 4 * directions.shape[1]) - 1) / 2)
+    generators = directions.reshape(len(directions), dim, dim + 1)
+    position, momentum = np.split(generators, 2, axis=1)
+    gradients = np.concatenate([-momentum, position], axis=1)
+    return Quadratics(gradients[:, :, :-1], gradients[:, :, -1], np.zeros(len(directions)))
 
 
 class GeneratorPair(NamedTuple):

@@ -31,7 +31,7 @@ class Budget(StrEnum):
 
 def reproduce(
     target: Annotated[Target, typer.Argument(help="A table or figure of the paper.")],
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
     budget: Annotated[
         Budget,
         typer.Option(help="quick: a smoke run; paper: the paper's estimator and step counts, for a GPU."),
@@ -43,6 +43,8 @@ def reproduce(
     """Make a table or figure of the paper, with its claims; the same command continues what was stopped."""
     from ..experiments import reproduce
 
+    if seeds < 1:
+        raise typer.BadParameter(f"got {seeds}, expected at least 1", param_hint="--seeds")
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"got {out}, but {path} is no folder", param_hint="--out")

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +33,15 @@ def train(
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
-    with Interruption() as stop, _LiveProgress(settings, quiet) as on_progress:
-        summary = train_run(settings, folder, resume=resume, on_progress=on_progress, interrupted=stop)
+    with Interruption() as stop, _LiveProgress(settings, quiet) as live:
+        summary = train_run(
+            settings,
+            folder,
+            resume=resume,
+            on_progress=live.update,
+            interrupted=stop,
+            on_reading=live.reading,
+        )
     if not quiet:
         typer.echo(f"run {folder.path}")
         typer.echo(summary_text(summary))
@@ -91,14 +97,21 @@ class _LiveProgress:
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
-        self.task = self.live.add_task("compiling", total=config.training.steps)
+        self.steps = config.training.steps
+        self.task = self.live.add_task("compiling", total=self.steps)
 
-    def __enter__(self) -> Callable[[dict[str, Any]], None]:
+    def __enter__(self) -> "_LiveProgress":
         self.live.start()
-        return self.update
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
+
+    def reading(self, done: int, size: int) -> None:
+        if done < size:
+            self.live.update(self.task, completed=done, total=size, description="reading bytes")
+        else:
+            self.live.reset(self.task, total=self.steps, description="compiling")
 
     def update(self, line: dict[str, Any]) -> None:
         text = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..analysis import substep_error
 from ..conserved import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
-from ..data import Trajectories, load_trajectories, simulate
+from ..data import (
+    DataFile,
+    DataFileError,
+    Layout,
+    Trajectories,
+    fit_scale,
+    read_data_file,
+    scaled_trajectories,
+    simulate,
+)
 from ..inference import Estimator, Posterior, paper_estimator
 from ..networks import HamiltonianNetwork
+from ..phase_space import PhaseScale
 from ..symmetry import (
     Averaging,
     Ball,
@@ -35,13 +46,25 @@ from ._schema import Config, SystemTable
 
 MEASURES: dict[str, GroupMeasure] = {"ball": Ball(), "box": Box(), "gaussian": Gaussian()}
 MAX_SUBSTEPS = 16
+LONGEST_STEP = 0.5
+"""Of the integrator on data of a file, in scaled time."""
+UNKNOWN_NOISE = 1e-3
+"""Where learning sigma^2 begins."""
 
 
 class Problem(NamedTuple):
-    """What a configuration describes, ready to fit and to evaluate."""
+    """What a configuration describes, ready to fit and to evaluate.
+
+    `measured` are the trajectories in their own units, `data` the same in the coordinates of `scale`, in
+    which the posterior works; for simulated systems these are the same. `notes` are what the reader of a data
+    file has to say.
+    """
 
     system: HamiltonianSystem | None
+    measured: Trajectories
     data: Trajectories
+    scale: PhaseScale
+    notes: tuple[str, ...]
     posterior: Posterior
     averaging: Averaging
     estimator: Estimator
@@ -193,9 +216,42 @@ def _known_quantities(config: Config, system: HamiltonianSystem | None) -> Quadr
     )
 
 
-def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
-    """Everything that a configuration describes; `data` given (a run's own copy) takes the place of its data
-    table.
+def file_layout(config: Config) -> Layout:
+    """What the columns of the configuration's data file mean: its data table, and the file beside the data.
+
+    Raises `ConfigError` for keys of the table, `DataFileError` for those of that file.
+    """
+    table = config.data
+    assert table.file is not None
+    keys = ("masses", "periodic", "period", "units", "gap", "delimiter")
+    options: dict[str, Any] = {key: getattr(table, key) for key in keys if getattr(table, key) is not None}
+    options["columns"] = table.columns.model_dump(exclude_none=True)
+    try:
+        return Layout.beside(table.file, options)
+    except DataFileError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"data.{error}") from None
+
+
+def read_data(config: Config, on_reading: Callable[[int, int], None] | None = None) -> DataFile:
+    """The data of the configuration's file, in their own units. Raises as `file_layout`, and `DataFileError`
+    for the data.
+    """
+    assert config.data.file is not None
+    return read_data_file(config.data.file, file_layout(config), progress=on_reading)
+
+
+def build_problem(
+    config: Config,
+    data: Trajectories | None = None,
+    notes: tuple[str, ...] = (),
+    *,
+    on_reading: Callable[[int, int], None] | None = None,
+) -> Problem:
+    """Everything that a configuration describes; `data` given (a run's own copy, in its own units, with its
+    `notes`) takes the place of its data table. `on_reading` is told the bytes of a data file
+    read, and its size.
 
     Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file
     that cannot be used.
@@ -204,8 +260,15 @@ def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
     if config.data.file is None:
         system = build_system(config.system)
     if data is None:
-        data = load_trajectories(config.data.file) if system is None else simulate_data(config, system)  # type: ignore[arg-type]
-    noise_variance = _noise_variance(config)
+        if system is None:
+            data, notes = read_data(config, on_reading)
+        else:
+            data = simulate_data(config, system)
+    measured, scale = data, PhaseScale.identity(data.dof)
+    if system is None and config.data.scale == "auto":
+        scale = fit_scale(measured, spread=config.data.spread)
+        data = scaled_trajectories(measured, scale)
+    noise_variance = _noise_variance(config, scale)
     estimator = _estimator(config, system, data, noise_variance)
     quantities, averaging = build_symmetry(config, system, data)
     network = HamiltonianNetwork(
@@ -229,7 +292,10 @@ def build_problem(config: Config, data: Trajectories | None = None) -> Problem:
     )
     return Problem(
         system=system,
+        measured=measured,
         data=data,
+        scale=scale,
+        notes=notes,
         posterior=posterior,
         averaging=averaging,
         estimator=estimator,
@@ -255,14 +321,17 @@ def _training(config: Config, transitions: int) -> Training:
     )
 
 
-def _noise_variance(config: Config) -> float:
+def _noise_variance(config: Config, scale: PhaseScale) -> float:
+    """sigma^2 in the coordinates of training; the configuration names it in the units of the data."""
     wanted = config.inference.noise_variance
     if isinstance(wanted, float):
-        return wanted
+        return scale.variance(wanted)
+    if wanted == "learned" and config.data.file is not None:
+        return UNKNOWN_NOISE
     if config.data.noise_variance > 0:
-        return config.data.noise_variance
+        return scale.variance(config.data.noise_variance)
     if wanted == "learned":
-        return 1e-3
+        return UNKNOWN_NOISE
     raise ConfigError(
         "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), "
         "give a number or learned"
@@ -287,8 +356,14 @@ def _estimator(
         group_samples=table.group_samples or 16,
         weight_samples=min(table.weight_samples or 4, count),
     )
-    if table.substeps != "auto" or system is None:
+    if table.substeps != "auto":
         return estimator
+    if system is None:
+        # The true system is not known: as many as keep steps well below the time in which states move by
+        # their spread. The learned Hamiltonian is checked at the end.
+        longest = float(np.quantile(data.transitions().dt, 0.95))
+        needed = int(np.ceil(longest / LONGEST_STEP))
+        return dataclasses.replace(estimator, substeps=min(max(needed, 1), MAX_SUBSTEPS))
     # Fine enough for the true system: the learned Hamiltonian is checked against the same rule at the end.
     limit = np.sqrt(noise_variance) / 10
     while estimator.substeps < MAX_SUBSTEPS and not (

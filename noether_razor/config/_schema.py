@@ -45,11 +45,41 @@ class SystemTable(_Table):
         return self
 
 
+class ColumnsTable(_Table):
+    """The names of a data file's columns."""
+
+    trajectory: str | None = Field(default=None, description="which trajectory a row is of")
+    time: str | None = None
+    positions: tuple[str, ...] | None = Field(default=None, description="None: q1..qn")
+    momenta: tuple[str, ...] | None = Field(default=None, description="in the order of positions; p1..pn")
+    velocities: tuple[str, ...] | None = Field(default=None, description="in place of momenta, with masses")
+    ignore: tuple[str, ...] | None = None
+
+
 class DataTable(_Table):
     """Training data: simulated, or read from a file."""
 
     file: str | None = Field(
-        default=None, description="an .npz of trajectories to read instead of simulating"
+        default=None, description="a .csv, .npz or .h5 of trajectories to read instead of simulating"
+    )
+    columns: ColumnsTable = ColumnsTable()
+    masses: tuple[PositiveFloat, ...] | PositiveFloat | None = Field(
+        default=None, description="of a file with velocities, one for all or one a position: p = m v"
+    )
+    periodic: tuple[str, ...] | None = Field(
+        default=None, description="positions of a file that are angles, to be unwrapped; [] if jumps are none"
+    )
+    period: PositiveFloat | None = Field(default=None, description="of these angles; None: 2 pi, or 360 deg")
+    units: dict[str, str] | None = Field(default=None, description="of a file's columns, by name")
+    gap: PositiveFloat | None = Field(
+        default=None, description="the longest time between two rows of one trajectory of a file"
+    )
+    delimiter: str | None = Field(default=None, description="of a .csv; None: a comma")
+    scale: Literal["auto", "none"] = Field(
+        default="auto", description="train on data of a file in scaled canonical coordinates, or as they are"
+    )
+    spread: PositiveFloat = Field(
+        default=1.0, description="standard deviation of scaled coordinates, about the shortest length in H"
     )
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
@@ -181,6 +211,25 @@ class Config(_Table):
     inference: InferenceTable = InferenceTable()
     training: TrainingTable = TrainingTable()
     evaluation: EvaluationTable = EvaluationTable()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_noise(cls, tables: Any) -> Any:
+        """The noise of a file is learned unless a variance is named."""
+        match tables:
+            case {"data": {"file": str(), **data}} if "noise_variance" not in data:
+                inference = tables.get("inference", {})
+                if isinstance(inference, dict) and "noise_variance" not in inference:
+                    return {**tables, "inference": {**inference, "noise_variance": "learned"}}
+        return tables
+
+    @model_validator(mode="after")
+    def _columns_of_a_file(self) -> "Config":
+        about_files = ("columns", "masses", "periodic", "period", "units", "gap", "delimiter")
+        for key in about_files:
+            if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
+                raise ValueError(f"data.{key} is about a file, but data.file is not given")
+        return self
 
     @model_validator(mode="after")
     def _simulated_warm_start(self) -> "Config":

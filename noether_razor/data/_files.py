@@ -3,6 +3,7 @@
 import os
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ class DataFileWarning(UserWarning):
     """What a reader did to a file's data that its owner should know."""
 
 
-def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
+def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Sequence[str] = ()) -> None:
     """Write an ``.npz`` with times, states, targets (if any), names, units and, where they differ, lengths:
-    whole, or not at all.
+    whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
     """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
@@ -39,6 +40,8 @@ def save_trajectories(path: str | Path, trajectories: Trajectories) -> None:
         arrays["time_unit"] = np.asarray(trajectories.time_unit)
     if trajectories.lengths.min() < trajectories.times.shape[1]:
         arrays["lengths"] = trajectories.lengths
+    if notes:
+        arrays["notes"] = np.asarray(notes)
     arrays |= {"times": trajectories.times, "states": trajectories.states}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
@@ -183,6 +186,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None
+    notes = tuple(str(note) for note in np.atleast_1d(arrays.get("notes", [])))
     known = (*trajectories.names, layout.time)
     for name in layout.units:
         if name not in known:
@@ -192,4 +196,4 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
         for name, unit in zip(trajectories.names, trajectories.units, strict=True)
     ]
     time_unit = layout.units.get(layout.time, trajectories.time_unit)
-    return DataFile(replace(trajectories, units=tuple(units), time_unit=time_unit), ())
+    return DataFile(replace(trajectories, units=tuple(units), time_unit=time_unit), notes)

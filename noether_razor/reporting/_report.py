@@ -15,6 +15,7 @@ from ..analysis import learned_hamiltonian, nearest_generators
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
 from ..inference import Estimator, Posterior, predict
+from ..phase_space import PhaseScale
 from ..symmetry import Averaging
 from ..systems import HamiltonianSystem
 from ..typing import Hamiltonian, PRNGKey
@@ -39,6 +40,8 @@ class ReportData(NamedTuple):
     test_sets: Mapping[str, Trajectories]
     system: HamiltonianSystem | None
     key: PRNGKey
+    scale: PhaseScale | None = None
+    """Of the coordinates that the posterior works in; `data` are in their own units."""
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -62,6 +65,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         one_step = f"{errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | {errors['mse_mean_weights']:.2e}"
         drift = "" if energy is None else f"{energy:.1%}"
         lines.append(f"| {name} | {one_step} | {errors['rollout_mse']:.2e} | {drift} |")
+    lines += _data_lines(summary.get("data"))
     values = symmetry["singular_values"]
     if values:
         lines += ["", "| direction | singular value | parallelness with the truth |", "|---|---|---|"]
@@ -78,6 +82,28 @@ def summary_text(summary: Mapping[str, Any]) -> str:
             "Set `inference.substeps` higher.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _data_lines(data: Mapping[str, Any] | None) -> list[str]:
+    """Where data of a file stand: their units, the coordinates of training, the noise, and what was noted."""
+    if data is None:
+        return []
+    time = f"{data['time_scale']:.6g} {data['time_unit']}".rstrip()
+    lines = [
+        "",
+        f"Errors are in the units of the data, the bound and the generators in scaled coordinates and times "
+        f"over {time}:",
+        "",
+        "| coordinate | unit | shift | scale | noise |",
+        "|---|---|---|---|---|",
+    ]
+    columns = ("names", "units", "shifts", "scales", "noise_standard_deviations")
+    rows = zip(*(data[key] for key in columns), strict=True)
+    for name, unit, shift, scale, noise in rows:
+        lines.append(f"| {name} | {unit} | {shift:.6g} | {scale:.6g} | {noise:.3g} |")
+    for note in data["notes"]:
+        lines += ["", f"**Note:** {note}."]
+    return lines
 
 
 def write_report(figures: Path, data: ReportData) -> str:
@@ -163,14 +189,15 @@ def _contours(data: ReportData, key: PRNGKey) -> Figure:
     grid = np.zeros((GRID, GRID, 2 * dof))
     grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
     learned = learned_hamiltonian(data.posterior, key, averaging=data.averaging, estimator=data.evaluator)
+    scale = data.scale or PhaseScale.identity(dof)
 
-    def energy(hamiltonian: Hamiltonian) -> np.ndarray:
-        points = jnp.asarray(grid.reshape(-1, 2 * dof), jnp.float32)
-        return np.asarray(jax.jit(jax.vmap(hamiltonian))(points)).reshape(GRID, GRID)
+    def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
+        flat = jnp.asarray(points.reshape(-1, 2 * dof), jnp.float32)
+        return np.asarray(jax.jit(jax.vmap(hamiltonian))(flat)).reshape(GRID, GRID)
 
-    panels = {"learned H": energy(learned)}
+    panels = {"learned H": scale.energy * energy(learned, scale.states(grid))}
     if data.system is not None:
-        panels["true H"] = energy(data.system.hamiltonian)
+        panels["true H"] = energy(data.system.hamiltonian, grid)
     return contour_figure(position, momentum, panels, states, (data.data.names[0], data.data.names[dof]))
 
 
@@ -178,7 +205,11 @@ def _rollouts(data: ReportData, key: PRNGKey) -> Figure:
     name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
     shown = shown[:SHOWN_TRAJECTORIES]
     follow = partial(predict, data.posterior, key, averaging=data.averaging)
+    scale = data.scale or PhaseScale.identity(shown.dof)
     samples = follow(
-        shown.states[:, 0], shown.times, estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES)
+        scale.states(shown.states[:, 0]),
+        scale.times(shown.times),
+        estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
     )
-    return rollout_figure(shown.times, shown.states, np.asarray(samples), shown.names, f"Rollouts on {name}")
+    states = scale.states_back(np.asarray(samples))
+    return rollout_figure(shown.times, shown.states, states, shown.names, f"Rollouts on {name}")

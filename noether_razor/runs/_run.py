@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from ..analysis import (
+    direction_quantities,
     estimate_bound,
     learned_substep_error,
     nearest_generators,
@@ -19,7 +20,7 @@ from ..analysis import (
 )
 from ..config import Config, Problem, SymmetryTable, build_problem, simulate_test_sets, stream
 from ..conserved import QuadraticQuantities
-from ..data import Trajectories, load_trajectories, save_trajectories
+from ..data import Trajectories, read_data_file, save_trajectories
 from ..inference import Posterior
 from ..reporting import ReportData, write_report
 from ..training import Report, TrainState, fit, initial_state
@@ -59,6 +60,7 @@ def train_run(
     warm_start: RunFolder | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    on_reading: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Train `config` into `folder` and return its summary; everything that was written stays valid at any
     moment.
@@ -67,9 +69,9 @@ def train_run(
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
     takes it from there; its seconds count as the run's.
-    `on_progress` is told each logged step. When `interrupted()` turns true, a checkpoint is written and
-    KeyboardInterrupt raised. Other errors: `ConfigError`, `DataFileError`, `CheckpointError`,
-    `NonFiniteBoundError`.
+    `on_progress` is told each logged step, `on_reading` the bytes of a data file read and its size. When
+    `interrupted()` turns true, a checkpoint is written and KeyboardInterrupt raised. Other errors:
+    `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteBoundError`.
     """
     if folder.holds_run():
         if not resume:
@@ -79,7 +81,7 @@ def train_run(
         require_same(config, folder.read_config(), folder.config)
         if folder.summary.exists():
             return folder.read_summary()
-    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted))
+    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading))
 
 
 def warm_start_config(config: Config) -> Config | None:
@@ -126,13 +128,15 @@ def _train(
     warm_start: RunFolder | None,
     on_progress: Callable[[dict[str, Any]], None] | None,
     interrupted: Callable[[], bool],
+    on_reading: Callable[[int, int], None] | None = None,
 ) -> TrainedRun:
     """Train from the last checkpoint of `folder`, or from the start, to the end."""
-    stored = load_trajectories(folder.data) if folder.holds_run() and folder.data.exists() else None
-    problem = build_problem(config, stored)
+    kept = folder.holds_run() and folder.data.exists()
+    stored, notes = read_data_file(folder.data) if kept else (None, ())
+    problem = build_problem(config, stored, notes, on_reading=on_reading)
     # The data first: a folder with a configuration is a run, and a run has its data.
     if stored is None:
-        save_trajectories(folder.data, problem.data)
+        save_trajectories(folder.data, problem.measured, problem.notes)
     folder.write_config(config)
 
     spent, lines = _Spent(), []
@@ -198,7 +202,7 @@ def load_run(folder: RunFolder) -> TrainedRun:
     `RunError` without one.
     """
     config = folder.read_config()
-    problem = build_problem(config, load_trajectories(folder.data))
+    problem = build_problem(config, *read_data_file(folder.data))
     graph, _ = nnx.split(problem.posterior)
     like = initial_state(problem.posterior, problem.training)
     found = folder.checkpoint.restore(like)
@@ -240,12 +244,14 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
     hamiltonian = problem.system.hamiltonian if problem.system else None
     test_sets = _test_sets(run)
     error_keys = jax.random.split(for_errors, 1 + len(test_sets))
-    train = prediction_errors(posterior, error_keys[0], problem.data, **common)
+    train = prediction_errors(posterior, error_keys[0], problem.data, scale=problem.scale, **common)
     test = {
         name: prediction_errors(posterior, key, trajectories, hamiltonian=hamiltonian, **common)._asdict()
         for key, (name, trajectories) in zip(error_keys[1:], test_sets.items(), strict=True)
     }
+    about_file = {} if problem.system else {"data": _data_of_file(run)}
     return {
+        **about_file,
         "seed": config.seed,
         "steps": run.step,
         "wall_seconds": run.spent["wall_seconds"],
@@ -268,6 +274,24 @@ def _test_sets(run: TrainedRun) -> dict[str, Trajectories]:
     return simulate_test_sets(run.config, run.problem.system) if run.problem.system else {}
 
 
+def _data_of_file(run: TrainedRun) -> dict[str, Any]:
+    """What connects the coordinates of training with the user's: scales, and the noise in his units."""
+    data, scale = run.problem.measured, run.problem.scale
+    noise = np.sqrt(float(run.posterior.noise_variance())) * scale.scales
+    return {
+        "file": run.config.data.file,
+        "trajectories": len(data),
+        "names": list(data.names),
+        "units": list(data.units),
+        "time_unit": data.time_unit,
+        "scales": scale.scales.tolist(),
+        "shifts": list(scale.shifts),
+        "time_scale": scale.time,
+        "noise_standard_deviations": noise.tolist(),
+        "notes": list(run.problem.notes),
+    }
+
+
 def _symmetry(run: TrainedRun) -> dict[str, Any]:
     quantities = run.posterior.quantities
     if not isinstance(quantities, QuadraticQuantities):
@@ -278,6 +302,10 @@ def _symmetry(run: TrainedRun) -> dict[str, Any]:
     if known is not None:
         result["parallelness"] = parallelness(directions, known).tolist()
         result["principal_cosines"] = principal_cosines(directions, known).tolist()
+    if run.problem.system is None:
+        mapped = run.problem.scale.quantities_back(direction_quantities(directions))
+        parts = zip(mapped.matrices, mapped.vectors, strict=True)
+        result["in_units"] = [{"A": a.tolist(), "b": b.tolist()} for a, b in parts]
     strongest = nearest_generators(quantities, known)[0]
     result["strongest"] = {
         "names": list(run.problem.data.names),
@@ -300,7 +328,8 @@ def report_run(folder: RunFolder) -> str:
             posterior=run.posterior,
             averaging=run.problem.averaging,
             evaluator=run.problem.evaluator,
-            data=run.problem.data,
+            data=run.problem.measured,
+            scale=run.problem.scale,
             test_sets=_test_sets(run),
             system=run.problem.system,
             key=stream(run.config.seed, "report"),

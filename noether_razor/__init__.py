@@ -3,8 +3,13 @@
 The public names, room by room; ``README.md`` shows how they go together.
 """
 
+from .analysis import Analysis as Analysis
+from .analysis import analyse as analyse
+from .analysis import drift_test as drift_test
 from .analysis import estimate_bound as estimate_bound
 from .analysis import learned_hamiltonian as learned_hamiltonian
+from .analysis import lie_algebra as lie_algebra
+from .analysis import null_space_baseline as null_space_baseline
 from .analysis import parallelness as parallelness
 from .analysis import prediction_errors as prediction_errors
 from .analysis import singular_directions as singular_directions

@@ -189,8 +189,8 @@ def checked_noise(
 
 
 def check_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: Trajectories) -> None:
-    """Raises ValueError for quantities of other shapes than the trajectories', or that are not finite, and for
-    fewer than two trajectories.
+    """Raises ValueError for quantities that do not fit the trajectories or are not finite, and for fewer than
+    two trajectories.
     """
     dim = trajectories.states.shape[2]
     if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):

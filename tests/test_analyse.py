@@ -1,0 +1,264 @@
+"""Quantities with the errors of learning become the right rank, formulas and algebra."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact_trajectories import linear_motion, noisy
+
+from noether_razor.analysis._analyse import Analysis, analyse
+from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
+from noether_razor.data import Trajectories
+from noether_razor.systems import CustomSystem
+
+NOISE = 1e-3
+ROOT = 2**0.5
+# Quadratic systems of the suite: H, rank, algebra, functionally independent.
+SYSTEMS = {
+    "isotropic 2": ("(q1**2 + q2**2 + p1**2 + p2**2) / 2", 4, "u(2)", 3),
+    "frequencies 1, sqrt 2": ("(q1**2 + p1**2 + sqrt(2) * (q2**2 + p2**2)) / 2", 2, "u(1)^2", 2),
+    "frequencies 1, 1, sqrt 2": (
+        "(q1**2 + p1**2 + q2**2 + p2**2 + sqrt(2) * (q3**2 + p3**2)) / 2",
+        5,
+        "u(2)+u(1)",
+        4,
+    ),
+    "signs + -": ("(q1**2 - q2**2 + p1**2 - p2**2) / 2", 4, "u(1,1)", 3),
+    "uniform field": (
+        "((p1 + q2 / 2)**2 + (p2 - q1 / 2)**2) / 2",
+        6,
+        "(sl(2,R) semidirect heisenberg)+u(1)",
+        3,
+    ),
+    "ring of 3 springs": (
+        "(p1**2 + p2**2 + p3**2 + (q1 - q2)**2 + (q2 - q3)**2 + (q3 - q1)**2) / 2",
+        6,
+        "u(2)+R^2",
+        4,
+    ),
+}
+
+
+def system_of(name: str) -> CustomSystem:
+    formula = SYSTEMS[name][0]
+    return CustomSystem(3 if "q3" in formula else 2, formula)
+
+
+def exact(system: CustomSystem) -> tuple[np.ndarray, np.ndarray]:
+    known = system.known_quantities()
+    assert known is not None
+    return np.asarray(known.matrices[...], float), np.asarray(known.vectors[...], float)
+
+
+def motion(system: CustomSystem, variance: float = NOISE, seed: int = 0) -> Trajectories:
+    hessian = system.parsed.quadratic()[0]
+    return noisy(seed + 1, linear_motion(hessian, seed, count=80, length=40), variance)
+
+
+def learned(
+    quantities: tuple[np.ndarray, np.ndarray], seed: int, *, error: float, unused: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """The quantities as training leaves them: in any basis, of unequal sizes, with errors of coefficients,
+    and directions that were not used.
+    """
+    random = np.random.default_rng(seed)
+    dim = quantities[1].shape[1]
+    rows = np.linalg.svd(coefficients(*quantities), full_matrices=False)[2]
+    size = rows.shape[1]
+    rows = rows + error / np.sqrt(size) * random.normal(size=rows.shape)
+    mixing = np.linalg.qr(random.normal(size=(len(rows), len(rows))))[0] * random.uniform(0.3, 2, len(rows))
+    weak = 0.02 * random.normal(size=(unused, size)) / np.sqrt(size)
+    return quadratic_parts(np.concatenate([mixing @ rows, weak]), dim)
+
+
+@pytest.fixture(scope="module")
+def oscillators() -> Analysis:
+    system = system_of("isotropic 2")
+    return analyse(
+        *learned(exact(system), 0, error=0.02),
+        motion(system),
+        noise_variance=NOISE,
+        hamiltonian=system.hamiltonian,
+    )
+
+
+class TestFound:
+    @pytest.mark.parametrize("name", SYSTEMS)
+    @pytest.mark.parametrize("error", [0.01, 0.03])
+    def test_space_and_algebra_survive_the_errors_of_learning(self, name, error):
+        _, rank, algebra, independent = SYSTEMS[name]
+        system = system_of(name)
+        found = analyse(*learned(exact(system), 1, error=error), motion(system), noise_variance=NOISE)
+        assert (found.rank, found.algebra.name, found.independent) == (rank, algebra, independent)
+        assert found.baseline is not None and found.baseline.rank == rank
+        assert not found.at_least
+        rows = coefficients(*found.matrices())
+        truth = np.linalg.qr(coefficients(*exact(system)).T)[0]
+        parallel = np.linalg.norm(rows @ truth, axis=1) / np.linalg.norm(rows, axis=1)
+        np.testing.assert_array_less(0.999, parallel)
+
+    @pytest.mark.parametrize("name", ["isotropic 2", "signs + -", "uniform field"])
+    def test_space_and_algebra_do_not_depend_on_symplectic_coordinates_and_units(self, name):
+        system = system_of(name)
+        data, quantities = motion(system, 1e-4), learned(exact(system), 2, error=0.01)
+        random = np.random.default_rng(3)
+        symmetric = random.normal(size=(4, 4))
+        symplectic = np.kron([[0.0, 1.0], [-1.0, 0.0]], np.eye(2))
+        small = 0.5 * symplectic @ (symmetric + symmetric.T) / np.linalg.norm(symmetric, 2) / 1024
+        change = np.linalg.matrix_power(np.eye(4) + small + small @ small / 2, 1024)
+        position = 10.0 ** random.uniform(-2, 2, 2)
+        # x = change @ y, and units of y.
+        change = change * np.concatenate([position, 30.0 / position])
+        moved = Trajectories(data.times, data.states @ np.linalg.inv(change).T)
+        matrices, vectors = quantities
+        inverse = np.linalg.inv(change)
+        # Unequal noise on correlated columns: the largest variance of each is a bound that does no harm here.
+        noise = 1e-4 * np.sum(inverse**2, axis=1)
+        found = analyse(change.T @ matrices @ change, vectors @ change, moved, noise_variance=noise)
+        assert (found.rank, found.algebra.name) == SYSTEMS[name][1:3]
+
+    def test_false_directions_are_left_out(self):
+        system = CustomSystem(2, "(p1**2 + p2**2) / 2 + (q1**2 + sqrt(2) * q2**2) / 2")
+        false = np.array([np.diag([1.0, 1.0, 0.0, 0.0])]), np.zeros((1, 4))
+        truth = exact(system)
+        both = np.concatenate([truth[0], false[0]]), np.concatenate([truth[1], false[1]])
+        mixing = np.random.default_rng(0).normal(size=(3, 3))
+        found = analyse(
+            np.tensordot(mixing, both[0], axes=1), mixing @ both[1], motion(system), noise_variance=NOISE
+        )
+        assert (found.rank, found.algebra.name) == (2, "u(1)^2")
+        assert found.candidates.verdicts[-1] == "not conserved"
+
+    def test_nothing_is_a_real_answer(self):
+        false = np.array([np.diag([1.0, 1.0, 0.0, 0.0]), np.diag([1.0, 0.0, 0.0, 2.0])]), np.zeros((2, 4))
+        found = analyse(*false, motion(system_of("isotropic 2")), noise_variance=NOISE)
+        assert found.to_json()["quantities"] == []
+        assert (found.rank, found.algebra.name, found.independent) == (0, "trivial", 0)
+        assert found.text().startswith("no conserved quantities")
+        # All four are there: the baseline sees what was not learned.
+        assert "disagrees: it counts 4" in found.text()
+
+    def test_brackets_and_products_complete_what_was_learned(self):
+        system = system_of("isotropic 2")
+        su2 = exact(system)
+        pair = [k for k in range(4) if np.count_nonzero(su2[0][k]) == 4][:2]
+        found = analyse(su2[0][pair], su2[1][pair], motion(system), noise_variance=NOISE)
+        assert found.rank == 3 and found.at_least
+        assert "raise symmetry.quantities" in found.text()
+
+        free = CustomSystem(2, "(p1**2 + p2**2) / 2")
+        momenta = np.zeros((2, 4, 4)), np.eye(4)[2:]
+        found = analyse(*momenta, motion(free), noise_variance=NOISE)
+        assert (found.rank, found.independent, found.algebra.name) == (5, 2, "R^5")
+        assert sorted(quantity.note for quantity in found.quantities) == ["", "", "C1*C2", "C1^2", "C2^2"]
+        assert analyse(*momenta, motion(free), noise_variance=NOISE, complete=False).rank == 2
+
+    def test_works_without_noise_and_without_knowing_it(self):
+        system = system_of("isotropic 2")
+        quantities = learned(exact(system), 0, error=0.02)
+        assert analyse(*quantities, motion(system, 0.0), noise_variance=0.0).algebra.name == "u(2)"
+        assert analyse(*quantities, motion(system)).algebra.name == "u(2)"
+
+    def test_no_quantities_and_quantities_of_zero(self):
+        data = motion(system_of("isotropic 2"))
+        assert analyse(np.zeros((0, 4, 4)), np.zeros((0, 4)), data, noise_variance=NOISE).rank == 0
+        assert analyse(np.zeros((2, 4, 4)), np.zeros((2, 4)), data, noise_variance=NOISE).rank == 0
+
+
+class TestText:
+    def test_is_that_of_the_documentation(self, oscillators):
+        text = oscillators.text()
+        assert text.startswith("4 conserved quantities of degree <= 2\n  C1 = ")
+        for part in ("q1*p2 - q2*p1", "q1*q2 + p1*p2", "q1^2 + p1^2 + q2^2 + p2^2", "twice the energy H"):
+            assert part in text
+        assert "functionally independent: 3" in text
+        assert "algebra: u(2) = su(2)+u(1), closure error" in text
+        assert "the null-space baseline agrees: 4" in text
+
+    def test_formulas_are_exact_where_the_truth_is(self, oscillators):
+        assert all(not quantity.formula.errors for quantity in oscillators.quantities)
+        assert oscillators.energy is not None and oscillators.energy.residual < 1e-3
+        assert all(quantity.bracket < 1e-5 for quantity in oscillators.quantities)
+        assert all(quantity.drift < 0.02 for quantity in oscillators.quantities)
+
+    def test_evidence_is_the_difference_of_totals(self, oscillators):
+        system = system_of("isotropic 2")
+        totals = {"none": (-100.0, 6.0), "found": (-512.0, 8.0)}
+        evidence = {
+            name: {"negative_elbo_total": total, "stderr": error} for name, (total, error) in totals.items()
+        }
+        found = analyse(*exact(system), motion(system), noise_variance=NOISE, evidence=evidence)
+        assert "(evidence against no symmetry: +412 +- 10 nats)" in found.text()
+        evidence["none"]["converged"] = False
+        found = analyse(*exact(system), motion(system), noise_variance=NOISE, evidence=evidence)
+        assert "have not converged" in found.text()
+
+    def test_a_hamiltonian_that_is_not_among_them_is_not_claimed(self):
+        system = system_of("isotropic 2")
+        found = analyse(
+            *exact(system),
+            motion(system),
+            noise_variance=NOISE,
+            hamiltonian=lambda state: jnp.sum(state**4) + state[0] * state[3],
+        )
+        assert found.energy is None and "energy" not in found.text()
+        assert max(quantity.bracket or 0 for quantity in found.quantities) > 0.1
+
+
+class TestJson:
+    def test_keeps_the_contract(self, oscillators):
+        found = json.loads(json.dumps(oscillators.to_json(), allow_nan=False))
+        assert found["rank"] == len(found["quantities"]) == 4
+        assert found["independent"] == 3 and found["hamiltonian"] is True
+        assert {"name", "dimension", "central_extension", "closure_error", "centre", "derived_series"} <= set(
+            found["algebra"]
+        )
+        assert found["algebra"]["killing_signature"] == [0, 3, 1]
+        for quantity in found["quantities"]:
+            assert np.shape(quantity["A"]) == (4, 4) and np.shape(quantity["b"]) == (4,)
+            assert isinstance(quantity["drift"], float) and isinstance(quantity["formula"], str)
+
+    def test_quantities_are_their_formulas(self, oscillators):
+        random = np.random.default_rng(0)
+        state = random.normal(size=4)
+        for quantity in oscillators.quantities:
+            value = quantity.formula.expression().subs(dict(zip(oscillators.names, state, strict=True)))
+            matrix, vector = quantity.matrix, quantity.vector
+            assert float(value) == pytest.approx(state @ matrix @ state / 2 + vector @ state)
+
+    def test_structure_constants_are_in_the_units_of_the_quantities(self, oscillators):
+        algebra = oscillators.algebra
+        first, second = (algebra.basis.matrices[k] for k in (0, 1))
+        symplectic = np.kron([[0.0, 1.0], [-1.0, 0.0]], np.eye(2))
+        produced = first @ symplectic @ second - second @ symplectic @ first
+        expected = np.tensordot(algebra.structure_constants[0, 1], algebra.basis.matrices, axes=1)
+        np.testing.assert_allclose(produced, expected, atol=1e-6)
+
+    def test_counts_the_constant_of_a_uniform_field(self):
+        system = system_of("uniform field")
+        found = analyse(*exact(system), motion(system), noise_variance=NOISE).to_json()
+        assert (found["rank"], found["algebra"]["dimension"]) == (6, 7)
+        assert found["algebra"]["central_extension"] is True
+
+
+@pytest.mark.parametrize(
+    ("matrices", "vectors", "message"),
+    [
+        (np.eye(2)[None], np.zeros((1, 2)), "must have shapes"),
+        (np.full((1, 4, 4), np.inf), np.zeros((1, 4)), "finite"),
+    ],
+)
+def test_bad_quantities_are_refused(matrices, vectors, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        analyse(matrices, vectors, motion(system_of("isotropic 2")), noise_variance=NOISE)
+
+
+def test_a_single_trajectory_is_refused():
+    data = motion(system_of("isotropic 2"))[:1]
+    with pytest.raises(ValueError, match="at least 2 trajectories"):
+        analyse(np.eye(4)[None], np.zeros((1, 4)), data, noise_variance=NOISE)
+
+
+def test_monomials_are_as_many_as_quantities_need():
+    assert [len(monomials(dim)) for dim in (2, 4, 6)] == [5, 14, 27]

@@ -54,6 +54,7 @@ TINY = (
     "evaluation.transitions=2",
     "evaluation.group_samples=4",
     "evaluation.weight_samples=2",
+    "evaluation.nll_stderr=1000",
 )
 
 
@@ -307,7 +308,7 @@ def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
         assert logged(stopped.path / part) == logged(whole.path / part) != []
     for key in ("train", "test", "symmetry"):
         assert got[key] == wanted[key]
-    warm = RunFolder(whole.path / "warm_start")
+    warm = RunFolder(stopped.path / "warm_start")
     assert warm.read_config() == warm_start_config(config)
     assert got["wall_seconds"] > warm.read_metrics()[-1]["wall_seconds"]
 
@@ -366,7 +367,7 @@ def test_shared_warm_starts_are_counted_once(tmp_path: Path) -> None:
     [
         (("table4",), ("table4", "table3", "figure2")),
         (("table1", "--seeds", "0"), ("--seeds", "0")),
-        (("table1", "--seeds", "two"), ("--seeds", "two")),
+        (("table1", "--seeds", "two"), ("--seeds", "integer")),
         (("table1", "--budget", "huge"), ("huge", "standard")),
         (("table1", "--bugdet", "quick"), ("--bugdet",)),
         ((), ("target",)),

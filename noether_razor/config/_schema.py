@@ -110,6 +110,9 @@ class EvaluationTable(_Table):
     )
     weight_samples: Annotated[int, Field(ge=2)] = 16
     group_samples: PositiveInt = 64
+    nll_stderr: PositiveFloat = Field(
+        default=0.02, description="standard error to which NLL / N is estimated, in nats per transition"
+    )
 
 
 class NetworkTable(_Table):
@@ -124,7 +127,10 @@ class SymmetryTable(_Table):
     """What the network is averaged over."""
 
     mode: Literal["none", "fixed", "learned"] = "learned"
-    quantities: PositiveInt = Field(default=1, description="K, how many quantities to learn")
+    quantities: PositiveInt | None = Field(
+        default=None,
+        description="K, how many quantities to learn; None: (n + 1)^2, or all of degree <= 2 if these are less",
+    )
     fixed: Literal["all", "euclidean"] = Field(
         default="all",
         description="what mode fixed builds in: all known quantities of degree at most two, or of n_body the "

@@ -21,6 +21,7 @@ QUICK = (
     "evaluation.transitions=5",
     "evaluation.group_samples=16",
     "evaluation.weight_samples=4",
+    "evaluation.nll_stderr=10",
 )
 """Overrides that turn any row into a smoke run: it shows that all parts work together and nothing else."""
 

@@ -239,6 +239,7 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
         few,
         transitions.size,
         prior_precision=config.inference.prior_precision,
+        stderr=config.evaluation.nll_stderr,
         **common,
     )
     hamiltonian = problem.system.hamiltonian if problem.system else None

@@ -175,9 +175,14 @@ def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuant
 
 
 def build_symmetry(
-    config: Config, system: HamiltonianSystem | None, data: Trajectories
+    config: Config,
+    system: HamiltonianSystem | None,
+    data: Trajectories,
+    given: QuadraticQuantities | None = None,
 ) -> tuple[ConservedQuantities | None, Averaging]:
-    """The quantities and the averaging of a configuration, as its `symmetry.mode` says."""
+    """The quantities and the averaging of a configuration, as its `symmetry.mode` says; `given` ones take the
+    place of known ones.
+    """
     table = config.symmetry
     if table.mode == "none":
         return None, NoAveraging()
@@ -189,7 +194,7 @@ def build_symmetry(
                 f"(equal oscillators), got mode {table.mode} and system {config.system.kind}"
             )
     if table.mode == "fixed":
-        known = _known_quantities(config, system)
+        known = given if given is not None else _known_quantities(config, system)
         if known is None:
             raise ConfigError(
                 "symmetry.mode: fixed needs a system with known quantities of degree at most two"
@@ -197,10 +202,16 @@ def build_symmetry(
         quantities = normalised(known, float(np.mean(np.std(data.points(), axis=0))))
     else:
         key = stream(config.seed, "quantities")
-        quantities = QuadraticQuantities.random(key, table.quantities, data.dof, table.initial_scale)
+        count = table.quantities or default_quantities(data.dof)
+        quantities = QuadraticQuantities.random(key, count, data.dof, table.initial_scale)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
     return quantities, FlowAveraging(MEASURES[table.measure])
+
+
+def default_quantities(dof: int) -> int:
+    """K where none is asked for: (n + 1)^2, as many as u(n + 1) has, at most all of degree <= 2."""
+    return min((dof + 1) ** 2, dof * (2 * dof + 3))
 
 
 def _known_quantities(config: Config, system: HamiltonianSystem | None) -> QuadraticQuantities | None:
@@ -247,11 +258,13 @@ def build_problem(
     data: Trajectories | None = None,
     notes: tuple[str, ...] = (),
     *,
+    quantities: QuadraticQuantities | None = None,
     on_reading: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """Everything that a configuration describes; `data` given (a run's own copy, in its own units, with its
-    `notes`) takes the place of its data table. `on_reading` is told the bytes of a data file
-    read, and its size.
+    `notes`) takes the place of its data table. `quantities` given, in the coordinates of training, take the
+    place of the system's known ones where `symmetry.mode` is fixed. `on_reading` is told the bytes of a data
+    file read, and its size.
 
     Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file
     that cannot be used.
@@ -270,7 +283,7 @@ def build_problem(
         data = scaled_trajectories(measured, scale)
     noise_variance = _noise_variance(config, scale)
     estimator = _estimator(config, system, data, noise_variance)
-    quantities, averaging = build_symmetry(config, system, data)
+    conserved, averaging = build_symmetry(config, system, data, quantities)
     network = HamiltonianNetwork(
         2 * data.dof,
         layers=config.network.layers,
@@ -280,7 +293,7 @@ def build_problem(
     )
     posterior = Posterior(
         network,
-        quantities,
+        conserved,
         noise_variance=noise_variance,
         relative_scale=config.inference.relative_scale,
         correlated=config.inference.correlated,

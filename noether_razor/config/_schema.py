@@ -129,7 +129,7 @@ class SymmetryTable(_Table):
     mode: Literal["none", "fixed", "learned"] = "learned"
     quantities: PositiveInt | None = Field(
         default=None,
-        description="K, how many quantities to learn; None: (n + 1)^2, or all of degree <= 2 if these are less",
+        description="K, how many quantities to learn; None: (n + 1)^2, at most all of degree <= 2",
     )
     fixed: Literal["all", "euclidean"] = Field(
         default="all",

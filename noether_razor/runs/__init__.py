@@ -1,5 +1,7 @@
 """Run folders: a configuration trained, evaluated and kept on disk."""
 
+from ._analyse import analyse_run as analyse_run
+from ._analyse import held_out as held_out
 from ._folder import RunError as RunError
 from ._folder import RunFolder as RunFolder
 from ._folder import require_same as require_same

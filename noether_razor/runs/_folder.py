@@ -25,8 +25,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 class RunFolder:
-    """Paths and files of a run: config.json, data.npz, metrics.jsonl, checkpoint/, summary.json, report.md,
-    figures/.
+    """Paths and files of a run: config.json, data.npz, metrics.jsonl, checkpoint/, summary.json,
+    symmetry.json, report.md, figures/.
     """
 
     def __init__(self, path: str | Path):
@@ -35,6 +35,7 @@ class RunFolder:
         self.data = self.path / "data.npz"
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
+        self.symmetry = self.path / "symmetry.json"
         self.report = self.path / "report.md"
         self.figures = self.path / "figures"
         self.checkpoint = Checkpoint(self.path / "checkpoint")
@@ -74,6 +75,14 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
         write_whole(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def read_symmetry(self) -> dict[str, Any]:
+        """What the analysis of the run found. Raises `RunError` when there is none."""
+        return self._read_json(self.symmetry)
+
+    def write_symmetry(self, symmetry: dict[str, Any]) -> None:
+        """Write symmetry.json."""
+        write_whole(self.symmetry, json.dumps(symmetry, indent=2, allow_nan=False) + "\n")
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

@@ -5,12 +5,15 @@ from ._analyse import FoundQuantity as FoundQuantity
 from ._analyse import analyse as analyse
 from ._analyse import symmetry_text as symmetry_text
 from ._baseline import null_space_baseline as null_space_baseline
+from ._calibration import Calibration as Calibration
+from ._calibration import rollout_calibration as rollout_calibration
 from ._drift import DriftTest as DriftTest
 from ._drift import drift_test as drift_test
 from ._drift import estimate_noise as estimate_noise
 from ._errors import PredictionErrors as PredictionErrors
 from ._errors import learned_hamiltonian as learned_hamiltonian
 from ._errors import learned_substep_error as learned_substep_error
+from ._errors import one_step_errors as one_step_errors
 from ._errors import prediction_errors as prediction_errors
 from ._errors import substep_error as substep_error
 from ._evidence import BoundEstimate as BoundEstimate
@@ -24,3 +27,6 @@ from ._generators import principal_cosines as principal_cosines
 from ._generators import singular_directions as singular_directions
 from ._lie_algebra import LieAlgebra as LieAlgebra
 from ._lie_algebra import lie_algebra as lie_algebra
+from ._rollouts import Bands as Bands
+from ._rollouts import bands as bands
+from ._rollouts import posterior_rollouts as posterior_rollouts

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import _analyse, _evaluate, _report, _reproduce, _simulate, _train
+from . import _analyse, _evaluate, _predict, _report, _reproduce, _simulate, _train
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("train")(_train.train)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("analyse")(_analyse.analyse)
+app.command("predict")(_predict.predict)
 app.command("report")(_report.report)
 app.command("simulate")(_simulate.simulate)
 app.command("reproduce")(_reproduce.reproduce)

@@ -194,7 +194,8 @@ def find_columns(
         if name in header[:k]:
             raise fail("the name is used twice", name)
     index = {name: k for k, name in enumerate(header)}
-    for name in (*layout.positions, *layout.momenta, *layout.velocities, *layout.ignore):
+    ignored = layout.ignore if timed else ()
+    for name in (*layout.positions, *layout.momenta, *layout.velocities, *ignored):
         if name not in index:
             raise fail(f"is missing, {suggestion(name, header)}", name)
     free = [name for name in header if name not in layout.ignore]

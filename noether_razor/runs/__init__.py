@@ -6,6 +6,9 @@ from ._folder import RunError as RunError
 from ._folder import RunFolder as RunFolder
 from ._folder import require_same as require_same
 from ._folder import write_whole as write_whole
+from ._predict import Prediction as Prediction
+from ._predict import predict_run as predict_run
+from ._predict import save_prediction as save_prediction
 from ._run import TrainedRun as TrainedRun
 from ._run import evaluate_run as evaluate_run
 from ._run import load_run as load_run

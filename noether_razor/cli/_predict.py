@@ -1,0 +1,68 @@
+"""``predict RUN``."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_TIMES = 1_000_000
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
+    initial: Annotated[
+        Path, typer.Option(help="A .csv, .npz or .h5 of initial states, in the columns of the run's data.")
+    ],
+    times: Annotated[
+        str, typer.Option(help="START:STOP:STEP or T0,T1,...; the first is the time of the initial states.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .csv or .npz file to write.")],
+    samples: Annotated[int, typer.Option(min=20, max=10_000, help="Draws from the posterior.")] = 100,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="Include observation noise: bands of measurements.")
+    ] = False,
+) -> None:
+    """Predict trajectories from initial states, with the mean, the median, the 50 % and the 90 % band."""
+    import numpy as np
+
+    from ..runs import RunFolder, predict_run, save_prediction
+
+    if out.suffix not in (".csv", ".npz"):
+        raise typer.BadParameter(f"got {out}, expected a name that ends in .csv or .npz", param_hint="--out")
+    at = np.array(parse_times(times))
+    prediction = predict_run(RunFolder(run), initial, at, samples=samples, observed=observed)
+    save_prediction(out, prediction)
+    typer.echo(f"{out}: {len(prediction.bands.mean)} trajectories at {len(at)} times")
+
+
+def parse_times(text: str) -> list[float]:
+    """The times of START:STOP:STEP, the last included where the steps end there, or of a list T0,T1,...
+
+    Raises `typer.BadParameter` for fewer than two times, or times that are not finite or do not increase.
+    """
+
+    def fail(why: str) -> typer.BadParameter:
+        return typer.BadParameter(f"got {text!r}, {why}", param_hint="--times")
+
+    try:
+        parts = [float(part) for part in text.split(":" if ":" in text else ",")]
+    except ValueError:
+        raise fail("expected START:STOP:STEP or T0,T1,...") from None
+    if not all(math.isfinite(part) for part in parts):
+        raise fail("expected finite numbers")
+    if ":" in text:
+        if len(parts) != 3:
+            raise fail("expected START:STOP:STEP")
+        start, stop, step = parts
+        if step <= 0 or stop <= start:
+            raise fail("expected a stop after the start and a positive step")
+        if (stop - start) / step > MOST_TIMES:
+            raise fail(f"expected at most {MOST_TIMES} times")
+        parts = [start + k * step for k in range(int((stop - start) / step * (1 + 1e-12) + 1e-9) + 1)]
+    if len(parts) < 2:
+        raise fail("expected at least two times")
+    if any(after <= before for before, after in pairwise(parts)):
+        raise fail("expected times that increase")
+    return parts

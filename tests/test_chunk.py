@@ -50,7 +50,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_group_samples(transitions)
         return gradient.lower(params, jax.random.key(0)).compile()
 
     whole, parts, more = compiled(64, None), compiled(64, 8), compiled(256, 8)
-    bytes_of = [call.memory_analysis().temp_size_in_bytes for call in (whole, parts, more)]
+    bytes_of = [call.memory_analysis().temp_size_in_bytes for call in (whole, parts, more)]  # type: ignore[union-attr]
     assert bytes_of[1] < bytes_of[0] / 3
     assert bytes_of[2] < bytes_of[0]  # four times the group elements
     ours, theirs = (call(params, jax.random.key(0)) for call in (whole, parts))

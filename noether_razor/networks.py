@@ -33,3 +33,28 @@ class HamiltonianNetwork(nnx.Module):
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return jnp.squeeze(self.readout(features), -1)
+
+
+class VectorFieldNetwork(nnx.Module):
+    """An unstructured vector field R^dim -> R^dim of the same hidden layers: what data are fitted by when no
+    Hamiltonian is assumed, to see what the assumption costs.
+
+    In a `Posterior` it takes the place of the gradient of a Hamiltonian; it goes with no averaging.
+    """
+
+    def __init__(self, dim: int, *, layers: int, width: int, alpha: float = 1.0, rngs: nnx.Rngs):
+        if layers < 2 or width < 1 or dim < 1:
+            raise ValueError(
+                "a network needs dim >= 1, layers >= 2 and width >= 1, "
+                f"got dim={dim}, layers={layers}, width={width}"
+            )
+        sizes = [dim, *[width] * (layers - 1)]
+        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
+        self.readout = nnx.Linear(width, dim, rngs=rngs)
+        self.alpha = alpha
+
+    def __call__(self, state: State) -> State:
+        features = state
+        for layer in self.hidden:
+            features = jax.nn.elu(layer(features), self.alpha)
+        return self.readout(features)

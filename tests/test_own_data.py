@@ -56,6 +56,7 @@ def settings_of(path: Path, **changes: Any) -> list[str]:
         "data.columns.velocities": ["vx"],
         "data.masses": MASS,
         "inference.noise_variance": 1e9,
+        "evaluation.nll_stderr": 1.0,
         **changes,
     }
     words = [f"{key}={json.dumps(value)}" for key, value in data.items()]

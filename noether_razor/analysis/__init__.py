@@ -7,6 +7,8 @@ from ._analyse import symmetry_text as symmetry_text
 from ._baseline import null_space_baseline as null_space_baseline
 from ._calibration import Calibration as Calibration
 from ._calibration import rollout_calibration as rollout_calibration
+from ._coverage import PhaseSpaceCoverage as PhaseSpaceCoverage
+from ._coverage import phase_space_coverage as phase_space_coverage
 from ._drift import DriftTest as DriftTest
 from ._drift import drift_test as drift_test
 from ._drift import estimate_noise as estimate_noise
@@ -30,3 +32,9 @@ from ._lie_algebra import lie_algebra as lie_algebra
 from ._rollouts import Bands as Bands
 from ._rollouts import bands as bands
 from ._rollouts import posterior_rollouts as posterior_rollouts
+from ._sampling import SamplingCheck as SamplingCheck
+from ._sampling import points_a_turn as points_a_turn
+from ._sampling import sampling_check as sampling_check
+from ._structure import StructureCheck as StructureCheck
+from ._structure import fit_vector_field as fit_vector_field
+from ._structure import structure_check as structure_check

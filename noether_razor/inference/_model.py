@@ -1,7 +1,7 @@
 """The probabilistic model and its guide, in NumPyro."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from ..integrators import transition
+from ..networks import VectorFieldNetwork
 from ..phase_space import hamiltonian_field
 from ..symmetry import Averaging, symmetrised
-from ..typing import Scalar, States
+from ..typing import Scalar, States, VectorField
 from ._estimator import Estimator
 from ._matrix_normal import IsotropicNormal, optimal_precision
 from ._posterior import Posterior
@@ -67,10 +68,11 @@ def transition_model(
         scale=orbit_scale,
     )
     network = posterior.network_with(weights)  # type: ignore[arg-type]
-    hamiltonian = symmetrised(network, orbit, chunk=estimator.chunk)
-    advance = partial(
-        transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
-    )
+    if isinstance(posterior.network, VectorFieldNetwork):
+        field = cast(VectorField, network)
+    else:
+        field = hamiltonian_field(symmetrised(network, orbit, chunk=estimator.chunk))
+    advance = partial(transition, field, substeps=estimator.substeps, step=estimator.step)
     predicted = numpyro.deterministic("prediction", jax.vmap(advance)(states, dt))
     noise = jnp.sqrt(posterior.noise_variance())
     with numpyro.handlers.scale(scale=1.0 if total is None else total / dt.shape[0]):

@@ -1,0 +1,159 @@
+"""Whether the data are those of a Hamiltonian system at all."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ..data import Trajectories, Transitions
+from ..inference import Estimator, Posterior, predict
+from ..networks import VectorFieldNetwork
+from ..symmetry import Averaging, NoAveraging
+from ..training import Training, fit
+from ..typing import Hamiltonian, PRNGKey
+
+SIGNIFICANT = 3.0
+"""Standard errors."""
+WORSE = 1.2
+"""The factor by which the Hamiltonian fit's error must exceed the free one's: fits are never equally good."""
+DRIFT = 0.05
+"""The share of its standard deviation by which energy must change along a trajectory to count."""
+
+
+class StructureCheck(NamedTuple):
+    """A Hamiltonian fit beside an unstructured vector field of the same size, on held-out trajectories.
+
+    mse_hamiltonian, mse_field: mean squared one-step errors of the posterior-predictive means, a coordinate;
+        noise in the data is in both. difference, difference_stderr: of the two, paired by trajectory.
+    energy_trend, energy_trend_stderr: the change of the learned energy along a trajectory, by a straight line
+        through its values, in standard deviations of the energy over the set: mean and standard error over
+        trajectories. Along data of a Hamiltonian system it is 0; friction makes it negative.
+    """
+
+    mse_hamiltonian: float
+    mse_field: float
+    difference: float
+    difference_stderr: float
+    energy_trend: float
+    energy_trend_stderr: float
+
+    @property
+    def field_is_better(self) -> bool:
+        """Whether the unstructured field predicts better, beyond chance and by a fifth."""
+        return (
+            self.difference > SIGNIFICANT * self.difference_stderr
+            and self.mse_hamiltonian > WORSE * self.mse_field
+        )
+
+    @property
+    def energy_drifts(self) -> bool:
+        """Whether the learned energy changes along trajectories, beyond chance and by a twentieth."""
+        return abs(self.energy_trend) > max(SIGNIFICANT * self.energy_trend_stderr, DRIFT)
+
+    @property
+    def hamiltonian(self) -> bool:
+        """False where either sign speaks against a Hamiltonian."""
+        return not (self.field_is_better or self.energy_drifts)
+
+    def text(self) -> str:
+        """One sentence for a report."""
+        ratio = self.mse_hamiltonian / max(self.mse_field, np.finfo(np.float64).tiny)
+        numbers = (
+            f"one-step error {ratio:.2f} times that of an unstructured field, learned energy changes along a "
+            f"trajectory by {self.energy_trend:+.2f} ± {self.energy_trend_stderr:.2f} standard deviations"
+        )
+        return f"{'consistent with a Hamiltonian' if self.hamiltonian else 'non-Hamiltonian'}: {numbers}"
+
+
+def fit_vector_field(
+    transitions: Transitions,
+    training: Training,
+    *,
+    key: PRNGKey,
+    layers: int,
+    width: int,
+    alpha: float = 1.0,
+    noise_variance: float = 1e-3,
+    relative_scale: float = 0.1,
+    estimator: Estimator,
+) -> Posterior:
+    """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
+    of a Hamiltonian (`fit`), without symmetry.
+
+    Raises as `fit` does.
+    """
+    for_start, for_fit = jax.random.split(key)
+    dim = transitions.states.shape[1]
+    network = VectorFieldNetwork(dim, layers=layers, width=width, alpha=alpha, rngs=nnx.Rngs(for_start))
+    posterior = Posterior(network, noise_variance=noise_variance, relative_scale=relative_scale)
+    return fit(
+        posterior, transitions, training, key=for_fit, averaging=NoAveraging(), estimator=estimator
+    ).posterior
+
+
+def structure_check(
+    posterior: Posterior,
+    field: Posterior,
+    key: PRNGKey,
+    held_out: Trajectories,
+    *,
+    hamiltonian: Hamiltonian,
+    averaging: Averaging,
+    estimator: Estimator,
+    most_transitions: int = 2000,
+) -> StructureCheck:
+    """Compare a Hamiltonian `posterior` with the unstructured `field` (`fit_vector_field`) on `held_out`.
+
+    `hamiltonian` is the learned one (`learned_hamiltonian`). Where there are more than `most_transitions`,
+    the first of each trajectory are used for one-step errors. Raises ValueError for fewer than 2
+    trajectories, which have no standard error.
+    """
+    count = len(held_out)
+    if count < 2:
+        raise ValueError(f"at least 2 held-out trajectories are needed, got {count}")
+    each = max(1, most_transitions // count)
+    short = [
+        (times[: each + 1], states[: each + 1]) for times, states in held_out.segments()[:most_transitions]
+    ]
+    rows = np.concatenate([np.full(len(times) - 1, k) for k, (times, _) in enumerate(short)])
+    pairs = Trajectories.of_segments(short).transitions()
+    for_ours, for_field = jax.random.split(key)
+    errors = []
+    for model, model_key, average in (
+        (posterior, for_ours, averaging),
+        (field, for_field, NoAveraging()),
+    ):
+        times = np.stack([np.zeros(pairs.size), np.asarray(pairs.dt)], axis=1)
+        initial = np.asarray(pairs.states)
+        samples = predict(model, model_key, initial, times, averaging=average, estimator=estimator)
+        squared = np.mean((samples[:, :, 1].mean(axis=0) - np.asarray(pairs.targets)) ** 2, axis=1)
+        errors.append(np.bincount(rows, squared) / np.bincount(rows))
+    ours, free = errors
+    difference = ours - free
+    trend = _energy_trends(hamiltonian, held_out)
+    return StructureCheck(
+        mse_hamiltonian=float(ours.mean()),
+        mse_field=float(free.mean()),
+        difference=float(difference.mean()),
+        difference_stderr=_stderr(difference),
+        energy_trend=float(trend.mean()),
+        energy_trend_stderr=_stderr(trend),
+    )
+
+
+def _stderr(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _energy_trends(hamiltonian: Hamiltonian, trajectories: Trajectories) -> np.ndarray:
+    """The change along each trajectory of a straight line through its energies, over their deviation."""
+    points = jnp.asarray(trajectories.states, jnp.float32)
+    energy = np.asarray(jax.jit(jax.vmap(jax.vmap(hamiltonian)))(points), np.float64)
+    deviation = max(float(energy[trajectories.present()].std()), np.finfo(np.float64).tiny)
+    changes = []
+    for values, (times, _) in zip(energy, trajectories.segments(), strict=True):
+        slope = np.polynomial.polynomial.polyfit(times - times.mean(), values[: len(times)], 1)[1]
+        changes.append(slope * (times[-1] - times[0]) / deviation)
+    return np.array(changes)

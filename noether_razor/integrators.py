@@ -5,6 +5,7 @@ from functools import partial
 
 import diffrax
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .phase_space import hamiltonian_field
@@ -49,7 +50,7 @@ def transition(
     return final
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("rtol", "atol"))
+@partial(jax.jit, static_argnums=0, static_argnames=("rtol", "atol", "bound"))
 def rollout(
     hamiltonian: Hamiltonian,
     initial: States,
@@ -57,16 +58,21 @@ def rollout(
     *,
     rtol: float = 1e-10,
     atol: float = 1e-10,
+    bound: float | None = None,
 ) -> Float[Array, "batch time dim"]:
     """Accurate trajectories of a Hamiltonian: adaptive Dormand-Prince 8(7) over a batch, compiled once.
 
     `hamiltonian` must be hashable (a function or a bound method of a frozen dataclass). `times` increase
     along each row and start at the time of `initial`. Run it in float64 (``with jax.enable_x64(True)``);
     float32 cannot meet the default tolerances. Raises `equinox.EquinoxRuntimeError` where a trajectory needs
-    more than 100000 steps.
+    more than 100000 steps. With a `bound`, a trajectory ends where a coordinate exceeds it, or it needs more
+    steps, and is not finite from there on.
     """
     field = hamiltonian_field(hamiltonian)
     term = diffrax.ODETerm(lambda _, state, __: field(state))
+    event = None
+    if bound is not None:
+        event = diffrax.Event(lambda t, state, *_, **__: ~(jnp.abs(state).max() <= bound))
 
     def solve(state: State, at: Float[Array, " time"]) -> Float[Array, "time dim"]:
         solution = diffrax.diffeqsolve(
@@ -79,6 +85,8 @@ def rollout(
             saveat=diffrax.SaveAt(ts=at),
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
             max_steps=100_000,
+            event=event,
+            throw=bound is None,
         )
         assert solution.ys is not None
         return solution.ys

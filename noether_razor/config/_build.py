@@ -17,6 +17,7 @@ from ..conserved import ConservedQuantities, QuadraticQuantities, angular_moment
 from ..data import (
     DataFile,
     DataFileError,
+    EscapeError,
     Layout,
     Trajectories,
     fit_scale,
@@ -121,7 +122,7 @@ def _custom_system(dof: int, formula: str, parameters: dict[str, Any]) -> Custom
 def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
     """The training data of a configuration, with its noise."""
     data = config.data
-    return simulate(
+    return _simulated(
         system,
         stream(config.seed, "data"),
         trajectories=data.trajectories,
@@ -129,6 +130,7 @@ def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
         dt=data.dt,
         scale_q=config.system.initial_scale_q,
         scale_p=config.system.initial_scale_p,
+        energy_below=config.system.energy_below,
         noise_variance=data.noise_variance,
         noise_on=data.noise_on,
         noise_key=stream(config.seed, "noise"),
@@ -138,18 +140,26 @@ def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
 def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, Trajectories]:
     """The noise-free test sets of a configuration, by name."""
     return {
-        name: simulate(
+        name: _simulated(
             system,
             stream(config.seed, f"test set {name}"),
             trajectories=config.evaluation.trajectories,
             transitions=config.evaluation.transitions,
             dt=config.data.dt,
-            scale_q=table.scale_q,
-            scale_p=table.scale_p,
+            scale_q=config.system.initial_scale_q if table.scale_q == "system" else table.scale_q,
+            scale_p=config.system.initial_scale_p if table.scale_p == "system" else table.scale_p,
             shift_q=table.shift_q,
+            energy_below=config.system.energy_below,
         )
         for name, table in config.evaluation.sets.items()
     }
+
+
+def _simulated(system: HamiltonianSystem, key: PRNGKey, **options: Any) -> Trajectories:
+    try:
+        return simulate(system, key, **options)
+    except EscapeError as error:
+        raise ConfigError(f"system.initial_scale_q, system.initial_scale_p: {error}") from None
 
 
 def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuantities:

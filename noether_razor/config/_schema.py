@@ -25,6 +25,7 @@ class SystemTable(_Table):
     initial_scale_p: NonNegativeFloat = Field(
         default=1.0, description="standard deviation of the initial momenta"
     )
+    energy_below: float | None = Field(default=None, description="initial states of more energy are redrawn")
 
     hamiltonian: str | None = Field(default=None, description="the formula of a custom system in q1, p1, ..")
 
@@ -89,10 +90,10 @@ class DataTable(_Table):
 
 
 class TestSet(_Table):
-    """One test set: noise-free trajectories from initial states of other scales."""
+    """One test set: noise-free trajectories from initial states of other scales, or of the data's own."""
 
-    scale_q: NonNegativeFloat = 1.0
-    scale_p: NonNegativeFloat = 0.2
+    scale_q: NonNegativeFloat | Literal["system"] = 1.0
+    scale_p: NonNegativeFloat | Literal["system"] = 0.2
     shift_q: float = 0.0
 
 

@@ -10,6 +10,7 @@ from ._files import save_trajectories as save_trajectories
 from ._layout import Layout as Layout
 from ._scaled import fit_scale as fit_scale
 from ._scaled import scaled_trajectories as scaled_trajectories
+from ._simulate import EscapeError as EscapeError
 from ._simulate import simulate as simulate
 from ._trajectories import Trajectories as Trajectories
 from ._trajectories import Transitions as Transitions

@@ -1,5 +1,6 @@
 """Simulated data sets."""
 
+import warnings
 from typing import Literal
 
 import jax
@@ -10,6 +11,16 @@ from ..integrators import rollout
 from ..systems import HamiltonianSystem, normal_states
 from ..typing import PRNGKey
 from ._trajectories import Trajectories
+
+BOUND = 1e3
+"""Trajectories end where a coordinate exceeds this times the largest scale of the initial states."""
+MOST_ESCAPES = 0.2
+"""Share of trajectories that may leave the bound; they are redrawn."""
+MOST_ROUNDS = 50
+
+
+class EscapeError(ValueError):
+    """Initial states from which too many trajectories run away, or that hardly have an allowed energy."""
 
 
 def simulate(
@@ -22,6 +33,7 @@ def simulate(
     scale_q: float = 1.0,
     scale_p: float = 1.0,
     shift_q: float = 0.0,
+    energy_below: float | None = None,
     noise_variance: float = 0.0,
     noise_on: Literal["targets", "states"] = "targets",
     noise_key: PRNGKey | None = None,
@@ -30,8 +42,12 @@ def simulate(
 
     `trajectories` of `transitions` steps of `dt`. Gaussian noise of `noise_variance`, drawn from `noise_key`
     (needed then), is added to copies of the next states, ``targets`` (the paper's protocol: inputs stay
-    exact), or to all ``states`` (what an observer has). Raises ValueError on impossible sizes and
-    FloatingPointError where the energy is not finite.
+    exact), or to all ``states`` (what an observer has). Initial states have an energy below `energy_below`
+    where that is given.
+
+    Trajectories that leave the bound of 1000 times the largest scale are drawn again, with a warning that
+    counts them. Raises `EscapeError`, a ValueError, where more than 20 % do, ValueError on impossible sizes
+    and FloatingPointError where the energy is not finite.
     """
     if trajectories < 1 or transitions < 1:
         raise ValueError(
@@ -46,17 +62,49 @@ def simulate(
     if noise_variance > 0 and noise_key is None:
         raise ValueError("noise_variance > 0 needs a noise_key, got None")
     with jax.enable_x64(True):
-        initial = normal_states(
-            key, trajectories, system.dof, scale_q=scale_q, scale_p=scale_p, shift_q=shift_q
-        )
-        energies = jax.vmap(system.hamiltonian)(initial)
-        if not bool(jnp.isfinite(energies).all()):
-            where = int(jnp.argmin(jnp.isfinite(energies)))
-            raise FloatingPointError(
-                f"the Hamiltonian is {energies[where]} at the initial state {np.asarray(initial[where])}"
-            )
         times = jnp.tile(dt * jnp.arange(transitions + 1), (trajectories, 1))
-        states = np.asarray(rollout(system.hamiltonian, initial, times))
+        bound = BOUND * max(scale_q + abs(shift_q), scale_p)
+        kept, escaped, total, scales = np.zeros((0, transitions + 1, 2 * system.dof)), 0, 0, ""
+        for draw in range(MOST_ROUNDS):
+            initial = normal_states(
+                jax.random.fold_in(key, draw) if draw else key,
+                trajectories,
+                system.dof,
+                scale_q=scale_q,
+                scale_p=scale_p,
+                shift_q=shift_q,
+            )
+            energies = np.asarray(jax.vmap(system.hamiltonian)(initial))
+            if not np.isfinite(energies).all():
+                where = int(np.argmin(np.isfinite(energies)))
+                raise FloatingPointError(
+                    f"the Hamiltonian is {energies[where]} at the initial state {np.asarray(initial[where])}"
+                )
+            allowed = energies < (np.inf if energy_below is None else energy_below)
+            states = np.asarray(rollout(system.hamiltonian, initial, times, bound=bound))[allowed]
+            stayed = np.asarray(np.isfinite(states).all(axis=(1, 2)))
+            # Those after the last one needed were drawn for nothing.
+            needed = np.cumsum(stayed) - stayed < trajectories - len(kept)
+            escaped += int(np.sum(~stayed & needed))
+            kept = np.concatenate([kept, states[stayed & needed]])
+            scales = f"scales of the initial states than {scale_q:g} (positions) and {scale_p:g} (momenta)"
+            total = escaped + len(kept)
+            if escaped > MOST_ESCAPES * total:
+                raise EscapeError(
+                    f"{escaped} of {total} trajectories leave the bound {bound:g}, choose smaller {scales}"
+                )
+            if len(kept) == trajectories:
+                break
+        else:
+            raise EscapeError(
+                f"only {len(kept)} of {MOST_ROUNDS * trajectories} initial states have an energy below "
+                f"{energy_below}, choose smaller {scales}"
+            )
+        if escaped:
+            warnings.warn(
+                f"{escaped} of {total} trajectories left the bound {bound:g}: redrawn", stacklevel=2
+            )
+        states = kept
         targets = None
         if noise_variance > 0:
             assert noise_key is not None

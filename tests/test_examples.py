@@ -1,0 +1,88 @@
+"""The example scripts and what the page on data shows work as they stand, at small sizes."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from noether_razor.config import file_layout, parse_config
+from noether_razor.data import Layout, read_data_file
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "data.md").read_text(encoding="utf-8")
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_every_example_is_tested():
+    names = {path.stem for path in (DOCS / "examples").glob("*.py")}
+    assert names == {"own_system", "own_data", "own_quantity", "own_loop"}
+
+
+def test_own_system():
+    found = example("own_system").main(steps=4, width=4)
+    assert set(found) == {"none", "learned", "parallelness"}
+    assert 0 <= found["parallelness"] <= 1 and np.isfinite(found["learned"])
+
+
+def test_own_data(tmp_path, capsys):
+    module = example("own_data")
+    module.write_measurements(tmp_path / "spring.csv")
+    matrix = module.main(tmp_path / "spring.csv", steps=4, width=4)
+    assert matrix.shape == (2, 2) and np.isfinite(matrix).all()
+    printed = capsys.readouterr().out
+    assert "noise of x:" in printed and "rotating frame" in printed and "12 trajectories" in printed
+
+
+def test_own_quantity():
+    assert np.isfinite(example("own_quantity").main(steps=2, width=4, flow_steps=2)).all()
+
+
+def test_own_loop():
+    values = example("own_loop").main(steps=20, width=4)
+    assert len(values) == 10 and np.isfinite(values).all()
+
+
+def test_the_csv_of_the_page_can_be_read(tmp_path):
+    (text,) = blocks("csv")
+    (tmp_path / "mine.csv").write_text(text)
+    data, notes = read_data_file(tmp_path / "mine.csv")
+    assert data.lengths.tolist() == [3, 2] and data.dof == 2 and notes == ()
+
+
+def test_the_configuration_of_the_page_is_one(tmp_path):
+    (text,) = blocks("toml")
+    tables = tomllib.loads(text)
+    layout = file_layout(parse_config(tables))
+    assert layout.velocities == ("vx", "vy") and layout.ignore == ("comment",)
+    table = {key: value for key, value in tables["data"].items() if key != "file"}
+    assert Layout.parse(table) == layout
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_the_arrays_of_the_page_can_be_read(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "data.md", "exec"), {})
+    (path,) = tmp_path.iterdir()
+    data, _ = read_data_file(path)
+    assert data.dof == 1 and data.lengths[0] == 3
+
+
+def test_the_keys_of_the_page_are_those_of_a_layout():
+    rows = re.findall(r"^\| `(.*?) \|", PAGE, re.MULTILINE)
+    named = set(re.findall(r"(?:columns\.)?(\w+)", " ".join(row.split(" |")[0] for row in rows)))
+    assert named == {field for field in Layout.__dataclass_fields__}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,50 @@ POINT_BUDGET = 600_000
 """Network evaluations that one-step errors may cost; rollouts may cost as many again."""
 
 
+def _affordable(averaging: Averaging, estimator: Estimator) -> int:
+    """Transitions that `POINT_BUDGET` pays for."""
+    images = 1 if isinstance(averaging, NoAveraging) else estimator.group_samples
+    return POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * images)
+
+
+def one_step_errors(
+    posterior: Posterior,
+    key: PRNGKey,
+    trajectories: Trajectories,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    mean_weights: bool = False,
+    scale: PhaseScale | None = None,
+) -> Float[np.ndarray, " trajectories"]:
+    """Mean squared error of one-step predictions a coordinate, along each trajectory.
+
+    In the units of the trajectories, or of what they were before `scale`. Where all transitions would cost
+    more than `POINT_BUDGET` network evaluations, the same number is taken from every trajectory, at times
+    that differ between them.
+    """
+    count, length, dim = trajectories.states.shape
+    each = max(1, min(length - 1, _affordable(averaging, estimator) // count))
+    rows = np.arange(count)[:, None]
+    steps = trajectories.lengths[:, None] - 1
+    columns = (rows + np.arange(each) * steps // each) % steps
+    initial = trajectories.states[rows, columns].reshape(-1, dim)
+    times = np.stack([trajectories.times[rows, columns], trajectories.times[rows, columns + 1]], -1)
+    following = trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets
+    targets = following[rows, columns]
+    predicted = predict(
+        posterior,
+        key,
+        initial,
+        times.reshape(-1, 2),
+        averaging=averaging,
+        estimator=estimator,
+        mean_weights=mean_weights,
+    )[:, :, 1].mean(0)
+    units = np.ones(dim) if scale is None else scale.scales
+    return np.mean(((predicted.reshape(targets.shape) - targets) * units) ** 2, axis=(1, 2))
+
+
 def prediction_errors(
     posterior: Posterior,
     key: PRNGKey,
@@ -49,42 +93,22 @@ def prediction_errors(
 ) -> PredictionErrors:
     """Errors on `trajectories` by the integrator, sub-steps and sample numbers of `estimator`.
 
-    In the units of the trajectories, or of what they were before `scale`.
-
-    Where all transitions would cost more than `POINT_BUDGET` network evaluations, one-step errors use the
-    same number of transitions from every trajectory, at times that differ between them, and rollouts the
-    first few trajectories.
+    In the units of the trajectories, or of what they were before `scale`. One-step errors are those of
+    `one_step_errors`; where rollouts of all trajectories would cost more than `POINT_BUDGET` network
+    evaluations, the first few are followed.
     """
     for_step, for_means, for_rollout = jax.random.split(key, 3)
     count, length, dim = trajectories.states.shape
-    images = 1 if isinstance(averaging, NoAveraging) else estimator.group_samples
-    affordable = POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * images)
-    each = max(1, min(length - 1, affordable // count))
-    rows = np.arange(count)[:, None]
-    steps = trajectories.lengths[:, None] - 1
-    columns = (rows + np.arange(each) * steps // each) % steps
-    initial = trajectories.states[rows, columns].reshape(-1, dim)
-    times = np.stack([trajectories.times[rows, columns], trajectories.times[rows, columns + 1]], -1).reshape(
-        -1, 2
-    )
-    following = trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets
-    targets = following[rows, columns]
-
-    follow = partial(predict, posterior, averaging=averaging, estimator=estimator)
+    common: dict[str, Any] = {"averaging": averaging, "estimator": estimator}
+    errors = one_step_errors(posterior, for_step, trajectories, scale=scale, **common)
+    by_means = one_step_errors(posterior, for_means, trajectories, scale=scale, mean_weights=True, **common)
+    few = trajectories[: min(count, max(7, _affordable(averaging, estimator) // length))]
+    rollouts = predict(posterior, for_rollout, few.states[:, 0], few.times, **common)
     units = np.ones(dim) if scale is None else scale.scales
-
-    def one_step(key: PRNGKey, mean_weights: bool) -> np.ndarray:
-        predicted = follow(key, initial, times, mean_weights=mean_weights)[:, :, 1].mean(0)
-        return np.mean(((predicted.reshape(targets.shape) - targets) * units) ** 2, axis=(1, 2))
-
-    errors = one_step(for_step, False)
-    followed = slice(0, min(count, max(7, affordable // length)))
-    few = trajectories[followed]
-    rollouts = follow(for_rollout, few.states[:, 0], few.times)
     return PredictionErrors(
         mse=float(errors.mean()),
         mse_stderr=float(errors.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
-        mse_mean_weights=float(one_step(for_means, True).mean()),
+        mse_mean_weights=float(by_means.mean()),
         rollout_mse=float(np.mean(((rollouts.mean(0) - few.states)[few.present()] * units) ** 2)),
         energy_error=None if hamiltonian is None else _energy_error(hamiltonian, rollouts, few, trajectories),
     )

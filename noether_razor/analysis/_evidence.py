@@ -63,7 +63,7 @@ def _sweeps(
 
     def block(pair: tuple[PRNGKey, Transitions]) -> Float[Array, " 2"]:
         for_weights, for_orbits = jax.random.split(pair[0])
-        weights = posterior.flipped_weights(for_weights, count)
+        weights = posterior.flipped_draws(for_weights, count)
         keys = jax.random.split(for_orbits, count)
         terms = jax.vmap(lambda key, part, weights: bound(key, part, weights=weights))(keys, pair[1], weights)
         return jnp.stack([jnp.mean(terms.nll), jnp.mean(terms.total_kl())])

@@ -66,8 +66,10 @@ def bound_terms(
         jnp.asarray(batch.targets),
         total,
     )
-    drawn = guide if weights is None else numpyro.handlers.substitute(guide, data=dict(weights))
-    sites = TraceMeanField_ELBO(sum_sites=False).loss(key, {}, model, drawn, *arguments)
+    for_weights, for_model = jax.random.split(key)
+    weights = posterior.draw(for_weights) if weights is None else weights
+    drawn = numpyro.handlers.substitute(guide, data=dict(weights))
+    sites = TraceMeanField_ELBO(sum_sites=False).loss(for_model, {}, model, drawn, *arguments)
     per_transition = {site: value / total for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)
 

@@ -70,22 +70,10 @@ class KroneckerNormal(dist.Distribution):
     def sample(  # pyright: ignore
         self, key: PRNGKey, sample_shape: tuple[int, ...] = ()
     ) -> Float[Array, "... rows columns"]:
-        return self._coloured(jax.random.normal(key, sample_shape + self.event_shape, self.loc.dtype))
+        return self.transform(jax.random.normal(key, sample_shape + self.event_shape, self.loc.dtype))
 
-    def flipped_samples(self, key: PRNGKey, count: int) -> Float[Array, "count rows columns"]:
-        """`count` samples that share one noise matrix E up to random signs of its rows and columns.
-
-        Each has the law of `sample`; any two are uncorrelated, though not independent (flipout, Wen et al.
-        2018). They cost one draw of E, where independent ones cost `count`.
-        """
-        rows, columns = self.event_shape
-        for_noise, for_rows, for_columns = jax.random.split(key, 3)
-        noise = jax.random.normal(for_noise, self.event_shape, self.loc.dtype)
-        left = jax.random.rademacher(for_rows, (count, rows, 1), self.loc.dtype)
-        right = jax.random.rademacher(for_columns, (count, 1, columns), self.loc.dtype)
-        return self._coloured(left * noise * right)
-
-    def _coloured(self, noise: Float[Array, "... rows columns"]) -> Float[Array, "... rows columns"]:
+    def transform(self, noise: Float[Array, "... rows columns"]) -> Float[Array, "... rows columns"]:
+        """M + R E A^T of given noise E."""
         if self.row_factor is not None:
             noise = noise + jnp.tril(self.row_factor, -1) @ noise
         if self.column_factor is not None:

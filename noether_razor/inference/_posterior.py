@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -77,16 +78,36 @@ class Posterior(nnx.Module):
             self.column_factors[site][...] if site in self.column_factors else None,
         )
 
-    def flipped_weights(self, key: PRNGKey, count: int) -> dict[str, Float[Array, "count rows columns"]]:
-        """`count` uncorrelated draws of all weight matrices for the price of one: see
-        `KroneckerNormal.flipped_samples`.
+    def draw(self, key: PRNGKey) -> dict[str, Float[Array, "rows columns"]]:
+        """One sample of all weight matrices; one call of the random generator, whose compilation costs."""
+        return self._transformed(self._noise(key))
+
+    def flipped_draws(self, key: PRNGKey, count: int) -> dict[str, Float[Array, "count rows columns"]]:
+        """`count` samples of all weight matrices that share their noise up to random signs of rows and
+        columns.
+
+        Each has the law of `draw`; any two are uncorrelated, though not independent (flipout, Wen et al.
+        2018). They cost about one draw, where independent ones cost `count`.
         """
-        sites = list(self.means())
-        keys = jax.random.split(key, len(sites))
-        return {
-            site: self.distribution(site).flipped_samples(key, count)
-            for site, key in zip(sites, keys, strict=True)
+        for_noise, for_signs = jax.random.split(key)
+        noise = self._noise(for_noise)
+        lengths = [length for matrix in noise.values() for length in matrix.shape]
+        signs = jax.random.rademacher(for_signs, (count, sum(lengths)), jnp.float32)
+        parts = iter(jnp.split(signs, np.cumsum(lengths)[:-1], axis=1))
+        flipped = {
+            site: next(parts)[:, :, None] * matrix * next(parts)[:, None, :] for site, matrix in noise.items()
         }
+        return self._transformed(flipped)
+
+    def _noise(self, key: PRNGKey) -> dict[str, Float[Array, "rows columns"]]:
+        means = self.means()
+        sizes = [mean.size for mean in means.values()]
+        dtype = jnp.result_type(*means.values())
+        parts = jnp.split(jax.random.normal(key, (sum(sizes),), dtype), np.cumsum(sizes)[:-1])
+        return {site: part.reshape(means[site].shape) for site, part in zip(means, parts, strict=True)}
+
+    def _transformed(self, noise: Weights) -> dict[str, Float[Array, "... rows columns"]]:
+        return {site: self.distribution(site).transform(matrix) for site, matrix in noise.items()}
 
     def network_with(self, weights: Weights) -> Hamiltonian:
         """The network with `weights` in place of the means."""

@@ -12,7 +12,7 @@ from numpyro.infer import Predictive
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 from ._estimator import Estimator
-from ._model import guide, transition_model
+from ._model import transition_model
 from ._posterior import Posterior
 
 BLOCK = 32
@@ -37,12 +37,11 @@ def _advance(
 
     def one_sample(pair: tuple[PRNGKey, Float[Array, "batch dim"]]) -> Float[Array, "batch dim"]:
         key, start = pair
-        if mean_weights:
-            means = jax.tree.map(lambda mean: mean[None], posterior.means())
-            predictive = Predictive(model, posterior_samples=means, return_sites=["prediction"])
-        else:
-            predictive = Predictive(model, guide=guide, num_samples=1, return_sites=["prediction"])
-        return predictive(key, posterior, start, dt)["prediction"][0]
+        for_weights, for_orbit = jax.random.split(key)
+        weights = posterior.means() if mean_weights else posterior.draw(for_weights)
+        sample = jax.tree.map(lambda matrix: matrix[None], weights)
+        predictive = Predictive(model, posterior_samples=sample, return_sites=["prediction"])
+        return predictive(for_orbit, posterior, start, dt)["prediction"][0]
 
     return jax.lax.map(one_sample, (jax.random.split(key, states.shape[0]), states))
 

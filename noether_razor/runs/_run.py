@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from ..analysis import (
     estimate_bound,
     learned_substep_error,
     nearest_generators,
+    one_step_errors,
     parallelness,
     prediction_errors,
     principal_cosines,
@@ -232,7 +234,6 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
     transitions = problem.data.transitions()
     subset = np.sort(np.asarray(jax.random.permutation(for_subset, transitions.size))[:BOUND_SUBSET])
     few = jax.tree.map(lambda x: np.asarray(x)[subset], transitions)
-    common: dict[str, Any] = {"averaging": problem.averaging, "estimator": problem.evaluator}
     bound = estimate_bound(
         posterior,
         for_bound,
@@ -240,12 +241,16 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
         transitions.size,
         prior_precision=config.inference.prior_precision,
         stderr=config.evaluation.nll_stderr,
-        **common,
+        averaging=problem.averaging,
+        estimator=problem.evaluator,
     )
+    # Means over weight samples need no more group samples each than training had.
+    predictor = replace(problem.evaluator, group_samples=problem.estimator.group_samples)
+    common: dict[str, Any] = {"averaging": problem.averaging, "estimator": predictor}
     hamiltonian = problem.system.hamiltonian if problem.system else None
     test_sets = _test_sets(run)
     error_keys = jax.random.split(for_errors, 1 + len(test_sets))
-    train = prediction_errors(posterior, error_keys[0], problem.data, scale=problem.scale, **common)
+    train_errors = one_step_errors(posterior, error_keys[0], problem.data, scale=problem.scale, **common)
     test = {
         name: prediction_errors(posterior, key, trajectories, hamiltonian=hamiltonian, **common)._asdict()
         for key, (name, trajectories) in zip(error_keys[1:], test_sets.items(), strict=True)
@@ -260,7 +265,7 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
         "evaluation_seconds": 0.0,
         "device": jax.devices()[0].platform,
         "transitions": transitions.size,
-        "train": {**bound._asdict(), "mse": train.mse},
+        "train": {**bound._asdict(), "mse": float(train_errors.mean())},
         "test": test,
         "symmetry": _symmetry(run),
         "integrator": {
@@ -334,6 +339,7 @@ def report_run(folder: RunFolder) -> str:
             test_sets=_test_sets(run),
             system=run.problem.system,
             key=stream(run.config.seed, "report"),
+            symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
         ),
     )
     write_whole(folder.report, text)

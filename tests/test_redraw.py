@@ -9,8 +9,8 @@ from noether_razor.data import EscapeError, simulate
 from noether_razor.systems import CustomSystem, Oscillators
 
 SHIPPED = (
-    "isotropic incommensurate two_equal_one_other opposite_signs central_plane central_space uniform_field ring "
-    "two_bodies pendulum duffing henon_heiles quartic"
+    "isotropic incommensurate two_equal_one_other opposite_signs central_plane central_space uniform_field "
+    "ring two_bodies pendulum duffing henon_heiles quartic"
 )
 CUBIC = CustomSystem(1, "(p1**2 + q1**2) / 2 - q1**3 / 3")
 

@@ -94,7 +94,8 @@ class Analysis:
     `quantities` has `rank` entries. `independent` is how many of them are functionally independent,
     `generating` the indices of as many of which the others are functions. `strengths` are the singular values
     of the quantities given, in scaled coordinates; `candidates` the test of the completed candidate space,
-    `baseline` that of all monomials, None where the data are too few for it. `at_least`: as many were found
+    `baseline` that of all monomials, None where the data are too few for it, `tolerance` the relative drift
+    up to which a quantity counts as conserved. `at_least`: as many were found
     as were given, so there may be more. `evidence` is as in symmetry.json, None where no refits were made.
     """
 
@@ -107,6 +108,7 @@ class Analysis:
     candidates: DriftTest
     baseline: DriftTest | None
     at_least: bool
+    tolerance: float = TOLERANCE
     hamiltonian: bool = True
     energy: Energy | None = None
     evidence: Mapping[str, Any] | None = None
@@ -143,6 +145,7 @@ class Analysis:
             "hamiltonian": self.hamiltonian,
             "algebra": self.algebra.to_json(),
             "names": list(self.names),
+            "tolerance": self.tolerance,
             "approximately_conserved": self.approximate,
             "strengths": self.strengths.tolist(),
             "energy": None
@@ -242,6 +245,7 @@ def analyse(
         candidates=tested,
         baseline=baseline,
         at_least=bool(len(quantities)) and len(matrices) <= len(quantities) < len(monomials(dim)),
+        tolerance=tolerance,
         energy=energy,
         evidence=evidence,
     )
@@ -548,7 +552,8 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     width = max((len(quantity["formula"]) for quantity in symmetry["quantities"]), default=0)
     for k, quantity in enumerate(symmetry["quantities"]):
         unit = f"  [{quantity['unit']}]" if quantity["unit"] else ""
-        drift = f"drift on held-out data {quantity['drift']:.1%}"
+        data = "held-out data" if symmetry.get("held_out", True) else "the data of the run"
+        drift = f"drift on {data} {quantity['drift']:.1%}"
         beside = quantity["bracket_with_hamiltonian"]
         parts = [drift, "" if beside is None else f"{{C, H}} {beside:.1%}", quantity["note"]]
         formula = f"C{k + 1} = {quantity['formula']:<{width}}{unit}"

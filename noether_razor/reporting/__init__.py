@@ -5,3 +5,4 @@ from ._figures import spectra_figure as spectra_figure
 from ._report import ReportData as ReportData
 from ._report import summary_text as summary_text
 from ._report import write_report as write_report
+from ._symmetry import symmetry_section as symmetry_section

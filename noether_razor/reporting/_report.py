@@ -20,6 +20,7 @@ from ..symmetry import Averaging
 from ..systems import HamiltonianSystem
 from ..typing import Hamiltonian, PRNGKey
 from ._figures import bound_figure, contour_figure, generator_figure, rollout_figure, spectrum_figure
+from ._symmetry import symmetry_section
 
 GRID = 41
 SHOWN_DIRECTIONS = 6
@@ -42,6 +43,8 @@ class ReportData(NamedTuple):
     key: PRNGKey
     scale: PhaseScale | None = None
     """Of the coordinates that the posterior works in; `data` are in their own units."""
+    symmetry: Mapping[str, Any] | None = None
+    """The contents of symmetry.json, of a run that has been analysed."""
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -143,6 +146,10 @@ def write_report(figures: Path, data: ReportData) -> str:
     )
 
     lines = [f"# {data.title}", "", summary_text(data.summary)]
+    if data.symmetry is not None:
+        section, found = symmetry_section(data.symmetry)
+        lines.append(section)
+        drawn = [*found, *drawn]
     for name, caption, figure in drawn:
         temporary = figures / f".{name}.png"
         figure.savefig(temporary, dpi=130)

@@ -1,6 +1,6 @@
 """Say what a trained run found: its conserved quantities, their algebra, and the evidence for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,8 @@ from ._run import BOUND_SUBSET, TrainedRun, load_run
 
 HELD_OUT_TRAJECTORIES, HELD_OUT_TRANSITIONS = 100, 20
 """Fresh trajectories of a simulated system, at least so many and so long."""
+SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
+"""Of the drift that the report draws."""
 SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
 
@@ -104,11 +106,32 @@ def analyse_run(
         )
     except ValueError as error:
         raise RunError(f"{folder.path}: {error}") from None
-    symmetry = found.to_json() | {"held_out": test.fresh}
+    symmetry = found.to_json() | {"held_out": test.fresh, "along": _along(found, test.trajectories)}
     if repeats:
         symmetry["evidence"] = _evidence(folder, run, found, repeats, on_refit)
     folder.write_symmetry(symmetry)
     return symmetry
+
+
+def _along(found: Analysis, trajectories: Trajectories) -> dict[str, Any] | None:
+    """Times, and (C(t) - C(0)) over the spread of C, of the found quantities on a few trajectories."""
+    if not found.rank:
+        return None
+    matrices, vectors = found.matrices()
+
+    def values(states: np.ndarray) -> np.ndarray:
+        return np.einsum("ti,kij,tj->kt", states, matrices, states) / 2 + vectors @ states.T
+
+    spread = np.std(values(trajectories.points()), axis=1)
+    segments = trajectories.segments()[:SHOWN_TRAJECTORIES]
+    kept = [np.unique(np.linspace(0, len(t) - 1, SHOWN_POINTS).round().astype(int)) for t, _ in segments]
+    curves = [values(states[rows]) for (_, states), rows in zip(segments, kept, strict=True)]
+    return {
+        "times": [times[rows].tolist() for (times, _), rows in zip(segments, kept, strict=True)],
+        "values": [
+            [((curve[k] - curve[k, 0]) / spread[k]).tolist() for curve in curves] for k in range(found.rank)
+        ],
+    }
 
 
 def _evidence(
@@ -177,6 +200,7 @@ def _refits(
             prior_precision=config.inference.prior_precision,
             averaging=problem.averaging,
             estimator=problem.evaluator,
+            stderr=config.evaluation.nll_stderr,
         )
         totals.append(transitions.size * bound.negative_elbo)
         errors.append(transitions.size * bound.nll_stderr)
@@ -217,8 +241,3 @@ def converged(history: Sequence[float]) -> bool:
 def _derived_seed(seed: int, purpose: str) -> int:
     """A seed of its own for one purpose, which the run's seed determines."""
     return int(jax.random.bits(stream(seed, purpose)))
-
-
-def symmetry_of(folder: RunFolder) -> Mapping[str, Any] | None:
-    """The contents of symmetry.json, None where the run has not been analysed."""
-    return folder.read_symmetry() if folder.symmetry.exists() else None

@@ -88,7 +88,7 @@ class PhaseScale:
     @classmethod
     def fitted(
         cls,
-        segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]],
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
         *,
         kinds: Sequence[Hashable] | None = None,
         spread: float = 1.0,
@@ -212,9 +212,7 @@ def _kinds(deviation: Float[np.ndarray, "2 dof"]) -> list[int]:
     return [0] * deviation.shape[1] if all(within) else list(range(deviation.shape[1]))
 
 
-def _moving_time(
-    segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]], spread: float
-) -> float:
+def _moving_time(segments: Sequence[tuple[np.ndarray, np.ndarray]], spread: float) -> float:
     """The time in which states move by about `spread` a coordinate.
 
     From the shortest lag over which they move by half of that, so that noise on closely sampled states is not

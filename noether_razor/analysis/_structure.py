@@ -16,7 +16,7 @@ from ..typing import Hamiltonian, PRNGKey
 
 SIGNIFICANT = 3.0
 """Standard errors."""
-WORSE = 1.2
+WORSE = 1.3
 """The factor by which the Hamiltonian fit's error must exceed the free one's: fits are never equally good."""
 DRIFT = 0.05
 """The share of its standard deviation by which energy must change along a trajectory to count."""
@@ -41,7 +41,7 @@ class StructureCheck(NamedTuple):
 
     @property
     def field_is_better(self) -> bool:
-        """Whether the unstructured field predicts better, beyond chance and by a fifth."""
+        """Whether the unstructured field predicts better, beyond chance and by nearly a third."""
         return (
             self.difference > SIGNIFICANT * self.difference_stderr
             and self.mse_hamiltonian > WORSE * self.mse_field

@@ -234,7 +234,7 @@ def single_states(path: Path, table: Table) -> Float[np.ndarray, "rows dim"]:
 
 
 def table_of_arrays(
-    path: Path, columns: Columns, header: tuple[str, ...], arrays: dict[str, np.ndarray[Any, Any]]
+    path: Path, columns: Columns, header: tuple[str, ...], arrays: dict[str, np.ndarray]
 ) -> Table:
     """The table of one-dimensional arrays, one a column, all of a length. Raises `DataFileError` naming array
     and row.

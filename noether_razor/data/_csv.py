@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,10 +45,10 @@ class Table(NamedTuple):
 class _Rows(NamedTuple):
     """The rows of a block; label codes, then one column of numbers a used column."""
 
-    codes: np.ndarray[Any, Any]
-    numbers: np.ndarray[Any, Any]
-    missing: np.ndarray[Any, Any]
-    lines: np.ndarray[Any, Any]
+    codes: np.ndarray
+    numbers: np.ndarray
+    missing: np.ndarray
+    lines: np.ndarray
 
 
 def read_csv(path: Path, layout: Layout, progress: Progress | None = None, *, timed: bool = True) -> Table:

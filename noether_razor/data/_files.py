@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +16,7 @@ from ._error import DataFileError
 from ._layout import Layout, find_columns, suggestion
 from ._trajectories import Trajectories
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, np.ndarray]
 
 WHOLE = ("times", "states")
 FORMATS = (".csv", ".npz", ".h5", ".hdf5")
@@ -181,7 +180,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
             arrays.get("targets"),
             tuple(str(name) for name in np.atleast_1d(arrays.get("names", []))),
             tuple(str(unit) for unit in np.atleast_1d(arrays.get("units", []))),
-            arrays.get("lengths"),  # type: ignore[arg-type]
+            arrays.get("lengths", np.zeros(0, np.int64)),
             str(arrays.get("time_unit", "")),
         )
     except ValueError as error:

@@ -33,7 +33,7 @@ class Trajectories:
     `times` (trajectories, time) increase strictly along each row; `states` (trajectories, time, 2n) hold
     positions first; `targets`, if given, are noisy copies of ``states[:, 1:]`` to learn from, with the states
     themselves as noise-free inputs. `names` and `units` have one entry a coordinate; by default q1..pn and no
-    units. `lengths` (trajectories,) says how many points of each row are the trajectory; by default all. What
+    units. `lengths` (trajectories,) says how many points of each row are the trajectory; empty: all. What
     follows them is padding: whatever was given there, it is stored as a copy of the last time, state and
     target, so that nothing moves in it. `time_unit` is the unit of `times`.
 
@@ -45,7 +45,7 @@ class Trajectories:
     targets: np.ndarray | None = None
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = field(default=())
-    lengths: np.ndarray = field(default=None)  # type: ignore[assignment]
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     time_unit: str = ""
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class Trajectories:
     @classmethod
     def of_segments(
         cls,
-        segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]],
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
         *,
         names: tuple[str, ...] = (),
         units: tuple[str, ...] = (),
@@ -167,8 +167,8 @@ class Trajectories:
         )
 
 
-def _checked_lengths(lengths: np.ndarray | None, count: int, longest: int) -> np.ndarray:
-    if lengths is None:
+def _checked_lengths(lengths: np.ndarray, count: int, longest: int) -> np.ndarray:
+    if np.size(lengths) == 0:
         return np.full(count, longest, dtype=np.int64)
     array = np.asarray(lengths)
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):

@@ -11,6 +11,12 @@ from ._reproduce import table_result as table_result
 from ._runner import Progress as Progress
 from ._runner import run_all as run_all
 from ._runner import spread as spread
+from ._suite import SUITE as SUITE
+from ._suite import Score as Score
+from ._suite import SuiteSystem as SuiteSystem
+from ._suite import run_suite as run_suite
+from ._suite import score as score
+from ._suite import suite_table as suite_table
 from ._targets import BUDGETS as BUDGETS
 from ._targets import TARGETS as TARGETS
 from ._targets import Budget as Budget

@@ -117,7 +117,9 @@ def test_noise_is_white_and_has_the_variance_asked_for(noise_on):
     ids=lambda change: ", ".join(f"{key}={value}" for key, value in change.items() if key != "noise_key"),
 )
 def test_impossible_simulations_are_refused(change):
-    with pytest.raises(ValueError, match=next(reversed(change)) if len(change) > 1 else next(iter(change))):
+    with pytest.raises(
+        (ValueError, TypeError), match=next(reversed(change)) if len(change) > 1 else next(iter(change))
+    ):
         simulate(SYSTEM, jax.random.key(0), **{**SIZES, **change})
 
 

@@ -56,7 +56,7 @@ def test_states_and_times_come_back(scale, state):
     there = scale.states(scale.states_back(state))
     size = np.abs(np.array(scale.shifts) / scale.scales).max() + 1
     close(there, state, size)
-    np.testing.assert_allclose(scale.times_back(scale.times(3.0)), 3.0, rtol=1e-15)
+    np.testing.assert_allclose(scale.times_back(scale.times(np.array(3.0))), 3.0, rtol=1e-15)
     np.testing.assert_allclose(scale.scales[:DOF] * scale.scales[DOF:], scale.action, rtol=1e-15)
 
 

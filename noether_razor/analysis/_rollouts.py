@@ -13,7 +13,7 @@ from ..inference import Estimator, Posterior
 from ..integrators import transition
 from ..phase_space import hamiltonian_field
 from ..symmetry import Averaging, symmetrised
-from ..typing import PRNGKey, State
+from ..typing import PRNGKey, States
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of the median, the 50 % band and the 90 % band."""
@@ -51,7 +51,7 @@ def _follow(
             transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
         )
 
-        def move(states: State, dt: Float[Array, " batch"]) -> tuple[State, State]:
+        def move(states: States, dt: Float[Array, " batch"]) -> tuple[States, States]:
             states = jax.vmap(advance)(states, dt)
             return states, states
 

@@ -212,18 +212,22 @@ def analyse(
         )
 
     every = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), scaled, noise / scales**2)
-    tested = test(candidates)
-    if refine and tested.pairs >= ENOUGH_PAIRS * given.shape[1]:
-        candidates = np.linalg.svd(_refined(tested, every, tolerance), full_matrices=False)[2]
-        tested = test(candidates)
+    refine = refine and every.differences.shape[0] >= ENOUGH_PAIRS * given.shape[1]
+
+    def refined(tested: DriftTest) -> DriftTest:
+        return test(_basis(_corrected(tested, every, tolerance))) if refine else tested
+
+    tested = refined(test(candidates))
     while complete and tested.rank:
-        implied = _implied(tested, dim)
-        outside = implied - (implied @ candidates.T) @ candidates
-        _, size, new = np.linalg.svd(outside, full_matrices=False)
-        if not (size > _NEW).any():
+        passed = _basis(coefficients(*tested.conserved()))
+        implied = _implied(passed, dim)
+        # A candidate that failed may have been a poor copy of what the others imply.
+        _, size, new = np.linalg.svd(implied - (implied @ passed.T) @ passed, full_matrices=False)
+        tried = _basis(coefficients(tested.matrices, tested.vectors))
+        completed = refined(test(_basis(np.concatenate([tried, new[size > _NEW]]))))
+        if completed.rank <= tested.rank:
             break
-        candidates = np.linalg.qr(np.concatenate([candidates, new[size > _NEW]]).T)[0].T
-        tested = test(candidates)
+        tested = completed
 
     found = coefficients(*tested.conserved())
     formulas = _formulas(found, scales, trajectories, noise)
@@ -251,7 +255,14 @@ def analyse(
     )
 
 
-def _refined(
+def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank monomials"]:
+    """An orthonormal basis of the span of `rows`, whatever their sizes."""
+    size = np.linalg.norm(rows, axis=1, keepdims=True)
+    _, values, directions = np.linalg.svd(rows / size, full_matrices=False)
+    return directions[values > 1e-3]
+
+
+def _corrected(
     tested: DriftTest, every: PairStatistics, tolerance: float
 ) -> Float[np.ndarray, "candidates monomials"]:
     """The tested combinations, with small corrections to those that drift less for them.
@@ -270,10 +281,8 @@ def _refined(
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _implied(tested: DriftTest, dim: int) -> Float[np.ndarray, "more monomials"]:
-    """Brackets of conserved quantities and products of the linear ones among them, by unit factors."""
-    rows = coefficients(*tested.conserved())
-    rows = np.linalg.svd(rows, full_matrices=False)[2]
+def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
+    """Brackets of quantities and products of the linear ones among them; `rows` are orthonormal."""
     left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
     size = np.pad(size, (0, len(rows) - len(size)))
     linear = left[:, size <= _NEW].T @ rows[:, :dim]

@@ -13,7 +13,7 @@ from ..integrators import transition
 from ..networks import VectorFieldNetwork
 from ..phase_space import hamiltonian_field
 from ..symmetry import Averaging, symmetrised
-from ..typing import Scalar, States, VectorField
+from ..typing import PRNGKey, Scalar, States, VectorField
 from ._estimator import Estimator
 from ._matrix_normal import IsotropicNormal, optimal_precision
 from ._posterior import Posterior
@@ -34,6 +34,12 @@ def _prior_precision(posterior: Posterior, site: str, setting: PriorPrecision) -
     if setting == "learned":
         return jnp.exp(posterior.log_prior_precisions[site][...])
     return jnp.asarray(setting, posterior.means()[site].dtype)
+
+
+def _fresh_key() -> PRNGKey:
+    """A typed key from the seed handler; `Predictive` hands on raw ones."""
+    key = jnp.asarray(numpyro.prng_key())
+    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
 def transition_model(
@@ -61,7 +67,7 @@ def transition_model(
         for site, mean in posterior.means().items()
     }
     orbit = averaging.orbit(
-        numpyro.prng_key(),  # type: ignore[arg-type]
+        _fresh_key(),
         posterior.quantities,
         estimator.group_samples,
         independent=estimator.independent,

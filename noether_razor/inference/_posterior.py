@@ -106,7 +106,9 @@ class Posterior(nnx.Module):
         parts = jnp.split(jax.random.normal(key, (sum(sizes),), dtype), np.cumsum(sizes)[:-1])
         return {site: part.reshape(means[site].shape) for site, part in zip(means, parts, strict=True)}
 
-    def _transformed(self, noise: Weights) -> dict[str, Float[Array, "... rows columns"]]:
+    def _transformed(
+        self, noise: Mapping[str, Float[Array, "... rows columns"]]
+    ) -> dict[str, Float[Array, "... rows columns"]]:
         return {site: self.distribution(site).transform(matrix) for site, matrix in noise.items()}
 
     def network_with(self, weights: Weights) -> Hamiltonian:

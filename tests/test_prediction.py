@@ -162,7 +162,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'masses = [2.0]\n[columns]\ntrajectory = "run"\ntime = "t"\npositions = ["x"]\nvelocities = ["vx"]\n'
     )
     folder = tmp_path_factory.mktemp("runs") / "own"
-    short = {"training.steps": 20, "inference.noise_variance": 1e10, "evaluation.nll_stderr": 1.0, "data.file": f"'{path}'"}
+    short = {
+        "training.steps": 20,
+        "inference.noise_variance": 1e10,
+        "evaluation.nll_stderr": 1.0,
+        "data.file": f"'{path}'",
+    }
     settings = [word for key, value in short.items() for word in ("--set", f"{key}={value}")]
     result = run("train", DEBUG, "--out", folder, *settings)
     assert result.returncode == 0, result.stderr

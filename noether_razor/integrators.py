@@ -50,7 +50,7 @@ def transition(
     return final
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("rtol", "atol", "bound"))
+@partial(jax.jit, static_argnums=0, static_argnames=("rtol", "atol"))
 def rollout(
     hamiltonian: Hamiltonian,
     initial: States,
@@ -58,7 +58,7 @@ def rollout(
     *,
     rtol: float = 1e-10,
     atol: float = 1e-10,
-    bound: float | None = None,
+    bound: Scalar | float | None = None,
 ) -> Float[Array, "batch time dim"]:
     """Accurate trajectories of a Hamiltonian: adaptive Dormand-Prince 8(7) over a batch, compiled once.
 

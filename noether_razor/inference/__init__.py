@@ -11,3 +11,9 @@ from ._matrix_normal import optimal_precision as optimal_precision
 from ._model import PriorPrecision as PriorPrecision
 from ._posterior import Posterior as Posterior
 from ._predictive import predict as predict
+from ._windows import InitialStates as InitialStates
+from ._windows import Windows as Windows
+from ._windows import window_bound_terms as window_bound_terms
+from ._windows import window_guide as window_guide
+from ._windows import window_model as window_model
+from ._windows import windows_of as windows_of

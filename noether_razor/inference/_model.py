@@ -1,5 +1,6 @@
 """The probabilistic model and its guide, in NumPyro."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, cast
 
@@ -13,7 +14,7 @@ from ..integrators import transition
 from ..networks import VectorFieldNetwork
 from ..phase_space import hamiltonian_field
 from ..symmetry import Averaging, symmetrised
-from ..typing import PRNGKey, Scalar, States, VectorField
+from ..typing import PRNGKey, Scalar, State, States, VectorField
 from ._estimator import Estimator
 from ._matrix_normal import IsotropicNormal, optimal_precision
 from ._posterior import Posterior
@@ -42,24 +43,15 @@ def _fresh_key() -> PRNGKey:
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
-def transition_model(
+def sampled_flow(
     posterior: Posterior,
-    states: States,
-    dt: Float[Array, " batch"],
-    targets: States | None = None,
-    total: int | None = None,
     *,
     averaging: Averaging,
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
     orbit_scale: Scalar | float = 1.0,
-) -> None:
-    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None:
-    for itself).
-
-    Its means are the deterministic site ``prediction``; without `targets` the observed site ``target`` is
-    drawn.
-    """
+) -> Callable[[State, Scalar], State]:
+    """Sample weights, p(theta), and group elements: the flow (x, dt) -> Phi_H^dt(x) that they make."""
     weights = {
         site: numpyro.sample(
             site, IsotropicNormal(_prior_precision(posterior, site, prior_precision), mean.shape)
@@ -78,7 +70,34 @@ def transition_model(
         field = cast(VectorField, network)
     else:
         field = hamiltonian_field(symmetrised(network, orbit, chunk=estimator.chunk))
-    advance = partial(transition, field, substeps=estimator.substeps, step=estimator.step)
+    return partial(transition, field, substeps=estimator.substeps, step=estimator.step)
+
+
+def transition_model(
+    posterior: Posterior,
+    states: States,
+    dt: Float[Array, " batch"],
+    targets: States | None = None,
+    total: int | None = None,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    prior_precision: PriorPrecision = "optimal",
+    orbit_scale: Scalar | float = 1.0,
+) -> None:
+    """p(theta) prod_t N(x_{t+1}; Phi_H^dt(x_t), sigma^2 I), a batch standing for `total` transitions (None:
+    for itself).
+
+    Its means are the deterministic site ``prediction``; without `targets` the observed site ``target`` is
+    drawn.
+    """
+    advance = sampled_flow(
+        posterior,
+        averaging=averaging,
+        estimator=estimator,
+        prior_precision=prior_precision,
+        orbit_scale=orbit_scale,
+    )
     predicted = numpyro.deterministic("prediction", jax.vmap(advance)(states, dt))
     noise = jnp.sqrt(posterior.noise_variance())
     with numpyro.handlers.scale(scale=1.0 if total is None else total / dt.shape[0]):

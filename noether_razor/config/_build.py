@@ -21,6 +21,7 @@ from ..data import (
     Layout,
     Trajectories,
     fit_scale,
+    hold_out,
     read_data_file,
     scaled_trajectories,
     simulate,
@@ -51,17 +52,24 @@ LONGEST_STEP = 0.5
 """Of the integrator on data of a file, in scaled time."""
 UNKNOWN_NOISE = 1e-3
 """Where learning sigma^2 begins."""
+NOISE_FLOOR = 1e-6
+"""Of a learned sigma^2, over the square of the spread of the data: a thousandth of that. A fit to data
+without noise is not more accurate, and sigma^2 could fall until rounding alone decides the bound.
+"""
 
 
 class Problem(NamedTuple):
     """What a configuration describes, ready to fit and to evaluate.
 
-    `measured` are the trajectories in their own units, `data` the same in the coordinates of `scale`, in
-    which the posterior works; for simulated systems these are the same. `notes` are what the reader of a data
-    file has to say.
+    `recorded` are all trajectories in their own units, `held_out` those of them that are kept aside (None:
+    no data of a file, or none kept), `measured` those to learn from. `data` are the same in the coordinates
+    of `scale`, in which the posterior works; for simulated systems these are the same. `notes` are what the
+    reader of a data file has to say.
     """
 
     system: HamiltonianSystem | None
+    recorded: Trajectories
+    held_out: Trajectories | None
     measured: Trajectories
     data: Trajectories
     scale: PhaseScale
@@ -287,7 +295,8 @@ def build_problem(
             data, notes = read_data(config, on_reading)
         else:
             data = simulate_data(config, system)
-    measured, scale = data, PhaseScale.identity(data.dof)
+    recorded, (measured, aside) = data, hold_out(data, config.data.held_out)
+    data, scale = measured, PhaseScale.identity(measured.dof)
     if system is None and config.data.scale == "auto":
         scale = fit_scale(measured, spread=config.data.spread)
         data = scaled_trajectories(measured, scale)
@@ -315,6 +324,8 @@ def build_problem(
     )
     return Problem(
         system=system,
+        recorded=recorded,
+        held_out=aside,
         measured=measured,
         data=data,
         scale=scale,
@@ -323,21 +334,25 @@ def build_problem(
         averaging=averaging,
         estimator=estimator,
         evaluator=evaluator,
-        training=_training(config, data.transitions().size),
+        training=_training(config, data),
     )
 
 
-def _training(config: Config, transitions: int) -> Training:
+def _training(config: Config, data: Trajectories) -> Training:
     table = config.training
+    learn_noise = config.inference.noise_variance == "learned"
+    scaled = config.data.file is not None and config.data.scale == "auto"
+    variance = config.data.spread**2 if scaled else float(np.mean(np.var(data.points(), axis=0)))
     return Training(
         steps=table.steps,
-        batch=table.batch or min(transitions, 100),
+        batch=table.batch or min(data.transitions().size, 100),
         rates=Rates(**table.rates.model_dump()),
         second_moment=table.second_moment,
         clip=table.clip,
         prior_precision=config.inference.prior_precision,
         learn_quantities=config.symmetry.mode == "learned",
-        learn_noise_variance=config.inference.noise_variance == "learned",
+        learn_noise_variance=learn_noise,
+        noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
         kl_warmup=table.kl_warmup,
         orbit_growth=table.orbit_growth if config.symmetry.mode == "fixed" else 0,
         log_every=table.log_every,

@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,16 +26,23 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up
     among the configurations that the package ships. Raises `ConfigError`.
     """
-    path = Path(path)
-    if not path.exists():
-        shipped = _shipped(path)
-        if shipped is None:
-            raise ConfigError(f"{path}: no such file")
-        path = shipped
+    path = _found(Path(path))
     tables = _read(path, ())
     for override in overrides:
         _override(tables, override)
     return parse_config(tables, source=str(path))
+
+
+def load_recipe(
+    recipe: str | Path, data: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str
+) -> Config:
+    """The configuration `recipe` with `data` in place of its data table: what it says of simulated data, such
+    as their noise, is not true of others. Overrides come last; errors name `source`. Raises `ConfigError`.
+    """
+    tables = _read(_found(Path(recipe)), ()) | {"data": dict(data)}
+    for override in overrides:
+        _override(tables, override)
+    return parse_config(tables, source=source)
 
 
 def parse_config(tables: dict[str, Any], source: str = "config") -> Config:
@@ -44,6 +51,16 @@ def parse_config(tables: dict[str, Any], source: str = "config") -> Config:
         return Config.model_validate(tables)
     except ValidationError as error:
         raise ConfigError(f"{source}: " + "; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _found(path: Path) -> Path:
+    """`path`, or the shipped configuration of that name."""
+    if path.exists():
+        return path
+    shipped = _shipped(path)
+    if shipped is None:
+        raise ConfigError(f"{path}: no such file")
+    return shipped
 
 
 def _shipped(path: Path) -> Path | None:

@@ -82,6 +82,10 @@ class DataTable(_Table):
     spread: PositiveFloat = Field(
         default=1.0, description="standard deviation of scaled coordinates, about the shortest length in H"
     )
+    held_out: Annotated[
+        float,
+        Field(ge=0, le=0.5, description="share of a file's trajectories that is not trained on, to test on"),
+    ] = 0.0
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
@@ -236,6 +240,8 @@ class Config(_Table):
         for key in about_files:
             if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
                 raise ValueError(f"data.{key} is about a file, but data.file is not given")
+        if self.data.file is None and self.data.held_out:
+            raise ValueError("data.held_out is about a file, but data.file is not given")
         return self
 
     @model_validator(mode="after")

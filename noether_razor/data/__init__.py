@@ -7,6 +7,7 @@ from ._files import load_trajectories as load_trajectories
 from ._files import read_data_file as read_data_file
 from ._files import read_states as read_states
 from ._files import save_trajectories as save_trajectories
+from ._hold_out import hold_out as hold_out
 from ._layout import Layout as Layout
 from ._scaled import fit_scale as fit_scale
 from ._scaled import scaled_trajectories as scaled_trajectories

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Transitions(NamedTuple):
@@ -131,8 +131,10 @@ class Trajectories:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (states for _, states in self.segments())
 
-    def __getitem__(self, rows: slice) -> "Trajectories":
-        """The trajectories of a slice, as a set of the same kind, padded no further than it needs."""
+    def __getitem__(self, rows: slice | Int[np.ndarray, " chosen"]) -> "Trajectories":
+        """The trajectories of a slice or of numbers, as a set of the same kind, padded no further than it
+        needs.
+        """
         lengths = self.lengths[rows]
         end = int(lengths.max(initial=0))
         return replace(

@@ -22,7 +22,7 @@ from ..analysis import (
 )
 from ..config import Config, Problem, SymmetryTable, build_problem, simulate_test_sets, stream
 from ..conserved import QuadraticQuantities
-from ..data import Trajectories, read_data_file, save_trajectories
+from ..data import DataFile, Trajectories, read_data_file, save_trajectories, scaled_trajectories
 from ..inference import Posterior
 from ..reporting import ReportData, write_report
 from ..training import Report, TrainState, fit, initial_state
@@ -63,6 +63,7 @@ def train_run(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_reading: Callable[[int, int], None] | None = None,
+    data: DataFile | None = None,
 ) -> dict[str, Any]:
     """Train `config` into `folder` and return its summary; everything that was written stays valid at any
     moment.
@@ -70,7 +71,8 @@ def train_run(
     A folder that already holds a run is a `RunError` unless `resume`; then the run goes on from its last
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
-    takes it from there; its seconds count as the run's.
+    takes it from there; its seconds count as the run's. `data` are those of the configuration's file where
+    they have been read already.
     `on_progress` is told each logged step, `on_reading` the bytes of a data file read and its size. When
     `interrupted()` turns true, a checkpoint is written and KeyboardInterrupt raised. Other errors:
     `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteBoundError`.
@@ -83,7 +85,7 @@ def train_run(
         require_same(config, folder.read_config(), folder.config)
         if folder.summary.exists():
             return folder.read_summary()
-    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading))
+    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading, data))
 
 
 def warm_start_config(config: Config) -> Config | None:
@@ -131,14 +133,15 @@ def _train(
     on_progress: Callable[[dict[str, Any]], None] | None,
     interrupted: Callable[[], bool],
     on_reading: Callable[[int, int], None] | None = None,
+    data: DataFile | None = None,
 ) -> TrainedRun:
     """Train from the last checkpoint of `folder`, or from the start, to the end."""
     kept = folder.holds_run() and folder.data.exists()
-    stored, notes = read_data_file(folder.data) if kept else (None, ())
-    problem = build_problem(config, stored, notes, on_reading=on_reading)
+    recorded, notes = read_data_file(folder.data) if kept else data or (None, ())
+    problem = build_problem(config, recorded, notes, on_reading=on_reading)
     # The data first: a folder with a configuration is a run, and a run has its data.
-    if stored is None:
-        save_trajectories(folder.data, problem.measured, problem.notes)
+    if not kept:
+        save_trajectories(folder.data, problem.recorded, problem.notes)
     folder.write_config(config)
 
     spent, lines = _Spent(), []
@@ -252,7 +255,14 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
     error_keys = jax.random.split(for_errors, 1 + len(test_sets))
     train_errors = one_step_errors(posterior, error_keys[0], problem.data, scale=problem.scale, **common)
     test = {
-        name: prediction_errors(posterior, key, trajectories, hamiltonian=hamiltonian, **common)._asdict()
+        name: prediction_errors(
+            posterior,
+            key,
+            scaled_trajectories(trajectories, problem.scale),
+            hamiltonian=hamiltonian,
+            scale=problem.scale,
+            **common,
+        )._asdict()
         for key, (name, trajectories) in zip(error_keys[1:], test_sets.items(), strict=True)
     }
     about_file = {} if problem.system else {"data": _data_of_file(run)}
@@ -277,7 +287,10 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
 
 
 def _test_sets(run: TrainedRun) -> dict[str, Trajectories]:
-    return simulate_test_sets(run.config, run.problem.system) if run.problem.system else {}
+    """Simulated test sets, or what was kept aside of a file, in the units of the data."""
+    if run.problem.system is not None:
+        return simulate_test_sets(run.config, run.problem.system)
+    return {} if run.problem.held_out is None else {"held out": run.problem.held_out}
 
 
 def _data_of_file(run: TrainedRun) -> dict[str, Any]:
@@ -287,6 +300,7 @@ def _data_of_file(run: TrainedRun) -> dict[str, Any]:
     return {
         "file": run.config.data.file,
         "trajectories": len(data),
+        "held_out_trajectories": len(run.problem.recorded) - len(data),
         "names": list(data.names),
         "units": list(data.units),
         "time_unit": data.time_unit,

@@ -1,10 +1,12 @@
 """What training is asked to do, and the optimiser that does it."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
@@ -40,6 +42,8 @@ class Training:
     clip: global norm to which gradients are clipped.
     prior_precision: see `PriorPrecision`.
     learn_quantities, learn_noise_variance: whether these move.
+    noise_floor: what a learned noise variance is kept at or above. Data without noise, or a network that
+        passes through every point, would drive it towards 0, and the bound to what rounding makes of it.
     kl_warmup: steps over which the KL divergence is faded in.
     orbit_growth: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
@@ -54,6 +58,7 @@ class Training:
     prior_precision: PriorPrecision = "optimal"
     learn_quantities: bool = True
     learn_noise_variance: bool = False
+    noise_floor: float = 0.0
     kl_warmup: int = 0
     orbit_growth: int = 0
     log_every: int = 100
@@ -63,6 +68,8 @@ class Training:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not self.noise_floor >= 0:
+            raise ValueError(f"noise_floor must not be negative, got {self.noise_floor}")
 
     def optimiser(self, total: int) -> optax.GradientTransformation:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per
@@ -81,6 +88,9 @@ class Training:
             schedule = optax.warmup_cosine_decay_schedule(0.0, rate, self.steps // 10, self.steps)
             return optax.adam(schedule, b2=self.second_moment)
 
+        noise_variance = adam(self.rates.hyper, self.learn_noise_variance)
+        if self.noise_floor:
+            noise_variance = optax.chain(noise_variance, _kept_above(math.log(self.noise_floor)))
         groups: dict[Hashable, optax.GradientTransformation] = {
             "weights": adam(self.rates.weights),
             "scales": optax.chain(
@@ -91,11 +101,18 @@ class Training:
             ),
             "correlations": adam(self.rates.correlations),
             "quantities": adam(self.rates.quantities, self.learn_quantities),
-            "noise_variance": adam(self.rates.hyper, self.learn_noise_variance),
+            "noise_variance": noise_variance,
             "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
         }
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         return optax.chain(clip, _natural_scales(total), optax.multi_transform(groups, _groups))
+
+
+def _kept_above(least: float) -> optax.GradientTransformation:
+    """Shorten updates that would take a parameter below `least`."""
+    return optax.stateless(  # type: ignore[arg-type]
+        lambda updates, params: jax.tree.map(lambda u, p: jnp.maximum(u, least - p), updates, params)
+    )
 
 
 def _natural_scales(total: int) -> optax.GradientTransformation:

@@ -157,12 +157,15 @@ def test_friction_is_told_from_its_absence():
 
 
 def test_the_signs_need_size_and_significance():
-    calm = StructureCheck(1.0, 0.99, 0.01, 0.001, 0.01, 0.001)
+    calm = StructureCheck(1.0, 0.99, 0.01, 0.001, 0.01, 0.001, 0.1, 0.01, motion=10.0)
     assert calm.hamiltonian
-    assert not calm._replace(mse_hamiltonian=1.5, difference=0.5).hamiltonian
-    assert calm._replace(mse_hamiltonian=1.5, difference=0.5, difference_stderr=0.3).hamiltonian
-    assert not calm._replace(energy_trend=-0.2).hamiltonian
-    assert calm._replace(energy_trend=-0.2, energy_trend_stderr=0.1).hamiltonian
+    worse = calm._replace(mse_hamiltonian=1.5, difference=0.2)
+    assert not worse.hamiltonian
+    assert worse._replace(difference_stderr=0.1).hamiltonian
+    assert worse._replace(motion=100.0).hamiltonian
+    drifting = calm._replace(energy_trend=-0.2, correlation=-0.8)
+    assert not drifting.hamiltonian
+    assert drifting._replace(correlation_stderr=0.3).hamiltonian
 
 
 def test_one_trajectory_has_no_standard_error(posterior):

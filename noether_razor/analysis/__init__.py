@@ -12,6 +12,7 @@ from ._coverage import phase_space_coverage as phase_space_coverage
 from ._drift import DriftTest as DriftTest
 from ._drift import drift_test as drift_test
 from ._drift import estimate_noise as estimate_noise
+from ._drift import pairs_needed as pairs_needed
 from ._errors import PredictionErrors as PredictionErrors
 from ._errors import learned_hamiltonian as learned_hamiltonian
 from ._errors import learned_substep_error as learned_substep_error

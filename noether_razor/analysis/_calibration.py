@@ -31,6 +31,14 @@ class Calibration(NamedTuple):
     last_most: float
     values: int
 
+    def text(self) -> str:
+        """One sentence for a report."""
+        return (
+            f"of {self.values} held-out values {self.half:.0%} ± {self.half_stderr:.0%} lie in the 50 % band "
+            f"of rollouts from first states and {self.most:.0%} ± {self.most_stderr:.0%} in the 90 % band "
+            f"({self.first_most:.0%} in the first third of a trajectory, {self.last_most:.0%} in the last)"
+        )
+
 
 def rollout_calibration(
     posterior: Posterior,

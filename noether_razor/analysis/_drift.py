@@ -384,3 +384,8 @@ def _coefficient_errors(
     rows = coefficients(matrices.reshape(-1, dim, dim), vectors) / unit
     size = np.sum(rows**2, axis=1) / len(every)
     return np.stack([size * np.trace(drift), 2 * size**2 * np.sum(drift**2)], axis=1)
+
+
+def pairs_needed(dof: int) -> int:
+    """How many pairs of points are needed to test all quantities of degree at most two."""
+    return ENOUGH_PAIRS * len(monomials(2 * dof))

@@ -1,5 +1,6 @@
 """Whether the data are those of a Hamiltonian system at all."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,13 +12,17 @@ from ..data import Trajectories, Transitions
 from ..inference import Estimator, Posterior, predict
 from ..networks import VectorFieldNetwork
 from ..symmetry import Averaging, NoAveraging
-from ..training import Training, fit
+from ..training import Report, Training, fit
 from ..typing import Hamiltonian, PRNGKey
 
 SIGNIFICANT = 3.0
 """Standard errors."""
 WORSE = 1.3
 """The factor by which the Hamiltonian fit's error must exceed the free one's: fits are never equally good."""
+VISIBLE = 0.1
+"""The share of a step's motion by which that excess error must show: below it, noise-free data would tell
+fits apart that both follow the motion.
+"""
 DRIFT = 0.05
 """The share of its standard deviation by which energy must change along a trajectory to count."""
 
@@ -26,10 +31,13 @@ class StructureCheck(NamedTuple):
     """A Hamiltonian fit beside an unstructured vector field of the same size, on held-out trajectories.
 
     mse_hamiltonian, mse_field: mean squared one-step errors of the posterior-predictive means, a coordinate;
-        noise in the data is in both. difference, difference_stderr: of the two, paired by trajectory.
+        noise in the data is in both. difference, difference_stderr: of the two over their sum, along each
+        trajectory, from -1 to 1: trajectories that move more do not outweigh the others. motion: mean squared
+        change of a coordinate in a step, noise included.
     energy_trend, energy_trend_stderr: the change of the learned energy along a trajectory, by a straight line
         through its values, in standard deviations of the energy over the set: mean and standard error over
-        trajectories. Along data of a Hamiltonian system it is 0; friction makes it negative.
+        trajectories. Along data of a Hamiltonian system it is 0; friction makes it negative. correlation,
+        correlation_stderr: of the energy with time along a trajectory, likewise.
     """
 
     mse_hamiltonian: float
@@ -38,19 +46,26 @@ class StructureCheck(NamedTuple):
     difference_stderr: float
     energy_trend: float
     energy_trend_stderr: float
+    correlation: float
+    correlation_stderr: float
+    motion: float
 
     @property
     def field_is_better(self) -> bool:
-        """Whether the unstructured field predicts better, beyond chance and by nearly a third."""
+        """Whether the unstructured field predicts better: beyond chance, by nearly a third, and by what can
+        be seen in the motion.
+        """
         return (
             self.difference > SIGNIFICANT * self.difference_stderr
             and self.mse_hamiltonian > WORSE * self.mse_field
+            and self.mse_hamiltonian - self.mse_field > VISIBLE**2 * self.motion
         )
 
     @property
     def energy_drifts(self) -> bool:
         """Whether the learned energy changes along trajectories, beyond chance and by a twentieth."""
-        return abs(self.energy_trend) > max(SIGNIFICANT * self.energy_trend_stderr, DRIFT)
+        steady = abs(self.correlation) > SIGNIFICANT * self.correlation_stderr
+        return steady and abs(self.energy_trend) > DRIFT
 
     @property
     def hamiltonian(self) -> bool:
@@ -60,9 +75,11 @@ class StructureCheck(NamedTuple):
     def text(self) -> str:
         """One sentence for a report."""
         ratio = self.mse_hamiltonian / max(self.mse_field, np.finfo(np.float64).tiny)
+        share = np.sqrt(self.mse_hamiltonian / max(self.motion, np.finfo(np.float64).tiny))
         numbers = (
-            f"one-step error {ratio:.2f} times that of an unstructured field, learned energy changes along a "
-            f"trajectory by {self.energy_trend:+.2f} ± {self.energy_trend_stderr:.2f} standard deviations"
+            f"one-step error {share:.1%} of the motion (squared {ratio:.2f} times that of an unstructured "
+            f"field), learned energy changes along a trajectory by "
+            f"{self.energy_trend:+.2f} ± {self.energy_trend_stderr:.2f} standard deviations"
         )
         return f"{'consistent with a Hamiltonian' if self.hamiltonian else 'non-Hamiltonian'}: {numbers}"
 
@@ -78,9 +95,10 @@ def fit_vector_field(
     noise_variance: float = 1e-3,
     relative_scale: float = 0.1,
     estimator: Estimator,
+    callback: Callable[[Report], None] | None = None,
 ) -> Posterior:
     """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
-    of a Hamiltonian (`fit`), without symmetry.
+    of a Hamiltonian (`fit`, which tells `callback`), without symmetry.
 
     Raises as `fit` does.
     """
@@ -89,7 +107,13 @@ def fit_vector_field(
     network = VectorFieldNetwork(dim, layers=layers, width=width, alpha=alpha, rngs=nnx.Rngs(for_start))
     posterior = Posterior(network, noise_variance=noise_variance, relative_scale=relative_scale)
     return fit(
-        posterior, transitions, training, key=for_fit, averaging=NoAveraging(), estimator=estimator
+        posterior,
+        transitions,
+        training,
+        key=for_fit,
+        averaging=NoAveraging(),
+        estimator=estimator,
+        callback=callback,
     ).posterior
 
 
@@ -102,10 +126,13 @@ def structure_check(
     hamiltonian: Hamiltonian,
     averaging: Averaging,
     estimator: Estimator,
+    along: Trajectories | None = None,
     most_transitions: int = 2000,
 ) -> StructureCheck:
     """Compare a Hamiltonian `posterior` with the unstructured `field` (`fit_vector_field`) on `held_out`.
 
+    The energy is followed `along` these trajectories (None: `held_out`); more of them show a trend better,
+    and those that were learned from can only hide one.
     `hamiltonian` is the learned one (`learned_hamiltonian`). Where there are more than `most_transitions`,
     the first of each trajectory are used for one-step errors. Raises ValueError for fewer than 2
     trajectories, which have no standard error.
@@ -131,8 +158,8 @@ def structure_check(
         squared = np.mean((samples[:, :, 1].mean(axis=0) - np.asarray(pairs.targets)) ** 2, axis=1)
         errors.append(np.bincount(rows, squared) / np.bincount(rows))
     ours, free = errors
-    difference = ours - free
-    trend = _energy_trends(hamiltonian, held_out)
+    difference = (ours - free) / np.maximum(ours + free, np.finfo(np.float64).tiny)
+    trend, correlation = _energy_trends(hamiltonian, held_out if along is None else along)
     return StructureCheck(
         mse_hamiltonian=float(ours.mean()),
         mse_field=float(free.mean()),
@@ -140,6 +167,9 @@ def structure_check(
         difference_stderr=_stderr(difference),
         energy_trend=float(trend.mean()),
         energy_trend_stderr=_stderr(trend),
+        correlation=float(correlation.mean()),
+        correlation_stderr=_stderr(correlation),
+        motion=float(np.mean((np.asarray(pairs.targets) - np.asarray(pairs.states)) ** 2)),
     )
 
 
@@ -147,13 +177,17 @@ def _stderr(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _energy_trends(hamiltonian: Hamiltonian, trajectories: Trajectories) -> np.ndarray:
-    """The change along each trajectory of a straight line through its energies, over their deviation."""
+def _energy_trends(hamiltonian: Hamiltonian, trajectories: Trajectories) -> tuple[np.ndarray, np.ndarray]:
+    """The change along each trajectory of a straight line through its energies, over their deviation in the
+    set; and the correlation of energy and time along each.
+    """
     points = jnp.asarray(trajectories.states, jnp.float32)
     energy = np.asarray(jax.jit(jax.vmap(jax.vmap(hamiltonian)))(points), np.float64)
     deviation = max(float(energy[trajectories.present()].std()), np.finfo(np.float64).tiny)
-    changes = []
+    changes, correlations = [], []
     for values, (times, _) in zip(energy, trajectories.segments(), strict=True):
-        slope = np.polynomial.polynomial.polyfit(times - times.mean(), values[: len(times)], 1)[1]
+        values = values[: len(times)]
+        slope = np.polynomial.polynomial.polyfit(times - times.mean(), values, 1)[1]
         changes.append(slope * (times[-1] - times[0]) / deviation)
-    return np.array(changes)
+        correlations.append(slope * times.std() / max(values.std(), 1e-6 * deviation))
+    return np.array(changes), np.array(correlations)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import _analyse, _evaluate, _predict, _report, _reproduce, _simulate, _train
+from . import _analyse, _discover, _evaluate, _predict, _report, _reproduce, _simulate, _train
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("train")(_train.train)
+app.command("discover")(_discover.discover)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("analyse")(_analyse.analyse)
 app.command("predict")(_predict.predict)
@@ -58,7 +59,7 @@ def main() -> None:
         _complain(message, debug)
     if code == INTERRUPTED:
         _complain(
-            "interrupted; train --resume, or the same reproduce, continues from the last checkpoint",
+            "interrupted; train or discover --resume, or the same reproduce, continues from the checkpoint",
             debug=False,
         )
     sys.exit(code)

@@ -33,7 +33,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
-    with Interruption() as stop, _LiveProgress(settings, quiet) as live:
+    with Interruption() as stop, LiveProgress(settings, quiet) as live:
         summary = train_run(
             settings,
             folder,
@@ -74,7 +74,7 @@ class Interruption:
         return self.asked
 
 
-class _LiveProgress:
+class LiveProgress:
     """A live line on stderr, silent when that is no terminal."""
 
     def __init__(self, config: "Config", quiet: bool):
@@ -100,7 +100,7 @@ class _LiveProgress:
         self.steps = config.training.steps
         self.task = self.live.add_task("compiling", total=self.steps)
 
-    def __enter__(self) -> "_LiveProgress":
+    def __enter__(self) -> "LiveProgress":
         self.live.start()
         return self
 
@@ -116,3 +116,6 @@ class _LiveProgress:
     def update(self, line: dict[str, Any]) -> None:
         text = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"
         self.live.update(self.task, completed=line["step"], description=text)
+
+    def refit(self, name: str, step: int, negative_elbo: float) -> None:
+        self.live.update(self.task, completed=step, description=f"{name}  -ELBO {negative_elbo:9.3f}")

@@ -1,5 +1,6 @@
 """Tables, figures and the report of a run."""
 
+from ._discovery import discovery_text as discovery_text
 from ._figures import contour_figure as contour_figure
 from ._figures import spectra_figure as spectra_figure
 from ._report import ReportData as ReportData

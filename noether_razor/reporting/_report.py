@@ -19,6 +19,7 @@ from ..phase_space import PhaseScale
 from ..symmetry import Averaging
 from ..systems import HamiltonianSystem
 from ..typing import Hamiltonian, PRNGKey
+from ._discovery import discovery_section
 from ._figures import bound_figure, contour_figure, generator_figure, rollout_figure, spectrum_figure
 from ._symmetry import symmetry_section
 
@@ -148,7 +149,7 @@ def write_report(figures: Path, data: ReportData) -> str:
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     if data.symmetry is not None:
         section, found = symmetry_section(data.symmetry)
-        lines.append(section)
+        lines += [section, discovery_section(data.symmetry)]
         drawn = [*found, *drawn]
     for name, caption, figure in drawn:
         temporary = figures / f".{name}.png"

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from ..analysis import Analysis, analyse, estimate_bound, learned_hamiltonian
+from ..analysis import Analysis, analyse, estimate_bound, estimate_noise, learned_hamiltonian
 from ..config import build_problem, simulate_data, stream
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
+from ..inference import Posterior
 from ..phase_space import Quadratics
 from ..training import Report, fit
 from ._folder import RunError, RunFolder
@@ -24,26 +26,29 @@ SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
 
 
+DISCOVERED = ("hamiltonian", "checks", "hypotheses")
+"""What `discover` adds to symmetry.json, kept when a run is analysed again."""
+
+
 class HeldOut(NamedTuple):
-    """Trajectories to test on, in their own units, the variance of the noise on their states (None: not
-    known), and whether the run has not seen them.
+    """Trajectories to test on, in their own units, the variance of the noise on their states, of all
+    coordinates or of each, and whether the run has not seen them.
     """
 
     trajectories: Trajectories
-    noise_variance: float | None
+    noise_variance: float | Float[np.ndarray, " dim"]
     fresh: bool
 
 
 def held_out(run: TrainedRun) -> HeldOut:
     """Fresh trajectories of a simulated system, from the distribution and with the noise of its data; those
-    of the run itself where its data came from a file.
+    kept aside of a file, or of the run itself where none were.
     """
     config, system = run.config, run.problem.system
     if system is None:
-        measured = run.problem.measured
-        given = config.inference.noise_variance
-        known = 0.0 if measured.targets is not None else given if isinstance(given, float) else None
-        return HeldOut(measured, known, False)
+        aside = run.problem.held_out
+        test = run.problem.measured if aside is None else aside
+        return HeldOut(test, _noise_variance(run, test), aside is not None)
     data = config.data.model_copy(
         update={
             "trajectories": max(config.data.trajectories, HELD_OUT_TRAJECTORIES),
@@ -55,13 +60,46 @@ def held_out(run: TrainedRun) -> HeldOut:
     return HeldOut(simulate_data(fresh, system), noise, True)
 
 
+def _noise_variance(run: TrainedRun, test: Trajectories) -> float | Float[np.ndarray, " dim"]:
+    """Of the states of a file: named, or estimated from neighbouring rows; where these are too far apart for
+    that, the learned one, which holds errors of the model too.
+    """
+    given = run.config.inference.noise_variance
+    if test.targets is not None:
+        return 0.0
+    if isinstance(given, float):
+        return given
+    try:
+        return estimate_noise(test)
+    except ValueError:
+        return float(run.posterior.noise_variance()) * run.problem.scale.scales**2
+
+
+class Analysed(NamedTuple):
+    """A run, the contents of its symmetry.json, and the first fit without symmetry (None: no evidence)."""
+
+    run: TrainedRun
+    symmetry: dict[str, Any]
+    plain: Posterior | None
+
+
 def analyse_run(
     folder: RunFolder,
     *,
     repeats: int = 1,
     on_refit: Callable[[str, int, Report], None] | None = None,
 ) -> dict[str, Any]:
-    """Analyse a trained run and write symmetry.json, whose contents are returned.
+    """Analyse a trained run and write symmetry.json, whose contents are returned: see `analysed_run`."""
+    return analysed_run(folder, repeats=repeats, on_refit=on_refit).symmetry
+
+
+def analysed_run(
+    folder: RunFolder,
+    *,
+    repeats: int = 1,
+    on_refit: Callable[[str, int, Report], None] | None = None,
+) -> Analysed:
+    """Analyse a trained run and write symmetry.json.
 
     The quantities are tested on held-out trajectories; the evidence compares refits with the found space
     built in, with none, and the run itself, `repeats` of each refit with seeds of their own (0: no evidence).
@@ -106,11 +144,15 @@ def analyse_run(
         )
     except ValueError as error:
         raise RunError(f"{folder.path}: {error}") from None
+    plain = None
     symmetry = found.to_json() | {"held_out": test.fresh, "along": _along(found, test.trajectories)}
     if repeats:
-        symmetry["evidence"] = _evidence(folder, run, found, repeats, on_refit)
+        symmetry["evidence"], plain = _evidence(folder, run, found, repeats, on_refit)
+    if folder.symmetry.exists():
+        before = folder.read_symmetry()
+        symmetry |= {key: before[key] for key in DISCOVERED if key in before}
     folder.write_symmetry(symmetry)
-    return symmetry
+    return Analysed(run, symmetry, plain)
 
 
 def _along(found: Analysis, trajectories: Trajectories) -> dict[str, Any] | None:
@@ -140,13 +182,17 @@ def _evidence(
     found: Analysis,
     repeats: int,
     on_refit: Callable[[str, int, Report], None] | None,
-) -> dict[str, Any]:
-    """Total bounds of refits without symmetry and with the found space built in, and that of the run."""
-    evidence = {"none": _refits(run, None, "none", repeats, on_refit)}
+) -> tuple[dict[str, Any], Posterior]:
+    """Total bounds of refits without symmetry and with the found space built in, and that of the run; and the
+    first of the former.
+    """
+    none = refits(run, "none", repeats, on_refit=on_refit)
+    evidence = {"none": none.bound}
     if found.rank:
         space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
         built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
-        evidence["found"] = _refits(run, built_in, "found", repeats, on_refit)
+        found_in = refits(run, "fixed", repeats, built_in, name="found", on_refit=on_refit)
+        evidence["found"] = found_in.bound
     else:
         evidence["found"] = evidence["none"]
     summary = folder.read_summary()
@@ -158,29 +204,42 @@ def _evidence(
         "converged": converged(history),
         "repeats": 1,
     }
-    return evidence
+    return evidence, none.posterior
 
 
-def _refits(
+class Refits(NamedTuple):
+    """The bound of some fits of one kind, as in symmetry.json, and the first of them."""
+
+    bound: dict[str, Any]
+    posterior: Posterior
+
+
+def refits(
     run: TrainedRun,
-    quantities: QuadraticQuantities | None,
-    name: str,
+    mode: str,
     repeats: int,
-    on_refit: Callable[[str, int, Report], None] | None,
-) -> dict[str, Any]:
-    """The mean total bound of `repeats` fits, its standard error over them, and whether all converged.
+    quantities: QuadraticQuantities | None = None,
+    *,
+    name: str = "",
+    on_refit: Callable[[str, int, Report], None] | None = None,
+) -> Refits:
+    """The mean total bound of `repeats` fits to the data of a run, its standard error over them, and whether
+    all converged.
 
-    The error of a single fit is the Monte Carlo error of its estimate alone.
+    `mode` is that of the symmetry table; `quantities`, in the coordinates of training, are built in where it
+    is fixed. The k-th repeat has the same seed whatever the mode. The error of a single fit is the Monte
+    Carlo error of its estimate alone. `on_refit` is told the name (default: the mode), repeat and logged
+    steps.
     """
-    symmetry = run.config.symmetry.model_copy(update={"mode": "none" if quantities is None else "fixed"})
-    totals, errors, settled = [], [], []
+    symmetry = run.config.symmetry.model_copy(update={"mode": mode})
+    totals, errors, settled, posteriors = [], [], [], []
     for repeat in range(repeats):
         config = run.config.model_copy(
             update={"symmetry": symmetry, "seed": _derived_seed(run.config.seed, f"refit {repeat}")}
         )
-        problem = build_problem(config, run.problem.measured, quantities=quantities)
+        problem = build_problem(config, run.problem.recorded, quantities=quantities)
         transitions = problem.data.transitions()
-        told = None if on_refit is None else _Told(on_refit, name, repeat)
+        told = None if on_refit is None else _Told(on_refit, name or mode, repeat)
         result = fit(
             problem.posterior,
             transitions,
@@ -202,16 +261,20 @@ def _refits(
             estimator=problem.evaluator,
             stderr=config.evaluation.nll_stderr,
         )
+        posteriors.append(result.posterior)
         totals.append(transitions.size * bound.negative_elbo)
         errors.append(transitions.size * bound.nll_stderr)
         settled.append(converged([report.negative_elbo for report in result.history]))
     spread = np.std(totals, ddof=1) / np.sqrt(repeats) if repeats > 1 else errors[0]
-    return {
+    bound = {
         "negative_elbo_total": float(np.mean(totals)),
         "stderr": float(spread),
         "converged": all(settled),
         "repeats": repeats,
+        "totals": totals,
+        "stderrs": errors,
     }
+    return Refits(bound, posteriors[0])
 
 
 class _Told:

@@ -1,0 +1,216 @@
+"""The verb `discover`, from a CSV to the answer, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import assert_bad_input, files, run
+
+from noether_razor.config import build_problem
+from noether_razor.data import Trajectories, hold_out, load_trajectories
+from noether_razor.runs import RunError, RunFolder, discover_config, load_run, parse_hypothesis
+from noether_razor.runs._hypotheses import answer, gain
+
+LENGTH = 1e6
+"""The unit of the file: nothing in it is of order one."""
+SMALL = {
+    "network.layers": 2,
+    "seed": 4,
+    "network.width": 16,
+    "symmetry.quantities": 5,
+    "inference.group_samples": 4,
+    "training.steps": 1000,
+    "training.rates.quantities": 1e-9,
+    "training.log_every": 50,
+    "evaluation.group_samples": 4,
+    "evaluation.nll_stderr": 0.5,
+}
+"""Five quantities of one degree of freedom, left as they were drawn, span all of degree <= 2: then the drift
+alone decides, and not what a small network learns in seconds.
+"""
+
+
+def write_oscillator(path: Path, decay: float = 0.0) -> Path:
+    """q'' = -q - decay q', 12 trajectories at irregular times, columns in another order, no noise."""
+    generator = np.random.default_rng(0)
+    lines = ["p1,trajectory,q1,time"]
+    for k in range(12):
+        at = np.cumsum(generator.uniform(0.1, 0.3, 20))
+        amplitude, phase = generator.uniform(0.3, 1.5), generator.uniform(0, 6)
+        size, frequency = amplitude * np.exp(-decay / 2 * at), np.sqrt(1 - decay**2 / 4)
+        q = size * np.cos(frequency * at + phase)
+        p = -decay / 2 * q - size * frequency * np.sin(frequency * at + phase)
+        rows = zip((p * LENGTH).tolist(), (q * LENGTH).tolist(), at.tolist(), strict=True)
+        lines += [f"{p!r},r{k},{q!r},{t!r}" for p, q, t in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def small(**changes: object) -> list[str]:
+    return [word for key, value in (SMALL | changes).items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(scope="module")
+def discovered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("discover")
+    data = write_oscillator(folder / "mine.csv")
+    questions = ("--quantity", "q1^2 + p1^2", "--quantity", "q1*p1")
+    result = run("discover", data, "--out", folder / "run", *questions, "--unit", "q1=m", *small())
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return folder / "run", result.stdout
+
+
+def test_says_what_is_conserved(discovered):
+    folder, out = discovered
+    found = json.loads((folder / "symmetry.json").read_text())
+    assert found["rank"] == 1 and found["hamiltonian"] is True and found["held_out"] is True
+    assert found["quantities"][0]["formula"] == "q1^2 + p1^2" and found["algebra"]["name"] == "u(1)"
+    assert {"none", "found", "learned"} == set(found["evidence"])
+    assert "1 conserved quantity of degree <= 2" in out and "non-Hamiltonian" not in out
+    kept = {"config.json", "data.npz", "metrics.jsonl", "summary.json", "symmetry.json", "report.md"}
+    assert kept <= files(folder)
+
+
+def test_trajectories_kept_aside_are_not_trained_on(discovered):
+    folder, _ = discovered
+    problem = load_run(RunFolder(folder)).problem
+    assert problem.held_out is not None
+    assert (len(problem.measured), len(problem.held_out), len(problem.recorded)) == (9, 3, 12)
+    starts = {tuple(path[0]) for path in problem.measured} | {tuple(path[0]) for path in problem.held_out}
+    assert len(starts) == 12
+    assert len(load_trajectories(folder / "data.npz")) == 12
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["transitions"] == 9 * 19 and np.isfinite(summary["test"]["held out"]["mse"])
+    # In the units of the file: the scale of a coordinate is near its unit.
+    assert 1e-8 < summary["test"]["held out"]["mse"] / LENGTH**2 < 1
+
+
+def test_answers_hypotheses_in_nats(discovered):
+    folder, out = discovered
+    energy, other = json.loads((folder / "symmetry.json").read_text())["hypotheses"]
+    np.testing.assert_allclose(energy["A"], 2 * np.eye(2))
+    assert energy["drift_verdict"] == "conserved" and other["drift_verdict"] == "not conserved"
+    assert energy["against"]["none"]["nats"] > other["against"]["none"]["nats"]
+    for entry in (energy, other):
+        for part in entry["against"].values():
+            assert np.isfinite(part["nats"]) and part["stderr"] > 0
+    assert "q1*p1: " in out and "against learned" in out
+
+
+def test_says_what_the_data_can_tell(discovered):
+    folder, out = discovered
+    checks = json.loads((folder / "symmetry.json").read_text())["checks"]
+    assert checks["coverage"]["enough"] and checks["amount"]["enough"] and checks["sampling"]["fine_enough"]
+    assert (checks["amount"]["pairs"], checks["amount"]["needed"]) == (30, 15)
+    assert checks["calibration"]["values"] == 3 * 19 * 2
+    report = (folder / "report.md").read_text()
+    for name in ("structure", "coverage", "sampling", "amount", "calibration"):
+        assert checks[name]["text"] in out and checks[name]["text"] in report
+    assert "in the 90 % band" in report and "12 trajectories: 1 combinations" in report
+
+
+def test_analysed_again_it_keeps_what_was_discovered(discovered):
+    folder, _ = discovered
+    before = json.loads((folder / "symmetry.json").read_text())
+    assert run("analyse", folder, "--repeats", 0).returncode == 0
+    after = json.loads((folder / "symmetry.json").read_text())
+    assert after["checks"] == before["checks"] and after["hypotheses"] == before["hypotheses"]
+
+
+def test_friction_is_no_hamiltonian_system(tmp_path):
+    data = write_oscillator(tmp_path / "friction.csv", decay=0.3)
+    result = run("discover", data, "--out", tmp_path / "run", *small())
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "run" / "symmetry.json").read_text())
+    assert found["hamiltonian"] is False and found["rank"] == 0 and found["quantities"] == []
+    assert "non-Hamiltonian" in result.stdout
+
+
+ROW = "trajectory,time,q1,p1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "parts"),
+    [
+        (ROW + "a,0,1,x\n", (), ("mine.csv", "line 2, column p1", "'x'")),
+        ("time,q1\n0,1\n1,2\n", (), ("mine.csv", "without momenta")),
+        (ROW + "a,0,1,2\na,1,2,3\n", (), ("mine.csv", "1 trajectory, at least 2 are needed")),
+        ("good", ("--quantity", "q1*p9"), ("--quantity", "column 4", "p9")),
+        ("good", ("--quantity", "q1^3"), ("--quantity", "degree at most 2")),
+        ("good", ("--quantity", "__import__('os')"), ("--quantity",)),
+        ("good", ("--quantity", "q1 - q1"), ("--quantity", "constant")),
+        ("good", ("--unit", "q1"), ("--unit", "NAME=UNIT")),
+        ("good", ("--positions", "x"), ("mine.csv", "column x", "is missing")),
+        ("good", ("--set", "data.held_out=0.9"), ("data.held_out", "0.9")),
+        ("good", ("--set", "symmetry.mode=none"), ("symmetry.mode", "none")),
+    ],
+)
+def test_bad_input_writes_nothing(tmp_path, content, arguments, parts):
+    data = tmp_path / "mine.csv"
+    if content == "good":
+        write_oscillator(data)
+    else:
+        data.write_text(content)
+    result = run("discover", data, "--out", tmp_path / "run", *arguments)
+    assert_bad_input(result, *parts)
+    assert files(tmp_path) == {"mine.csv"}
+
+
+def test_a_folder_with_a_run_is_not_written_over(discovered):
+    folder, _ = discovered
+    data = folder.parent / "mine.csv"
+    assert_bad_input(run("discover", data, "--out", folder, *small()), "already holds a run")
+    changed = small(**{"training.steps": 7})
+    assert_bad_input(run("discover", data, "--out", folder, "--resume", *changed), "data.units")
+
+
+def test_whole_trajectories_are_held_out_whatever_the_seed():
+    times = np.tile(np.arange(3.0), (20, 1))
+    data = Trajectories(times, np.arange(120.0).reshape(20, 3, 2))
+    kept, aside = hold_out(data, 0.25)
+    assert aside is not None and (len(kept), len(aside)) == (15, 5)
+    assert sorted([*kept.states[:, 0, 0], *aside.states[:, 0, 0]]) == sorted(data.states[:, 0, 0])
+    again = hold_out(data, 0.25)[1]
+    assert again is not None
+    np.testing.assert_array_equal(aside.states, again.states)
+    assert hold_out(data[:3], 0.25)[1] is None and hold_out(data, 0.0)[1] is None
+    least = hold_out(data[:4], 0.01)[1]
+    assert least is not None and len(least) == 2
+    with pytest.raises(ValueError, match="share"):
+        hold_out(data, 1.0)
+
+
+def test_a_learned_noise_has_a_floor(tmp_path):
+    data = write_oscillator(tmp_path / "mine.csv")
+    problem = build_problem(discover_config(data))
+    assert problem.training.noise_floor == 1e-6
+    plain = build_problem(discover_config(data, {"scale": "none"}))
+    assert 0.01 * LENGTH**2 < 1e6 * plain.training.noise_floor < LENGTH**2
+    named = build_problem(discover_config(data, overrides=["inference.noise_variance=1.0"]))
+    assert named.training.noise_floor == 0
+
+
+def test_what_simulation_says_of_noise_is_not_taken_for_a_file(tmp_path):
+    config = discover_config(tmp_path / "mine.csv", {"masses": [2.0]}, ["seed=3"])
+    assert config.inference.noise_variance == "learned" and config.data.masses == (2.0,)
+    assert (config.seed, config.data.held_out, config.network.width) == (3, 0.25, 200)
+
+
+def test_differences_are_paired_over_repeats():
+    fit = {"negative_elbo_total": -50.0, "stderr": 3.0, "converged": True, "totals": [-60.0, -40.0]}
+    none = fit | {"negative_elbo_total": 45.0, "totals": [34.0, 56.0]}
+    assert gain(none, fit) == {"nats": 95.0, "stderr": pytest.approx(1.0), "converged": True}
+    single = gain({**none, "totals": [45.0], "stderr": 4.0}, {**fit, "totals": [-50.0]})
+    assert single["stderr"] == 5.0
+    assert [answer(single), answer({**single, "converged": False})] == ["supported", "undecided"]
+    assert answer({**single, "nats": -16.0}) == "rejected"
+
+
+def test_hypotheses_are_read_in_the_names_of_the_data():
+    read = parse_hypothesis("x*m_vx - 2*x", ("x", "m_vx"))
+    np.testing.assert_array_equal(read.matrix, [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(read.vector, [-2, 0])
+    with pytest.raises(RunError, match="did you mean"):
+        parse_hypothesis("x*m_vy", ("x", "m_vx"))

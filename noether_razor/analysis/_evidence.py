@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from ..data import Transitions
-from ..inference import Estimator, Posterior, PriorPrecision, bound_terms
+from ..inference import Estimator, Posterior, PriorPrecision, Weights, bound_terms
 from ..integrators import midpoint_step
 from ..symmetry import Averaging
 from ..typing import PRNGKey
@@ -65,8 +65,12 @@ def _sweeps(
         for_weights, for_orbits = jax.random.split(pair[0])
         weights = posterior.flipped_draws(for_weights, count)
         keys = jax.random.split(for_orbits, count)
-        terms = jax.vmap(lambda key, part, weights: bound(key, part, weights=weights))(keys, pair[1], weights)
-        return jnp.stack([jnp.mean(terms.nll), jnp.mean(terms.total_kl())])
+
+        def part(key: PRNGKey, transitions: Transitions, drawn: Weights) -> Float[Array, " 2"]:
+            terms = bound(key, transitions, weights=drawn)
+            return jnp.stack([terms.nll, terms.total_kl()])
+
+        return jnp.mean(jax.vmap(part)(keys, pair[1], weights), axis=0)
 
     def sweep(key: PRNGKey) -> Float[Array, " 2"]:
         return jnp.mean(jax.lax.map(block, (jax.random.split(key, blocks), parts)), axis=0)

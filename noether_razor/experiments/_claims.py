@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Verdict(NamedTuple):
     detail: str
 
 
+@runtime_checkable
 class Claim(Protocol):
     """Something that can be judged from the rows of a table and its noise floors, by metric."""
 

@@ -10,6 +10,7 @@ from ._matrix_normal import KroneckerNormal as KroneckerNormal
 from ._matrix_normal import optimal_precision as optimal_precision
 from ._model import PriorPrecision as PriorPrecision
 from ._posterior import Posterior as Posterior
+from ._posterior import Weights as Weights
 from ._predictive import predict as predict
 from ._windows import InitialStates as InitialStates
 from ._windows import Windows as Windows

@@ -43,7 +43,7 @@ def test_many_are_an_error_that_names_the_scales():
 
 def test_energies_may_be_kept_below_a_barrier():
     data = drawn(0.3, energy_below=0.1)
-    energies = jax.vmap(CUBIC.hamiltonian)(data.states[:, 0].astype(np.float32))
+    energies = jax.vmap(CUBIC.hamiltonian)(data.states[:, 0].astype(np.float32))  # type: ignore[arg-type]
     assert float(energies.max()) < 0.1
     with pytest.raises(EscapeError, match="have an energy below -100"):
         simulate(Oscillators(), jax.random.key(0), trajectories=2, transitions=1, dt=0.1, energy_below=-100.0)

@@ -233,7 +233,7 @@ class TestNoise:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"matrices": np.zeros((1, 4, 4))}, r"shapes \(K, 2, 2\)"),
+        ({"matrices": np.zeros((1, 4, 4)), "vectors": np.zeros((1, 4))}, r"shapes \(K, 2, 2\)"),
         ({"matrices": np.full((1, 2, 2), np.nan)}, "finite"),
         ({"trajectories": oscillations(0, [1.0], count=1)}, "at least 2 trajectories"),
         ({"noise_variance": -1.0}, "not negative"),

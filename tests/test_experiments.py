@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import math
+import os
 import sys
-import threading
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,19 +27,23 @@ from noether_razor.experiments import (
     FullAlgebra,
     NearFloor,
     PhasePlane,
+    Progress,
     Spectrum,
     reproduce,
     row_config,
     run_all,
-    spread,
+    share_out,
     table_result,
 )
 from noether_razor.experiments import _targets as targets
+from noether_razor.experiments import _workers as workers
 from noether_razor.experiments._claims import mean_and_stderr
 from noether_razor.experiments._reproduce import noise_floors, table_lines
 from noether_razor.experiments._runner import plan, wall_seconds
+from noether_razor.experiments._workers import Place, makespan, places
 from noether_razor.inference import bound_terms
 from noether_razor.runs import RunFolder, train_run, warm_start_config
+from noether_razor.training import NonFiniteBoundError
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
@@ -268,31 +274,76 @@ def test_runs_of_different_budgets_and_seeds_have_folders_of_their_own(tmp_path:
     assert len({run.warm_start.path for run in runs if run.warm_start}) == 6
 
 
-def test_jobs_are_spread_over_devices_and_an_error_does_not_lose_the_others() -> None:
-    both = threading.Barrier(2, timeout=10)
-    device = jax.local_devices()[0]
-    ran = []
+def work(
+    number: int,
+    wait_for: Path | None,
+    folder: Path,
+    *,
+    on_progress: Progress,
+    interrupted: Callable[[], bool],
+) -> int:
+    """A job: it leaves a file, waits for another's, reports, and fails if it is number 0 or 9."""
+    (folder / str(number)).touch()
+    deadline = time.monotonic() + 60
+    while wait_for is not None and not wait_for.exists():
+        if interrupted():
+            raise KeyboardInterrupt
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    on_progress(f"job {number}", {"step": 1})
+    if number == 0:
+        raise NonFiniteBoundError(3, "the likelihood")
+    if number == 9:
+        raise ConfigError("wrong key")
+    return os.getpid()
 
-    def job(number: int) -> int:
-        if number < 2:
-            both.wait()  # passes only if two run at once
-        ran.append(number)
-        if number == 0:
-            raise FloatingPointError("the bound is not finite")
-        return number
 
-    with pytest.raises(FloatingPointError):
-        spread([partial(job, k) for k in range(5)], [device, device])
-    assert sorted(ran) == [0, 1, 2, 3, 4]
-    assert spread([partial(job, k) for k in (4, 3, 2)], [device, device]) == [4, 3, 2]
+@pytest.mark.xdist_group("workers")
+class TestJobsSideBySide:
+    @pytest.fixture(autouse=True)
+    def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(workers, "places", lambda jobs: [Place(cores=None)] * min(jobs, 2))
 
-    def interrupted() -> int:
-        raise KeyboardInterrupt
+    def test_an_error_of_one_does_not_lose_the_others(self, tmp_path: Path) -> None:
+        told, done = [], []
+        # The first waits for the file of the second: both run at once.
+        jobs = [partial(work, k, tmp_path / str(1 - k) if k < 2 else None, tmp_path) for k in range(4)]
+        with pytest.raises(NonFiniteBoundError, match="step 3"):
+            share_out(
+                jobs,
+                on_progress=lambda name, line: told.append((name, line)),
+                on_result=lambda number, process: done.append((number, process)),
+            )
+        assert sorted(told) == [(f"job {k}", {"step": 1}) for k in range(4)]
+        assert sorted(number for number, _ in done) == [1, 2, 3]
+        assert os.getpid() not in {process for _, process in done}
 
-    ran.clear()
-    with pytest.raises(KeyboardInterrupt):
-        spread([interrupted, partial(job, 3)], [device])
-    assert ran == []
+    def test_bad_input_and_interruption_stop_the_others(self, tmp_path: Path) -> None:
+        never = tmp_path / "never"
+        jobs = [partial(work, 1, never, tmp_path), partial(work, 9, tmp_path / "1", tmp_path)]
+        with pytest.raises(ConfigError, match="wrong key"):
+            share_out([*jobs, partial(work, 2, None, tmp_path)])
+        assert not (tmp_path / "2").exists()
+        jobs = [partial(work, 3, never, tmp_path), partial(work, 4, never, tmp_path)]
+        with pytest.raises(KeyboardInterrupt):
+            share_out(jobs, interrupted=lambda: (tmp_path / "3").exists() and (tmp_path / "4").exists())
+
+    def test_a_worker_that_dies_is_said(self) -> None:
+        with pytest.raises(RuntimeError, match="exit code 7"):
+            share_out([die, die])
+
+
+def die(*, on_progress: Progress, interrupted: Callable[[], bool]) -> None:
+    os._exit(7)
+
+
+def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_cores", lambda: [0, 1, 2, 3])
+    assert [place.cores for place in places(2)] == [(0, 2), (1, 3)]
+    assert [len(place.cores or ()) for place in places(9)] == [1, 1, 1, 1]
+    assert len(places(0)) == 1
+    # Handed out in order to whoever is free first: 5 and 1 + 1 + 4.
+    assert makespan([5, 1, 1, 4], 2) == 6 and makespan([], 2) == 0
 
 
 def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
@@ -315,6 +366,7 @@ def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
 
 def test_a_table_is_made_resumed_and_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "QUICK", (*targets.QUICK, *TINY))
+    monkeypatch.setattr(workers, "places", lambda _: [Place()])  # one run at a time, in this process
     runs = tmp_path / "runs" / "quick"
     with pytest.raises(KeyboardInterrupt):  # in the second row
         reproduce("table1", seeds=1, budget="quick", out=tmp_path, interrupted=Stop(4))
@@ -355,7 +407,8 @@ def test_shared_warm_starts_are_counted_once(tmp_path: Path) -> None:
     assert runs[0].warm_start is not None
     runs[0].warm_start.write_metrics([{"step": 1, "wall_seconds": 10.0}])
     spent = [{"wall_seconds": 30.0, "evaluation_seconds": 1.0}] * 3
-    assert wall_seconds(runs, spent) == 10 + 3 * (20 + 1)
+    assert wall_seconds(runs, spent, 1) == 10 + 3 * (20 + 1)
+    assert wall_seconds(runs, spent, 2) == 10 + 2 * (20 + 1)
     assert run_all([]) == []
 
 

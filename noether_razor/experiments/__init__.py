@@ -8,9 +8,7 @@ from ._claims import Spectrum as Spectrum
 from ._claims import Verdict as Verdict
 from ._reproduce import reproduce as reproduce
 from ._reproduce import table_result as table_result
-from ._runner import Progress as Progress
 from ._runner import run_all as run_all
-from ._runner import spread as spread
 from ._suite import SUITE as SUITE
 from ._suite import Score as Score
 from ._suite import SuiteSystem as SuiteSystem
@@ -26,3 +24,5 @@ from ._targets import Row as Row
 from ._targets import Spectra as Spectra
 from ._targets import Table as Table
 from ._targets import row_config as row_config
+from ._workers import Progress as Progress
+from ._workers import share_out as share_out

@@ -18,8 +18,9 @@ from ..reporting import contour_figure, spectra_figure
 from ..runs import RunFolder, load_run, write_whole
 from ..typing import Hamiltonian
 from ._claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
-from ._runner import Progress, Run, plan, run_all, wall_seconds
+from ._runner import Run, plan, run_all, wall_seconds
 from ._targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
+from ._workers import Progress, places
 
 SMOKE = "**Smoke run** (budget quick): it shows that all parts work together; its numbers mean nothing."
 LEARNED = "learned"
@@ -116,10 +117,12 @@ def _by_row(runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> dict[st
 
 
 def _about(runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget) -> dict[str, Any]:
+    processes = len(places(len(runs)))
     return {
         "budget": budget,
         "seeds": sorted({run.seed for run in runs}),
-        "wall_seconds": wall_seconds(runs, summaries),
+        "processes": processes,
+        "wall_seconds": wall_seconds(runs, summaries, processes),
         "device": ", ".join(sorted({summary["device"] for summary in summaries})),
     }
 
@@ -131,7 +134,8 @@ def _heading(title: str, about: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         f"Budget {about['budget']}, seeds {', '.join(map(str, about['seeds']))}, "
-        f"{about['wall_seconds']:.0f} s of training and evaluation on {about['device']}.",
+        f"{about['wall_seconds']:.0f} s of training and evaluation on {about['device']}, "
+        f"{about['processes']} runs at a time.",
         "",
     ]
 

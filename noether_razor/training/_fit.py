@@ -50,6 +50,9 @@ class NonFiniteBoundError(FloatingPointError):
         self.step, self.site = step, site
         super().__init__(f"the bound is not finite at step {step}, first at {site}")
 
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:
+        return type(self), (self.step, self.site)
+
 
 def initial_state(posterior: Posterior, training: Training) -> TrainState:
     """The state before the first step."""

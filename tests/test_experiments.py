@@ -133,7 +133,7 @@ def test_every_configuration_keeps_the_protocol(path: Path) -> None:
         assert (size, net) == ((200, 50, 0.2), (3, 200, 1.0))
     else:
         assert (size, net) == ((200, 50, 1.0), (4, 250, 1.0))
-        assert config.training.warm_start is not None and config.training.warm_start.dt == 0.1
+        assert config.training.warm_start[0].dt == 0.1
     if config.symmetry.mode == "learned" and path.parent.name != "more":
         wanted = {"table1": 1, "table2": 30, "figure3": 30, "table3": 10}[path.parent.name]
         assert config.symmetry.quantities == wanted
@@ -347,15 +347,17 @@ def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
-    config = load_config(DEBUG, [*TINY, "training.warm_start.steps=4", "training.warm_start.dt=0.05"])
+    config = load_config(
+        DEBUG, [*TINY, "training.warm_start=[{steps = 4, dt = 0.02}, {steps = 4, dt = 0.05}]"]
+    )
     whole, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
     wanted = train_run(config, whole)
-    for chunks in (0, 2):  # in the warm start, and in the run itself
+    for chunks in (0, 1, 2):  # in each warm start, and in the run itself
         with pytest.raises(KeyboardInterrupt):
             train_run(config, stopped, resume=True, interrupted=Stop(chunks))
     assert len(stopped.checkpoint.steps()) == 1 and not stopped.summary.exists()
     got = train_run(config, stopped, resume=True)
-    for part in (".", "warm_start"):
+    for part in (".", "warm_start", "warm_start/warm_start"):
         assert logged(stopped.path / part) == logged(whole.path / part) != []
     for key in ("train", "test", "symmetry"):
         assert got[key] == wanted[key]

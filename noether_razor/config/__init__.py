@@ -14,4 +14,5 @@ from ._load import load_config as load_config
 from ._load import load_recipe as load_recipe
 from ._load import parse_config as parse_config
 from ._schema import Config as Config
+from ._schema import RatesTable as RatesTable
 from ._schema import SymmetryTable as SymmetryTable

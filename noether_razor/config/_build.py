@@ -221,7 +221,9 @@ def build_symmetry(
     else:
         key = stream(config.seed, "quantities")
         count = table.quantities or default_quantities(data.dof)
-        quantities = QuadraticQuantities.random(key, count, data.dof, table.initial_scale)
+        quantities = QuadraticQuantities.random(
+            key, count, data.dof, table.initial_scale, spreads=_spreads(data)
+        )
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
     return quantities, FlowAveraging(MEASURES[table.measure])
@@ -355,8 +357,15 @@ def _training(config: Config, data: Trajectories) -> Training:
         noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
         kl_warmup=table.kl_warmup,
         orbit_growth=table.orbit_growth if config.symmetry.mode == "fixed" else 0,
+        spreads=_spreads(data),
         log_every=table.log_every,
     )
+
+
+def _spreads(data: Trajectories) -> tuple[float, ...]:
+    """One spread for all positions and one for all momenta: standard deviations, pooled."""
+    deviations = np.split(np.std(data.points(), axis=0), 2)
+    return tuple(float(np.sqrt(np.mean(part**2))) for part in deviations for _ in range(data.dof))
 
 
 def _noise_variance(config: Config, scale: PhaseScale) -> float:

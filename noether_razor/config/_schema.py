@@ -186,7 +186,7 @@ class RatesTable(_Table):
 
 
 class WarmStartTable(_Table):
-    """A fit without symmetry on data of another dt, whose weights and scales the run starts from."""
+    """A fit without symmetry, on data of another dt, whose weights and scales the next one starts from."""
 
     steps: PositiveInt = 1500
     dt: PositiveFloat = Field(default=0.1, description="time between its states; as many as the run has")
@@ -208,7 +208,9 @@ class TrainingTable(_Table):
     ] = 0
     log_every: PositiveInt = 100
     checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
-    warm_start: WarmStartTable | None = None
+    warm_start: tuple[WarmStartTable, ...] = Field(
+        default=(), description="fits that come before, each starting from the last"
+    )
 
 
 class Config(_Table):
@@ -246,6 +248,6 @@ class Config(_Table):
 
     @model_validator(mode="after")
     def _simulated_warm_start(self) -> "Config":
-        if self.training.warm_start is not None and self.data.file is not None:
+        if self.training.warm_start and self.data.file is not None:
             raise ValueError("training.warm_start simulates data of its own and does not go with data.file")
         return self

@@ -1,7 +1,10 @@
 """Quantities of degree at most two: C(x) = x^T A x / 2 + b^T x."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -28,15 +31,19 @@ class QuadraticQuantities(ConservedQuantities):
         self.vectors = nnx.Param(vectors)
 
     @classmethod
-    def random(cls, key: PRNGKey, count: int, dof: int, scale: float) -> "QuadraticQuantities":
-        """Quantities with independent N(0, scale^2) entries, to start learning from.
+    def random(
+        cls, key: PRNGKey, count: int, dof: int, scale: float, *, spreads: Sequence[float] | None = None
+    ) -> "QuadraticQuantities":
+        """Quantities with independent N(0, scale^2) entries, to start learning from; in coordinates divided
+        by `spreads` (2n,), see `coefficient_units`.
 
         `scale` must not be 0: with antithetic group samples that is a stationary point of the bound.
         """
         for_matrices, for_vectors = jax.random.split(key)
+        of_matrices, of_vectors = coefficient_units(dof, spreads)
         return cls(
-            scale * jax.random.normal(for_matrices, (count, 2 * dof, 2 * dof)),
-            scale * jax.random.normal(for_vectors, (count, 2 * dof)),
+            jnp.asarray(scale * of_matrices * jax.random.normal(for_matrices, (count, 2 * dof, 2 * dof))),
+            jnp.asarray(scale * of_vectors * jax.random.normal(for_vectors, (count, 2 * dof))),
         )
 
     @property
@@ -63,3 +70,18 @@ class QuadraticQuantities(ConservedQuantities):
     def __call__(self, state: State) -> Float[Array, " K"]:
         quadratic = jnp.einsum("i,kij,j->k", state, self.matrices[...], state) / 2
         return quadratic + self.vectors[...] @ state
+
+
+def coefficient_units(
+    dof: int, spreads: Sequence[float] | None
+) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, " dim"]]:
+    """What coefficients (A, b) of size 1 in coordinates divided by `spreads` (2n,) are in the given ones.
+
+    The quantity itself is divided by the mean spread of positions times that of momenta, which keeps flows
+    and brackets of equal spreads (a canonical change of units). None: all spreads 1.
+    """
+    sizes = np.ones(2 * dof, np.float32) if spreads is None else np.asarray(spreads, np.float32)
+    if sizes.shape != (2 * dof,) or not (sizes > 0).all():
+        raise ValueError(f"spreads must be {2 * dof} positive numbers, got {sizes}")
+    action = sizes[:dof].mean() * sizes[dof:].mean()
+    return action / np.outer(sizes, sizes), action / sizes

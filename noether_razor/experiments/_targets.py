@@ -25,7 +25,7 @@ QUICK = (
 )
 """Overrides that turn any row into a smoke run: it shows that all parts work together and nothing else."""
 
-QUICK_WARM_START = ("training.warm_start.steps=40", "training.warm_start.batch=20")
+QUICK_WARM_START = ("training.warm_start=[{dt = 0.1, steps = 40, batch = 20}]",)
 
 PAPER = (
     "inference.estimator=paper",
@@ -161,9 +161,7 @@ TABLE3 = Table(
         "inference.weight_samples=2",
         "training.steps=10000",
         "training.batch=1000",
-        "training.warm_start.dt=0.1",
-        "training.warm_start.steps=10000",
-        "training.warm_start.batch=1000",
+        "training.warm_start=[{dt = 0.1, steps = 10000, batch = 1000}]",
     ),
 )
 
@@ -195,6 +193,6 @@ def row_config(row: Row, *, seed: int, budget: Budget, paper: tuple[str, ...]) -
         overrides = (*PAPER, *paper)
     elif budget == "quick":
         overrides = QUICK
-        if load_config(row.config).training.warm_start is not None:
+        if load_config(row.config).training.warm_start:
             overrides += QUICK_WARM_START
     return load_config(row.config, [*overrides, f"seed={seed}"])

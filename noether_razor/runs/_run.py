@@ -20,7 +20,7 @@ from ..analysis import (
     principal_cosines,
     singular_directions,
 )
-from ..config import Config, Problem, SymmetryTable, build_problem, simulate_test_sets, stream
+from ..config import Config, Problem, RatesTable, SymmetryTable, build_problem, simulate_test_sets, stream
 from ..conserved import QuadraticQuantities
 from ..data import DataFile, Trajectories, read_data_file, save_trajectories, scaled_trajectories
 from ..inference import Posterior
@@ -89,18 +89,19 @@ def train_run(
 
 
 def warm_start_config(config: Config) -> Config | None:
-    """The fit that a run starts from, without symmetry and on data of a smaller dt; None where there is
-    none.
+    """The fit that a run starts from, without symmetry and on data of its own dt; None where there is none.
+    It may have a warm start in turn.
     """
-    table = config.training.warm_start
-    if table is None:
+    if not config.training.warm_start:
         return None
+    *before, table = config.training.warm_start
+    rates = table.rates or config.training.rates
     training = {
         "steps": table.steps,
         "batch": table.batch,
-        "rates": table.rates or config.training.rates,
+        "rates": rates.model_copy(update={"quantities": RatesTable().quantities}),
         "orbit_growth": 0,
-        "warm_start": None,
+        "warm_start": tuple(before),
     }
     return config.model_copy(
         update={

@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 
 from ..inference import PriorPrecision
+from ._whitening import whitened
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Training:
     noise_floor: what a learned noise variance is kept at or above. Data without noise, or a network that
         passes through every point, would drive it towards 0, and the bound to what rounding makes of it.
     kl_warmup: steps over which the KL divergence is faded in.
+    spreads: sizes of the coordinates (2n,), in which the steps of quantities are measured; None: all 1.
     orbit_growth: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.
@@ -61,6 +63,7 @@ class Training:
     noise_floor: float = 0.0
     kl_warmup: int = 0
     orbit_growth: int = 0
+    spreads: tuple[float, ...] | None = None
     log_every: int = 100
 
     def __post_init__(self) -> None:
@@ -75,19 +78,22 @@ class Training:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per
         transition of `total`.
 
-        Adam, except for the logarithmic scales, which take natural-gradient steps (momentum 0.9, at most 0.1
-        each): the KL divergence of a layer costs d/2 times the variance of its log scales, so Adam, which
-        moves every scale by its step size however small the gradient, would pay a hundred nats for its
-        jitter. What is not learned stays as it is.
+        Adam, with two exceptions. Quantities of degree two: see `whitened`. Logarithmic scales take
+        natural-gradient steps (momentum 0.9, at most 0.1 each): the KL divergence of a layer costs d/2 times
+        the variance of its log scales, so Adam, which moves every scale by its step size however small the
+        gradient, would pay a hundred nats for its jitter. What is not learned stays as it is.
         """
 
-        def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
-            if not learned:
-                return optax.set_to_zero()
+        def schedule(rate: float) -> optax.Schedule:
             # The warm-up keeps the first, enormous gradients from throwing the means out of reach.
-            schedule = optax.warmup_cosine_decay_schedule(0.0, rate, self.steps // 10, self.steps)
-            return optax.adam(schedule, b2=self.second_moment)
+            return optax.warmup_cosine_decay_schedule(0.0, rate, self.steps // 10, self.steps)
 
+        def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
+            return optax.adam(schedule(rate), b2=self.second_moment) if learned else optax.set_to_zero()
+
+        quadratic = optax.set_to_zero()
+        if self.learn_quantities:
+            quadratic = whitened(schedule(self.rates.quantities), self.spreads)
         noise_variance = adam(self.rates.hyper, self.learn_noise_variance)
         if self.noise_floor:
             noise_variance = optax.chain(noise_variance, _kept_above(math.log(self.noise_floor)))
@@ -101,6 +107,7 @@ class Training:
             ),
             "correlations": adam(self.rates.correlations),
             "quantities": adam(self.rates.quantities, self.learn_quantities),
+            "quadratic quantities": quadratic,
             "noise_variance": noise_variance,
             "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
         }
@@ -149,4 +156,8 @@ _GROUP_OF_FIELD = {
 
 def _groups(params: nnx.State) -> nnx.State:
     """The group of each parameter, by the field of `Posterior` that it belongs to."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: _GROUP_OF_FIELD[path[0].key], params)
+    quantities = params.get("quantities", {})
+    groups = _GROUP_OF_FIELD
+    if set(quantities) == {"matrices", "vectors"}:
+        groups = groups | {"quantities": "quadratic quantities"}
+    return jax.tree_util.tree_map_with_path(lambda path, _: groups[path[0].key], params)

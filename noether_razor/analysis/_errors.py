@@ -33,7 +33,7 @@ class PredictionErrors(NamedTuple):
     energy_error: float | None
 
 
-POINT_BUDGET = 600_000
+POINT_BUDGET = 300_000
 """Network evaluations that one-step errors may cost; rollouts may cost as many again."""
 
 

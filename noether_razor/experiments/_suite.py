@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..analysis import lie_algebra
-from ..config import build_system, load_config
-from ..runs import RunFolder, analyse_run, require_same, train_run, write_whole
+from ..config import Config, build_system, load_config
+from ..runs import RunFolder, analyse_run, train_run, write_whole
+from ._workers import Progress, share_out
 
 
 class SuiteSystem(NamedTuple):
@@ -110,34 +112,55 @@ def run_suite(
     on_score: Callable[[Score], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Score]:
-    """Train and analyse every system with seeds 0 to `seeds` - 1 under `out`, and score each run.
+    """Train and analyse every system with seeds 0 to `seeds` - 1 under `out`, side by side, and score
+    each run.
 
     Runs that are finished are not repeated, interrupted ones go on from their checkpoint; after every run
     ``suite.json`` holds what is known. `repeats` is the number of refits for the evidence of each.
     `overrides` are those of the command line. Raises what training and analysis raise.
     """
-    scores: list[Score] = []
+    scores: dict[int, Score] = {}
+
+    def scored(index: int, found: Score) -> None:
+        scores[index] = found
+        known = [scores[k]._asdict() for k in sorted(scores)]
+        write_whole(out / "suite.json", json.dumps(known, indent=2) + "\n")
+        if on_score is not None:
+            on_score(found)
+
+    jobs = []
     for seed in range(seeds):
         for system in systems:
             config = load_config(f"configs/systems/{system.name}.toml", (*overrides, f"seed={seed}"))
-            folder = RunFolder(out / f"{system.name}-{seed}")
-            summary = train_run(config, folder, resume=True, interrupted=interrupted)
-            if folder.symmetry.exists():
-                require_same(config, folder.read_config(), folder.config)
-                symmetry = folder.read_symmetry()
-            else:
-                symmetry = analyse_run(folder, repeats=repeats)
-            known = build_system(config.system).known_quantities()
-            dim = 2 * build_system(config.system).dof
-            truth = (np.zeros((0, dim, dim)), np.zeros((0, dim)))
-            if known is not None:
-                truth = np.array(known.symmetric_matrices(), float), np.array(known.vectors[...], float)
-            seconds = summary["wall_seconds"] + summary["evaluation_seconds"]
-            scores.append(score(symmetry, truth, system=system.name, seed=seed, seconds=seconds))
-            write_whole(out / "suite.json", json.dumps([s._asdict() for s in scores], indent=2) + "\n")
-            if on_score is not None:
-                on_score(scores[-1])
-    return scores
+            jobs.append(partial(_scored_run, system.name, config, out / f"{system.name}-{seed}", repeats))
+    return share_out(jobs, interrupted=interrupted, on_result=scored)
+
+
+def _scored_run(
+    name: str,
+    config: Config,
+    path: Path,
+    repeats: int,
+    *,
+    on_progress: Progress,
+    interrupted: Callable[[], bool],
+) -> Score:
+    folder = RunFolder(path)
+    summary = train_run(
+        config,
+        folder,
+        resume=True,
+        on_progress=partial(on_progress, path.name),
+        interrupted=interrupted,
+    )
+    symmetry = folder.read_symmetry() if folder.symmetry.exists() else analyse_run(folder, repeats=repeats)
+    system = build_system(config.system)
+    known, dim = system.known_quantities(), 2 * system.dof
+    truth = (np.zeros((0, dim, dim)), np.zeros((0, dim)))
+    if known is not None:
+        truth = np.array(known.symmetric_matrices(), float), np.array(known.vectors[...], float)
+    seconds = summary["wall_seconds"] + summary["evaluation_seconds"] + symmetry["analysis_seconds"]
+    return score(symmetry, truth, system=name, seed=config.seed, seconds=seconds)
 
 
 def suite_table(scores: Sequence[Score], systems: Sequence[SuiteSystem] = SUITE) -> str:

@@ -14,7 +14,7 @@ from ..data import Transitions
 from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar
 from ._estimator import Estimator
-from ._model import PriorPrecision, guide, transition_model
+from ._model import HANDLERS, PriorPrecision, guide, transition_model
 from ._posterior import Posterior, Weights
 
 OBSERVED = "target"
@@ -69,7 +69,8 @@ def bound_terms(
     for_weights, for_model = jax.random.split(key)
     weights = posterior.draw(for_weights) if weights is None else weights
     drawn = numpyro.handlers.substitute(guide, data=dict(weights))
-    sites = TraceMeanField_ELBO(sum_sites=False).loss(for_model, {}, model, drawn, *arguments)
+    with HANDLERS:
+        sites = TraceMeanField_ELBO(sum_sites=False).loss(for_model, {}, model, drawn, *arguments)
     per_transition = {site: value / total for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)
 

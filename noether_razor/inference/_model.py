@@ -1,5 +1,6 @@
 """The probabilistic model and its guide, in NumPyro."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, cast
@@ -21,6 +22,9 @@ from ._posterior import Posterior
 
 PriorPrecision = float | Literal["optimal", "learned"]
 """lambda of every layer: its closed-form optimum, a parameter of the bound, or one fixed number."""
+
+HANDLERS = threading.RLock()
+"""Held while NumPyro's handlers are in use, which is while tracing: their stack is one for all threads."""
 
 
 def guide(posterior: Posterior, *_: object, **__: object) -> None:

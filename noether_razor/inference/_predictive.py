@@ -12,7 +12,7 @@ from numpyro.infer import Predictive
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 from ._estimator import Estimator
-from ._model import transition_model
+from ._model import HANDLERS, transition_model
 from ._posterior import Posterior
 
 BLOCK = 32
@@ -41,7 +41,8 @@ def _advance(
         weights = posterior.means() if mean_weights else posterior.draw(for_weights)
         sample = jax.tree.map(lambda matrix: matrix[None], weights)
         predictive = Predictive(model, posterior_samples=sample, return_sites=["prediction"])
-        return predictive(for_orbit, posterior, start, dt)["prediction"][0]
+        with HANDLERS:
+            return predictive(for_orbit, posterior, start, dt)["prediction"][0]
 
     return jax.lax.map(one_sample, (jax.random.split(key, states.shape[0]), states))
 

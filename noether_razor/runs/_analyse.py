@@ -1,5 +1,6 @@
 """Say what a trained run found: its conserved quantities, their algebra, and the evidence for them."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -108,6 +109,7 @@ def analysed_run(
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")
+    started = time.perf_counter()
     config = folder.read_config()
     if config.symmetry.mode != "learned":
         raise RunError(
@@ -148,6 +150,7 @@ def analysed_run(
     symmetry = found.to_json() | {"held_out": test.fresh, "along": _along(found, test.trajectories)}
     if repeats:
         symmetry["evidence"], plain = _evidence(folder, run, found, repeats, on_refit)
+    symmetry["analysis_seconds"] = time.perf_counter() - started
     if folder.symmetry.exists():
         before = folder.read_symmetry()
         symmetry |= {key: before[key] for key in DISCOVERED if key in before}

@@ -8,6 +8,8 @@ from ._claims import Spectrum as Spectrum
 from ._claims import Verdict as Verdict
 from ._reproduce import reproduce as reproduce
 from ._reproduce import table_result as table_result
+from ._runner import Run as Run
+from ._runner import plan as plan
 from ._runner import run_all as run_all
 from ._suite import SUITE as SUITE
 from ._suite import Score as Score

@@ -100,7 +100,7 @@ def planets_csv(ephemeris: Ephemeris, planets: list[str], windows: int, points: 
         times = window_times(ephemeris.jalpha + 1, ephemeris.jomega - 1, PERIODS[planet], windows, points)
         for number, tdb in enumerate(times, start=1):
             for time, state in zip(tdb - J2000, heliocentric(ephemeris, planet, tdb), strict=True):
-                lines.append(f"{planet}-{number},{time:.9g},{','.join(f'{x:.15g}' for x in state)}")
+                lines.append(f"{planet}-{number},{time:.12g},{','.join(f'{x:.15g}' for x in state)}")
     return "\n".join(lines) + "\n"
 
 
@@ -116,6 +116,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if unknown := [name for name in arguments.planets if name not in PERIODS]:
         parser.error(f"--planets: unknown {', '.join(unknown)}, expected some of {', '.join(PERIODS)}")
+    if len(set(arguments.planets)) < len(arguments.planets):
+        parser.error(f"--planets: got one twice in {' '.join(arguments.planets)}")
     if arguments.windows < 1 or arguments.points < 2:
         parser.error(
             f"at least 1 window of 2 points is needed, got {arguments.windows} of {arguments.points}"

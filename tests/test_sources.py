@@ -1,6 +1,7 @@
 """Data from independent sources, each by way of a CSV: the planets, N bodies by rebound, stars by galpy."""
 
 import importlib.util
+import re
 import sys
 from itertools import product
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 from noether_razor.analysis import drift_test, null_space_baseline
-from noether_razor.config import load_config
+from noether_razor.config import Config, load_config, read_data
 from noether_razor.conserved import QuadraticQuantities, angular_momentum, quadratic_form
 from noether_razor.data import Layout, Trajectories, read_data_file
+from noether_razor.runs import RunFolder, discover_config, discover_run
 
 ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
 CONFIG = ROOT / "configs" / "planets" / "planets.toml"
 
 
@@ -128,16 +131,33 @@ def test_such_orbits_tell_the_three_angular_momenta_and_nothing_else(tmp_path):
     supports_exactly(write_planets(tmp_path, Kepler()), angular_momentum(1, 3))
 
 
+def test_the_baseline_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    write_planets(tmp_path / "runs", Kepler(), "--windows", "4")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    exec(compile(block, "sources.md", "exec"), {})
+    assert "3 conserved of degree <= 2" in capsys.readouterr().out
+
+
 def test_the_configuration_is_for_that_file():
     config = load_config(CONFIG)
     assert config.data.file == str(planets.parse([]).out)
     assert config.inference.noise_variance == "learned" and config.data.held_out > 0
 
 
+def test_from_the_pole_of_the_ecliptic_they_tell_one_angular_momentum(tmp_path):
+    write_planets(tmp_path, Kepler())
+    data, _ = read_data(load_config(CONFIG, [f"data.file={tmp_path / 'planets.csv'}"]))
+    assert data.names == ("x", "y", "m_vx", "m_vy")
+    supports_exactly(data, angular_momentum(1, 2))
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (["--planets", "moon"], "--planets: unknown moon, expected some of mercury"),
+        (["--planets", "mars", "mars"], "--planets: got one twice in mars mars"),
         (["--windows", "0"], "at least 1 window of 2 points is needed, got 0 of 41"),
         (["--points", "1"], "got 12 of 1"),
     ],
@@ -202,3 +222,34 @@ def test_stars_of_galpy_tell_the_angular_momentum_about_the_axis_and_nothing_els
     pytest.importorskip("galpy")
     module("docs/examples/galpy_csv.py").write(tmp_path / "stars.csv")
     supports_exactly(read(tmp_path / "stars.csv"), quadratic_form(3, [{(0, 4): 1.0, (1, 3): -1.0}]))
+
+
+SMALLER = ("network.width=64", "evaluation.nll_stderr=0.5")
+"""Changes to the recipe that make minutes of it on two cores."""
+
+
+def discovers_the_rotation(config: Config, folder: Path) -> None:
+    """One conserved quantity, whose values on the data are those of q1 p2 - q2 p1."""
+    found = discover_run(config, RunFolder(folder))
+    assert found["rank"] == found["baseline"]["rank"] == 1
+    assert found["algebra"]["name"].startswith(("so(2)", "u(1)"))
+    states = read_data(config).trajectories.points()
+    a, b = (np.array(found["quantities"][0][key]) for key in ("A", "b"))
+    values = np.einsum("pi,ij,pj->p", states, a, states) / 2 + states @ b
+    q, p = np.split(states, 2, axis=1)
+    rotation = q[:, 0] * p[:, 1] - q[:, 1] * p[:, 0]
+    assert abs(np.corrcoef(values, rotation)[0, 1]) > 0.99
+
+
+@pytest.mark.slow
+def test_discover_finds_the_angular_momentum_of_the_planets(tmp_path, ephemeris):
+    write_planets(tmp_path, ephemeris)
+    config = load_config(CONFIG, [f"data.file={tmp_path / 'planets.csv'}", *SMALLER])
+    discovers_the_rotation(config, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_discover_finds_the_angular_momentum_of_the_stars(tmp_path):
+    pytest.importorskip("galpy")
+    module("docs/examples/galpy_csv.py").write(tmp_path / "stars.csv")
+    discovers_the_rotation(discover_config(tmp_path / "stars.csv", overrides=SMALLER), tmp_path / "run")

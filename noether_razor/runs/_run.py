@@ -18,6 +18,7 @@ from ..analysis import (
     parallelness,
     prediction_errors,
     principal_cosines,
+    random_part,
     singular_directions,
 )
 from ..config import Config, Problem, RatesTable, SymmetryTable, build_problem, simulate_test_sets, stream
@@ -151,7 +152,9 @@ def _train(
         warm = _warm_start(
             before, warm_start or RunFolder(folder.path / "warm_start"), on_progress, interrupted
         )
-        nnx.update(problem.posterior, nnx.state(warm.posterior))
+        learned = nnx.state(warm.posterior)
+        learned.pop("initial_states", None)  # those of other data
+        nnx.update(problem.posterior, learned)
         spent = _Spent(warm.spent["wall_seconds"], warm.spent["compile_seconds"])
 
     def restore(state: TrainState) -> TrainState | None:
@@ -191,7 +194,7 @@ def _train(
 
     result = fit(
         problem.posterior,
-        problem.data.transitions(),
+        problem.observations,
         problem.training,
         key=stream(config.seed, "training"),
         averaging=problem.averaging,
@@ -236,12 +239,10 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
     key = stream(config.seed, "evaluation")
     for_subset, for_bound, for_errors, for_substeps = jax.random.split(key, 4)
     transitions = problem.data.transitions()
-    subset = np.sort(np.asarray(jax.random.permutation(for_subset, transitions.size))[:BOUND_SUBSET])
-    few = jax.tree.map(lambda x: np.asarray(x)[subset], transitions)
     bound = estimate_bound(
         posterior,
         for_bound,
-        few,
+        random_part(problem.observations, for_subset, BOUND_SUBSET),
         transitions.size,
         prior_precision=config.inference.prior_precision,
         stderr=config.evaluation.nll_stderr,
@@ -276,6 +277,7 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
         "evaluation_seconds": 0.0,
         "device": jax.devices()[0].platform,
         "transitions": transitions.size,
+        "likelihood": problem.likelihood._asdict(),
         "train": {**bound._asdict(), "mse": float(train_errors.mean())},
         "test": test,
         "symmetry": _symmetry(run),

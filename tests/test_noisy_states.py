@@ -1,6 +1,8 @@
 """Training on windows of noisy states: the loop, the choice of the likelihood, and a run."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -250,7 +252,7 @@ def test_a_simulated_problem_gets_the_likelihood_of_its_noise(noise_on, variance
 SMALL = {
     "network.layers": 2,
     "network.width": 8,
-    "symmetry.quantities": 5,
+    "symmetry.quantities": 1,
     "inference.group_samples": 2,
     "inference.likelihood": "windows",
     "inference.window_steps": 4,
@@ -326,9 +328,51 @@ def test_windows_of_targets_are_bad_input(tmp_path):
 @pytest.mark.slow
 def test_discover_judges_by_windows(tmp_path):
     data = write_csv(tmp_path / "noisy.csv")
-    words = small(**{"training.steps": 600, "network.width": 16, "inference.group_samples": 4})
+    words = small(
+        **{
+            "symmetry.quantities": 5,  # left as drawn, they span all of degree <= 2
+            "training.steps": 600,
+            "network.width": 16,
+            "inference.group_samples": 4,
+        }
+    )
     result = run("discover", data, "--out", tmp_path / "run", "--quantity", "q1^2 + p1^2", *words)
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "run" / "symmetry.json").read_text())
     assert found["hamiltonian"] is True and found["rank"] == 1
     assert np.isfinite(found["hypotheses"][0]["against"]["none"]["nats"])
+
+
+STUDY = Path(__file__).parents[1] / "scripts" / "noise_study.py"
+
+
+def study(out: Path) -> list[list[str]]:
+    """The cells of the table of a small study."""
+    settings = {
+        "data.trajectories": 50,
+        "data.transitions": 32,
+        "network.width": 32,
+        "symmetry.quantities": 6,
+        "inference.group_samples": 8,
+        "training.steps": 1500,
+        "evaluation.group_samples": 8,
+        "evaluation.nll_stderr": 1.0,
+    }
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    table = out / "noise.md"
+    places = ["--out", str(out), "--table", str(table), "--levels", "0.1", "--only", "isotropic"]
+    subprocess.run([sys.executable, str(STUDY), *places, *words], check=True)
+    lines = [line for line in table.read_text().splitlines() if line.startswith("| 2 equal")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.slow
+def test_the_study_of_noise_finds_what_windows_are_for_and_goes_on_where_it_stopped(tmp_path):
+    transitions, windows = study(tmp_path)
+    assert (transitions[5], windows[5]) == ("transitions", "windows")
+    assert transitions[4] == windows[4] == "windows"
+    assert 1.35 < float(transitions[6]) < 1.6 and 0.95 < float(windows[6]) < 1.2
+    assert windows[8].endswith(" of 4") and windows[7].count(" ") == 3
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path) - {"noise.md"}}
+    assert study(tmp_path) == [transitions, windows]
+    assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path) - {"noise.md"}}

@@ -189,7 +189,7 @@ class RatesTable(_Table):
     correlations: PositiveFloat = 1e-3
     quantities: PositiveFloat = 1e-2
     hyper: PositiveFloat = 1e-2
-    initial_states: PositiveFloat = 3e-2
+    initial_states: PositiveFloat = 0.1
 
 
 class WarmStartTable(_Table):

@@ -30,7 +30,7 @@ class Rates:
     correlations: float = 1e-3
     quantities: float = 1e-2
     hyper: float = 1e-2
-    initial_states: float = 3e-2
+    initial_states: float = 0.1
 
 
 @dataclass(frozen=True)

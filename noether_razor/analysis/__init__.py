@@ -21,6 +21,7 @@ from ._errors import prediction_errors as prediction_errors
 from ._errors import substep_error as substep_error
 from ._evidence import BoundEstimate as BoundEstimate
 from ._evidence import estimate_bound as estimate_bound
+from ._evidence import random_part as random_part
 from ._formulas import QuantityFormula as QuantityFormula
 from ._generators import direction_quantities as direction_quantities
 from ._generators import flat_generators as flat_generators

@@ -10,8 +10,16 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from ..data import Transitions
-from ..inference import Estimator, Posterior, PriorPrecision, Weights, bound_terms
+from ..inference import (
+    Estimator,
+    Observations,
+    Posterior,
+    PriorPrecision,
+    Weights,
+    in_single_precision,
+    observed_bound_terms,
+    steps_a_row,
+)
 from ..integrators import midpoint_step
 from ..symmetry import Averaging
 from ..typing import PRNGKey
@@ -39,35 +47,38 @@ class BoundEstimate(NamedTuple):
     kl: float
 
 
-@partial(jax.jit, static_argnames=("graph", "averaging", "estimator", "prior_precision"))
+@partial(jax.jit, static_argnames=("graph", "total", "averaging", "estimator", "prior_precision"))
 def _sweeps(
     graph: nnx.GraphDef[Posterior],
     params: nnx.State,
     keys: Key[Array, " sweeps"],
-    parts: Transitions,
+    parts: Observations,
+    total: int,
     averaging: Averaging,
     estimator: Estimator,
     prior_precision: PriorPrecision,
 ) -> Float[Array, "sweeps 2"]:
-    """NLL and KL divergence per transition of `parts`, whose axes are (blocks, parts, transitions)."""
+    """NLL and KL divergence per transition of `parts`, whose axes are (blocks, parts, rows) and which stand
+    for `total` transitions.
+    """
     posterior = nnx.merge(graph, params)
-    blocks, count, size = parts.dt.shape
+    blocks, count = parts.dt.shape[:2]
     bound = partial(
-        bound_terms,
+        observed_bound_terms,
         posterior,
-        total=blocks * count * size,
+        total=total,
         averaging=averaging,
         estimator=estimator,
         prior_precision=prior_precision,
     )
 
-    def block(pair: tuple[PRNGKey, Transitions]) -> Float[Array, " 2"]:
+    def block(pair: tuple[PRNGKey, Observations]) -> Float[Array, " 2"]:
         for_weights, for_orbits = jax.random.split(pair[0])
         weights = posterior.flipped_draws(for_weights, count)
         keys = jax.random.split(for_orbits, count)
 
-        def part(key: PRNGKey, transitions: Transitions, drawn: Weights) -> Float[Array, " 2"]:
-            terms = bound(key, transitions, weights=drawn)
+        def part(key: PRNGKey, rows: Observations, drawn: Weights) -> Float[Array, " 2"]:
+            terms = bound(key, rows, weights=drawn)
             return jnp.stack([terms.nll, terms.total_kl()])
 
         return jnp.mean(jax.vmap(part)(keys, pair[1], weights), axis=0)
@@ -78,10 +89,17 @@ def _sweeps(
     return jax.lax.map(sweep, keys)
 
 
+def random_part(data: Observations, key: PRNGKey, transitions: int) -> Observations:
+    """Random rows of `data` that hold about so many `transitions`, or all rows, in their order."""
+    rows = max(1, transitions // steps_a_row(data))
+    chosen = np.sort(np.asarray(jax.random.permutation(key, data.size))[:rows])
+    return jax.tree.map(lambda x: np.asarray(x)[chosen], data)
+
+
 def estimate_bound(
     posterior: Posterior,
     key: PRNGKey,
-    transitions: Transitions,
+    data: Observations,
     total: int,
     *,
     averaging: Averaging,
@@ -89,17 +107,17 @@ def estimate_bound(
     prior_precision: PriorPrecision = "optimal",
     stderr: float = 0.02,
 ) -> BoundEstimate:
-    """The bound on `total` transitions, estimated on all of them or on the random subset `transitions`.
+    """The bound on `total` transitions, estimated on the random part `data` of them.
 
-    A sweep deals the transitions out in parts of at most `PART`, each with weights and group elements of its
-    own. Most of the variance is that of the weights, so most sweeps are coarse (midpoint steps, few group
-    samples), and fewer sweeps estimate the difference to `estimator`, with the same weights in both: the sum
-    is unbiased for `estimator` (multilevel Monte Carlo, Giles 2008). Sweeps are added to either level where
-    they reduce the standard error of the likelihood part most for their cost, until it is at most `stderr`
-    or a level has `MAX_SWEEPS`.
+    A sweep deals the data out in parts of at most `PART` transitions, or of one window, each with weights and
+    group elements of its own. Most of the variance is that of the weights, so most sweeps are coarse
+    (midpoint steps, few group samples), and fewer sweeps estimate the difference to `estimator`, with the
+    same weights in both: the sum is unbiased for `estimator` (multilevel Monte Carlo, Giles 2008). Sweeps are
+    added to either level where they reduce the standard error of the likelihood part most for their cost,
+    until it is at most `stderr` or a level has `MAX_SWEEPS`.
     """
-    count = transitions.size
-    size = max(1, min(PART, count // PARTS))
+    count = data.size
+    size = max(1, min(PART // steps_a_row(data), count // PARTS))
     block = min(count // size, BLOCK)
     blocks = count // (size * block)
     used = blocks * block * size
@@ -108,13 +126,15 @@ def estimate_bound(
     for_order, *for_levels = jax.random.split(key, 3)
     order = np.asarray(jax.random.permutation(for_order, count))[:used]
     dealt = jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.float32)[order].reshape(blocks, block, size, *np.shape(x)[1:]),
-        transitions,
+        lambda x: x[order].reshape(blocks, block, size, *np.shape(x)[1:]),
+        in_single_precision(data),
     )
     coarse = replace(
         estimator, step=midpoint_step, group_samples=min(COARSE_GROUP_SAMPLES, estimator.group_samples)
     )
-    run = partial(_sweeps, graph, params, parts=dealt, averaging=averaging, prior_precision=prior_precision)
+    run = partial(
+        _sweeps, graph, params, parts=dealt, total=total, averaging=averaging, prior_precision=prior_precision
+    )
 
     def coarse_round(keys: Key[Array, " sweeps"]) -> Float[np.ndarray, "sweeps 2"]:
         return np.asarray(run(keys=keys, estimator=coarse), dtype=np.float64)
@@ -140,6 +160,4 @@ def estimate_bound(
         else:
             gains[level] = 0.0
     nll, kl = (float(part) for part in values[0].mean(0) + values[1].mean(0))
-    # The sweeps' KL is a transition's share among those used; the bound counts it once for all `total`.
-    kl *= used / total
     return BoundEstimate(nll + kl, nll, error, kl)

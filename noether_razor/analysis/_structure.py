@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..data import Trajectories, Transitions
-from ..inference import Estimator, Posterior, predict
+from ..data import Trajectories
+from ..inference import Estimator, InitialStates, Observations, Posterior, Windows, predict
 from ..networks import VectorFieldNetwork
 from ..symmetry import Averaging, NoAveraging
 from ..training import Report, Training, fit
@@ -85,7 +85,7 @@ class StructureCheck(NamedTuple):
 
 
 def fit_vector_field(
-    transitions: Transitions,
+    data: Observations,
     training: Training,
     *,
     key: PRNGKey,
@@ -103,12 +103,17 @@ def fit_vector_field(
     Raises as `fit` does.
     """
     for_start, for_fit = jax.random.split(key)
-    dim = transitions.states.shape[1]
+    dim = data.states.shape[-1]
     network = VectorFieldNetwork(dim, layers=layers, width=width, alpha=alpha, rngs=nnx.Rngs(for_start))
-    posterior = Posterior(network, noise_variance=noise_variance, relative_scale=relative_scale)
+    posterior = Posterior(
+        network,
+        noise_variance=noise_variance,
+        relative_scale=relative_scale,
+        initial_states=InitialStates(data.size, dim) if isinstance(data, Windows) else None,
+    )
     return fit(
         posterior,
-        transitions,
+        data,
         training,
         key=for_fit,
         averaging=NoAveraging(),

@@ -26,7 +26,7 @@ from ..data import (
     scaled_trajectories,
     simulate,
 )
-from ..inference import Estimator, Posterior, paper_estimator
+from ..inference import Estimator, InitialStates, Observations, Posterior, paper_estimator, windows_of
 from ..networks import HamiltonianNetwork
 from ..phase_space import PhaseScale
 from ..symmetry import (
@@ -43,6 +43,7 @@ from ..symmetry import (
 from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, NBody, Oscillators
 from ..training import Rates, Training
 from ..typing import PRNGKey
+from ._likelihood import Likelihood, choose_likelihood, noise_of_states
 from ._load import ConfigError
 from ._schema import Config, SystemTable
 
@@ -64,7 +65,7 @@ class Problem(NamedTuple):
     `recorded` are all trajectories in their own units, `held_out` those of them that are kept aside (None:
     no data of a file, or none kept), `measured` those to learn from. `data` are the same in the coordinates
     of `scale`, in which the posterior works; for simulated systems these are the same. `notes` are what the
-    reader of a data file has to say.
+    reader of a data file has to say. `observations` are the rows of `data` that `likelihood` is of.
     """
 
     system: HamiltonianSystem | None
@@ -74,6 +75,8 @@ class Problem(NamedTuple):
     data: Trajectories
     scale: PhaseScale
     notes: tuple[str, ...]
+    likelihood: Likelihood
+    observations: Observations
     posterior: Posterior
     averaging: Averaging
     estimator: Estimator
@@ -303,7 +306,16 @@ def build_problem(
         scale = fit_scale(measured, spread=config.data.spread)
         data = scaled_trajectories(measured, scale)
     noise_variance = _noise_variance(config, scale)
-    estimator = _estimator(config, system, data, noise_variance)
+    on_states = _noise_on_states(config, data, noise_variance)
+    likelihood = choose_likelihood(config.inference, data, on_states)
+    observations: Observations = data.transitions()
+    initial_states = None
+    if likelihood.window_steps is not None:
+        observations = windows_of(data, likelihood.window_steps)
+        initial_states = InitialStates(observations.size, 2 * data.dof)
+        # Learned noise begins where the rows say that it is: initial states are measured in it.
+        noise_variance = on_states or noise_variance
+    estimator = _estimator(config, system, data, noise_variance, observations.size)
     conserved, averaging = build_symmetry(config, system, data, quantities)
     network = HamiltonianNetwork(
         2 * data.dof,
@@ -318,6 +330,7 @@ def build_problem(
         noise_variance=noise_variance,
         relative_scale=config.inference.relative_scale,
         correlated=config.inference.correlated,
+        initial_states=initial_states,
     )
     evaluator = dataclasses.replace(
         estimator,
@@ -332,6 +345,8 @@ def build_problem(
         data=data,
         scale=scale,
         notes=notes,
+        likelihood=likelihood,
+        observations=observations,
         posterior=posterior,
         averaging=averaging,
         estimator=estimator,
@@ -385,11 +400,19 @@ def _noise_variance(config: Config, scale: PhaseScale) -> float:
     )
 
 
+def _noise_on_states(config: Config, data: Trajectories, noise_variance: float) -> float | None:
+    """The variance of the noise on all states, in the coordinates of training: `noise_variance` where it is
+    not learned, else an estimate; 0 where states are exact.
+    """
+    if data.targets is not None or (config.data.file is None and config.data.noise_on == "targets"):
+        return 0.0
+    return noise_of_states(data) if config.inference.noise_variance == "learned" else noise_variance
+
+
 def _estimator(
-    config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float
+    config: Config, system: HamiltonianSystem | None, data: Trajectories, noise_variance: float, rows: int
 ) -> Estimator:
     table = config.inference
-    count = data.transitions().size
     if table.estimator == "paper":
         paper = paper_estimator(
             substeps=20 if table.substeps == "auto" else table.substeps,
@@ -401,7 +424,7 @@ def _estimator(
         chunk=table.chunk,
         substeps=1 if table.substeps == "auto" else table.substeps,
         group_samples=table.group_samples or 16,
-        weight_samples=min(table.weight_samples or 4, count),
+        weight_samples=min(table.weight_samples or 4, rows),
     )
     if table.substeps != "auto":
         return estimator

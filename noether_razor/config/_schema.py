@@ -150,6 +150,12 @@ class SymmetryTable(_Table):
 class InferenceTable(_Table):
     """The posterior and the estimator of the bound."""
 
+    likelihood: Literal["auto", "transitions", "windows"] = Field(
+        default="auto",
+        description="of single transitions, whose inputs are taken for exact, or of windows with latent "
+        "initial states; auto: windows where states have noise above a tenth of a step",
+    )
+    window_steps: PositiveInt = Field(default=8, description="steps of a window")
     estimator: Literal["efficient", "paper"] = "efficient"
     group_samples: PositiveInt | None = Field(
         default=None, description="group elements an average; None: 16, or the paper's 200"
@@ -183,6 +189,7 @@ class RatesTable(_Table):
     correlations: PositiveFloat = 1e-3
     quantities: PositiveFloat = 1e-2
     hyper: PositiveFloat = 1e-2
+    initial_states: PositiveFloat = 0.1
 
 
 class WarmStartTable(_Table):

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..conserved import ConservedQuantities
 from ..typing import Hamiltonian, PRNGKey, Scalar
+from ._initial_states import InitialStates
 from ._matrix_normal import KroneckerNormal
 
 Weights = Mapping[str, Float[Array, "rows columns"]]
@@ -24,7 +25,8 @@ class Posterior(nnx.Module):
     biases, are deterministic. Any Flax module state -> scalar will do as network. Standard deviations start
     at `relative_scale` times the root mean square of each matrix. `quantities` are the conserved quantities
     (eta), None without symmetry; `noise_variance` is sigma^2. With `correlated`, row and column covariances
-    are full, else diagonal.
+    are full, else diagonal. `initial_states` are those of the windows to be learned from, None for
+    transitions.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Posterior(nnx.Module):
         noise_variance: float = 1e-3,
         relative_scale: float = 0.1,
         correlated: bool = False,
+        initial_states: InitialStates | None = None,
     ):
         if not noise_variance > 0 or not relative_scale > 0:
             raise ValueError(
@@ -43,6 +46,7 @@ class Posterior(nnx.Module):
             )
         self.network = network
         self.quantities = quantities
+        self.initial_states = initial_states
         row_scales, column_scales, precisions = {}, {}, {}
         row_factors, column_factors = {}, {}
         for site, mean in self.means().items():

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 from numpyro.infer import TraceMeanField_ELBO
 
@@ -17,8 +16,9 @@ from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar, States
 from ._bound import OBSERVED, BoundTerms
 from ._estimator import Estimator
-from ._model import PriorPrecision, guide, sampled_flow
-from ._posterior import Posterior
+from ._initial_states import InitialStates
+from ._model import HANDLERS, PriorPrecision, guide, sampled_flow
+from ._posterior import Posterior, Weights
 
 INITIAL = "initial"
 
@@ -65,26 +65,6 @@ def windows_of(trajectories: Trajectories, steps: int) -> Windows:
             dt.append(np.diff(times[kept]))
             measured.append(at[1:] < len(times))
     return Windows(np.stack(states), np.stack(dt), np.stack(measured), np.arange(len(states)))
-
-
-class InitialStates(nnx.Module):
-    """q(z) of the true initial states of all windows, normal and independent in every coordinate.
-
-    `offsets` and `log_scales` (windows, 2n) are the difference of its mean from the measured state and the
-    logarithm of its standard deviation, both in standard deviations of the noise: 0 is what the measured
-    state alone says.
-    """
-
-    def __init__(self, windows: int, dim: int):
-        self.offsets = nnx.Param(jnp.zeros((windows, dim)))
-        self.log_scales = nnx.Param(jnp.zeros((windows, dim)))
-
-    def distribution(self, measured: States, index: Int[Array, " batch"], noise: Scalar) -> dist.Distribution:
-        """q(z) for the windows `index`, given their measured initial states (batch, 2n) and the standard
-        deviation of the noise on them.
-        """
-        means = measured + noise * self.offsets[...][index]
-        return dist.Normal(means, noise * jnp.exp(self.log_scales[...][index])).to_event(2)
 
 
 def _input_noise(posterior: Posterior, input_variance: float | None) -> Scalar:
@@ -162,16 +142,18 @@ def window_bound_terms(
     prior_precision: PriorPrecision = "optimal",
     orbit_scale: Scalar | float = 1.0,
     input_variance: float | None = None,
+    weights: Weights | None = None,
 ) -> BoundTerms:
     """An estimate of the bound by one draw of weights and initial states, in nats per transition; `batch`
-    stands for all `windows` and their `transitions`.
+    stands for all `windows` and their `transitions`. `weights` is that draw where it has been made already.
 
     `kl` has one entry a weight matrix, and ``initial`` for what the data say about the initial states.
     """
     for_weights, for_model = jax.random.split(key)
+    weights = posterior.draw(for_weights) if weights is None else weights
     drawn = numpyro.handlers.substitute(
         partial(window_guide, posterior, initial, batch, windows, input_variance=input_variance),
-        data=dict(posterior.draw(for_weights)),
+        data=dict(weights),
     )
     model = partial(
         window_model,
@@ -184,6 +166,7 @@ def window_bound_terms(
         orbit_scale=orbit_scale,
         input_variance=input_variance,
     )
-    sites = TraceMeanField_ELBO(sum_sites=False).loss(for_model, {}, model, drawn)
+    with HANDLERS:
+        sites = TraceMeanField_ELBO(sum_sites=False).loss(for_model, {}, model, drawn)
     per_transition = {site: value / transitions for site, value in sites.items()}  # type: ignore[attr-defined]
     return BoundTerms(nll=per_transition.pop(OBSERVED), kl=per_transition)

@@ -69,6 +69,9 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         one_step = f"{errors['mse']:.2e} ± {errors['mse_stderr']:.0e} | {errors['mse_mean_weights']:.2e}"
         drift = "" if energy is None else f"{energy:.1%}"
         lines.append(f"| {name} | {one_step} | {errors['rollout_mse']:.2e} | {drift} |")
+    chosen = summary.get("likelihood", {}).get("text")
+    if chosen:
+        lines += ["", f"Likelihood of {chosen}."]
     lines += _data_lines(summary.get("data"))
     values = symmetry["singular_values"]
     if values:
@@ -186,8 +189,13 @@ def _generators(quantities: QuadraticQuantities, data: ReportData) -> Figure:
 
 
 def _noise_floor(data: ReportData) -> float:
-    dim = data.data.states.shape[2]
-    return dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
+    """NLL / N of the true Hamiltonian. Windows of L steps pay for their noisy first states, too: the
+    determinant of I + sum_k F_k^T F_k, of the flow's derivatives F_k, is (1 + L)^2n for rotations and more
+    for other flows.
+    """
+    dim, steps = data.data.states.shape[2], data.summary.get("likelihood", {}).get("window_steps")
+    floor = dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
+    return floor + (dim / 2 * float(np.log1p(steps)) / steps if steps else 0.0)
 
 
 def _contours(data: ReportData, key: PRNGKey) -> Figure:

@@ -9,11 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import Analysis, analyse, estimate_bound, estimate_noise, learned_hamiltonian
+from ..analysis import (
+    Analysis,
+    analyse,
+    estimate_bound,
+    estimate_noise,
+    learned_hamiltonian,
+    random_part,
+)
 from ..config import build_problem, simulate_data, stream
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
-from ..inference import Posterior
+from ..inference import Posterior, transition_count
 from ..phase_space import Quadratics
 from ..training import Report, fit
 from ._folder import RunError, RunFolder
@@ -241,11 +248,11 @@ def refits(
             update={"symmetry": symmetry, "seed": _derived_seed(run.config.seed, f"refit {repeat}")}
         )
         problem = build_problem(config, run.problem.recorded, quantities=quantities)
-        transitions = problem.data.transitions()
+        total = transition_count(problem.observations)
         told = None if on_refit is None else _Told(on_refit, name or mode, repeat)
         result = fit(
             problem.posterior,
-            transitions,
+            problem.observations,
             problem.training,
             key=stream(config.seed, "training"),
             averaging=problem.averaging,
@@ -253,20 +260,19 @@ def refits(
             callback=told,
         )
         for_subset, for_bound = jax.random.split(stream(config.seed, "evaluation"))
-        subset = np.sort(np.asarray(jax.random.permutation(for_subset, transitions.size))[:BOUND_SUBSET])
         bound = estimate_bound(
             result.posterior,
             for_bound,
-            jax.tree.map(lambda x, rows=subset: np.asarray(x)[rows], transitions),
-            transitions.size,
+            random_part(problem.observations, for_subset, BOUND_SUBSET),
+            total,
             prior_precision=config.inference.prior_precision,
             averaging=problem.averaging,
             estimator=problem.evaluator,
             stderr=config.evaluation.nll_stderr,
         )
         posteriors.append(result.posterior)
-        totals.append(transitions.size * bound.negative_elbo)
-        errors.append(transitions.size * bound.nll_stderr)
+        totals.append(total * bound.negative_elbo)
+        errors.append(total * bound.nll_stderr)
         settled.append(converged([report.negative_elbo for report in result.history]))
     spread = np.std(totals, ddof=1) / np.sqrt(repeats) if repeats > 1 else errors[0]
     bound = {

@@ -145,7 +145,7 @@ def _checks(analysed: Analysed, on_refit: Callable[[str, int, Report], None]) ->
         estimator=problem.estimator,
     )
     field = fit_vector_field(
-        problem.data.transitions(),
+        problem.observations,
         problem.training,
         key=for_field,
         layers=run.config.network.layers,

@@ -20,6 +20,7 @@ from ..analysis import (
     parallelness,
     prediction_errors,
     principal_cosines,
+    random_part,
     singular_directions,
 )
 from ..config import Config, Problem, RatesTable, SymmetryTable, build_problem, simulate_test_sets, stream
@@ -154,7 +155,9 @@ def _train(
         warm = _warm_start(
             before, warm_start or RunFolder(folder.path / "warm_start"), on_progress, interrupted
         )
-        nnx.update(problem.posterior, nnx.state(warm.posterior))
+        learned = nnx.state(warm.posterior)
+        learned.pop("initial_states", None)  # those of other data
+        nnx.update(problem.posterior, learned)
         spent = _Spent(warm.spent["wall_seconds"], warm.spent["compile_seconds"])
 
     def restore(state: TrainState) -> TrainState | None:
@@ -194,7 +197,7 @@ def _train(
 
     result = fit(
         problem.posterior,
-        problem.data.transitions(),
+        problem.observations,
         problem.training,
         key=stream(config.seed, "training"),
         averaging=problem.averaging,
@@ -264,6 +267,7 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
         "evaluation_seconds": 0.0,
         "device": jax.devices()[0].platform,
         "transitions": transitions.size,
+        "likelihood": problem.likelihood._asdict(),
         "train": {**bound._asdict(), "mse": train_mse},
         "test": test,
         "symmetry": _symmetry(run),
@@ -277,13 +281,12 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
 
 def _bound(run: TrainedRun, for_subset: PRNGKey, for_bound: PRNGKey) -> BoundEstimate:
     """The bound on all transitions, from a fixed random subset where they are many."""
-    problem, transitions = run.problem, run.problem.data.transitions()
-    subset = np.sort(np.asarray(jax.random.permutation(for_subset, transitions.size))[:BOUND_SUBSET])
+    problem = run.problem
     return estimate_bound(
         run.posterior,
         for_bound,
-        jax.tree.map(lambda x: np.asarray(x)[subset], transitions),
-        transitions.size,
+        random_part(problem.observations, for_subset, BOUND_SUBSET),
+        problem.data.transitions().size,
         prior_precision=run.config.inference.prior_precision,
         stderr=run.config.evaluation.nll_stderr,
         averaging=problem.averaging,

@@ -1,4 +1,4 @@
-"""Fit a posterior to transitions."""
+"""Fit a posterior to transitions, or to windows of trajectories."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ..data import Transitions
-from ..inference import Estimator, Posterior
+from ..inference import Estimator, Observations, Posterior, Windows, in_single_precision, transition_count
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 from ._loop import Progress, TrainState, make_loop
@@ -63,7 +62,7 @@ def initial_state(posterior: Posterior, training: Training) -> TrainState:
 
 def fit(
     posterior: Posterior,
-    transitions: Transitions,
+    data: Observations,
     training: Training,
     *,
     key: PRNGKey,
@@ -74,26 +73,27 @@ def fit(
 ) -> FitResult:
     """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
 
-    `resume` is given the initial state and returns the one to continue from, if any. `callback` is called
-    every `training.log_every` steps, after compiled code has returned, so it may write, print or raise.
-    `posterior` itself is not changed.
+    `data` say which likelihood: that of transitions from exact states, or that of windows of noisy ones, for
+    each of which `posterior` needs an initial state. `resume` is given the initial state and returns the one
+    to continue from, if any. `callback` is called every `training.log_every` steps, after compiled code has
+    returned, so it may write, print or raise. `posterior` itself is not changed.
 
-    Raises ValueError for a batch that does not fit the estimator, and `NonFiniteBoundError` when a bound or
-    gradient is not finite; what the callback has seen before stays good.
+    Raises ValueError for a batch that does not fit the estimator or windows that do not fit the posterior,
+    and `NonFiniteBoundError` when a bound or gradient is not finite; what the callback has seen before stays
+    good.
     """
+    _require_initial_states(posterior, data)
     graph, _ = nnx.split(posterior)
     state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
-    data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
+    total, data = transition_count(data), in_single_precision(data)
 
     started = time.perf_counter()
     arguments = (state, data, key, jnp.zeros((), jnp.int32))
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    compiled = _compiled(
-        graph, training, transitions.size, averaging, estimator, shapes, structure, _default_device()
-    )
+    compiled = _compiled(graph, training, total, averaging, estimator, shapes, structure, _default_device())
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
@@ -101,9 +101,7 @@ def fit(
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
         state, progress, finite = compiled(state, data, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
-            raise NonFiniteBoundError(
-                int(state.step), _broken_part(graph, state, progress, averaging, transitions)
-            )
+            raise NonFiniteBoundError(int(state.step), _broken_part(graph, state, progress, averaging, data))
         noise = jnp.exp(state.params["log_noise_variance"][...])
         report = Report(
             step=stop,
@@ -119,6 +117,15 @@ def fit(
         if callback is not None:
             callback(report)
     return FitResult(nnx.merge(graph, state.params), state, history)
+
+
+def _require_initial_states(posterior: Posterior, data: Observations) -> None:
+    if not isinstance(data, Windows):
+        return
+    initial = posterior.initial_states
+    if initial is None or initial.count != data.size:
+        got = "none" if initial is None else f"those of {initial.count}"
+        raise ValueError(f"the posterior needs initial_states of {data.size} windows, got {got}")
 
 
 @lru_cache(maxsize=8)
@@ -149,12 +156,12 @@ def _broken_part(
     state: TrainState,
     progress: Progress,
     averaging: Averaging,
-    data: Transitions,
+    data: Observations,
 ) -> str:
     """The first part of the bound that is not finite, in the order in which it is computed."""
     posterior = nnx.merge(graph, state.params)
     orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)
-    origin = jnp.zeros(data.states.shape[1])
+    origin = jnp.zeros(data.states.shape[-1])
     if not bool(jnp.isfinite(orbit(origin)).all()):
         return "the flow of the quantities (generators too large for the matrix exponential)"
     for site, value in progress.terms.kl.items():

@@ -9,8 +9,14 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Int
 
-from ..data import Transitions
-from ..inference import BoundTerms, Estimator, Posterior, bound_and_gradient
+from ..inference import (
+    BoundTerms,
+    Estimator,
+    Observations,
+    Posterior,
+    bound_and_gradient,
+    steps_a_row,
+)
 from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar
 from ._optimiser import Training
@@ -32,7 +38,7 @@ class Progress(NamedTuple):
 
 
 Loop = Callable[
-    [TrainState, Transitions, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]
+    [TrainState, Observations, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]
 ]
 """``loop(state, data, key, stop)`` trains on float32 `data` up to, not including, step `stop`: the new state,
 its progress, and whether all was finite.
@@ -40,8 +46,8 @@ its progress, and whether all was finite.
 
 
 def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
-    """Transitions a step: at most `wanted` (None: all) of `count`, and a multiple of the weight samples that
-    share them out.
+    """Rows a step: at most `wanted` (None: all) of `count`, and a multiple of the weight samples that share
+    them out.
 
     Raises ValueError when there are fewer than one for each weight sample.
     """
@@ -50,9 +56,20 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
         return size
     if size < estimator.weight_samples:
         raise ValueError(
-            f"a batch of {size} transitions cannot be dealt out to {estimator.weight_samples} weight samples"
+            f"a batch of {size} transitions or windows cannot be dealt out to "
+            f"{estimator.weight_samples} weight samples"
         )
     return size // estimator.weight_samples * estimator.weight_samples
+
+
+def rows_a_step(data: Observations, wanted: int | None, estimator: Estimator) -> int:
+    """`batch_size` for about `wanted` transitions: so many rows, or as many whole windows as have no more,
+    but one for each weight sample at least.
+    """
+    steps = steps_a_row(data)
+    if wanted is not None and steps > 1:
+        wanted = max(wanted // steps, 1 if estimator.share_batch else estimator.weight_samples)
+    return batch_size(data.size, wanted, estimator)
 
 
 def make_loop(
@@ -63,32 +80,24 @@ def make_loop(
     averaging: Averaging,
     estimator: Estimator,
 ) -> Loop:
-    """The loop over `total` transitions, to be jitted; they and `stop` are arguments, so that one compilation
-    serves a whole run, and every run of one shape.
+    """The loop over data of `total` transitions, to be jitted; the data and `stop` are arguments, so that one
+    compilation serves a whole run, and every run of one shape.
 
     Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Once in every
-    pass over the transitions they are shuffled anew, and dealt out in batches without repetition while they
-    last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
-    steps, the group coordinates with a factor that does so over `training.orbit_growth`. Where a bound or a
-    gradient is not finite, the state before that step is returned. Raises ValueError for a batch that does
-    not fit the estimator.
+    pass over the data their rows, transitions or windows, are shuffled anew, and dealt out in batches without
+    repetition while they last. The KL divergence enters with a weight that rises linearly to 1 over the first
+    `training.kl_warmup` steps, the group coordinates with a factor that does so over `training.orbit_growth`.
+    Where a bound or a gradient is not finite, the state before that step is returned. The loop raises
+    ValueError for a batch that does not fit the estimator.
     """
     optimiser = training.optimiser(total)
-    batch = batch_size(total, training.batch, estimator)
-    shuffle_every = max(1, total // batch)
 
     def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
         return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
 
-    def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " total"]:
-        epoch = jax.random.fold_in(key, step // shuffle_every)
-        # Compiles in a fraction of the time that jax.random.permutation needs.
-        return jnp.argsort(jax.random.bits(epoch, (total,)))
-
     def update(
-        state: TrainState, data: Transitions, key: PRNGKey, order: Int[Array, " total"]
+        state: TrainState, data: Observations, key: PRNGKey, rows: Int[Array, " batch"]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
-        rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % total]
         terms, gradient = bound_and_gradient(
             graph,
             state.params,
@@ -110,8 +119,16 @@ def make_loop(
         return kept, Progress(terms, norm), finite
 
     def loop(
-        state: TrainState, data: Transitions, key: PRNGKey, stop: Int[Array, ""]
+        state: TrainState, data: Observations, key: PRNGKey, stop: Int[Array, ""]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+        count, batch = data.size, rows_a_step(data, training.batch, estimator)
+        shuffle_every = max(1, count // batch)
+
+        def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " rows"]:
+            epoch = jax.random.fold_in(key, step // shuffle_every)
+            # Compiles in a fraction of the time that jax.random.permutation needs.
+            return jnp.argsort(jax.random.bits(epoch, (count,)))
+
         for_batches, for_steps = jax.random.split(key)
         start, order = state.step, shuffled(for_batches, state.step)
 
@@ -120,10 +137,11 @@ def make_loop(
             order = jax.lax.cond(
                 state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
             )
-            state, progress, finite = update(state, data, for_steps, order)
+            rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % count]
+            state, progress, finite = update(state, data, for_steps, rows)
             return state, jax.tree.map(jnp.add, summed, progress), order, finite
 
-        shapes = jax.eval_shape(update, state, data, for_steps, order)[1]
+        shapes = jax.eval_shape(update, state, data, for_steps, order[:batch])[1]
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, summed, _, finite = jax.lax.while_loop(
             lambda carry: (carry[0].step < stop) & carry[3], body, (state, zeros, order, jnp.array(True))

@@ -22,6 +22,7 @@ class Rates:
     weights: means and biases of the network. scales: logarithms of the posterior's row and column scales, as
         a fraction of the natural-gradient step. correlations: the posterior's off-diagonal factors.
         quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
+        initial_states: of windows, in standard deviations of the noise.
     """
 
     weights: float = 2e-2
@@ -29,6 +30,7 @@ class Rates:
     correlations: float = 1e-3
     quantities: float = 1e-2
     hyper: float = 1e-2
+    initial_states: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Training:
     """How to maximise the bound.
 
     steps: gradient steps.
-    batch: transitions a step, None for all.
+    batch: transitions a step, None for all; of windows as many as hold no more, at least one a weight sample.
     rates: step sizes.
     second_moment: Adam's beta_2; the gradients fall by orders of magnitude within a hundred steps, so its
         memory must be short.
@@ -110,9 +112,24 @@ class Training:
             "quadratic quantities": quadratic,
             "noise_variance": noise_variance,
             "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
+            "initial states": _where_present(adam(self.rates.initial_states)),
         }
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         return optax.chain(clip, _natural_scales(total), optax.multi_transform(groups, _groups))
+
+
+def _where_present(transform: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`transform`, without a state of its own for models that have no such parameters."""
+
+    def init(params: Any) -> optax.OptState:
+        return transform.init(params) if jax.tree.leaves(params) else optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        if isinstance(state, optax.EmptyState):
+            return updates, state
+        return transform.update(updates, state, params)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _kept_above(least: float) -> optax.GradientTransformation:
@@ -151,6 +168,7 @@ _GROUP_OF_FIELD = {
     "quantities": "quantities",
     "log_noise_variance": "noise_variance",
     "log_prior_precisions": "prior_precision",
+    "initial_states": "initial states",
 }
 
 

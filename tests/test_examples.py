@@ -66,7 +66,8 @@ def test_the_csv_of_the_page_can_be_read(tmp_path):
 
 
 def test_the_configuration_of_the_page_is_one(tmp_path):
-    (text,) = blocks("toml")
+    text, likelihood = blocks("toml")
+    assert parse_config(tomllib.loads(likelihood)).inference.window_steps == 8
     tables = tomllib.loads(text)
     layout = file_layout(parse_config(tables))
     assert layout.velocities == ("vx", "vy") and layout.ignore == ("comment",)

@@ -298,7 +298,6 @@ def work(
     return os.getpid()
 
 
-@pytest.mark.xdist_group("workers")
 class TestJobsSideBySide:
     @pytest.fixture(autouse=True)
     def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +342,7 @@ def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [len(place.cores or ()) for place in places(9)] == [1, 1, 1, 1]
     assert len(places(0)) == 1
     # Handed out in order to whoever is free first: 5 and 1 + 1 + 4.
-    assert makespan([5, 1, 1, 4], 2) == 6 and makespan([], 2) == 0
+    assert makespan([5.0, 1.0, 1.0, 4.0], 2) == 6 and makespan([], 2) == 0
 
 
 def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:

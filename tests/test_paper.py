@@ -12,8 +12,7 @@ SEEDS = 5
 
 Summary = Callable[[str, int], dict[str, Any]]
 
-# One worker trains all of them, so that the tests share the runs.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paper")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,18 @@ import contextlib
 import heapq
 import multiprocessing
 import os
-import pickle
 import queue
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
+
+from ..config import ConfigError
+from ..data import DataFileError
+from ..runs import RunError
+from ..training import CheckpointError, NonFiniteBoundError
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -26,9 +30,13 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 POLL_SECONDS = 0.2
 
+SENT = (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteBoundError)
+"""Errors that come back from a process as they are; of others the words do."""
 
+
+@runtime_checkable
 class Job(Protocol[Result_co]):
-    """A function of module level, or a partial one: it has to be pickled."""
+    """A function of module level, or a partial one: it is sent to a process."""
 
     def __call__(self, *, on_progress: Progress, interrupted: Callable[[], bool]) -> Result_co: ...
 
@@ -171,16 +179,10 @@ def _work(place: Place, waiting: Any, messages: Any, stop: Any, parent: int) -> 
         except Exception as error:
             if not isinstance(error, FloatingPointError):
                 stop.set()
-            messages.put(("error", index, _portable(error)))
+            if not isinstance(error, SENT):
+                error = RuntimeError(f"{type(error).__name__}: {error}")
+            messages.put(("error", index, error))
     messages.put(("end", None, None))
-
-
-def _portable(error: Exception) -> Exception:
-    """The error, or one of the same words where it cannot be sent."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

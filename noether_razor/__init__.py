@@ -26,11 +26,13 @@ from .data import load_trajectories as load_trajectories
 from .data import save_trajectories as save_trajectories
 from .data import simulate as simulate
 from .inference import Estimator as Estimator
+from .inference import InitialStates as InitialStates
 from .inference import Posterior as Posterior
 from .inference import bound_and_gradient as bound_and_gradient
 from .inference import bound_terms as bound_terms
 from .inference import paper_estimator as paper_estimator
 from .inference import predict as predict
+from .inference import windows_of as windows_of
 from .integrators import rollout as rollout
 from .integrators import transition as transition
 from .networks import HamiltonianNetwork as HamiltonianNetwork

@@ -46,7 +46,7 @@ def choose_likelihood(table: InferenceTable, data: Trajectories, variance: float
     if table.likelihood == "windows" and data.targets is not None:
         raise ConfigError(
             "inference.likelihood: windows are for noise on all states, but these data have noisy targets "
-            'beside exact states; give data.noise_on = "states" or likelihood = "transitions"'
+            'beside exact states; give likelihood = "transitions"'
         )
     ratio, kind = None, "transitions"
     if variance == 0:

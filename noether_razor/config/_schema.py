@@ -254,6 +254,15 @@ class Config(_Table):
         return self
 
     @model_validator(mode="after")
+    def _windows_of_noisy_states(self) -> "Config":
+        simulated = self.data.file is None
+        if simulated and self.inference.likelihood == "windows" and self.data.noise_on == "targets":
+            raise ValueError(
+                "inference.likelihood: windows are for noise on all states, but data.noise_on is targets"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _simulated_warm_start(self) -> "Config":
         if self.training.warm_start and self.data.file is not None:
             raise ValueError("training.warm_start simulates data of its own and does not go with data.file")

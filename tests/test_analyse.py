@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 from exact_trajectories import linear_motion, noisy
 
 from noether_razor.analysis._analyse import Analysis, analyse
@@ -97,6 +98,44 @@ class TestFound:
         truth = np.linalg.qr(coefficients(*exact(system)).T)[0]
         parallel = np.linalg.norm(rows @ truth, axis=1) / np.linalg.norm(rows, axis=1)
         np.testing.assert_array_less(0.999, parallel)
+
+    @pytest.mark.parametrize("name", ["ring of 3 springs", "uniform field", "isotropic 2"])
+    @pytest.mark.parametrize("error", [0.01, 0.03, 0.06])
+    def test_formulas_hold_only_terms_that_data_support(self, name, error):
+        system = system_of(name)
+        found = analyse(*learned(exact(system), 0, error=error), motion(system, seed=2), noise_variance=NOISE)
+        assert found.rank == SYSTEMS[name][1]
+        assert not any(quantity.formula.errors for quantity in found.quantities), found.text()
+        rows, truth = coefficients(*found.matrices()), np.linalg.qr(coefficients(*exact(system)).T)[0]
+        np.testing.assert_allclose(rows @ truth @ truth.T, rows, atol=1e-5)
+
+    @pytest.mark.parametrize("offset", [0.3, 0.02])
+    def test_terms_of_a_shifted_system_are_kept(self, offset):
+        shifted = np.eye(2)[None], np.array([[-offset, 0.0]])
+        data = linear_motion(np.eye(2), 0, count=80, length=40)
+        moved = noisy(1, Trajectories(data.times, data.states + np.array([offset, 0.0])), NOISE)
+        found = analyse(*learned(shifted, 0, error=0.02), moved, noise_variance=NOISE)
+        (quantity,) = found.quantities
+        assert quantity.vector[0] / quantity.matrix[0, 0] == pytest.approx(-offset, abs=5e-3)
+        assert set(quantity.formula.coefficients) == {(0,), (0, 0), (1, 1)}
+
+    def test_frequencies_are_named_where_the_energy_holds_them(self):
+        system = system_of("frequencies 1, sqrt 2")
+        found = analyse(
+            *learned(exact(system), 0, error=0.02),
+            motion(system),
+            noise_variance=NOISE,
+            hamiltonian=system.hamiltonian,
+        )
+        energy = found.expressions()[1]
+        assert energy.has(sympy.sqrt(2)) and not energy.has(sympy.Float)
+        q1, q2 = sympy.symbols("q1 q2")
+        ratio = sympy.expand(energy).coeff(q2, 2) / sympy.expand(energy).coeff(q1, 2)
+        assert sympy.simplify(ratio - sympy.sqrt(2)) == 0
+        off = CustomSystem(2, "(q1**2 + p1**2 + 1.425 * (q2**2 + p2**2)) / 2")
+        found = analyse(*exact(off), motion(off), noise_variance=NOISE, hamiltonian=off.hamiltonian)
+        assert found.energy is not None
+        assert not any(expression.has(sympy.sqrt(2)) for expression in found.expressions())
 
     @pytest.mark.parametrize("name", ["isotropic 2", "signs + -", "uniform field"])
     def test_space_and_algebra_do_not_depend_on_symplectic_coordinates_and_units(self, name):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -25,9 +26,11 @@ from ._drift import (
     judged,
     pair_statistics,
 )
-from ._formulas import QuantityFormula, reduced, rounded, simple_ratio, sparse_basis
+from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
-from ._monomials import canonical_scales, coefficients, monomials, quadratic_parts
+from ._monomials import Monomial, canonical_scales, coefficients, monomials, quadratic_parts
+from ._rounding import rounded
+from ._simple_numbers import SimpleNumber, Surd, added, multiplied, simple_number, simple_ratio
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities is not a candidate."""
@@ -38,6 +41,8 @@ _NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside the candidates is a new one."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
+_EXACT = 5e-4
+"""Relative error of the weights of an energy that the quantities hold whole."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
 
@@ -312,7 +317,7 @@ def _formulas(
     statistics = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), trajectories, noise)
     # A coefficient of y = x / s is s times smaller in x.
     units = coefficients(*(part[None] for part in _ones(1 / scales)))[0]
-    found_coefficients = rounded(sparse * units, at, statistics)
+    found_coefficients = rounded(sparse * units, at, statistics, units)
     formulas = [
         QuantityFormula.of(*row, trajectories.names, trajectories.units)
         for row in zip(*found_coefficients, strict=True)
@@ -409,28 +414,31 @@ def _energy_formula(formulas: list[QuantityFormula], energy: Energy) -> tuple[in
     used = np.flatnonzero(energy.weights)
     at = int(used[-1])
     error = max(energy.residual / 2, 1e-3)
-    reference = energy.weights[used[0]]
-    values, simple = np.zeros(len(formulas[0].row())), np.ones(len(formulas[0].row()), dtype=bool)
+    reference = float(energy.weights[used[0]])
+    terms: dict[Monomial, SimpleNumber | float] = {}
     for k in used:
-        ratio = energy.weights[k] / reference
-        rounded_ratio = simple_ratio(ratio, error * abs(ratio))
-        weight = float(ratio if rounded_ratio is None else rounded_ratio)
-        row = formulas[k].row()
-        values += weight * row
-        whole = [
-            isinstance(value, int) or hasattr(value, "denominator")
-            for value in formulas[k].coefficients.values()
-        ]
-        if rounded_ratio is None or not all(whole):
-            simple &= row == 0
-    values = np.where(np.abs(values) > 1e-9 * np.abs(values).max(), values, 0.0)
-    example = formulas[at]
-    formula = QuantityFormula.of(
-        values, np.where(simple, 0.0, error * np.abs(values)), simple, example.names, example.units
-    )
-    first = int(np.argmax(np.abs(formula.row())))
-    factor = float(formula.row()[first] / (values[first] * reference))
+        weight = _weight(float(energy.weights[k] / reference), error, energy.residual)
+        for monomial, value in formulas[k].coefficients.items():
+            terms[monomial] = added(terms.get(monomial, Fraction(0)), multiplied(weight, value))
+    largest = max(abs(float(value)) for value in terms.values())
+    terms = {monomial: value for monomial, value in terms.items() if abs(float(value)) > 1e-9 * largest}
+    errors = {monomial: error * abs(float(value)) for monomial, value in terms.items()}
+    formula = QuantityFormula.of_terms(terms, errors, formulas[at].names, formulas[at].units)
+    first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
+    factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)
     return at, formula, _times(factor, error)
+
+
+def _weight(ratio: float, error: float, residual: float) -> SimpleNumber | float:
+    """A ratio of weights by its name, where it has one.
+
+    What the quantities leave of H says how wrong H may be, not how wrong in them: a surd must stand four
+    times that error.
+    """
+    if (simple := simple_ratio(ratio, error * abs(ratio))) is not None:
+        return simple
+    surd = simple_number(ratio, max(2 * residual, _EXACT) * abs(ratio))
+    return surd if isinstance(surd, Surd) else ratio
 
 
 def _times(factor: float, error: float) -> str:

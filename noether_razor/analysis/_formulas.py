@@ -1,23 +1,17 @@
 """From a space of quantities of degree <= 2 to formulas that a person can read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
-from typing import NamedTuple
 
 import numpy as np
 import sympy
 from jaxtyping import Bool, Float, Int
 
-from ._drift import PairStatistics
 from ._monomials import Monomial, monomials
+from ._simple_numbers import SimpleNumber, Surd, multiplied, ratios_of, simple_expression
 
-_LARGEST_DENOMINATOR = 12
-_NEAR = 3.5
-"""How many errors a coefficient may be away from the ratio that it becomes: there are many of them."""
-_CHANCE = 0.2
-"""How likely an arbitrary number may be to pass for a simple ratio."""
 _VISIBLE = 0.05
 """Coefficients below this share of a quantity's largest do not count as terms of it."""
 _LARGE, _TIE = 0.43, 0.013
@@ -25,10 +19,6 @@ _LARGE, _TIE = 0.43, 0.013
 both, so that rounding errors decide nothing."""
 _SMALL = 0.1
 """Coefficients below this are errors, where a combination with another quantity removes them."""
-_LEARNED = 0.025
-"""Errors of coefficients as learned, for those that no drift constrains."""
-_UNCHANGED = 1e-4
-"""Relative drift that rounding may add whatever the uncertainty: what no data of float32 resolve."""
 
 
 def sparse_basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K monomials"]:
@@ -118,94 +108,15 @@ def reduced(
     return rows, at
 
 
-class Coefficients(NamedTuple):
-    """Coefficients of `monomials` (K, monomials) and their errors; `simple` says which are exact ratios."""
-
-    values: Float[np.ndarray, "K monomials"]
-    errors: Float[np.ndarray, "K monomials"]
-    simple: Bool[np.ndarray, "K monomials"]
-
-
-def rounded(
-    rows: Float[np.ndarray, "K monomials"], at: Int[np.ndarray, " K"], statistics: PairStatistics
-) -> Coefficients:
-    """Coefficients with the errors that their drift allows, and simple ratios where it allows them.
-
-    `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
-    monomials on the same trajectories and in the same units. The error of a
-    coefficient is the change that makes as much drift as was seen (systematic errors) and as noise hides
-    (with the number of pairs), other coefficients adapting, pivots fixed. A coefficient becomes the ratio
-    with the smallest denominator within 3.5 errors when an arbitrary number would hardly be so close to one
-    that simple, and the drift of the quantity does not grow by more than two of its standard errors.
-    """
-    if not len(rows):
-        return Coefficients(rows, np.zeros(rows.shape), np.zeros(rows.shape, dtype=bool))
-    values = rows / rows[np.arange(len(rows)), at][:, None]
-    free = np.delete(np.arange(rows.shape[1]), at)
-    own = statistics.combined(values)
-    excess = np.maximum(np.diag(own.drift) - np.diag(own.noise), 0.0)
-    unit = 1 / np.sqrt(np.maximum(np.diag(statistics.drift)[free], np.finfo(float).tiny))
-    changes = statistics.differences[:, free] * unit
-    motion = unit[:, None] * (statistics.drift - statistics.noise)[np.ix_(free, free)] * unit
-    inverse = np.linalg.pinv((motion + motion.T) / 2, rcond=1e-6, hermitian=True)
-    errors = np.zeros(rows.shape)
-    for k, noise in enumerate(own.noise_variances().T):
-        # Noise and motion are large at the same points.
-        spread = (changes * noise[:, None]).T @ changes / len(changes) ** 2
-        variance = np.diag(inverse @ spread @ inverse) + excess[k] * np.maximum(np.diag(inverse), 0.0)
-        errors[k, free] = np.sqrt(np.maximum(variance, 0.0)) * unit
-    allowance = 2 * own.stderr() + _UNCHANGED**2 * np.diag(own.raw_variance)
-
-    change = statistics.drift - statistics.noise
-    simple = np.zeros(rows.shape, dtype=bool)
-    for k, pivot in enumerate(at):
-        row, limit = values[k].copy(), values[k] @ change @ values[k] + allowance[k]
-        simple[k, pivot] = True
-        ratios = {
-            j: ratio
-            for j in np.delete(np.arange(len(row)), pivot)
-            if (ratio := simple_ratio(row[j], float(np.clip(errors[k, j], 1e-6, _LEARNED)))) is not None
-        }
-        # All together, as their errors hang together; else one by one, the surest first.
-        together = row.copy()
-        for j, ratio in ratios.items():
-            together[j] = float(ratio)
-        if together @ change @ together <= limit:
-            values[k], simple[k, list(ratios)] = together, True
-            continue
-        for j in sorted(ratios, key=lambda j: abs(row[j] - float(ratios[j]))):
-            trial = row.copy()
-            trial[j] = float(ratios[j])
-            if trial @ change @ trial <= limit:
-                row = trial
-                simple[k, j] = True
-        values[k] = row
-    return Coefficients(values, np.where(simple, 0.0, errors), simple)
-
-
-def simple_ratio(value: float, error: float) -> Fraction | None:
-    """The ratio of smallest denominator within 3.5 errors, or None where that could well be chance."""
-    ratios = 0
-    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
-        # Fractions in lowest terms with this denominator, in an interval of length one.
-        ratios += sum(gcd(k, denominator) == 1 for k in range(1, denominator + 1))
-        if 2 * _NEAR * error * ratios > _CHANCE:
-            return None
-        ratio = Fraction(round(value * denominator), denominator)
-        if abs(value - ratio) <= _NEAR * error:
-            return ratio
-    return None
-
-
 @dataclass(frozen=True)
 class QuantityFormula:
     """A quantity of degree <= 2 as a formula: coefficients of monomials in the variables `names`.
 
     `coefficients` {monomial: value} leave out what is zero, `errors` {monomial: error} hold those that are
-    not simple ratios.
+    not simple numbers.
     """
 
-    coefficients: dict[Monomial, Fraction | float]
+    coefficients: dict[Monomial, SimpleNumber | float]
     errors: dict[Monomial, float]
     names: tuple[str, ...]
     units: tuple[str, ...]
@@ -215,33 +126,38 @@ class QuantityFormula:
         cls,
         values: Float[np.ndarray, " monomials"],
         errors: Float[np.ndarray, " monomials"],
-        simple: Bool[np.ndarray, " monomials"],
+        simple: Mapping[int, SimpleNumber],
         names: Sequence[str],
         units: Sequence[str],
     ) -> "QuantityFormula":
-        """From a row of `Coefficients`; denominators are cleared where all coefficients are simple ratios."""
-        dim = len(names)
-        every = monomials(dim)
+        """From a row of `Coefficients`; denominators are cleared where all coefficients are simple."""
+        every = monomials(len(names))
         terms = {
-            every[j]: Fraction(values[j]).limit_denominator(_LARGEST_DENOMINATOR)
-            if simple[j]
-            else float(values[j])
-            for j in np.flatnonzero(values)
+            every[j]: simple[j] if j in simple else float(values[j]) for j in np.flatnonzero(values).tolist()
         }
-        terms = {
-            monomial: terms[monomial] for monomial in sorted(terms, key=lambda m: _reading_order(m, dim))
-        }
-        sign = _sign(terms)
-        ratios = [value for value in terms.values() if isinstance(value, Fraction)]
-        if len(ratios) == len(terms):
-            common = lcm(*(ratio.denominator for ratio in ratios))
-            factor = Fraction(common, gcd(*(int(ratio * common) for ratio in ratios)) or 1)
-        else:
-            factor = Fraction(1)
-        factor *= sign
-        kept = {every[j]: abs(float(errors[j] * factor)) for j in np.flatnonzero(values) if not simple[j]}
-        scaled = {m: v * factor if isinstance(v, Fraction) else v * float(factor) for m, v in terms.items()}
-        return cls(scaled, kept, tuple(names), tuple(units))
+        return cls.of_terms(terms, {every[j]: float(errors[j]) for j in range(len(every))}, names, units)
+
+    @classmethod
+    def of_terms(
+        cls,
+        terms: Mapping[Monomial, SimpleNumber | float],
+        errors: Mapping[Monomial, float],
+        names: Sequence[str],
+        units: Sequence[str],
+    ) -> "QuantityFormula":
+        """From coefficients, in any order and up to a factor, and the errors of those that are not simple."""
+        ordered = {m: terms[m] for m in sorted(terms, key=lambda m: _reading_order(m, len(names)))}
+        factor = _sign(ordered) * _without_denominators(list(ordered.values()))
+        return cls(
+            {monomial: multiplied(value, factor) for monomial, value in ordered.items()},
+            {
+                m: abs(errors[m] * float(factor))
+                for m, value in ordered.items()
+                if not isinstance(value, Fraction | Surd)
+            },
+            tuple(names),
+            tuple(units),
+        )
 
     def row(self) -> Float[np.ndarray, " monomials"]:
         """The coefficients of all monomials, in their order."""
@@ -260,7 +176,7 @@ class QuantityFormula:
             size = self._number(monomial)
             product = "*".join(self._powers(monomial))
             term = product if size == "1" else f"{size}*{product}"
-            negative = value < 0
+            negative = float(value) < 0
             if written:
                 written += f" {'-' if negative else '+'} {term}"
             else:
@@ -273,8 +189,8 @@ class QuantityFormula:
         return sympy.Add(
             *(
                 (
-                    sympy.Rational(value.numerator, value.denominator)
-                    if isinstance(value, Fraction)
+                    simple_expression(value)
+                    if isinstance(value, Fraction | Surd)
                     else sympy.Float(value, max(2, self._digits(monomial)))
                 )
                 * sympy.Mul(*(symbols[i] for i in monomial))
@@ -309,8 +225,10 @@ class QuantityFormula:
 
     def _number(self, monomial: Monomial) -> str:
         value = self.coefficients[monomial]
-        if isinstance(value, Fraction):
-            return str(abs(value)) if value.denominator == 1 else f"({abs(value)})"
+        if isinstance(value, Fraction | Surd):
+            expression = simple_expression(value)
+            written = str(-expression if float(value) < 0 else expression)
+            return f"({written})" if "/" in written or " " in written else written
         return f"{abs(value):.{self._digits(monomial)}g}"
 
 
@@ -320,7 +238,17 @@ def _reading_order(monomial: Monomial, dim: int) -> tuple[object, ...]:
     return len(monomial), tuple(sorted(i % dof for i in monomial)), len(set(monomial)), monomial
 
 
-def _sign(terms: dict[Monomial, Fraction | float]) -> int:
+def _without_denominators(values: list[SimpleNumber | float]) -> Fraction:
+    """The factor that makes whole numbers without a common divisor of simple ones, 1 where some are not."""
+    simple = [value for value in values if isinstance(value, Fraction | Surd)]
+    if not simple or len(simple) < len(values):
+        return Fraction(1)
+    parts = [part for value in simple for part in ratios_of(value)]
+    common = lcm(*(part.denominator for part in parts))
+    return Fraction(common, gcd(*(int(part * common) for part in parts)) or 1)
+
+
+def _sign(terms: dict[Monomial, SimpleNumber | float]) -> int:
     """So that the first term is positive, or the squares of an energy are."""
     if not terms:
         return 1
@@ -329,4 +257,4 @@ def _sign(terms: dict[Monomial, Fraction | float]) -> int:
     ]
     if squares and (all(v < 0 for v in squares) or all(v > 0 for v in squares)):
         return 1 if squares[0] > 0 else -1
-    return 1 if next(iter(terms.values())) > 0 else -1
+    return 1 if float(next(iter(terms.values()))) > 0 else -1

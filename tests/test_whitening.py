@@ -1,5 +1,7 @@
 """The steps of quantities of degree two: what they find, and that units do not matter."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,7 @@ def share_along(optimiser: optax.GradientTransformation, seed: int) -> float:
     basis = np.linalg.qr(rng.normal(size=(SIZE, SIZE)))[0]
     curvature = np.append(-1e-2, np.logspace(0, 2, SIZE - 1))
     hessian = basis * curvature @ basis.T
-    values = tree(0.01 * rng.normal(size=(3, SIZE)))
+    values: Any = tree(0.01 * rng.normal(size=(3, SIZE)))
     state = optimiser.init(values)
     step = jax.jit(optimiser.update)
     for _ in range(200):
@@ -64,6 +66,8 @@ def test_steps_are_the_same_in_other_units() -> None:
     plain, scaled = (whitened(optax.constant_schedule(0.1), s) for s in (None, spreads))
     gradients = [tree(np.random.default_rng(k).normal(size=(2, SIZE))) for k in range(3)]
     states = [optimiser.init(gradients[0]) for optimiser in (plain, scaled)]
+    wanted: Any
+    got: Any
     for gradient in gradients:
         given = jax.tree.map(jnp.divide, gradient, units)
         wanted, states[0] = plain.update(gradient, states[0])

@@ -145,6 +145,11 @@ class SymmetryTable(_Table):
     initial_scale: PositiveFloat = Field(
         default=0.1, description="standard deviation of the entries of learned quantities at the start"
     )
+    initialise: Literal["random", "data"] = Field(
+        default="random",
+        description="learned quantities start at random, or with what the null-space baseline of the data "
+        "finds conserved and the rest at random",
+    )
 
 
 class InferenceTable(_Table):

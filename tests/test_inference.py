@@ -262,7 +262,7 @@ def test_weight_samples_that_share_out_the_batch_average_to_the_bounds_of_their_
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(posterior, transitions):
-    with pytest.raises(ValueError, match="28 transitions or windows does not divide among 5 weight samples"):
+    with pytest.raises(ValueError, match="batch of 28 transitions or windows does not divide among 5"):
         compiled_gradient(posterior, transitions, replace(ESTIMATOR, weight_samples=5))
 
 

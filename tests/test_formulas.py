@@ -131,7 +131,7 @@ class TestRounding:
         data = noisy(1, oscillations(0, [1.0, 2**0.5]), 1e-3)
         statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, np.full(4, 1e-3))
         first, second = coefficients(
-            np.array([np.diag([1.0, 0, 1, 0]), np.diag([0, 1.0, 0, 1])]), np.zeros((2, 4))
+            np.array([np.diag([1.0, 0, 1, 0]), np.diag([0.0, 1, 0, 1])]), np.zeros((2, 4))
         )
         at = np.array([4, 8])
         assert first[4] and second[8]

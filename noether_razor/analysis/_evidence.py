@@ -24,15 +24,20 @@ from ..integrators import midpoint_step
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 
-MAX_SWEEPS = 4096
-ROUND = 1024
-"""Weight samples a compiled call, in 4 to 32 sweeps."""
+COARSE_SHARE = 0.1
+"""What a coarse evaluation of a transition costs against its part in a step of training, with its gradient."""
+MAX_SHARE = 0.3
+"""Of the cost of training: where a smaller error would cost more, the one reached has to do."""
+ROUND = 256
+"""Weight samples a compiled call, about; at least one sweep, at most 32."""
 PART = 8
 """Transitions that share a weight sample, at most: few, for errors of neighbours are alike."""
 PARTS = 14
 """Weight samples a sweep, at least."""
 BLOCK = 32
 """Weight samples that share their noise up to signs."""
+LEAST = 4
+"""Coarse sweeps before their variance is believed."""
 COARSE_GROUP_SAMPLES = 8
 
 
@@ -57,9 +62,9 @@ def _sweeps(
     averaging: Averaging,
     estimator: Estimator,
     prior_precision: PriorPrecision,
-) -> Float[Array, "sweeps 2"]:
+) -> Float[Array, "sweeps blocks 2"]:
     """NLL and KL divergence per transition of `parts`, whose axes are (blocks, parts, rows) and which stand
-    for `total` transitions.
+    for `total` transitions, from each block.
     """
     posterior = nnx.merge(graph, params)
     blocks, count = parts.dt.shape[:2]
@@ -83,8 +88,8 @@ def _sweeps(
 
         return jnp.mean(jax.vmap(part)(keys, pair[1], weights), axis=0)
 
-    def sweep(key: PRNGKey) -> Float[Array, " 2"]:
-        return jnp.mean(jax.lax.map(block, (jax.random.split(key, blocks), parts)), axis=0)
+    def sweep(key: PRNGKey) -> Float[Array, "blocks 2"]:
+        return jax.lax.map(block, (jax.random.split(key, blocks), parts))
 
     return jax.lax.map(sweep, keys)
 
@@ -106,6 +111,7 @@ def estimate_bound(
     estimator: Estimator,
     prior_precision: PriorPrecision = "optimal",
     stderr: float = 0.02,
+    trained: int | None = None,
 ) -> BoundEstimate:
     """The bound on `total` transitions, estimated on the random part `data` of them.
 
@@ -114,14 +120,16 @@ def estimate_bound(
     (midpoint steps, few group samples), and fewer sweeps estimate the difference to `estimator`, with the
     same weights in both: the sum is unbiased for `estimator` (multilevel Monte Carlo, Giles 2008). Sweeps are
     added to either level where they reduce the standard error of the likelihood part most for their cost,
-    until it is at most `stderr` or a level has `MAX_SWEEPS`.
+    until it is at most `stderr`, or the cost `MAX_SHARE` of that of training on `trained` transitions, steps
+    times batch (None: whatever it costs). A predictive distribution with heavy tails, that of a network which
+    has learned little, would take longer to evaluate than to train.
     """
     count = data.size
     size = max(1, min(PART // steps_a_row(data), count // PARTS))
     block = min(count // size, BLOCK)
     blocks = count // (size * block)
     used = blocks * block * size
-    sweeps = min(max(ROUND // (blocks * block), 4), 32)
+    sweeps = min(max(ROUND // (blocks * block), 1), 32)
     graph, params = nnx.split(posterior)
     for_order, *for_levels = jax.random.split(key, 3)
     order = np.asarray(jax.random.permutation(for_order, count))[:used]
@@ -136,28 +144,33 @@ def estimate_bound(
         _sweeps, graph, params, parts=dealt, total=total, averaging=averaging, prior_precision=prior_precision
     )
 
-    def coarse_round(keys: Key[Array, " sweeps"]) -> Float[np.ndarray, "sweeps 2"]:
+    def coarse_round(keys: Key[Array, " sweeps"]) -> Float[np.ndarray, "sweeps blocks 2"]:
         return np.asarray(run(keys=keys, estimator=coarse), dtype=np.float64)
 
-    def difference_round(keys: Key[Array, " sweeps"]) -> Float[np.ndarray, "sweeps 2"]:
+    def difference_round(keys: Key[Array, " sweeps"]) -> Float[np.ndarray, "sweeps blocks 2"]:
         return np.asarray(run(keys=keys, estimator=estimator), dtype=np.float64) - coarse_round(keys)
+
+    def variance(values: Float[np.ndarray, "sweeps blocks 2"]) -> float:
+        """Of the mean likelihood part; of few sweeps each block counts as a sample, which errs upwards."""
+        nll = values[..., 0].mean(1) if len(values) >= LEAST else values[..., 0].ravel()
+        return float(np.var(nll, ddof=1) / len(nll))
 
     # Four field evaluations a step instead of two, and the coarse ones again.
     price = 1 + 2 * estimator.group_samples / coarse.group_samples
     rounds, costs = (coarse_round, difference_round), np.array([1.0, price])
-    values = [np.zeros((0, 2)), np.zeros((0, 2))]
-    gains = np.full(2, np.inf)
-    error = np.inf
-    while error > stderr and max(map(len, values)) < MAX_SWEEPS:
-        level = int(np.argmax(gains))
+    affordable = np.inf if trained is None else MAX_SHARE / COARSE_SHARE * trained / used
+    values = [np.zeros((0, blocks, 2)), np.zeros((0, blocks, 2))]
+    level, spent, error = 0, 0.0, np.inf
+    while len(values[1]) == 0 or (error > stderr and spent < affordable):
         keys = jax.random.split(jax.random.fold_in(for_levels[level], len(values[level])), sweeps)
         values[level] = np.concatenate([values[level], rounds[level](keys)])
-        if min(map(len, values)):
-            sizes = np.array([len(v) for v in values])
-            variances = np.array([np.var(v[:, 0], ddof=1) for v in values]) / sizes
-            error = float(np.sqrt(variances.sum()))
-            gains = variances / (costs * (sizes + sweeps))
-        else:
-            gains[level] = 0.0
-    nll, kl = (float(part) for part in values[0].mean(0) + values[1].mean(0))
+        spent += costs[level] * sweeps
+        if len(values[0]) < LEAST or len(values[1]) == 0:
+            level = int(len(values[0]) >= LEAST)
+            continue
+        variances = np.array([variance(v) for v in values])
+        error = float(np.sqrt(variances.sum()))
+        # Where another round takes most off the variance for its cost.
+        level = int(np.argmax(variances / costs / [len(v) + sweeps for v in values]))
+    nll, kl = (float(part) for part in values[0].mean((0, 1)) + values[1].mean((0, 1)))
     return BoundEstimate(nll + kl, nll, error, kl)

@@ -265,6 +265,7 @@ def refits(
             for_bound,
             random_part(problem.observations, for_subset, BOUND_SUBSET),
             total,
+            trained=problem.training.seen(total),
             prior_precision=config.inference.prior_precision,
             averaging=problem.averaging,
             estimator=problem.evaluator,

@@ -282,11 +282,13 @@ def _summary(run: TrainedRun) -> dict[str, Any]:
 def _bound(run: TrainedRun, for_subset: PRNGKey, for_bound: PRNGKey) -> BoundEstimate:
     """The bound on all transitions, from a fixed random subset where they are many."""
     problem = run.problem
+    total = problem.data.transitions().size
     return estimate_bound(
         run.posterior,
         for_bound,
         random_part(problem.observations, for_subset, BOUND_SUBSET),
-        problem.data.transitions().size,
+        total,
+        trained=problem.training.seen(total),
         prior_precision=run.config.inference.prior_precision,
         stderr=run.config.evaluation.nll_stderr,
         averaging=problem.averaging,

@@ -76,6 +76,10 @@ class Training:
         if not self.noise_floor >= 0:
             raise ValueError(f"noise_floor must not be negative, got {self.noise_floor}")
 
+    def seen(self, total: int) -> int:
+        """Transitions that all steps together see, of `total` in the data."""
+        return self.steps * min(self.batch or total, total)
+
     def optimiser(self, total: int) -> optax.GradientTransformation:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per
         transition of `total`.

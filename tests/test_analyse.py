@@ -193,6 +193,19 @@ class TestFound:
         assert sorted(quantity.note for quantity in found.quantities) == ["", "", "C1*C2", "C1^2", "C2^2"]
         assert analyse(*momenta, motion(free), noise_variance=NOISE, complete=False).rank == 2
 
+    def test_the_energy_is_a_candidate_where_what_was_learned_only_implies_it(self):
+        system = system_of("isotropic 2")
+        matrices, vectors = exact(system)
+        # su(2) is transitive on the spheres of constant energy.
+        traceless = matrices - np.trace(matrices, axis1=1, axis2=2)[:, None, None] * np.eye(4) / 4
+        without = analyse(traceless, vectors, motion(system), noise_variance=NOISE)
+        found = analyse(
+            traceless, vectors, motion(system), noise_variance=NOISE, hamiltonian=system.hamiltonian
+        )
+        assert (without.rank, without.algebra.name) == (3, "su(2)")
+        assert (found.rank, found.algebra.name) == (4, "u(2)")
+        assert found.energy is not None
+
     def test_works_without_noise_and_without_knowing_it(self):
         system = system_of("isotropic 2")
         quantities = learned(exact(system), 0, error=0.02)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import DEBUG, assert_bad_input, files, run
 
-from noether_razor.analysis import bands, posterior_rollouts, rollout_calibration
+from noether_razor.analysis import Calibration, bands, posterior_rollouts, rollout_calibration
 from noether_razor.analysis._rollouts import _refined
 from noether_razor.cli._predict import parse_times
 from noether_razor.data import Trajectories
@@ -103,25 +103,36 @@ def held_out(noise: float, count: int = 40, frequency: float = 1.0) -> Trajector
     return Trajectories.of_segments(segments)
 
 
+def calibrated(variance: float, trajectories: Trajectories, samples: int = 100) -> Calibration:
+    return rollout_calibration(
+        oscillator(1e-3),
+        jax.random.key(0),
+        trajectories,
+        samples=samples,
+        noise_variance=np.full(2, variance),
+        **FOLLOW,
+    )
+
+
 def test_bands_of_the_true_model_cover_as_they_promise():
-    found = rollout_calibration(oscillator(0.01), jax.random.key(0), held_out(0.1), samples=200, **FOLLOW)
+    found = calibrated(0.01, held_out(0.1), samples=200)
     assert abs(found.half - 0.5) < 4 * found.half_stderr and found.half_stderr < 0.06
     assert abs(found.most - 0.9) < 4 * found.most_stderr and found.most_stderr < 0.04
     assert found.values == 2 * (held_out(0.1).lengths - 1).sum()
 
 
 def test_bands_that_promise_too_much_or_too_little_show():
-    small = rollout_calibration(oscillator(0.0025), jax.random.key(0), held_out(0.1), **FOLLOW)
+    small = calibrated(0.0025, held_out(0.1))
     assert small.most < 0.75
-    large = rollout_calibration(oscillator(0.04), jax.random.key(0), held_out(0.1), **FOLLOW)
+    large = calibrated(0.04, held_out(0.1))
     assert large.most > 0.96
-    wrong = rollout_calibration(oscillator(0.01), jax.random.key(0), held_out(0.1, frequency=1.3), **FOLLOW)
+    wrong = calibrated(0.01, held_out(0.1, frequency=1.3))
     assert wrong.last_most < wrong.first_most - 0.1
 
 
 def test_few_samples_have_no_bands():
     with pytest.raises(ValueError, match="at least 20, got 19"):
-        rollout_calibration(oscillator(0.01), jax.random.key(0), held_out(0.1), samples=19, **FOLLOW)
+        calibrated(0.01, held_out(0.1), samples=19)
 
 
 # The verb

@@ -39,6 +39,8 @@ _CORRECTION = 0.2
 accuracy of learning. A false direction has nothing conserved so near."""
 _NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside the candidates is a new one."""
+_ENERGY_LEFT = 0.1
+"""Share of the spread of H that its nearest quantity of degree <= 2 may leave, to be a candidate."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
 _EXACT = 5e-4
@@ -180,15 +182,17 @@ def analyse(
 ) -> Analysis:
     """Says what the quantities x^T A_k x / 2 + b_k^T x, K of them, hold that `trajectories` conserve.
 
-    Candidates are the singular directions of the quantities (in scaled canonical coordinates). With `refine`,
+    Candidates are the singular directions of the quantities (in scaled canonical coordinates), and
+    `hamiltonian` where it is nearly of degree <= 2: where the symmetries found act transitively on a level of
+    the energy they imply its conservation, and learning has no reason to find it again. With `refine`,
     the measured drift corrects those that are conserved but for small errors of their coefficients, where
     there are three pairs of points a monomial or more. With `complete`, brackets of what passes the drift
     test, and products of the linear ones, are candidates too. What passes in the end is the found space. It
     gets a sparse basis, simple ratios where they do not add drift, and the name of its Lie algebra.
 
     `trajectories` should be held out; `noise_variance`, `coefficient_error` and `tolerance` are those of
-    `drift_test`. `hamiltonian`, learned or true, is looked for among the found quantities and bracketed with
-    them; `evidence` goes into the answer as it is.
+    `drift_test`. `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed
+    with them; `evidence` goes into the answer as it is.
 
     Raises ValueError as `drift_test` does.
     """
@@ -206,6 +210,9 @@ def analyse(
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     strongest = strengths.max(initial=0.0)
     candidates = directions[strengths > max(_STRENGTH * strongest, 1e-300)]
+    on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
+    if on_states is not None and len(candidates):
+        candidates = np.concatenate([candidates, _nearest(on_states, scales)])
 
     def test(rows: np.ndarray) -> DriftTest:
         return drift_test(
@@ -236,7 +243,7 @@ def analyse(
 
     found = coefficients(*tested.conserved())
     formulas = _formulas(found, scales, trajectories, noise)
-    quantities, energy = _described(formulas, trajectories, noise, scales, hamiltonian, tolerance)
+    quantities, energy = _described(formulas, trajectories, noise, scales, on_states, tolerance)
     independent, generating = _independence(quantities, trajectories, scales)
     try:
         baseline = null_space_baseline(trajectories, noise_variance=noise, tolerance=tolerance)
@@ -335,7 +342,7 @@ def _described(
     trajectories: Trajectories,
     noise: Float[np.ndarray, " dim"],
     scales: Float[np.ndarray, " dim"],
-    hamiltonian: Hamiltonian | None,
+    on_states: "_OnStates | None",
     tolerance: float,
 ) -> tuple[list[FoundQuantity], Energy | None]:
     """The quantities with their drift and notes; the energy takes the place of the last one that it holds."""
@@ -343,10 +350,8 @@ def _described(
     rows = np.array([formula.row() for formula in formulas]).reshape(len(formulas), len(monomials(dim)))
     notes = [""] * len(formulas)
     energy, sines = None, [None] * len(formulas)
-    states = trajectories.points()
-    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
-    if hamiltonian is not None and len(formulas):
-        values, gradients = _on_states(hamiltonian, states)
+    if on_states is not None and len(formulas):
+        states, values, gradients = on_states
         energy = _energy(rows, states, values, tolerance)
         if energy is not None:
             at, formula, note = _energy_formula(formulas, energy)
@@ -377,11 +382,39 @@ def _described(
     return quantities, energy
 
 
-def _on_states(
-    hamiltonian: Hamiltonian, states: Float[np.ndarray, "points dim"]
-) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points dim"]]:
+class _OnStates(NamedTuple):
+    """A Hamiltonian and its gradient on some states."""
+
+    states: Float[np.ndarray, "points dim"]
+    values: Float[np.ndarray, " points"]
+    gradients: Float[np.ndarray, "points dim"]
+
+
+def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> _OnStates:
+    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
     values, gradients = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))(jnp.asarray(states, jnp.float32))
-    return np.asarray(values, dtype=np.float64), np.asarray(gradients, dtype=np.float64)
+    values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
+    return _OnStates(states, values, gradients)
+
+
+def _on_monomials(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points monomials"]:
+    """The values of all monomials."""
+    first = states[:, [m[0] for m in monomials(states.shape[1])]]
+    ones = np.ones(len(states))
+    return first * np.stack([states[:, m[1]] if len(m) == 2 else ones for m in monomials(states.shape[1])], 1)
+
+
+def _nearest(on_states: _OnStates, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "one monomials"]:
+    """The quantity of degree <= 2 nearest to the Hamiltonian, in scaled coordinates; none where it leaves
+    more than `_ENERGY_LEFT` of its spread.
+    """
+    values = on_states.values - on_states.values.mean()
+    powers = _on_monomials(on_states.states / scales)
+    powers -= powers.mean(axis=0)
+    row = np.linalg.lstsq(powers, values, rcond=1e-6)[0]
+    if not np.std(values - powers @ row) <= _ENERGY_LEFT * np.std(values) > 0:
+        return np.zeros((0, len(row)))
+    return row[None] / np.linalg.norm(row)
 
 
 def _energy(
@@ -391,10 +424,7 @@ def _energy(
     tolerance: float,
 ) -> Energy | None:
     """H as a combination of the quantities, None where they leave more than `tolerance` of its spread."""
-    found = states[:, [m[0] for m in monomials(states.shape[1])]] * np.stack(
-        [states[:, m[1]] if len(m) == 2 else np.ones(len(states)) for m in monomials(states.shape[1])], axis=1
-    )
-    found = found @ rows.T
+    found = _on_monomials(states) @ rows.T
     found, values = found - found.mean(axis=0), values - values.mean()
     size, spread = np.std(found, axis=0), np.std(values)
     used = np.ones(len(rows), dtype=bool)

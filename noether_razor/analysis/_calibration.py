@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ..data import Trajectories
 from ..inference import Estimator, Posterior
@@ -48,16 +49,15 @@ def rollout_calibration(
     averaging: Averaging,
     estimator: Estimator,
     samples: int = 100,
-    noisy_initial: bool = True,
-    noisy_values: bool = True,
+    noise_variance: float | Float[np.ndarray, " dim"] = 0.0,
     longest_step: float | None = None,
     most_trajectories: int = 50,
 ) -> Calibration:
     """Coverage of rollouts on `trajectories` that were not trained on, in the coordinates of `posterior`.
 
-    Bands are quantiles over `samples` draws of weights, group elements, and observation noise of the
-    posterior's variance: on the first states where these were measured with noise (`noisy_initial`), and on
-    the values where those were (`noisy_values`). The first `most_trajectories` are used.
+    Bands are quantiles over `samples` draws of weights, group elements, and measurement noise on the first
+    states and on the values, of `noise_variance` (0: exact), of all coordinates or of each. The first
+    `most_trajectories` are used.
 
     Raises ValueError for fewer than 20 samples, which have no 90 % band, and FloatingPointError as
     `posterior_rollouts` does.
@@ -65,7 +65,6 @@ def rollout_calibration(
     if samples < 20:
         raise ValueError(f"samples must be at least 20, got {samples}")
     used = trajectories[:most_trajectories]
-    noise = float(posterior.noise_variance())
     paths = posterior_rollouts(
         posterior,
         key,
@@ -74,8 +73,8 @@ def rollout_calibration(
         averaging=averaging,
         estimator=replace(estimator, weight_samples=samples),
         longest_step=longest_step,
-        initial_variance=noise if noisy_initial else 0.0,
-        noise_variance=noise if noisy_values else 0.0,
+        initial_variance=noise_variance,
+        noise_variance=noise_variance,
     )
     inside = []
     for low, high in (HALF, MOST):

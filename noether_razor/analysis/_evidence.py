@@ -25,7 +25,7 @@ from ..symmetry import Averaging
 from ..typing import PRNGKey
 
 COARSE_SHARE = 0.1
-"""What a coarse evaluation of a transition costs against its part in a step of training, with its gradient."""
+"""Cost of a coarse evaluation of a transition against that of its gradient in training."""
 MAX_SHARE = 0.3
 """Of the cost of training: where a smaller error would cost more, the one reached has to do."""
 ROUND = 256

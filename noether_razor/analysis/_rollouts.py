@@ -69,15 +69,16 @@ def posterior_rollouts(
     averaging: Averaging,
     estimator: Estimator,
     longest_step: float | None = None,
-    initial_variance: float = 0.0,
-    noise_variance: float = 0.0,
+    initial_variance: float | Float[np.ndarray, " dim"] = 0.0,
+    noise_variance: float | Float[np.ndarray, " dim"] = 0.0,
 ) -> Float[np.ndarray, "samples batch time dim"]:
     """Trajectories from `initial` through `times`, one a draw of weights and group elements.
 
     Like `predict`, compiled as a whole: for few states and many times. Times, which may stand still, are
     refined so that `estimator.substeps` integrator steps are taken at least every `longest_step`, the
     interval that they were chosen for. `initial_variance` is that of noise on the initial states, drawn anew
-    for each sample; `noise_variance` that of observation noise to add to all later ones.
+    for each sample; `noise_variance` that of observation noise to add to all later ones; of all coordinates
+    or of each.
 
     Raises FloatingPointError naming state and time where a trajectory does not stay finite.
     """
@@ -86,7 +87,7 @@ def posterior_rollouts(
     count, dim = initial.shape
     shape = (estimator.weight_samples, count, dim)
     starts = np.broadcast_to(np.asarray(initial, np.float32), shape)
-    if initial_variance > 0:
+    if np.any(initial_variance):
         starts = starts + np.sqrt(initial_variance) * np.asarray(jax.random.normal(for_initial, shape))
     graph, params = nnx.split(posterior)
     steps = jnp.asarray(np.diff(fine, axis=1).T, jnp.float32)
@@ -101,7 +102,7 @@ def posterior_rollouts(
         raise FloatingPointError(
             f"the rollout of initial state {row} is not finite at time {times[row, column]:.6g}"
         )
-    if noise_variance > 0:
+    if np.any(noise_variance):
         noise = np.asarray(jax.random.normal(for_noise, paths[:, :, 1:].shape))
         paths = paths.copy()
         paths[:, :, 1:] += np.sqrt(noise_variance) * noise

@@ -68,9 +68,17 @@ def held_out(run: TrainedRun) -> HeldOut:
     return HeldOut(simulate_data(fresh, system), noise, True)
 
 
+def measurement_noise(run: TrainedRun) -> float | Float[np.ndarray, " dim"]:
+    """The variance of the noise on what was measured of a run's data, of all coordinates or of each."""
+    if run.problem.system is not None:
+        return run.config.data.noise_variance
+    return _noise_variance(run, run.problem.measured)
+
+
 def _noise_variance(run: TrainedRun, test: Trajectories) -> float | Float[np.ndarray, " dim"]:
     """Of the states of a file: named, or estimated from neighbouring rows; where these are too far apart for
-    that, the learned one, which holds errors of the model too.
+    that, the learned one, which holds errors of the model too. That of a likelihood of transitions is of
+    noise at both ends.
     """
     given = run.config.inference.noise_variance
     if test.targets is not None:
@@ -80,7 +88,8 @@ def _noise_variance(run: TrainedRun, test: Trajectories) -> float | Float[np.nda
     try:
         return estimate_noise(test)
     except ValueError:
-        return float(run.posterior.noise_variance()) * run.problem.scale.scales**2
+        ends = 2 if run.problem.likelihood.window_steps is None else 1
+        return float(run.posterior.noise_variance()) / ends * run.problem.scale.scales**2
 
 
 class Analysed(NamedTuple):

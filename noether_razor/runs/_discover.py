@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ..analysis import (
     fit_vector_field,
@@ -178,7 +179,7 @@ def _checks(analysed: Analysed, on_refit: Callable[[str, int, Report], None]) ->
         "coverage": _entry(coverage, enough=coverage.enough),
         "sampling": _entry(sampling, fine_enough=sampling.fine_enough),
         "amount": _amount(test, symmetry),
-        "calibration": _calibration(run, scaled, for_bands),
+        "calibration": _calibration(run, scaled, test.noise_variance, for_bands),
     }
 
 
@@ -214,10 +215,13 @@ def _amount(test: HeldOut, symmetry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _calibration(run: TrainedRun, trajectories: Trajectories, key: Any) -> dict[str, Any]:
-    """Coverage of rollouts on held-out trajectories, in scaled coordinates as everywhere."""
+def _calibration(
+    run: TrainedRun, trajectories: Trajectories, noise: float | Float[np.ndarray, " dim"], key: Any
+) -> dict[str, Any]:
+    """Coverage of rollouts on held-out `trajectories`, in scaled coordinates; their `noise` is a variance in
+    the units of the data.
+    """
     problem = run.problem
-    noisy = trajectories.targets is None
     followed = _first_points(trajectories, CALIBRATED_LENGTH)
     try:
         found = rollout_calibration(
@@ -228,8 +232,7 @@ def _calibration(run: TrainedRun, trajectories: Trajectories, key: Any) -> dict[
             averaging=problem.averaging,
             estimator=problem.estimator,
             longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
-            noisy_initial=noisy,
-            noisy_values=noisy,
+            noise_variance=noise / problem.scale.scales**2,
         )
     except FloatingPointError as error:
         return {"text": f"no rollouts to calibrate: {error}"}

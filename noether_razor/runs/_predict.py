@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..analysis import Bands, bands, posterior_rollouts
 from ..config import Config, file_layout, stream
 from ..data import DataFileError, Layout, read_states
+from ._analyse import measurement_noise
 from ._folder import RunError, RunFolder, write_whole
 from ._run import load_run
 
@@ -67,7 +68,7 @@ def predict_run(
         averaging=problem.averaging,
         estimator=replace(problem.evaluator, weight_samples=samples),
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
-        noise_variance=float(run.posterior.noise_variance()) if observed else 0.0,
+        noise_variance=measurement_noise(run) / scale.scales**2 if observed else 0.0,
     )
     in_units = scale.states_back(paths.astype(np.float64))
     return Prediction(times, bands(in_units), problem.measured.names, problem.measured.units)

@@ -39,8 +39,10 @@ _CORRECTION = 0.2
 accuracy of learning. A false direction has nothing conserved so near."""
 _NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside the candidates is a new one."""
-_ENERGY_LEFT = 0.1
-"""Share of the spread of H that its nearest quantity of degree <= 2 may leave, to be a candidate."""
+_COMMUTING = 0.1
+"""R.m.s. of {C, H} over |grad C| |grad H| up to which C is a candidate: ten times the error of learning."""
+_RESOLVED = 1e-6
+"""Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
 _EXACT = 5e-4
@@ -182,9 +184,9 @@ def analyse(
 ) -> Analysis:
     """Says what the quantities x^T A_k x / 2 + b_k^T x, K of them, hold that `trajectories` conserve.
 
-    Candidates are the singular directions of the quantities (in scaled canonical coordinates), and
-    `hamiltonian` where it is nearly of degree <= 2: where the symmetries found act transitively on a level of
-    the energy they imply its conservation, and learning has no reason to find it again. With `refine`,
+    Candidates are the singular directions of the quantities (in scaled canonical coordinates), and what
+    nearly commutes with `hamiltonian`, itself included: where a few symmetries determine H, learning has no
+    reason to find the others. With `refine`,
     the measured drift corrects those that are conserved but for small errors of their coefficients, where
     there are three pairs of points a monomial or more. With `complete`, brackets of what passes the drift
     test, and products of the linear ones, are candidates too. What passes in the end is the found space. It
@@ -212,7 +214,7 @@ def analyse(
     candidates = directions[strengths > max(_STRENGTH * strongest, 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
     if on_states is not None and len(candidates):
-        candidates = np.concatenate([candidates, _nearest(on_states, scales)])
+        candidates = _basis(np.concatenate([candidates, _commuting(on_states, scales)]))
 
     def test(rows: np.ndarray) -> DriftTest:
         return drift_test(
@@ -404,17 +406,25 @@ def _on_monomials(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, 
     return first * np.stack([states[:, m[1]] if len(m) == 2 else ones for m in monomials(states.shape[1])], 1)
 
 
-def _nearest(on_states: _OnStates, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "one monomials"]:
-    """The quantity of degree <= 2 nearest to the Hamiltonian, in scaled coordinates; none where it leaves
-    more than `_ENERGY_LEFT` of its spread.
+def _commuting(
+    on_states: _OnStates, scales: Float[np.ndarray, " dim"]
+) -> Float[np.ndarray, "some monomials"]:
+    """Quantities C of degree <= 2 whose bracket with the Hamiltonian nearly vanishes, in scaled coordinates:
+    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
     """
-    values = on_states.values - on_states.values.mean()
-    powers = _on_monomials(on_states.states / scales)
-    powers -= powers.mean(axis=0)
-    row = np.linalg.lstsq(powers, values, rcond=1e-6)[0]
-    if not np.std(values - powers @ row) <= _ENERGY_LEFT * np.std(values) > 0:
-        return np.zeros((0, len(row)))
-    return row[None] / np.linalg.norm(row)
+    states, slopes = on_states.states / scales, on_states.gradients * scales
+    dim = states.shape[1]
+    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
+    gradients = np.einsum("kij,tj->tki", matrices, states) + vectors
+    flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
+    brackets = np.einsum("tki,ti->tk", gradients, flow)
+    sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
+    sizes = sizes.reshape(-1, sizes.shape[2])
+    _, spreads, axes = np.linalg.svd(sizes / np.sqrt(len(states)), full_matrices=False)
+    used = spreads > _RESOLVED * spreads.max()
+    basis = axes[used].T / spreads[used]
+    _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
+    return directions[sines <= _COMMUTING] @ basis.T
 
 
 def _energy(

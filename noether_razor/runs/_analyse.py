@@ -32,7 +32,10 @@ SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
 """Of the drift that the report draws."""
 SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
-
+ORBIT_GROWTH = 2 / 3
+"""Share of the steps over which the orbits of built-in quantities grow to their size: an average over a few
+points of a wide orbit varies so much that the fit does not recover. Learned quantities grow by themselves.
+"""
 
 DISCOVERED = ("hamiltonian", "checks", "hypotheses")
 """What `discover` adds to symmetry.json, kept when a run is analysed again."""
@@ -251,10 +254,16 @@ def refits(
     steps.
     """
     symmetry = run.config.symmetry.model_copy(update={"mode": mode})
+    growth = run.config.training.orbit_growth or round(ORBIT_GROWTH * run.config.training.steps)
+    training = run.config.training.model_copy(update={"orbit_growth": growth})
     totals, errors, settled, posteriors = [], [], [], []
     for repeat in range(repeats):
         config = run.config.model_copy(
-            update={"symmetry": symmetry, "seed": _derived_seed(run.config.seed, f"refit {repeat}")}
+            update={
+                "symmetry": symmetry,
+                "training": training,
+                "seed": _derived_seed(run.config.seed, f"refit {repeat}"),
+            }
         )
         problem = build_problem(config, run.problem.recorded, quantities=quantities)
         total = transition_count(problem.observations)

@@ -230,7 +230,7 @@ def _calibration(
             followed,
             most_trajectories=max(2, CALIBRATED_POINTS // followed.times.shape[1]),
             averaging=problem.averaging,
-            estimator=problem.estimator,
+            estimator=problem.evaluator,
             longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
             noise_variance=noise / problem.scale.scales**2,
         )

@@ -20,6 +20,7 @@ from test_windows import Oscillator
 from noether_razor.analysis import BoundEstimate, estimate_bound, random_part
 from noether_razor.config import ConfigError, build_problem, parse_config
 from noether_razor.config import _likelihood as likelihood
+from noether_razor.conserved import QuadraticQuantities
 from noether_razor.data import Trajectories
 from noether_razor.inference import (
     Estimator,
@@ -173,6 +174,10 @@ def test_the_bound_of_windows_is_estimated_as_it_is_trained_on():
     whole = estimate_bound(posterior, KEY, WINDOWS, total, stderr=0.05, **BOUND)
     error = np.hypot(whole.nll_stderr, nll.std() / np.sqrt(len(nll)))
     assert abs(whole.nll - nll.mean()) < 4 * error
+    # An error that no sampling reaches is given up at a share of the cost of training.
+    short = estimate_bound(posterior, KEY, WINDOWS, total, stderr=1e-9, trained=1, **BOUND)
+    assert short.nll_stderr > 1e-9
+    assert abs(short.nll - nll.mean()) < 5 * np.hypot(short.nll_stderr, error)
     assert whole.kl == pytest.approx(sum(float(part.mean()) for part in kl.values()), rel=1e-4)
     # What initial states cost is part of the likelihood: the weights' price is `kl`, whatever the data.
     assert set(kl) == set(posterior.means())
@@ -315,10 +320,11 @@ def test_every_later_verb_goes_on_with_windows(trained, tmp_path):
 
 
 def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, monkeypatch):
-    learned, seen = load_run(RunFolder(trained)), []
+    learned, seen, growth = load_run(RunFolder(trained)), [], []
 
     def fitted(posterior, data, training, **_):
         seen.append((data, posterior.initial_states.count))
+        growth.append(training.orbit_growth)
         return FitResult(posterior, initial_state(posterior, training), [])
 
     def estimated(posterior, key, data, total, **_):
@@ -332,6 +338,9 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, monke
     assert isinstance(data, Windows) and isinstance(part, Windows)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
     assert found.bound["negative_elbo_total"] == 3.0 * 12 * 17
+    # Wide orbits of an untrained network would ruin the fit with quantities built in.
+    analyse_module.refits(learned, "fixed", 1, QuadraticQuantities(jnp.eye(2)[None]))
+    assert growth == [0, round(learned.config.training.steps * 2 / 3)]
 
 
 def test_windows_of_targets_are_bad_input(tmp_path):

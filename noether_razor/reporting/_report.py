@@ -75,10 +75,11 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     lines += _data_lines(summary.get("data"))
     values = symmetry["singular_values"]
     if values:
-        lines += ["", "| direction | singular value | parallelness with the truth |", "|---|---|---|"]
-        known = symmetry.get("parallelness", [None] * len(values))
-        for k, (value, parallel) in enumerate(zip(values, known, strict=True)):
-            lines.append(f"| {k + 1} | {value:.4g} | {'' if parallel is None else f'{parallel:.4f}'} |")
+        known = symmetry.get("parallelness")
+        truth = ("", "") if known is None else (" parallelness with the truth |", "---|")
+        lines += ["", f"| direction | singular value |{truth[0]}", f"|---|---|{truth[1]}"]
+        for k, value in enumerate(values):
+            lines.append(f"| {k + 1} | {value:.4g} |" + ("" if known is None else f" {known[k]:.4f} |"))
         lines += _generator_lines(symmetry["strongest"])
     integrator = summary["integrator"]
     if not integrator["error"] <= integrator["limit"]:

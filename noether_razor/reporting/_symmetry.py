@@ -88,6 +88,7 @@ def evidence_figure(evidence: Mapping[str, Any]) -> Figure:
         )
     axes.set_yticks(range(len(evidence)), list(evidence))
     axes.set(xlabel="-ELBO, nats (hollow: not converged)", title="Evidence")
+    axes.locator_params(axis="x", nbins=5)
     axes.margins(y=0.3)
     axes.grid(alpha=0.3)
     return figure

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.analysis import (
+    PhaseSpaceCoverage,
     StructureCheck,
     fit_vector_field,
     phase_space_coverage,
@@ -58,8 +59,14 @@ def test_accidents_vanish_as_trajectories_are_added(frequencies, laws, noise):
     assert counts == sorted(counts, reverse=True)
     if len(frequencies) == 2:
         assert counts[0] > laws
-    assert found.enough and f": {laws} combinations of" in found.text()
+    assert found.enough and f": {laws} combination" in found.text()
     assert found.dimensions == pytest.approx(2 * len(frequencies), rel=0.2)
+
+
+def test_the_count_that_fell_last_is_told():
+    found = PhaseSpaceCoverage(20, 1000, 14, ((1, 6), (8, 2), (16, 1), (20, 1)), 16, 4.0)
+    assert not found.enough
+    assert "1 combination stays constant" in found.text() and "along 8 of them 2:" in found.text()
 
 
 def test_one_orbit_of_two_equal_oscillators_keeps_ten():

@@ -43,12 +43,13 @@ class PhaseSpaceCoverage(NamedTuple):
         """One sentence for a report."""
         last = self.constant[-1][1]
         many = f"{self.trajectories} {'trajectory' if self.trajectories == 1 else 'trajectories'}"
-        start = f"{many}: {last} combinations of {self.monomials} monomials stay constant"
+        stay = "combination stays" if last == 1 else "combinations stay"
+        start = f"{many}: {last} {stay} constant among {self.monomials} monomials"
         if self.enough:
             return f"{start}, no fewer than along {self.settled_at} of them"
-        before, count = self.constant[-2] if len(self.constant) > 1 else (1, last)
         if self.trajectories == 1:
             return f"{start}; one trajectory cannot tell a law from an accident of its orbit"
+        before, count = next(entry for entry in reversed(self.constant) if entry[1] != last)
         return (
             f"{start}, along {before} of them {count}: the number still falls, so some may be accidents of "
             f"few trajectories; about {4 * self.trajectories} would tell"

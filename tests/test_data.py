@@ -153,6 +153,17 @@ def test_transitions_lead_to_the_noisy_targets_where_there_are_any():
     np.testing.assert_array_equal(pairs.states, arrays["states"][:, :-1].reshape(-1, 2))
 
 
+def test_the_first_points_of_unequal_trajectories():
+    paths = [np.arange(2.0 * length).reshape(length, 2) for length in (3, 7, 5)]
+    data = Trajectories.of_segments([(np.arange(float(len(path))), path) for path in paths])
+    short = data.first(5)
+    assert short.lengths.tolist() == [3, 5, 5] and short.times.shape == (3, 5)
+    for (_, states), path in zip(short.segments(), paths, strict=True):
+        np.testing.assert_array_equal(states, path[:5])
+    targets = Trajectories(data.times[1:2], data.states[1:2], targets=data.states[1:2, 1:] + 1)
+    np.testing.assert_array_equal(targets.first(4).targets, data.states[1:2, 1:4] + 1)
+
+
 def test_a_slice_keeps_everything_else():
     arrays = plain_set(3, 4)
     data = Trajectories(**arrays, targets=arrays["states"][:, 1:], names=("x", "y"), units=("m", "kg m/s"))

@@ -145,6 +145,17 @@ class Trajectories:
             lengths=lengths,
         )
 
+    def first(self, points: int) -> "Trajectories":
+        """The first `points` (at least 2) of each trajectory, of shorter ones all."""
+        end = min(points, self.times.shape[1])
+        return replace(
+            self,
+            times=self.times[:, :end],
+            states=self.states[:, :end],
+            targets=None if self.targets is None else self.targets[:, : end - 1],
+            lengths=np.minimum(self.lengths, end),
+        )
+
     def present(self) -> Bool[np.ndarray, "traj time"]:
         """Which points are measured; the others are padding."""
         return np.arange(self.times.shape[1]) < self.lengths[:, None]

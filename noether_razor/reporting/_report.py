@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..analysis import learned_hamiltonian, nearest_generators
+from ..analysis import learned_hamiltonian, nearest_generators, posterior_rollouts
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
-from ..inference import Estimator, Posterior, predict
+from ..inference import Estimator, Posterior
 from ..phase_space import PhaseScale
 from ..symmetry import Averaging
 from ..systems import HamiltonianSystem
@@ -25,7 +24,7 @@ from ._symmetry import symmetry_section
 
 GRID = 41
 SHOWN_DIRECTIONS = 6
-SHOWN_TRAJECTORIES = 3
+SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
 BAND_SAMPLES = 64
 
 
@@ -146,9 +145,10 @@ def write_report(figures: Path, data: ReportData) -> str:
             figure = spectrum_figure(symmetry["singular_values"], symmetry.get("parallelness"))
             drawn.append(("spectrum", "Singular values of the stacked generators.", figure))
     rollouts = _rollouts(data, for_rollouts)
-    drawn.append(
-        ("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts)
-    )
+    if rollouts is not None:
+        drawn.append(
+            ("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts)
+        )
 
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     if data.symmetry is not None:
@@ -218,15 +218,20 @@ def _contours(data: ReportData, key: PRNGKey) -> Figure:
     return contour_figure(position, momentum, panels, states, (data.data.names[0], data.data.names[dof]))
 
 
-def _rollouts(data: ReportData, key: PRNGKey) -> Figure:
+def _rollouts(data: ReportData, key: PRNGKey) -> Figure | None:
     name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
-    shown = shown[:SHOWN_TRAJECTORIES]
-    follow = partial(predict, data.posterior, key, averaging=data.averaging)
+    shown = shown[:SHOWN_TRAJECTORIES].first(SHOWN_POINTS)
     scale = data.scale or PhaseScale.identity(shown.dof)
-    samples = follow(
-        scale.states(shown.states[:, 0]),
-        scale.times(shown.times),
-        estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
-    )
-    states = scale.states_back(np.asarray(samples))
+    try:
+        samples = posterior_rollouts(
+            data.posterior,
+            key,
+            scale.states(shown.states[:, 0]),
+            scale.times(shown.times),
+            averaging=data.averaging,
+            estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
+        )
+    except FloatingPointError:  # a network that has learned little: there is nothing to show
+        return None
+    states = scale.states_back(np.asarray(samples, np.float64))
     return rollout_figure(shown.times, shown.states, states, shown.names, f"Rollouts on {name}")

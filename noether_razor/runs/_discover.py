@@ -163,11 +163,11 @@ def _checks(analysed: Analysed, on_refit: Callable[[str, int, Report], None]) ->
         plain,
         field,
         for_structure,
-        _first_points(few, CHECKED_POINTS // len(few)),
+        few.first(max(2, CHECKED_POINTS // len(few))),
         hamiltonian=hamiltonian,
         averaging=NoAveraging(),
         estimator=predictor,
-        along=_first_points(every, CHECKED_POINTS // len(every)),
+        along=every.first(max(2, CHECKED_POINTS // len(every))),
         most_transitions=CHECKED_TRANSITIONS,
     )
     coverage = phase_space_coverage(problem.recorded, noise_variance=test.noise_variance)
@@ -181,14 +181,6 @@ def _checks(analysed: Analysed, on_refit: Callable[[str, int, Report], None]) ->
         "amount": _amount(test, symmetry),
         "calibration": _calibration(run, scaled, test.noise_variance, for_bands),
     }
-
-
-def _first_points(trajectories: Trajectories, points: int) -> Trajectories:
-    """The first `points` of each trajectory, at least two."""
-    points = max(2, points)
-    return Trajectories.of_segments(
-        [(times[:points], path[:points]) for times, path in trajectories.segments()]
-    )
 
 
 def _amount(test: HeldOut, symmetry: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,7 +214,7 @@ def _calibration(
     the units of the data.
     """
     problem = run.problem
-    followed = _first_points(trajectories, CALIBRATED_LENGTH)
+    followed = trajectories.first(CALIBRATED_LENGTH)
     try:
         found = rollout_calibration(
             run.posterior,

@@ -206,6 +206,20 @@ class TestFound:
         assert (found.rank, found.algebra.name) == (4, "u(2)")
         assert found.energy is not None
 
+    def test_what_commutes_with_the_hamiltonian_is_a_candidate(self):
+        system = system_of("signs + -")
+        # The two rotations determine H up to a function of two variables; boosts are left for H to tell.
+        rotations = np.stack([np.diag([1.0, 0, 1, 0]), np.diag([0, 1.0, 0, 1])])
+        given = {"noise_variance": NOISE, "hamiltonian": system.hamiltonian}
+        found = analyse(rotations, np.zeros((2, 4)), motion(system), **given)
+        assert (found.rank, found.algebra.name) == (4, "u(1,1)")
+        # Of H of higher degree nothing is taken up that the data do not conserve.
+        quartic = CustomSystem(2, "(p1**2 + p2**2 + q1**2 - q2**2) / 2 + q1**4 + q2**4")
+        wrong = analyse(
+            rotations, np.zeros((2, 4)), motion(system), **(given | {"hamiltonian": quartic.hamiltonian})
+        )
+        assert wrong.rank == 2
+
     def test_works_without_noise_and_without_knowing_it(self):
         system = system_of("isotropic 2")
         quantities = learned(exact(system), 0, error=0.02)

@@ -108,7 +108,7 @@ def test_says_what_the_data_can_tell(discovered):
     report = (folder / "report.md").read_text()
     for name in ("structure", "coverage", "sampling", "amount", "calibration"):
         assert checks[name]["text"] in out and checks[name]["text"] in report
-    assert "in the 90 % band" in report and "12 trajectories: 1 combinations" in report
+    assert "in the 90 % band" in report and "12 trajectories: 1 combination stays" in report
 
 
 def test_analysed_again_it_keeps_what_was_discovered(discovered):

@@ -28,7 +28,14 @@ from ._drift import (
 )
 from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
-from ._monomials import Monomial, canonical_scales, coefficients, monomials, quadratic_parts
+from ._monomials import (
+    Monomial,
+    canonical_scales,
+    coefficients,
+    monomial_values,
+    monomials,
+    quadratic_parts,
+)
 from ._rounding import rounded
 from ._simple_numbers import SimpleNumber, Surd, added, multiplied, simple_number, simple_ratio
 
@@ -399,13 +406,6 @@ def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -
     return _OnStates(states, values, gradients)
 
 
-def _on_monomials(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points monomials"]:
-    """The values of all monomials."""
-    first = states[:, [m[0] for m in monomials(states.shape[1])]]
-    ones = np.ones(len(states))
-    return first * np.stack([states[:, m[1]] if len(m) == 2 else ones for m in monomials(states.shape[1])], 1)
-
-
 def _commuting(
     on_states: _OnStates, scales: Float[np.ndarray, " dim"]
 ) -> Float[np.ndarray, "some monomials"]:
@@ -434,7 +434,7 @@ def _energy(
     tolerance: float,
 ) -> Energy | None:
     """H as a combination of the quantities, None where they leave more than `tolerance` of its spread."""
-    found = _on_monomials(states) @ rows.T
+    found = monomial_values(states) @ rows.T
     found, values = found - found.mean(axis=0), values - values.mean()
     size, spread = np.std(found, axis=0), np.std(values)
     used = np.ones(len(rows), dtype=bool)

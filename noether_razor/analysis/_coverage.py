@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data import Trajectories
-from ._monomials import canonical_scales, monomials
+from ._monomials import canonical_scales, monomial_values, monomials
 
 CONSTANT = 0.02
 """A combination of monomials counts as constant along trajectories when its variance along them is this share
@@ -73,7 +73,7 @@ def phase_space_coverage(
     states = [(path - shift) / scales for _, path in trajectories.segments()]
     everything = np.concatenate(states)
     # By their singular values: monomials may depend on each other on few points.
-    values = _monomial_values(everything)
+    values = monomial_values(everything)
     total = np.cov(values.T, bias=True)
     variances, axes = np.linalg.eigh(total - _noise_part(everything, noise))
     kept = variances > 1e-9 * variances[-1]
@@ -82,7 +82,7 @@ def phase_space_coverage(
     sizes = sorted({min(2**k, count) for k in range(count.bit_length() + 1)} | {count})
     counts = []
     for size in sizes:
-        parts = [_monomial_values(path) for path in states[:size]]
+        parts = [monomial_values(path) for path in states[:size]]
         moved = np.concatenate([part - part.mean(axis=0) for part in parts])
         within = moved.T @ moved / len(moved)
         # A mean over a trajectory takes a share of the noise with it.
@@ -101,10 +101,6 @@ def phase_space_coverage(
         settled_at=settled,
         dimensions=float(spread.sum() ** 2 / max((spread**2).sum(), 1e-300)),
     )
-
-
-def _monomial_values(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points monomials"]:
-    return np.stack([np.prod(states[:, list(m)], axis=1) for m in monomials(states.shape[1])], axis=1)
 
 
 def _noise_part(

@@ -14,6 +14,11 @@ def monomials(dim: int) -> list[Monomial]:
     return [*((i,) for i in range(dim)), *combinations_with_replacement(range(dim), 2)]
 
 
+def monomial_values(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points monomials"]:
+    """The values of all `monomials` at states (points, dim)."""
+    return np.stack([np.prod(states[:, list(m)], axis=1) for m in monomials(states.shape[1])], axis=1)
+
+
 def coefficients(
     matrices: Float[np.ndarray, "K dim dim"], vectors: Float[np.ndarray, "K dim"]
 ) -> Float[np.ndarray, "K monomials"]:

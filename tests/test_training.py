@@ -212,6 +212,20 @@ def test_the_optimiser_updates_only_what_is_learned(posterior, change, fixed):
     assert moved(nothing, updates) == PARTS - fixed
 
 
+def test_steps_cut_short_do_not_move_row_against_column_scales(posterior):
+    training = replace(TRAINING, rates=Rates(scales=1.0))
+    state = initial_state(posterior, training)
+    # Large for some rows only.
+    gradient = jax.tree.map(
+        lambda x: jnp.where(jnp.arange(x.size) % 2, -1.0, 3.0).reshape(x.shape), state.params
+    )
+    updates: Any = training.optimiser(28).update(gradient, state.optimiser, state.params)[0]
+    for site, rows in updates["log_row_scales"].items():
+        columns = updates["log_column_scales"][site]
+        assert jnp.abs(rows[...]).max() > 0.05
+        assert jnp.mean(rows[...]) == pytest.approx(float(jnp.mean(columns[...])), abs=1e-6)
+
+
 def test_a_learned_noise_variance_moves_towards_the_truth():
     # No forces at all, x' = 0: the network has to be flat, and what is left of the targets is their noise.
     truth, steps = 0.05, 150

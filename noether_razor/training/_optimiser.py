@@ -119,7 +119,9 @@ class Training:
             "initial states": _where_present(adam(self.rates.initial_states)),
         }
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
-        return optax.chain(clip, _natural_scales(total), optax.multi_transform(groups, _groups))
+        return optax.chain(
+            clip, _natural_scales(total), optax.multi_transform(groups, _groups), _balanced_scales()
+        )
 
 
 def _where_present(transform: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -143,12 +145,15 @@ def _kept_above(least: float) -> optax.GradientTransformation:
     )
 
 
+ROWS, COLUMNS = "log_row_scales", "log_column_scales"
+
+
 def _natural_scales(total: int) -> optax.GradientTransformation:
     """Divide gradients of log scales by their Fisher information: 2 a for a row of a entries, 2 o for a
     column of o.
     """
 
-    other = {"log_row_scales": "log_column_scales", "log_column_scales": "log_row_scales"}
+    other = {ROWS: COLUMNS, COLUMNS: ROWS}
 
     def precondition(gradient: nnx.State, params: Any) -> nnx.State:
         def scaled(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
@@ -163,10 +168,33 @@ def _natural_scales(total: int) -> optax.GradientTransformation:
     return optax.stateless(precondition)  # type: ignore[arg-type]
 
 
+def _balanced_scales() -> optax.GradientTransformation:
+    """Take out of the steps of log scales what moves rows against columns: a constant added to the ones and
+    subtracted from the others changes no weight. Steps cut short on one side only would let it grow until
+    float32 overflows.
+    """
+
+    def balance(updates: Any, params: Any) -> Any:
+        del params
+        excess = {
+            site: (jnp.mean(updates[ROWS][site][...]) - jnp.mean(updates[COLUMNS][site][...])) / 2
+            for site in updates[ROWS]
+        }
+        sign = {ROWS: 1.0, COLUMNS: -1.0}
+
+        def balanced(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+            kind = path[0].key
+            return leaf - sign[kind] * excess[path[1].key] if kind in sign else leaf
+
+        return jax.tree_util.tree_map_with_path(balanced, updates)
+
+    return optax.stateless(balance)  # type: ignore[arg-type]
+
+
 _GROUP_OF_FIELD = {
     "network": "weights",
-    "log_row_scales": "scales",
-    "log_column_scales": "scales",
+    ROWS: "scales",
+    COLUMNS: "scales",
     "row_factors": "correlations",
     "column_factors": "correlations",
     "quantities": "quantities",

@@ -188,6 +188,7 @@ def analyse(
     evidence: Mapping[str, Any] | None = None,
     complete: bool = True,
     refine: bool = True,
+    simplify: bool = True,
 ) -> Analysis:
     """Says what the quantities x^T A_k x / 2 + b_k^T x, K of them, hold that `trajectories` conserve.
 
@@ -197,7 +198,8 @@ def analyse(
     the measured drift corrects those that are conserved but for small errors of their coefficients, where
     there are three pairs of points a monomial or more. With `complete`, brackets of what passes the drift
     test, and products of the linear ones, are candidates too. What passes in the end is the found space. It
-    gets a sparse basis, simple ratios where they do not add drift, and the name of its Lie algebra.
+    gets a sparse basis, with `simplify` simple ratios where they do not add drift, and the name of its Lie
+    algebra.
 
     `trajectories` should be held out; `noise_variance`, `coefficient_error` and `tolerance` are those of
     `drift_test`. `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed
@@ -251,7 +253,7 @@ def analyse(
         tested = completed
 
     found = coefficients(*tested.conserved())
-    formulas = _formulas(found, scales, trajectories, noise)
+    formulas = _formulas(found, scales, trajectories, noise, simplify)
     quantities, energy = _described(formulas, trajectories, noise, scales, on_states, tolerance)
     independent, generating = _independence(quantities, trajectories, scales)
     try:
@@ -324,6 +326,7 @@ def _formulas(
     scales: Float[np.ndarray, " dim"],
     trajectories: Trajectories,
     noise: Float[np.ndarray, " dim"],
+    simplify: bool,
 ) -> list[QuantityFormula]:
     """A sparse basis of the found space (in scaled coordinates) as formulas in the units of the data."""
     dim = len(scales)
@@ -333,7 +336,7 @@ def _formulas(
     statistics = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), trajectories, noise)
     # A coefficient of y = x / s is s times smaller in x.
     units = coefficients(*(part[None] for part in _ones(1 / scales)))[0]
-    found_coefficients = rounded(sparse * units, at, statistics, units)
+    found_coefficients = rounded(sparse * units, at, statistics, units, simplify)
     formulas = [
         QuantityFormula.of(*row, trajectories.names, trajectories.units)
         for row in zip(*found_coefficients, strict=True)
@@ -629,6 +632,12 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
         )
         lines.append(
             f"  algebra: {algebra['name']}{aliases}{central}, closure error {algebra['closure_error']:.1%}"
+        )
+    rounding = symmetry.get("rounding")
+    if rounding and not rounding["kept"]:
+        lines.append(
+            "  coefficients as measured: simple numbers lower the bound by "
+            f"{-rounding['nats']:.0f} +- {rounding['stderr']:.0f} nats"
         )
     if more := symmetry["approximately_conserved"]:
         lines.append(f"  {more} more approximately conserved in this region, not counted")

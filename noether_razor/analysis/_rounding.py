@@ -37,8 +37,10 @@ def rounded(
     at: Int[np.ndarray, " K"],
     statistics: PairStatistics,
     units: Float[np.ndarray, " monomials"],
+    simplify: bool = True,
 ) -> Coefficients:
-    """Coefficients as data and learning together have them, and simple numbers where both allow them.
+    """Coefficients as data and learning together have them, and simple numbers where both allow them; without
+    `simplify` no number but 0.
 
     `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
     monomials on the same trajectories and in the same units, `units` what a coefficient of 1 in scaled
@@ -50,7 +52,10 @@ def rounded(
     """
     if not len(rows):
         return Coefficients(rows, np.zeros(rows.shape), [])
-    values, simple = _simple_gauge(rows / rows[np.arange(len(rows)), at][:, None], at, units)
+    values = rows / rows[np.arange(len(rows)), at][:, None]
+    simple: list[dict[int, SimpleNumber]] = [{int(pivot): Fraction(1)} for pivot in at]
+    if simplify:
+        values, simple = _simple_gauge(values, at, units)
     errors = np.zeros(values.shape)
     change = statistics.drift - statistics.noise
     own = statistics.combined(values)
@@ -68,7 +73,9 @@ def rounded(
             whole[free] = trial
             return bool(whole @ change @ whole <= limit)
 
-        values[k, free], errors[k, free], settled = _settled(values[k, free], covariance, learned, allowed)
+        values[k, free], errors[k, free], settled = _settled(
+            values[k, free], covariance, learned, allowed, _number if simplify else _nothing
+        )
         simple[k] |= {int(free[j]): number for j, number in settled.items()}
         values[k, list(simple[k])] = [float(number) for number in simple[k].values()]
     return Coefficients(values, errors, simple)
@@ -135,6 +142,7 @@ def _settled(
     covariance: Float[np.ndarray, "free free"],
     learned: Float[np.ndarray, " free"],
     allowed: Callable[[np.ndarray], bool],
+    number: Callable[[float, float], SimpleNumber | None],
 ) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber]]:
     """Coefficients with simple numbers where they may be, the errors of the others, and these numbers."""
     # What float32 resolves.
@@ -144,9 +152,9 @@ def _settled(
     while True:
         errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         numbers = {
-            j: number
+            j: simple
             for j in range(len(row))
-            if j not in settled and j not in refused and (number := _number(row[j], errors[j])) is not None
+            if j not in settled and j not in refused and (simple := number(row[j], errors[j])) is not None
         }
         if not numbers:
             return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled
@@ -162,6 +170,11 @@ def _settled(
         trial[list(settled)] = [float(number) for number in settled.values()]
 
 
-def _number(value: float, error: float) -> SimpleNumber | None:
+def _nothing(value: float, error: float) -> SimpleNumber | None:
     """0 needs no chance to explain it: a coefficient that data do not support is no term."""
-    return Fraction(0) if abs(value) <= NEAR * error else simple_number(value, error)
+    return Fraction(0) if abs(value) <= NEAR * error else None
+
+
+def _number(value: float, error: float) -> SimpleNumber | None:
+    nothing = _nothing(value, error)
+    return simple_number(value, error) if nothing is None else nothing

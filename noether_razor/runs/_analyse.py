@@ -2,19 +2,24 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Float
 
 from ..analysis import (
     Analysis,
+    BoundChange,
     analyse,
+    bound_change,
     estimate_bound,
     estimate_noise,
     learned_hamiltonian,
+    nearest_quantities,
     random_part,
 )
 from ..config import build_problem, simulate_data, stream
@@ -30,6 +35,8 @@ HELD_OUT_TRAJECTORIES, HELD_OUT_TRANSITIONS = 100, 20
 """Fresh trajectories of a simulated system, at least so many and so long."""
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
 """Of the drift that the report draws."""
+STRONG, STANDARD_ERRORS = 3.0, 3.0
+"""Nats of evidence that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
 ORBIT_GROWTH = 2 / 3
@@ -155,20 +162,33 @@ def analysed_run(
             estimator=problem.evaluator,
         )
     )
+    read = partial(
+        analyse,
+        learned.matrices,
+        learned.vectors,
+        test.trajectories,
+        noise_variance=test.noise_variance,
+        hamiltonian=hamiltonian,
+    )
     try:
-        found = analyse(
-            learned.matrices,
-            learned.vectors,
-            test.trajectories,
-            noise_variance=test.noise_variance,
-            hamiltonian=hamiltonian,
-        )
+        found = read()
     except ValueError as error:
         raise RunError(f"{folder.path}: {error}") from None
-    plain = None
-    symmetry = found.to_json() | {"held_out": test.fresh, "along": _along(found, test.trajectories)}
+    plain, evidence, rounding = None, None, None
     if repeats:
-        symmetry["evidence"], plain = _evidence(folder, run, found, repeats, on_refit)
+        evidence, plain, built_in = _evidence(folder, run, found, repeats, on_refit)
+        if built_in is not None:
+            measured = read(simplify=False)
+            change = rounding_change(run, built_in, measured)
+            rounding = {"nats": change.nats, "stderr": change.stderr, "kept": not costs_bound(change)}
+            if not rounding["kept"]:
+                found = measured
+    symmetry = found.to_json() | {
+        "evidence": evidence,
+        "rounding": rounding,
+        "held_out": test.fresh,
+        "along": _along(found, test.trajectories),
+    }
     symmetry["analysis_seconds"] = time.perf_counter() - started
     if folder.symmetry.exists():
         before = folder.read_symmetry()
@@ -204,17 +224,16 @@ def _evidence(
     found: Analysis,
     repeats: int,
     on_refit: Callable[[str, int, Report], None] | None,
-) -> tuple[dict[str, Any], Posterior]:
+) -> tuple[dict[str, Any], Posterior, Posterior | None]:
     """Total bounds of refits without symmetry and with the found space built in, and that of the run; and the
-    first of the former.
+    first of either kind (None where nothing was found).
     """
     none = refits(run, "none", repeats, on_refit=on_refit)
-    evidence = {"none": none.bound}
+    evidence, with_found = {"none": none.bound}, None
     if found.rank:
-        space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
-        built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
+        built_in = _in_training_units(run, found)
         found_in = refits(run, "fixed", repeats, built_in, name="found", on_refit=on_refit)
-        evidence["found"] = found_in.bound
+        evidence["found"], with_found = found_in.bound, found_in.posterior
     else:
         evidence["found"] = evidence["none"]
     summary = folder.read_summary()
@@ -226,7 +245,42 @@ def _evidence(
         "converged": converged(history),
         "repeats": 1,
     }
-    return evidence, none.posterior
+    return evidence, none.posterior, with_found
+
+
+def _in_training_units(run: TrainedRun, found: Analysis) -> QuadraticQuantities:
+    space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
+    return QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
+
+
+def rounding_change(run: TrainedRun, built_in: Posterior, measured: Analysis) -> BoundChange:
+    """By how much the total -ELBO of a refit with the found space built in changes where its quantities are
+    replaced by their nearest in the space as `measured`, without simple numbers.
+
+    The network stays: it is one of those that a refit with `measured` quantities could have learned, so a
+    fall is the least by which simple numbers lowered the bound.
+    """
+    quantities = built_in.quantities
+    assert isinstance(quantities, QuadraticQuantities)
+    moved = nnx.clone(built_in)
+    moved.quantities = nearest_quantities(quantities, _in_training_units(run, measured))
+    observations, config = run.problem.observations, run.config
+    for_subset, for_bound = jax.random.split(stream(config.seed, "rounding"))
+    return bound_change(
+        built_in,
+        moved,
+        for_bound,
+        random_part(observations, for_subset, BOUND_SUBSET),
+        transition_count(observations),
+        prior_precision=config.inference.prior_precision,
+        averaging=run.problem.averaging,
+        estimator=run.problem.evaluator,
+    )
+
+
+def costs_bound(change: BoundChange) -> bool:
+    """Whether a fall of -ELBO is strong evidence that what was there before was wrong."""
+    return -change.nats > max(STRONG, STANDARD_ERRORS * change.stderr)
 
 
 class Refits(NamedTuple):

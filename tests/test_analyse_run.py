@@ -28,7 +28,8 @@ from noether_razor.inference import Estimator, Posterior
 from noether_razor.reporting import symmetry_section
 from noether_razor.runs import RunError, RunFolder, analyse_run, held_out, load_run, train_run
 from noether_razor.runs import _analyse as analyse_module
-from noether_razor.runs._analyse import converged, costs_bound
+from noether_razor.runs._analyse import costs_bound
+from noether_razor.runs._refits import converged
 from noether_razor.symmetry import Box, FlowAveraging
 from noether_razor.training import TrainState, initial_state
 
@@ -74,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def analysed(trained: RunFolder) -> tuple[RunFolder, str]:
     trained.report.write_text("# to be written again\n")
-    code, out, err = run("analyse", trained.path)
+    code, out, err = run("analyse", trained.path, "--quantity", "q1^2 + p1^2, q1")
     assert (code, err) == (0, "")
     return trained, out
 
@@ -92,6 +93,19 @@ def test_prints_and_writes_what_was_found(analysed):
         assert np.isfinite(fit["negative_elbo_total"]) and fit["stderr"] > 0
     assert found["rounding"]["kept"] is True and abs(found["rounding"]["nats"]) < 1
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".")]
+
+
+def test_judges_spaces_that_are_asked_for(analysed):
+    folder, out = analysed
+    (asked,) = folder.read_symmetry()["hypotheses"]
+    assert np.shape(asked["A"]) == (2, 2, 2) and np.shape(asked["b"]) == (2, 2)
+    # The position is not conserved, whatever stands beside it.
+    assert asked["drift_verdict"] == "not conserved" and set(asked["against"]) == {"none", "learned"}
+    assert "q1^2 + p1^2, q1: " in out and "## Hypotheses" in folder.report.read_text()
+    code, _, err = run("analyse", folder.path, "--quantity", "q1", "--repeats", 0)
+    assert code == 2 and err.count("\n") == 1 and "--repeats" in err
+    code, _, err = run("analyse", folder.path, "--quantity", "q1*q7")
+    assert code == 2 and err.count("\n") == 1 and "q7" in err
 
 
 class Energy(nnx.Module):

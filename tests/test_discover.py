@@ -90,7 +90,7 @@ def test_trajectories_kept_aside_are_not_trained_on(discovered):
 def test_answers_hypotheses_in_nats(discovered):
     folder, out = discovered
     energy, other = json.loads((folder / "symmetry.json").read_text())["hypotheses"]
-    np.testing.assert_allclose(energy["A"], 2 * np.eye(2))
+    np.testing.assert_allclose(energy["A"], [2 * np.eye(2)])
     assert energy["drift_verdict"] == "conserved" and other["drift_verdict"] == "not conserved"
     assert energy["against"]["none"]["nats"] > other["against"]["none"]["nats"]
     for entry in (energy, other):
@@ -210,7 +210,14 @@ def test_differences_are_paired_over_repeats():
 
 def test_hypotheses_are_read_in_the_names_of_the_data():
     read = parse_hypothesis("x*m_vx - 2*x", ("x", "m_vx"))
-    np.testing.assert_array_equal(read.matrix, [[0, 1], [1, 0]])
-    np.testing.assert_array_equal(read.vector, [-2, 0])
+    np.testing.assert_array_equal(read.matrices, [[[0, 1], [1, 0]]])
+    np.testing.assert_array_equal(read.vectors, [[-2, 0]])
+    both = parse_hypothesis("x^2, m_vx", ("x", "m_vx"))
+    np.testing.assert_array_equal(both.matrices, [[[2, 0], [0, 0]], np.zeros((2, 2))])
+    np.testing.assert_array_equal(both.vectors, [[0, 0], [0, 1]])
+    with pytest.raises(RunError, match="combination of the others"):
+        parse_hypothesis("x, m_vx, x - 2*m_vx", ("x", "m_vx"))
+    with pytest.raises(RunError, match="--quantity"):
+        parse_hypothesis("x,", ("x", "m_vx"))
     with pytest.raises(RunError, match="did you mean"):
         parse_hypothesis("x*m_vy", ("x", "m_vx"))

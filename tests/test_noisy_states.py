@@ -31,7 +31,7 @@ from noether_razor.inference import (
     windows_of,
 )
 from noether_razor.runs import RunFolder, load_run
-from noether_razor.runs import _analyse as analyse_module
+from noether_razor.runs import _refits as refits_module
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import Checkpoint, FitResult, Rates, Report, Training, fit, initial_state
 from noether_razor.training._loop import rows_a_step
@@ -331,15 +331,15 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, monke
         seen.append((data, total))
         return BoundEstimate(3.0, 2.0, 0.1, 1.0)
 
-    monkeypatch.setattr(analyse_module, "fit", fitted)
-    monkeypatch.setattr(analyse_module, "estimate_bound", estimated)
-    found = analyse_module.refits(learned, "none", 1)
+    monkeypatch.setattr(refits_module, "fit", fitted)
+    monkeypatch.setattr(refits_module, "estimate_bound", estimated)
+    found = refits_module.refits(learned, "none", 1)
     (data, count), (part, total) = seen
     assert isinstance(data, Windows) and isinstance(part, Windows)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
     assert found.bound["negative_elbo_total"] == 3.0 * 12 * 17
     # Wide orbits of an untrained network would ruin the fit with quantities built in.
-    analyse_module.refits(learned, "fixed", 1, QuadraticQuantities(jnp.eye(2)[None]))
+    refits_module.refits(learned, "fixed", 1, QuadraticQuantities(jnp.eye(2)[None]))
     assert growth == [0, round(learned.config.training.steps * 2 / 3)]
 
 

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
 def analyse(
     run: Annotated[Path, typer.Argument(help="The folder of a trained run with learned quantities.")],
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMULA",
+            help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
+        ),
+    ] = None,
     repeats: Annotated[
         int, typer.Option(min=0, help="Refits for the evidence, each with and without the found space.")
     ] = 1,
@@ -19,6 +26,7 @@ def analyse(
 ) -> None:
     """Say which quantities a run found to be conserved, and write symmetry.json."""
     from ..analysis import symmetry_text
+    from ..reporting import discovery_text
     from ..runs import RunFolder, analyse_run, report_run
 
     folder = RunFolder(run)
@@ -28,10 +36,12 @@ def analyse(
         line = f"refit {name} {repeat + 1}/{repeats}  step {report.step}  -ELBO {report.negative_elbo:9.3f}"
         print(f"\r{line}", end="", file=sys.stderr, flush=True)
 
-    symmetry = analyse_run(folder, repeats=repeats, on_refit=on_refit if show else None)
+    symmetry = analyse_run(
+        folder, quantities=quantity or [], repeats=repeats, on_refit=on_refit if show else None
+    )
     if show:
         print(file=sys.stderr)
     if folder.report.exists():
         report_run(folder)
     if not quiet:
-        typer.echo(symmetry_text(symmetry))
+        typer.echo(symmetry_text(symmetry) + discovery_text(symmetry), nl=False)

@@ -16,7 +16,10 @@ def discover(
     out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<data name>-<seed>.")] = None,
     quantity: Annotated[
         list[str] | None,
-        typer.Option(metavar="FORMULA", help='Is this conserved? "q1*p2 - q2*p1"; may be repeated.'),
+        typer.Option(
+            metavar="FORMULA",
+            help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
+        ),
     ] = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Fits of each kind for the evidence, with seeds of their own.")

@@ -4,6 +4,7 @@ from ._build import Problem as Problem
 from ._build import build_problem as build_problem
 from ._build import build_system as build_system
 from ._build import default_quantities as default_quantities
+from ._build import derived_seed as derived_seed
 from ._build import file_layout as file_layout
 from ._build import read_data as read_data
 from ._build import simulate_data as simulate_data

@@ -90,6 +90,11 @@ def stream(seed: int, purpose: str) -> PRNGKey:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed of its own for one purpose, which the run's seed determines."""
+    return int(jax.random.bits(stream(seed, purpose)))
+
+
 def build_system(table: SystemTable) -> HamiltonianSystem:
     """The system of a table. Raises `ConfigError` for parameters that it does not have or cannot take."""
     if table.kind == "custom":

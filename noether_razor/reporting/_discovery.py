@@ -8,20 +8,29 @@ WARNED = {"structure": "hamiltonian", "coverage": "enough", "sampling": "fine_en
 
 
 def discovery_text(symmetry: Mapping[str, Any]) -> str:
-    """The hypotheses and checks of symmetry.json for a person to read; empty for a run that has none."""
-    checks = symmetry.get("checks")
-    if checks is None:
+    """The hypotheses and checks of symmetry.json for a person to read; empty where there are none."""
+    return _hypotheses_text(symmetry) + _checks_text(symmetry)
+
+
+def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
+    hypotheses = symmetry.get("hypotheses")
+    if not hypotheses:
         return ""
-    lines = []
-    if symmetry["hypotheses"]:
-        lines.append("hypotheses (nats by which the bound is higher with the quantity built in)")
-        lines += [f"  {_hypothesis(entry)}" for entry in symmetry["hypotheses"]]
-        if symmetry["hypotheses"][0]["fit"]["repeats"] == 1:
-            lines.append("  one fit each: errors are those of the estimate, --repeats 3 adds those of seeds")
-    lines.append(
+    lines = ["hypotheses (nats by which the bound is higher with it built in)"]
+    lines += [f"  {_hypothesis(entry)}" for entry in hypotheses]
+    if hypotheses[0]["fit"]["repeats"] == 1:
+        lines.append("  one fit each: errors are those of the estimate, --repeats 3 adds those of seeds")
+    return "\n".join(lines) + "\n"
+
+
+def _checks_text(symmetry: Mapping[str, Any]) -> str:
+    checks = symmetry.get("checks")
+    if not checks:
+        return ""
+    lines = [
         f"what the data can tell ({checks['trajectories']} trajectories to learn from, "
         f"{checks['held_out_trajectories']} kept aside, {checks['transitions']} transitions)"
-    )
+    ]
     for name, verdict in WARNED.items():
         mark = " " if checks[name][verdict] else "!"
         lines.append(f"{mark} {checks[name]['text']}")
@@ -44,6 +53,6 @@ def _hypothesis(entry: Mapping[str, Any]) -> str:
 
 
 def discovery_section(symmetry: Mapping[str, Any]) -> str:
-    """The Markdown of the hypotheses and checks; empty for a run that has none."""
-    text = discovery_text(symmetry)
-    return f"## What the data can tell\n\n```\n{text.rstrip()}\n```\n" if text else ""
+    """The Markdown of the hypotheses and checks; empty where there are none."""
+    parts = {"Hypotheses": _hypotheses_text(symmetry), "What the data can tell": _checks_text(symmetry)}
+    return "\n".join(f"## {title}\n\n```\n{text.rstrip()}\n```\n" for title, text in parts.items() if text)

@@ -1,13 +1,13 @@
 """Run folders: a configuration trained, evaluated and kept on disk."""
 
 from ._analyse import analyse_run as analyse_run
-from ._analyse import held_out as held_out
 from ._discover import discover_config as discover_config
 from ._discover import discover_run as discover_run
 from ._folder import RunError as RunError
 from ._folder import RunFolder as RunFolder
 from ._folder import require_same as require_same
 from ._folder import write_whole as write_whole
+from ._held_out import held_out as held_out
 from ._hypotheses import Hypothesis as Hypothesis
 from ._hypotheses import compare_hypotheses as compare_hypotheses
 from ._hypotheses import parse_hypothesis as parse_hypothesis

@@ -23,9 +23,11 @@ from ..config import Config, load_recipe, read_data, stream
 from ..data import DataFile, DataFileError, Trajectories, read_data_file, scaled_trajectories
 from ..symmetry import NoAveraging
 from ..training import Report
-from ._analyse import Analysed, HeldOut, analysed_run, held_out
+from ._analyse import Analysed, analysed_run
 from ._folder import RunError, RunFolder, require_same
-from ._hypotheses import compare_hypotheses, parse_hypothesis
+from ._held_out import HeldOut, held_out
+from ._hypotheses import parse_hypothesis
+from ._refits import OnRefit
 from ._run import TrainedRun, report_run, train_run
 
 RECIPE = "systems/base.toml"
@@ -57,7 +59,7 @@ def discover_run(
     repeats: int = 1,
     resume: bool = False,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
-    on_refit: Callable[[str, int, Report], None] | None = None,
+    on_refit: OnRefit | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_reading: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -91,13 +93,12 @@ def discover_run(
         if interrupted():
             raise KeyboardInterrupt
 
-    analysed = analysed_run(folder, repeats=repeats, on_refit=told)
-    run, symmetry = analysed.run, analysed.symmetry
+    analysed = analysed_run(folder, hypotheses=hypotheses, repeats=repeats, on_refit=told)
+    symmetry = analysed.symmetry
     checks = _checks(analysed, told)
     symmetry |= {
         "hamiltonian": checks["structure"]["hamiltonian"],
         "checks": checks,
-        "hypotheses": compare_hypotheses(run, hypotheses, symmetry["evidence"], repeats, on_refit=told),
     }
     folder.write_symmetry(symmetry)
     report_run(folder)
@@ -119,7 +120,7 @@ def _data(
     return read_data(config, on_reading)
 
 
-def _checks(analysed: Analysed, on_refit: Callable[[str, int, Report], None]) -> dict[str, Any]:
+def _checks(analysed: Analysed, on_refit: OnRefit) -> dict[str, Any]:
     """What the data can tell, each with its numbers and a sentence.
 
     Whether there is a Hamiltonian is asked of the fit without symmetry, which differs from the unstructured

@@ -1,6 +1,6 @@
 """Whether a named quantity is conserved: fits with it built in, against none and against learned ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ from ..analysis import drift_test
 from ..conserved import QuadraticQuantities
 from ..phase_space import Quadratics
 from ..systems import FormulaError, parse_formula
-from ..training import Report
-from ._analyse import held_out, refits
 from ._folder import RunError
+from ._held_out import held_out
+from ._refits import OnRefit, refits
 from ._run import TrainedRun
 
 SIGNIFICANT = 3.0
@@ -21,27 +21,38 @@ SIGNIFICANT = 3.0
 
 
 class Hypothesis(NamedTuple):
-    """A quantity C(x) = x^T A x / 2 + b^T x that may be conserved, as typed and as read, in the user's units:
-    `matrix` A (2n, 2n), `vector` b (2n,).
+    """Quantities C_k(x) = x^T A_k x / 2 + b_k^T x, K of them, that may all be conserved: as typed and as
+    read, in the user's units.
     """
 
     formula: str
-    matrix: Float[np.ndarray, "dim dim"]
-    vector: Float[np.ndarray, " dim"]
+    matrices: Float[np.ndarray, "K dim dim"]
+    vectors: Float[np.ndarray, "K dim"]
 
 
 def parse_hypothesis(text: str, names: Sequence[str]) -> Hypothesis:
-    """Read a formula of degree at most two in the coordinates `names`; nothing is evaluated as code.
+    """Read a formula of degree at most two in the coordinates `names`, or several with commas between them;
+    nothing is evaluated as code.
 
-    Raises `RunError`, with one line, for anything else and for constants.
+    Raises `RunError`, with one line, for anything else, for constants and for formulas of which one follows
+    from the others.
     """
-    try:
-        matrix, vector, _ = parse_formula(text, names).quadratic()
-    except FormulaError as error:
-        raise RunError(f"--quantity: {error}") from None
-    if not matrix.any() and not vector.any():
-        raise RunError(f"--quantity: formula {text!r}: a constant is always conserved, expected a function")
-    return Hypothesis(text, matrix, vector)
+    matrices, vectors = [], []
+    for part in text.split(","):
+        try:
+            matrix, vector, _ = parse_formula(part, names).quadratic()
+        except FormulaError as error:
+            raise RunError(f"--quantity: {error}") from None
+        if not matrix.any() and not vector.any():
+            raise RunError(
+                f"--quantity: formula {part.strip()!r}: a constant is always conserved, expected a function"
+            )
+        matrices.append(matrix)
+        vectors.append(vector)
+    rows = np.concatenate([np.reshape(matrices, (len(matrices), -1)), vectors], axis=1)
+    if np.linalg.matrix_rank(rows / np.linalg.norm(rows, axis=1, keepdims=True)) < len(rows):
+        raise RunError(f"--quantity: {text!r}: one formula is a combination of the others")
+    return Hypothesis(text.strip(), np.array(matrices), np.array(vectors))
 
 
 def compare_hypotheses(
@@ -50,10 +61,11 @@ def compare_hypotheses(
     evidence: Mapping[str, Any],
     repeats: int,
     *,
-    on_refit: Callable[[str, int, Report], None] | None = None,
+    on_refit: OnRefit | None = None,
 ) -> list[dict[str, Any]]:
     """For each hypothesis: the total bound with it built in, by how many nats that exceeds the bound with no
-    symmetry and with learned quantities, and its drift on held-out trajectories.
+    symmetry and with learned quantities, and its drift on held-out trajectories, of several quantities that
+    of the combination which drifts most.
 
     `evidence` is that of the run's analysis with as many `repeats`, whose fits without symmetry are shared;
     with one repeat the run itself is the fit with learned quantities, with more there are as many of it. Over
@@ -61,42 +73,32 @@ def compare_hypotheses(
     """
     if not hypotheses:
         return []
-    learned = evidence["learned"] if repeats == 1 else _learned(run, repeats, on_refit)
+    learned = evidence["learned"]
+    if repeats > 1:
+        learned = refits(run, "learned", repeats, on_refit=on_refit).bound
     test = held_out(run)
     answers = []
     for number, hypothesis in enumerate(hypotheses):
-        space = run.problem.scale.quantities(
-            Quadratics(hypothesis.matrix[None], hypothesis.vector[None], np.zeros(1))
-        )
+        matrices, vectors = hypothesis.matrices, hypothesis.vectors
+        space = run.problem.scale.quantities(Quadratics(matrices, vectors, np.zeros(len(vectors))))
         built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
         name = f"hypothesis {number + 1}"
         fit = refits(run, "fixed", repeats, built_in, name=name, on_refit=on_refit).bound
-        drift = drift_test(
-            hypothesis.matrix[None],
-            hypothesis.vector[None],
-            test.trajectories,
-            noise_variance=test.noise_variance,
-        )
+        drift = drift_test(matrices, vectors, test.trajectories, noise_variance=test.noise_variance)
         against = {"none": gain(evidence["none"], fit), "learned": gain(learned, fit)}
         answers.append(
             {
                 "formula": hypothesis.formula,
-                "A": hypothesis.matrix.tolist(),
-                "b": hypothesis.vector.tolist(),
+                "A": matrices.tolist(),
+                "b": vectors.tolist(),
                 "fit": fit,
                 "against": against,
                 "answer": answer(against["none"]),
-                "drift": float(drift.relative_drift[0]) if len(drift.verdicts) else None,
-                "drift_verdict": drift.verdicts[0] if drift.verdicts else "untested",
+                "drift": float(drift.relative_drift[-1]) if len(drift.verdicts) else None,
+                "drift_verdict": drift.verdicts[-1] if drift.verdicts else "untested",
             }
         )
     return answers
-
-
-def _learned(
-    run: TrainedRun, repeats: int, on_refit: Callable[[str, int, Report], None] | None
-) -> dict[str, Any]:
-    return refits(run, "learned", repeats, on_refit=on_refit).bound
 
 
 def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

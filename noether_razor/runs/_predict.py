@@ -13,8 +13,8 @@ from jaxtyping import Float
 from ..analysis import Bands, bands, posterior_rollouts
 from ..config import Config, file_layout, stream
 from ..data import DataFileError, Layout, read_states
-from ._analyse import measurement_noise
 from ._folder import RunError, RunFolder, write_whole
+from ._held_out import measurement_noise
 from ._run import load_run
 
 LARGEST_OUTPUT = 10_000_000

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from numpyro.distributions.kl import kl_divergence
 
+from noether_razor.analysis import learned_substep_error
 from noether_razor.conserved import QuadraticQuantities
 from noether_razor.data import Transitions
 from noether_razor.inference import (
@@ -404,3 +405,12 @@ def test_mean_weights_give_one_sample_that_follows_the_mean_network(posterior):
     for step, dt in enumerate([0.2, 0.3]):
         state = advance(state, jnp.full(5, dt))
         np.testing.assert_allclose(found[0, :, step + 1], state, rtol=1e-5, atol=1e-6)
+
+
+def test_the_integrators_error_is_that_against_twice_as_many_steps(posterior, transitions):
+    far = transitions._replace(dt=10 * np.asarray(transitions.dt))
+    got = learned_substep_error(posterior, KEY, far, **COMMON)
+    times = np.stack([np.zeros(far.size), far.dt], axis=1)
+    twice = {**COMMON, "estimator": replace(COMMON["estimator"], substeps=2)}
+    coarse, fine = (predict(posterior, KEY, far.states, times, **given)[:, :, 1] for given in (COMMON, twice))
+    assert got == pytest.approx(np.sqrt(np.mean((coarse - fine) ** 2)), rel=1e-3) and got > 1e-7

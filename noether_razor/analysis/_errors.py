@@ -1,6 +1,5 @@
 """Prediction errors of a trained posterior on trajectories of known truth."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -161,15 +160,12 @@ def learned_substep_error(
     max_transitions: int = 32,
 ) -> float:
     """The same for the learned Hamiltonian: the difference of posterior-predictive transitions, the same
-    samples in both.
+    samples in both. Twice as many steps are those of two halves of the interval: nothing else is compiled.
     """
     rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
     initial, dt = np.asarray(transitions.states)[rows], np.asarray(transitions.dt)[rows]
-    times = np.stack([np.zeros_like(dt), dt], axis=1)
-    coarse, fine = (
-        predict(posterior, key, initial, times, averaging=averaging, estimator=refined)
-        for refined in (estimator, replace(estimator, substeps=2 * estimator.substeps))
-    )
+    advance = partial(predict, posterior, key, initial, averaging=averaging, estimator=estimator)
+    coarse, fine = (advance(np.outer(dt, parts))[:, :, -1] for parts in ((0, 1), (0, 0.5, 1)))
     return float(np.sqrt(np.mean((coarse - fine) ** 2)))
 
 

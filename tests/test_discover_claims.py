@@ -33,11 +33,11 @@ def central(state: State) -> Scalar:
 HAMILTONIANS = {"isotropic": isotropic, "central": central}
 
 
-def write(path: Path, name: str, *, decay: float = 0.0, noise: float = NOISE) -> Path:
+def write(path: Path, name: str, *, decay: float = 0.0, noise: float = NOISE, seed: int = 0) -> Path:
     """20 x 51 states at irregular times, columns in another order, in units a million times larger, with
     noise on all that is measured. With friction q'' = -grad V - decay q'.
     """
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     times = np.cumsum(generator.uniform(0.1, 0.3, (20, 51)), axis=1)
     initial = generator.normal(size=(20, 4)) * [1.0, 1.0, 0.5, 0.5]
     with jax.enable_x64(True):

@@ -104,7 +104,7 @@ def generator_figure(
                 for i, j in np.ndindex(matrix.shape):
                     value = matrix[i, j] / scale
                     colour = "white" if abs(value) > 0.6 else "black"
-                    axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+                    axes.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize=8, color=colour)
     if image is not None:
         figure.colorbar(image, ax=panels.ravel().tolist(), label="entry over the largest", shrink=0.8)
     return figure

@@ -201,6 +201,7 @@ def _evidence(
 
 
 def _in_training_units(run: TrainedRun, found: Analysis) -> QuadraticQuantities:
+    """The found quantities in the coordinates in which the run was trained."""
     space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
     return QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
 

@@ -26,7 +26,7 @@ from ..inference import Posterior, transition_count
 from ..phase_space import Quadratics
 from ._folder import RunError, RunFolder
 from ._held_out import held_out
-from ._hypotheses import Hypothesis, compare_hypotheses, parse_hypothesis
+from ._hypotheses import compare_hypotheses, parse_hypothesis
 from ._refits import OnRefit, converged, refits
 from ._run import BOUND_SUBSET, TrainedRun, load_run
 
@@ -55,21 +55,14 @@ def analyse_run(
     repeats: int = 1,
     on_refit: OnRefit | None = None,
 ) -> dict[str, Any]:
-    """Analyse a trained run and write symmetry.json, whose contents are returned: see `analysed_run`.
-
-    `quantities` are formulas whose conservation is to be judged, see `parse_hypothesis`.
-    """
-    hypotheses = []
-    if quantities:
-        names = load_run(folder).problem.recorded.names
-        hypotheses = [parse_hypothesis(text, names) for text in quantities]
-    return analysed_run(folder, hypotheses=hypotheses, repeats=repeats, on_refit=on_refit).symmetry
+    """Analyse a trained run and write symmetry.json, whose contents are returned: see `analysed_run`."""
+    return analysed_run(folder, quantities=quantities, repeats=repeats, on_refit=on_refit).symmetry
 
 
 def analysed_run(
     folder: RunFolder,
     *,
-    hypotheses: Sequence[Hypothesis] = (),
+    quantities: Sequence[str] = (),
     repeats: int = 1,
     on_refit: OnRefit | None = None,
 ) -> Analysed:
@@ -77,13 +70,14 @@ def analysed_run(
 
     The quantities are tested on held-out trajectories; the evidence compares refits with the found space
     built in, with none, and the run itself, `repeats` of each refit with seeds of their own (0: no evidence).
-    Each of `hypotheses` costs as many refits more, see `compare_hypotheses`.
+    `quantities` are formulas whose conservation is to be judged, see `parse_hypothesis`; each costs as many
+    refits more, see `compare_hypotheses`.
     `on_refit` is told the name, repeat and logged steps of every refit. Raises `RunError` for a run that
     learned no quantities of degree <= 2, or whose data are too few to test them.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")
-    if hypotheses and not repeats:
+    if quantities and not repeats:
         raise RunError("--quantity: asks for evidence, which needs --repeats of at least 1")
     started = time.perf_counter()
     config = folder.read_config()
@@ -93,14 +87,15 @@ def analysed_run(
             'train one with mode = "learned"'
         )
     run = load_run(folder)
-    quantities, problem = run.posterior.quantities, run.problem
-    if not isinstance(quantities, QuadraticQuantities):
+    trained, problem = run.posterior.quantities, run.problem
+    if not isinstance(trained, QuadraticQuantities):
         raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
+    hypotheses = [parse_hypothesis(text, problem.recorded.names) for text in quantities]
     learned = problem.scale.quantities_back(
         Quadratics(
-            np.asarray(quantities.symmetric_matrices(), dtype=np.float64),
-            np.asarray(quantities.vectors[...], dtype=np.float64),
-            np.zeros(quantities.count),
+            np.asarray(trained.symmetric_matrices(), dtype=np.float64),
+            np.asarray(trained.vectors[...], dtype=np.float64),
+            np.zeros(trained.count),
         )
     )
     test = held_out(run)

@@ -84,7 +84,8 @@ def discover_run(
             "holds 1 trajectory, at least 2 are needed (20 are better): along a single one no spread tells "
             "what is conserved",
         )
-    hypotheses = [parse_hypothesis(text, trajectories.names) for text in quantities]
+    for text in quantities:
+        parse_hypothesis(text, trajectories.names)  # a wrong one is said before anything is trained
     train_run(config, folder, resume=resume, on_progress=on_progress, interrupted=interrupted, data=data)
 
     def told(name: str, repeat: int, report: Report) -> None:
@@ -93,7 +94,7 @@ def discover_run(
         if interrupted():
             raise KeyboardInterrupt
 
-    analysed = analysed_run(folder, hypotheses=hypotheses, repeats=repeats, on_refit=told)
+    analysed = analysed_run(folder, quantities=quantities, repeats=repeats, on_refit=told)
     symmetry = analysed.symmetry
     checks = _checks(analysed, told)
     symmetry |= {

@@ -74,8 +74,12 @@ def discover(folder: Path, data: Path) -> tuple[dict[str, Any], str]:
 
 
 @pytest.fixture(scope="module")
-def oscillators(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("oscillators")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("oscillators")
+
+
+@pytest.fixture(scope="module")
+def oscillators(folder: Path) -> dict[str, Any]:
     return discover(folder, write(folder / "oscillators.csv", "isotropic"))[0]
 
 
@@ -93,6 +97,27 @@ def test_two_equal_oscillators(oscillators: dict[str, Any]) -> None:
 
 def test_bands_hold_what_they_promise_on_the_oscillators(oscillators: dict[str, Any]) -> None:
     assert 0.8 <= oscillators["checks"]["calibration"]["most"] <= 0.97
+
+
+@pytest.mark.usefixtures("oscillators")
+def test_predictions_of_new_trajectories_hold_what_they_promise(folder: Path) -> None:
+    """Against the exact motion from 20 states that are in no file of the run, by the bands of `predict`."""
+    generator = np.random.default_rng(1)
+    initial = generator.normal(size=(20, 4)) * [1.0, 1.0, 0.5, 0.5]
+    lines = [",".join(repr(x) for x in row) for row in (initial * LENGTH).tolist()]
+    (folder / "initial.csv").write_text("\n".join(["q1,q2,p1,p2", *lines]) + "\n")
+    out = folder / "predicted.npz"
+    words = ("--initial", folder / "initial.csv", "--times", "0:10:0.2", "--out", out)
+    result = run("predict", folder / "run", *words)
+    assert result.returncode == 0, result.stderr
+    found = np.load(out)
+    t = found["times"][:, None]
+    q, p = initial[:, None, :2], initial[:, None, 2:]
+    true = LENGTH * np.concatenate([q * np.cos(t) + p * np.sin(t), p * np.cos(t) - q * np.sin(t)], axis=2)
+    low, high = found["quantiles"][0], found["quantiles"][-1]
+    covered = ((low <= true) & (true <= high))[:, 1:].mean()
+    print("covered", covered)
+    assert 0.8 <= covered <= 0.97
 
 
 def test_a_central_force(tmp_path: Path) -> None:

@@ -103,9 +103,11 @@ def held_out(noise: float, count: int = 40, frequency: float = 1.0) -> Trajector
     return Trajectories.of_segments(segments)
 
 
-def calibrated(variance: float, trajectories: Trajectories, samples: int = 100) -> Calibration:
+def calibrated(
+    variance: float, trajectories: Trajectories, samples: int = 100, spread: float = 1e-4
+) -> Calibration:
     return rollout_calibration(
-        oscillator(1e-3),
+        oscillator(1e-3, spread),
         jax.random.key(0),
         trajectories,
         samples=samples,
@@ -116,18 +118,51 @@ def calibrated(variance: float, trajectories: Trajectories, samples: int = 100) 
 
 def test_bands_of_the_true_model_cover_as_they_promise():
     found = calibrated(0.01, held_out(0.1), samples=200)
-    assert abs(found.half - 0.5) < 4 * found.half_stderr and found.half_stderr < 0.06
-    assert abs(found.most - 0.9) < 4 * found.most_stderr and found.most_stderr < 0.04
+    assert abs(found.unscaled_half - 0.5) < 4 * found.half_stderr and found.half_stderr < 0.06
+    assert abs(found.unscaled_most - 0.9) < 4 * found.most_stderr and found.most_stderr < 0.04
+    assert 0.8 < found.spread_scale < 1.25
     assert found.values == 2 * (held_out(0.1).lengths - 1).sum()
 
 
-def test_bands_that_promise_too_much_or_too_little_show():
+def test_bands_that_promise_too_much_or_too_little_show_and_are_scaled():
     small = calibrated(0.0025, held_out(0.1))
-    assert small.most < 0.75
-    large = calibrated(0.04, held_out(0.1))
-    assert large.most > 0.96
+    assert small.unscaled_most < 0.75 and small.spread_scale > 2
+    large = calibrated(0.01, held_out(0.1, frequency=1.05), spread=0.3)
+    assert large.unscaled_most > 0.96 and large.spread_scale < 0.7
+    for found in (small, large):
+        assert 0.85 < found.most < 0.95
+        assert f"{found.spread_scale:.2g} in all" in found.text()
     wrong = calibrated(0.01, held_out(0.1, frequency=1.3))
     assert wrong.last_most < wrong.first_most - 0.1
+
+
+def test_a_trajectory_does_not_choose_its_own_scale():
+    """One unlike the others widens their bands until they hold everything, and stays outside of its own."""
+    trajectories = held_out(0.1, count=12)
+    states = trajectories.states.copy()
+    states[0, 1:] += 3.0
+    found = calibrated(0.01, replace(trajectories, states=states))
+    lost = (trajectories.lengths[0] - 1) / (trajectories.lengths - 1).sum()
+    assert lost > 0.1
+    assert found.most == pytest.approx(1 - lost)
+
+
+def test_a_single_trajectory_is_not_scaled():
+    found = calibrated(0.04, held_out(0.1, count=1))
+    assert found.spread_scale == 1
+    assert (found.half, found.most) == (found.unscaled_half, found.unscaled_most)
+
+
+def test_scaled_rollouts_keep_their_mean():
+    initial, times = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0, 2.0]])
+    paths, wide = (
+        posterior_rollouts(
+            oscillator(1e-3, 0.1), jax.random.key(0), initial, times, spread_scale=scale, **FOLLOW
+        )
+        for scale in (1.0, 3.0)
+    )
+    np.testing.assert_allclose(wide.mean(axis=0), paths.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(wide.std(axis=0), 3 * paths.std(axis=0), rtol=1e-4)
 
 
 def test_few_samples_have_no_bands():
@@ -209,6 +244,29 @@ def test_predictions_are_written_in_the_units_of_the_data(trained: Path, tmp_pat
     assert run(*common, "--out", tmp_path / "o.npz", "--samples", "20", "--observed").returncode == 0
     noisy = np.load(tmp_path / "o.npz")["quantiles"]
     assert (np.ptp(noisy, axis=0)[:, 1:] > np.ptp(arrays["quantiles"], axis=0)[:, 1:]).mean() > 0.8
+
+
+def test_predictions_spread_as_held_out_data_asked_for(trained: Path, tmp_path: Path) -> None:
+    initial = tmp_path / "initial.csv"
+    initial.write_text("x,vx\n1e6,0\n0,2e4\n")
+    found = trained / "symmetry.json"
+
+    def widths(name: str) -> np.ndarray:
+        out = tmp_path / name
+        words = ("--initial", initial, "--times", "0:100:25", "--samples", "20", "--out", out)
+        result = run("predict", trained, *words)
+        assert result.returncode == 0, result.stderr
+        return np.ptp(np.load(out)["quantiles"], axis=0)
+
+    plain = widths("plain.npz")
+    try:
+        found.write_text('{"checks": {"calibration": {"spread_scale": 2.0}}}')
+        np.testing.assert_allclose(widths("wide.npz"), 2 * plain, rtol=1e-3, atol=1e-3 * plain.max())
+        found.write_text('{"checks": [1]}')
+        words = ("--initial", initial, "--times", "0:1:0.5", "--out", tmp_path / "out.csv")
+        assert_bad_input(run("predict", trained, *words), "symmetry.json", "damaged")
+    finally:
+        found.unlink()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def posterior_rollouts(
     longest_step: float | None = None,
     initial_variance: float | Float[np.ndarray, " dim"] = 0.0,
     noise_variance: float | Float[np.ndarray, " dim"] = 0.0,
+    spread_scale: float = 1.0,
 ) -> Float[np.ndarray, "samples batch time dim"]:
     """Trajectories from `initial` through `times`, one a draw of weights and group elements.
 
@@ -78,7 +79,8 @@ def posterior_rollouts(
     refined so that `estimator.substeps` integrator steps are taken at least every `longest_step`, the
     interval that they were chosen for. `initial_variance` is that of noise on the initial states, drawn anew
     for each sample; `noise_variance` that of observation noise to add to all later ones; of all coordinates
-    or of each.
+    or of each. Before that noise is added, deviations from the mean over samples are multiplied by
+    `spread_scale`, such as `rollout_calibration` finds.
 
     Raises FloatingPointError naming state and time where a trajectory does not stay finite.
     """
@@ -102,6 +104,9 @@ def posterior_rollouts(
         raise FloatingPointError(
             f"the rollout of initial state {row} is not finite at time {times[row, column]:.6g}"
         )
+    if spread_scale != 1:
+        centre = paths.mean(axis=0)
+        paths = centre + spread_scale * (paths - centre)
     if np.any(noise_variance):
         noise = np.asarray(jax.random.normal(for_noise, paths[:, :, 1:].shape))
         paths = paths.copy()

@@ -45,6 +45,8 @@ class ReportData(NamedTuple):
     """Of the coordinates that the posterior works in; `data` are in their own units."""
     symmetry: Mapping[str, Any] | None = None
     """The contents of symmetry.json, of a run that has been analysed."""
+    spread_scale: float = 1.0
+    """The factor of the spread of rollouts that held-out data asked for."""
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -230,6 +232,7 @@ def _rollouts(data: ReportData, key: PRNGKey) -> Figure | None:
             scale.times(shown.times),
             averaging=data.averaging,
             estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
+            spread_scale=data.spread_scale,
         )
     except FloatingPointError:  # a network that has learned little: there is nothing to show
         return None

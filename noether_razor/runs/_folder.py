@@ -80,6 +80,18 @@ class RunFolder:
         """What the analysis of the run found. Raises `RunError` when there is none."""
         return self._read_json(self.symmetry)
 
+    def spread_scale(self) -> float:
+        """The factor of the spread of rollouts that held-out data asked for, 1 where none were asked. Raises
+        `RunError` for a damaged symmetry.json.
+        """
+        if not self.symmetry.exists():
+            return 1.0
+        try:
+            calibration = self.read_symmetry().get("checks", {}).get("calibration", {})
+            return float(calibration.get("spread_scale", 1.0))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise RunError(f"{self.symmetry}: damaged ({error})") from None
+
     def write_symmetry(self, symmetry: dict[str, Any]) -> None:
         """Write symmetry.json."""
         write_whole(self.symmetry, json.dumps(symmetry, indent=2, allow_nan=False) + "\n")

@@ -42,8 +42,9 @@ def predict_run(
     the first is that of these states.
 
     Columns of the file are read as those of the run's own data file. With `observed` the bands are those of
-    measurements: observation noise is included. Raises `RunError` for a folder without a trained run,
-    `DataFileError` for the file, and FloatingPointError where a rollout does not stay finite.
+    measurements: observation noise is included. Where `discover_run` has held the run's rollouts against
+    held-out data, their spread is scaled as these ask for. Raises `RunError` for a folder without a trained
+    run, `DataFileError` for the file, and FloatingPointError where a rollout does not stay finite.
     """
     run = load_run(folder)
     problem = run.problem
@@ -69,6 +70,7 @@ def predict_run(
         estimator=replace(problem.evaluator, weight_samples=samples),
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
         noise_variance=measurement_noise(run) / scale.scales**2 if observed else 0.0,
+        spread_scale=folder.spread_scale(),
     )
     in_units = scale.states_back(paths.astype(np.float64))
     return Prediction(times, bands(in_units), problem.measured.names, problem.measured.units)

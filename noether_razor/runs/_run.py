@@ -385,6 +385,7 @@ def report_run(folder: RunFolder) -> str:
             system=run.problem.system,
             key=stream(run.config.seed, "report"),
             symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
+            spread_scale=folder.spread_scale(),
         ),
     )
     write_whole(folder.report, text)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from noether_razor.conserved import QuadraticQuantities, coefficient_units
-from noether_razor.training._whitening import whitened
+from noether_razor.training._whitening import _shortened, whitened
 
 DIM = 4
 SIZE = DIM * (DIM + 1) // 2 + DIM
@@ -95,3 +95,28 @@ def test_units_keep_flows() -> None:
 def test_nothing_to_step() -> None:
     optimiser = whitened(optax.constant_schedule(0.1))
     assert optimiser.update({}, optimiser.init({}), {})[0] == {}
+
+
+def test_an_outlier_neither_throws_nor_stops_the_quantities() -> None:
+    """One gradient a million times too large, between two roots: its step is small, and later ones go on."""
+    rng = np.random.default_rng(0)
+    optimiser = whitened(optax.constant_schedule(1e-3))
+    gradients = [rng.normal(size=(3, SIZE)) for _ in range(400)]
+    outlier = 255
+    gradients[outlier] = 1e6 * gradients[outlier]
+    state = optimiser.init(tree(gradients[0]))
+    update = jax.jit(optimiser.update)
+    sizes = []
+    for gradient in gradients:
+        steps, state = update(tree(gradient), state)
+        sizes.append(np.linalg.norm(rows(steps), axis=1).max())
+    usual = np.median(sizes[150:outlier])
+    assert sizes[outlier] < 6 * usual
+    assert np.median(sizes[outlier + 40 : outlier + 60]) > usual / 3
+
+
+def test_usual_gradients_are_not_shortened() -> None:
+    rng = np.random.default_rng(1)
+    root = np.diag(rng.uniform(0.1, 10, SIZE)).astype(np.float32)
+    usual = (5 * rng.normal(size=(3, SIZE)) / np.diag(root)).astype(np.float32)
+    np.testing.assert_array_equal(_shortened(jnp.asarray(usual), jnp.asarray(root)), usual)

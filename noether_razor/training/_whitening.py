@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 from ..conserved import coefficient_units
 
 MOMENTUM, SECOND_MOMENT = 0.9, 0.99
+LARGEST = 10.0
+"""Norm of a gradient's row in units of the root of its second moment, a coefficient."""
 DAMPING = 1e-6
 """Of the eigenvalues of the second moment, over the largest: what rounding leaves of them in float32."""
 EVERY, AT_FIRST = 10, 100
@@ -33,7 +35,9 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
     Near a symmetry the bound is flat along conserved quantities and steep across them, and the steep
     directions mix all entries of (A, b): a step size for each entry, as Adam has, is that of the steep ones,
     and what is conserved drowns. In the eigenvectors of the second moment the two are apart, and each moves
-    at its own pace.
+    at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a
+    usual size: the root is some steps old, so that one outlier would throw the quantities where no flow is
+    finite, and its square would hold them still for hundreds of steps.
 
     Expects a tree of ``matrices`` (K, 2n, 2n), with symmetric gradients, and ``vectors`` (K, 2n). `spreads`
     (2n) are the sizes of the coordinates, among which noise in the steps is balanced; None: all alike.
@@ -51,6 +55,7 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
         if isinstance(state, optax.EmptyState):
             return gradient, state
         rows = _rows(gradient, spreads)
+        rows = jnp.where(state.step < AT_FIRST, rows, _shortened(rows, state.root))
         count = state.step + 1
         momentum = MOMENTUM * state.momentum + (1 - MOMENTUM) * rows
         second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * rows.T @ rows / len(rows)
@@ -62,6 +67,13 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
         return _unflatten(steps, gradient, spreads), WhitenedState(count, momentum, second, root)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+
+
+def _shortened(rows: Float[Array, "K size"], root: Float[Array, "size size"]) -> Float[Array, "K size"]:
+    limit = LARGEST * np.sqrt(rows.shape[1])
+    # What is not finite stays so, for the caller to see.
+    norms = jnp.linalg.norm(rows @ root, axis=1, keepdims=True)
+    return rows * jnp.where(norms > limit, limit / norms, 1.0)
 
 
 def _inverse_root(second: Float[Array, "size size"]) -> Float[Array, "size size"]:

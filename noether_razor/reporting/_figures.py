@@ -1,6 +1,7 @@
 """The figures of a report, one function each; every one returns the matplotlib figure that it drew."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,8 @@ def generator_figure(
     rows: Sequence[tuple[str, Float[np.ndarray, "dim augmented"], Float[np.ndarray, "dim augmented"] | None]],
     names: Sequence[str],
 ) -> Figure:
-    """Generators [J A | J b] as labelled matrices: what was learned, and beside it its projection on the
-    known algebra.
+    """Generators [J A | J b] as labelled matrices, and, where one is known, beside what was learned its
+    projection on the true algebra.
     """
     compared = any(known is not None for _, _, known in rows)
     columns = 2 if compared else 1
@@ -99,7 +100,8 @@ def generator_figure(
             image = axes.imshow(matrix / scale, vmin=-1, vmax=1, cmap="RdBu_r")
             axes.set_xticks(range(dim + 1), [*names, "1"])
             axes.set_yticks(range(dim), [f"d{name}/dt" for name in names])
-            axes.set_title(f"{title}, {kind}" if column == 0 else kind, fontsize=9)
+            named = (f"{title}, {kind}" if compared else title) if column == 0 else kind
+            axes.set_title(fill(named, int(12 * size)), fontsize=9)
             if dim <= 6:
                 for i, j in np.ndindex(matrix.shape):
                     value = matrix[i, j] / scale

@@ -169,19 +169,20 @@ def learned_substep_error(
     return float(np.sqrt(np.mean((coarse - fine) ** 2)))
 
 
+def drawn_hamiltonian(
+    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
+) -> Hamiltonian:
+    """H of one draw of the weights and `estimator.group_samples` group elements."""
+    for_weights, for_orbit = jax.random.split(key)
+    orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
+    network = posterior.network_with(posterior.draw(for_weights))
+    return symmetrised(network, orbit, chunk=estimator.chunk)
+
+
 def learned_hamiltonian(
     posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
 ) -> Hamiltonian:
     """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
-
-    def draw(key: PRNGKey) -> Hamiltonian:
-        for_weights, for_orbit = jax.random.split(key)
-        keys = dict(
-            zip(posterior.means(), jax.random.split(for_weights, len(posterior.means())), strict=True)
-        )
-        weights = {site: posterior.distribution(site).sample(k) for site, k in keys.items()}
-        orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
-        return symmetrised(posterior.network_with(weights), orbit)
-
+    drawn = partial(drawn_hamiltonian, posterior, averaging=averaging, estimator=estimator)
     keys = jax.random.split(key, estimator.weight_samples)
-    return lambda state: jnp.mean(jax.lax.map(lambda k: draw(k)(state), keys))
+    return lambda state: jnp.mean(jax.lax.map(lambda k: drawn(k)(state), keys))

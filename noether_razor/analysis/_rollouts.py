@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from ..inference import Estimator, Posterior
 from ..integrators import transition
 from ..phase_space import hamiltonian_field
-from ..symmetry import Averaging, symmetrised
+from ..symmetry import Averaging
 from ..typing import PRNGKey, States
+from ._errors import drawn_hamiltonian
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of the median, the 50 % band and the 90 % band."""
@@ -40,13 +41,8 @@ def _follow(
     posterior = nnx.merge(graph, params)
 
     def one_sample(pair: tuple[PRNGKey, Float[Array, "batch dim"]]) -> Float[Array, "time batch dim"]:
-        for_weights, for_orbit = jax.random.split(pair[0])
-        sites = posterior.means()
-        keys = zip(sites, jax.random.split(for_weights, len(sites)), strict=True)
-        weights = {site: posterior.distribution(site).sample(k) for site, k in keys}
         # Drawn once: weights and group elements hold along the whole trajectory.
-        orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
-        hamiltonian = symmetrised(posterior.network_with(weights), orbit, chunk=estimator.chunk)
+        hamiltonian = drawn_hamiltonian(posterior, pair[0], averaging=averaging, estimator=estimator)
         advance = partial(
             transition, hamiltonian_field(hamiltonian), substeps=estimator.substeps, step=estimator.step
         )

@@ -108,18 +108,19 @@ def rollout_calibration(
         most = (outer_low <= values) & (values <= outer_high)
         return half.mean(axis=2) * present, most.mean(axis=2) * present
 
-    held = np.array([inside(scale)[1].sum(axis=1) for scale in SPREAD_SCALES])  # (scales, trajectories)
-    without = held.sum(axis=1, keepdims=True) - held
-    scales = [_smallest(without[:, k] / (counts.sum() - counts[k])) for k in range(len(used))]
-    if len(used) == 1:
-        scales = [1.0]
+    total = counts.sum()
+    spread_scale, scales = 1.0, [1.0]
+    if len(used) > 1:
+        held = np.array([inside(scale)[1].sum(axis=1) for scale in SPREAD_SCALES])  # (scales, trajectories)
+        by_others = (held.sum(axis=1, keepdims=True) - held) / (total - counts)
+        spread_scale = _smallest(held.sum(axis=1) / total)
+        scales = [_smallest(shares) for shares in by_others.T]
     by_scale = {scale: inside(scale) for scale in {1.0, *scales}}
     half, most = (np.array([by_scale[s][band][k] for k, s in enumerate(scales)]) for band in (0, 1))
     early = present & (np.arange(present.shape[1]) < np.ceil(counts[:, None] / 3))
     late = present & (np.arange(present.shape[1]) >= np.floor(2 * counts[:, None] / 3))
-    total = counts.sum()
     return Calibration(
-        spread_scale=_smallest(held.sum(axis=1) / total) if len(used) > 1 else 1.0,
+        spread_scale=spread_scale,
         half=float(half.sum() / total),
         half_stderr=_stderr(half.sum(axis=1) / counts),
         most=float(most.sum() / total),

@@ -56,6 +56,8 @@ _EXACT = 5e-4
 """Relative error of the weights of an energy that the quantities hold whole."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
+_WIDEST_COLUMN = 60
+"""Characters of a formula for which the others make room."""
 
 
 @dataclass(frozen=True)
@@ -609,14 +611,16 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     else:
         least = "at least " if symmetry["at_least"] else ""
         lines = [f"{least}{rank} conserved {plural} of degree <= 2{evidence}"]
-    width = max((len(quantity["formula"]) for quantity in symmetry["quantities"]), default=0)
+    lengths = [len(quantity["formula"]) for quantity in symmetry["quantities"]]
+    width = max((length for length in lengths if length <= _WIDEST_COLUMN), default=0)
     for k, quantity in enumerate(symmetry["quantities"]):
         unit = f"  [{quantity['unit']}]" if quantity["unit"] else ""
         data = "held-out data" if symmetry.get("held_out", True) else "the data of the run"
         drift = f"drift on {data} {quantity['drift']:.1%}"
         beside = quantity["bracket_with_hamiltonian"]
         parts = [drift, "" if beside is None else f"{{C, H}} {beside:.1%}", quantity["note"]]
-        formula = f"C{k + 1} = {quantity['formula']:<{width}}{unit}"
+        name = f"C{k + 1}".ljust(len(f"C{rank}"))
+        formula = f"{name} = {quantity['formula']:<{width}}{unit}"
         lines.append(f"  {formula}  {', '.join(part for part in parts if part)}")
     if symmetry["at_least"]:
         lines.append("  as many as were learned: raise symmetry.quantities, there may be more")

@@ -18,11 +18,12 @@ from noether_razor.analysis import (
     sampling_check,
     structure_check,
 )
+from noether_razor.analysis._structure import ATTEMPTS
 from noether_razor.data import Trajectories
 from noether_razor.inference import Estimator, Posterior
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
 from noether_razor.symmetry import NoAveraging
-from noether_razor.training import Training, fit
+from noether_razor.training import FitResult, NonFiniteBoundError, Training, fit
 
 
 def oscillators(
@@ -161,6 +162,39 @@ def test_friction_is_told_from_its_absence():
     assert not damped.hamiltonian and damped.text().startswith("non-Hamiltonian")
     assert damped.energy_drifts and damped.energy_trend < 0
     assert damped.field_is_better
+
+
+@pytest.mark.parametrize("failures", [2, ATTEMPTS])
+def test_a_field_that_runs_away_is_fitted_anew_with_smaller_steps(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    rates = []
+
+    def breaks(posterior: Posterior, data: Any, training: Training, **rest: Any) -> FitResult:
+        rates.append(training.rates.weights)
+        if len(rates) <= failures:
+            raise NonFiniteBoundError(7, "the gradient")
+        return fit(posterior, data, training, **rest)
+
+    monkeypatch.setattr("noether_razor.analysis._structure.fit", breaks)
+
+    def field() -> Posterior:
+        return fit_vector_field(
+            oscillators(4).transitions(),
+            Training(steps=2, batch=8),
+            key=jax.random.key(0),
+            layers=2,
+            width=8,
+            estimator=Estimator(weight_samples=2, group_samples=1),
+        )
+
+    if failures < ATTEMPTS:
+        assert isinstance(field().network, VectorFieldNetwork)
+    else:
+        with pytest.raises(NonFiniteBoundError):
+            field()
+    usual = Training(steps=2).rates.weights
+    assert rates == [usual / 2**k for k in range(min(failures + 1, ATTEMPTS))]
 
 
 def test_the_signs_need_size_and_significance():

@@ -1,6 +1,7 @@
 """Whether the data are those of a Hamiltonian system at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from ..data import Trajectories
 from ..inference import Estimator, InitialStates, Observations, Posterior, Windows, predict
 from ..networks import VectorFieldNetwork
 from ..symmetry import Averaging, NoAveraging
-from ..training import Report, Training, fit
+from ..training import NonFiniteBoundError, Report, Training, fit
 from ..typing import Hamiltonian, PRNGKey
 
 SIGNIFICANT = 3.0
@@ -25,6 +26,8 @@ fits apart that both follow the motion.
 """
 DRIFT = 0.05
 """The share of its standard deviation by which energy must change along a trajectory to count."""
+ATTEMPTS = 4
+"""Fits of an unstructured field that are tried, each with half the step size of the one before."""
 
 
 class StructureCheck(NamedTuple):
@@ -100,7 +103,9 @@ def fit_vector_field(
     """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
     of a Hamiltonian (`fit`, which tells `callback`), without symmetry.
 
-    Raises as `fit` does.
+    Nothing holds the volume of such a flow, so over windows of many steps it can run away: where the bound is
+    not finite the fit begins anew with half the step size of the means, up to `ATTEMPTS` times in all. Raises
+    as `fit` does.
     """
     for_start, for_fit = jax.random.split(key)
     dim = data.states.shape[-1]
@@ -111,15 +116,24 @@ def fit_vector_field(
         relative_scale=relative_scale,
         initial_states=InitialStates(data.size, dim) if isinstance(data, Windows) else None,
     )
-    return fit(
-        posterior,
-        data,
-        training,
-        key=for_fit,
-        averaging=NoAveraging(),
-        estimator=estimator,
-        callback=callback,
-    ).posterior
+    left = ATTEMPTS
+    while True:
+        try:
+            return fit(
+                posterior,
+                data,
+                training,
+                key=for_fit,
+                averaging=NoAveraging(),
+                estimator=estimator,
+                callback=callback,
+            ).posterior
+        except NonFiniteBoundError:
+            left -= 1
+            if not left:
+                raise
+            slower = replace(training.rates, weights=training.rates.weights / 2)
+            training = replace(training, rates=slower)
 
 
 def structure_check(

@@ -203,7 +203,7 @@ def chosen(data: Trajectories, variance: float | None, asked: str = "auto") -> l
 
 
 def test_auto_takes_windows_where_noise_is_large_against_a_step():
-    for noise, kind in ((0.005, "transitions"), (0.06, "windows")):
+    for noise, kind in ((0.005, "transitions"), (0.1, "windows")):
         data = oscillations(20, 30, noise=noise)
         estimated = likelihood.noise_of_states(data)
         assert estimated is not None and estimated == pytest.approx(noise**2, rel=0.2)

@@ -9,8 +9,9 @@ from ..data import Trajectories
 from ._load import ConfigError
 from ._schema import InferenceTable
 
-LARGE_NOISE = 0.1
-"""Standard deviation of the noise over the r.m.s. step, above which inputs cannot be taken for exact."""
+LARGE_NOISE = 0.3
+"""Standard deviation of the noise over the r.m.s. step, above which windows learn more than single transitions
+in the same number of steps (docs/noise.md)."""
 
 
 class Likelihood(NamedTuple):

@@ -158,7 +158,7 @@ class InferenceTable(_Table):
     likelihood: Literal["auto", "transitions", "windows"] = Field(
         default="auto",
         description="of single transitions, whose inputs are taken for exact, or of windows with latent "
-        "initial states; auto: windows where states have noise above a tenth of a step",
+        "initial states; auto: windows where states have noise above 0.3 of a step",
     )
     window_steps: PositiveInt = Field(default=8, description="steps of a window")
     estimator: Literal["efficient", "paper"] = "efficient"

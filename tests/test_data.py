@@ -4,18 +4,21 @@ import contextlib
 import io
 import pickle
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noether_razor.config import build_system, parse_config
 from noether_razor.data import DataFileError, Trajectories, load_trajectories, save_trajectories, simulate
 from noether_razor.systems import NBody, Oscillators
+from noether_razor.typing import Scalar, State
 
 SYSTEM = Oscillators((1.0, 2**0.5))
 SIZES: dict[str, Any] = {"trajectories": 40, "transitions": 25, "dt": 0.2}
@@ -59,6 +62,35 @@ def assert_same(left: Trajectories, right: Trajectories) -> None:
 
 def test_the_same_keys_give_the_same_data():
     assert_same(sample(), sample())
+
+
+def test_data_of_all_sizes_and_of_equal_systems_share_a_compilation():
+    traced: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counted:
+        dof = 1
+
+        def hamiltonian(self, state: State) -> Scalar:
+            traced.append(1)
+            return jnp.dot(state, state) / 2
+
+        def known_quantities(self) -> None:
+            return None
+
+    system = Counted()
+    few = simulate(system, jax.random.key(0), trajectories=3, transitions=5, dt=0.1)
+    before = len(traced)
+    many = simulate(system, jax.random.key(0), trajectories=70, transitions=60, dt=0.3)
+    assert before and len(traced) == before
+    assert few.states.shape == (3, 6, 2) and many.states.shape == (70, 61, 2)
+    for data in (few, many):
+        # The rotation q + i p = e^{-it} (q_0 + i p_0): no trajectory is that of another.
+        turned = (data.states[..., 0] + 1j * data.states[..., 1]) * np.exp(1j * data.times)
+        np.testing.assert_allclose(turned, np.tile(turned[:, :1], data.times.shape[1]), atol=1e-8)
+        assert len(np.unique(data.states[:, 0], axis=0)) == len(data)
+    tables = {"system": {"kind": "n_body", "dof": 6}}
+    assert build_system(parse_config(tables).system) is build_system(parse_config(tables).system)
 
 
 def test_another_key_gives_other_initial_states():

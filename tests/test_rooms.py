@@ -13,6 +13,7 @@ PACKAGE = Path(noether_razor.__file__).parent
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
     {"typing"},
+    {"random"},
     {"phase_space"},
     {"integrators"},
     {"conserved", "networks"},

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ..data import Trajectories
 from ..inference import Estimator, Posterior
+from ..random import normal
 from ..symmetry import Averaging
 from ..typing import PRNGKey
 from ._rollouts import posterior_rollouts
@@ -96,7 +97,7 @@ def rollout_calibration(
         initial_variance=noise_variance,
     )[:, :, 1:]
     centre = paths.mean(axis=0)
-    noise = np.sqrt(noise_variance) * np.asarray(jax.random.normal(for_noise, paths.shape))
+    noise = np.sqrt(noise_variance) * np.asarray(normal(for_noise, paths.shape))
     values, present = used.states[:, 1:], used.present()[:, 1:]
     counts = present.sum(axis=1)
 

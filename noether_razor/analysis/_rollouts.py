@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ..inference import Estimator, Posterior
 from ..integrators import transition
 from ..phase_space import hamiltonian_field
+from ..random import normal
 from ..symmetry import Averaging
 from ..typing import PRNGKey, States
 from ._errors import drawn_hamiltonian
@@ -86,7 +87,7 @@ def posterior_rollouts(
     shape = (estimator.weight_samples, count, dim)
     starts = np.broadcast_to(np.asarray(initial, np.float32), shape)
     if np.any(initial_variance):
-        starts = starts + np.sqrt(initial_variance) * np.asarray(jax.random.normal(for_initial, shape))
+        starts = starts + np.sqrt(initial_variance) * np.asarray(normal(for_initial, shape))
     graph, params = nnx.split(posterior)
     steps = jnp.asarray(np.diff(fine, axis=1).T, jnp.float32)
     moved = np.zeros((len(starts), 0, count, dim), np.float32)
@@ -104,7 +105,7 @@ def posterior_rollouts(
         centre = paths.mean(axis=0)
         paths = centre + spread_scale * (paths - centre)
     if np.any(noise_variance):
-        noise = np.asarray(jax.random.normal(for_noise, paths[:, :, 1:].shape))
+        noise = np.asarray(normal(for_noise, paths[:, :, 1:].shape))
         paths = paths.copy()
         paths[:, :, 1:] += np.sqrt(noise_variance) * noise
     return paths

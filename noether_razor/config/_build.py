@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -99,7 +100,7 @@ def build_system(table: SystemTable) -> HamiltonianSystem:
     """The system of a table. Raises `ConfigError` for parameters that it does not have or cannot take."""
     if table.kind == "custom":
         assert table.dof is not None and table.hamiltonian is not None
-        return _custom_system(table.dof, table.hamiltonian, table.parameters)
+        return _of_equals(_custom_system(table.dof, table.hamiltonian, table.parameters))
     cls: Any = SYSTEMS[table.kind]
     parameters = dict(table.parameters)
     names = [field.name for field in dataclasses.fields(cls)]
@@ -123,6 +124,12 @@ def build_system(table: SystemTable) -> HamiltonianSystem:
         raise ConfigError(
             f"system.dof: got {table.dof}, but {table.kind} with these parameters has {system.dof}"
         )
+    return _of_equals(system)
+
+
+@lru_cache
+def _of_equals(system: HamiltonianSystem) -> HamiltonianSystem:
+    """The first of all systems equal to this one: methods of the same object alone share compiled code."""
     return system
 
 

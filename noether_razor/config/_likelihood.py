@@ -10,8 +10,9 @@ from ._load import ConfigError
 from ._schema import InferenceTable
 
 LARGE_NOISE = 0.3
-"""Standard deviation of the noise over the r.m.s. step, above which windows learn more than single transitions
-in the same number of steps (docs/noise.md)."""
+"""Standard deviation of the noise over the r.m.s. step, above which windows learn more than single
+transitions do in as many steps (docs/noise.md).
+"""
 
 
 class Likelihood(NamedTuple):

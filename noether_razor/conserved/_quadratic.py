@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ..phase_space import symplectic_matrix
+from ..random import normal
 from ..typing import PRNGKey, State
 from ._base import ConservedQuantities
 
@@ -42,8 +43,8 @@ class QuadraticQuantities(ConservedQuantities):
         for_matrices, for_vectors = jax.random.split(key)
         of_matrices, of_vectors = coefficient_units(dof, spreads)
         return cls(
-            jnp.asarray(scale * of_matrices * jax.random.normal(for_matrices, (count, 2 * dof, 2 * dof))),
-            jnp.asarray(scale * of_vectors * jax.random.normal(for_vectors, (count, 2 * dof))),
+            jnp.asarray(scale * of_matrices * normal(for_matrices, (count, 2 * dof, 2 * dof))),
+            jnp.asarray(scale * of_vectors * normal(for_vectors, (count, 2 * dof))),
         )
 
     @property

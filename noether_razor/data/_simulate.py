@@ -1,15 +1,19 @@
 """Simulated data sets."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..integrators import rollout
+from ..random import normal
 from ..systems import HamiltonianSystem, normal_states
-from ..typing import PRNGKey
+from ..typing import Hamiltonian, PRNGKey, States
 from ._trajectories import Trajectories
 
 BOUND = 1e3
@@ -17,6 +21,10 @@ BOUND = 1e3
 MOST_ESCAPES = 0.2
 """Share of trajectories that may leave the bound; they are redrawn."""
 MOST_ROUNDS = 50
+BLOCK, TIMES = 32, 64
+"""Trajectories a compiled call, and what their number of times is padded to a multiple of: data and test sets
+share a compilation, which takes longer than integrating them.
+"""
 
 
 class EscapeError(ValueError):
@@ -62,7 +70,8 @@ def simulate(
     if noise_variance > 0 and noise_key is None:
         raise ValueError("noise_variance > 0 needs a noise_key, got None")
     with jax.enable_x64(True):
-        times = jnp.tile(dt * jnp.arange(transitions + 1), (trajectories, 1))
+        times = dt * np.arange(transitions + 1)
+        at = jnp.tile(np.pad(times, (0, -len(times) % TIMES), mode="edge"), (BLOCK, 1))
         bound = BOUND * max(scale_q + abs(shift_q), scale_p)
         kept, escaped, total, scales = np.zeros((0, transitions + 1, 2 * system.dof)), 0, 0, ""
         for draw in range(MOST_ROUNDS):
@@ -74,14 +83,15 @@ def simulate(
                 scale_p=scale_p,
                 shift_q=shift_q,
             )
-            energies = np.asarray(jax.vmap(system.hamiltonian)(initial))
+            energies = _in_blocks(partial(_energies, system.hamiltonian), initial)
             if not np.isfinite(energies).all():
                 where = int(np.argmin(np.isfinite(energies)))
                 raise FloatingPointError(
                     f"the Hamiltonian is {energies[where]} at the initial state {np.asarray(initial[where])}"
                 )
             allowed = energies < (np.inf if energy_below is None else energy_below)
-            states = np.asarray(rollout(system.hamiltonian, initial, times, bound=bound))[allowed]
+            states = _in_blocks(partial(rollout, system.hamiltonian, times=at, bound=bound), initial)
+            states = states[allowed, : transitions + 1]
             stayed = np.asarray(np.isfinite(states).all(axis=(1, 2)))
             # Those after the last one needed were drawn for nothing.
             needed = np.cumsum(stayed) - stayed < trajectories - len(kept)
@@ -109,6 +119,17 @@ def simulate(
         if noise_variance > 0:
             assert noise_key is not None
             clean = states[:, 1:] if noise_on == "targets" else states
-            noisy = clean + np.sqrt(noise_variance) * np.asarray(jax.random.normal(noise_key, clean.shape))
+            noisy = clean + np.sqrt(noise_variance) * np.asarray(normal(noise_key, clean.shape))
             states, targets = (states, noisy) if noise_on == "targets" else (noisy, None)
-    return Trajectories(np.asarray(times), states, targets)
+    return Trajectories(np.tile(times, (trajectories, 1)), states, targets)
+
+
+def _in_blocks(compute: Callable[[States], Array], initial: States) -> np.ndarray:
+    """`compute` of all initial states, in calls of one shape."""
+    rows = np.pad(np.arange(len(initial)), (0, -len(initial) % BLOCK), mode="edge").reshape(-1, BLOCK)
+    return np.concatenate([compute(initial[block]) for block in rows])[: len(initial)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _energies(hamiltonian: Hamiltonian, states: States) -> Float[Array, " batch"]:
+    return jax.vmap(hamiltonian)(states)

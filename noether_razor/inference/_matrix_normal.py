@@ -1,6 +1,5 @@
 """The matrix-normal posterior of one weight matrix, and its KL divergence in closed form."""
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
@@ -8,6 +7,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.kl import kl_divergence
 
+from ..random import normal
 from ..typing import PRNGKey, Scalar
 
 
@@ -70,7 +70,7 @@ class KroneckerNormal(dist.Distribution):
     def sample(  # pyright: ignore
         self, key: PRNGKey, sample_shape: tuple[int, ...] = ()
     ) -> Float[Array, "... rows columns"]:
-        return self.transform(jax.random.normal(key, sample_shape + self.event_shape, self.loc.dtype))
+        return self.transform(normal(key, sample_shape + self.event_shape, self.loc.dtype))
 
     def transform(self, noise: Float[Array, "... rows columns"]) -> Float[Array, "... rows columns"]:
         """M + R E A^T of given noise E."""
@@ -108,7 +108,7 @@ class IsotropicNormal(dist.Distribution):
     def sample(  # pyright: ignore
         self, key: PRNGKey, sample_shape: tuple[int, ...] = ()
     ) -> Float[Array, "... rows columns"]:
-        noise = jax.random.normal(key, sample_shape + self.event_shape, jnp.result_type(self.precision))
+        noise = normal(key, sample_shape + self.event_shape, jnp.result_type(self.precision))
         return noise / jnp.sqrt(self.precision)
 
     def log_prob(  # pyright: ignore

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..random import normal
 from ..typing import PRNGKey
 
 
@@ -26,7 +27,7 @@ class HaarUnitary:
     dof: int
 
     def sample(self, key: PRNGKey, count: int) -> Float[Array, "count dim dim"]:
-        real, imaginary = jax.random.normal(key, (2, count, self.dof, self.dof))
+        real, imaginary = normal(key, (2, count, self.dof, self.dof))
         q, r = jnp.linalg.qr(real + 1j * imaginary)
         # QR leaves the phases of the columns to the algorithm: fixing those of r's diagonal makes q Haar.
         diagonal = jnp.diagonal(r, axis1=-2, axis2=-1)
@@ -48,7 +49,7 @@ class HaarRotation:
     dimension: int
 
     def sample(self, key: PRNGKey, count: int) -> Float[Array, "count dim dim"]:
-        gaussian = jax.random.normal(key, (count, self.dimension, self.dimension))
+        gaussian = normal(key, (count, self.dimension, self.dimension))
         q, r = jnp.linalg.qr(gaussian)
         q = q * jnp.sign(jnp.diagonal(r, axis1=-2, axis2=-1))[:, None, :]
         rotation = q.at[:, :, 0].multiply(jnp.linalg.det(q)[:, None])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
+from ..random import normal, uniform
 from ..typing import PRNGKey
 
 
@@ -32,7 +33,7 @@ class GroupMeasure(Protocol):
 def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[Array, "count dim"]:
     """Uniform draws on the unit cube: shifted grid in one dimension, Latin hypercube in several."""
     if independent:
-        return jax.random.uniform(key, (count, dim))
+        return uniform(key, (count, dim))
     if dim == 1:
         # Shifted by a whole period, not by one cell: so each draw is uniform by itself.
         return ((jnp.arange(count) / count + jax.random.uniform(key)) % 1)[:, None]
@@ -40,7 +41,7 @@ def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[
     strata = jax.random.permutation(
         for_order, jnp.broadcast_to(jnp.arange(count)[:, None], (count, dim)), independent=True
     )
-    return (strata + jax.random.uniform(for_jitter, (count, dim))) / count
+    return (strata + uniform(for_jitter, (count, dim))) / count
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Ball:
             return Box().sample(key, dim, count, independent=independent)
         for_direction, for_radius = jax.random.split(key)
         pairs = count if independent else (count + 1) // 2
-        direction = jax.random.normal(for_direction, (pairs, dim))
+        direction = normal(for_direction, (pairs, dim))
         direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
         radius = _unit_draws(for_radius, 1, pairs, independent) ** (1 / dim)
         draws = radius * direction

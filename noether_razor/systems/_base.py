@@ -2,10 +2,10 @@
 
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 
 from ..conserved import QuadraticQuantities
+from ..random import normal
 from ..typing import PRNGKey, Scalar, State, States
 
 
@@ -43,5 +43,5 @@ def normal_states(
     """Initial states: normal draws of standard deviation `scale_q` and `scale_p`, every position moved by
     `shift_q`.
     """
-    position, momentum = jax.random.normal(key, (2, count, dof))
+    position, momentum = normal(key, (2, count, dof))
     return jnp.concatenate([shift_q + scale_q * position, scale_p * momentum], axis=1)

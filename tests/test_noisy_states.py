@@ -235,7 +235,7 @@ def test_where_noise_cannot_be_told_from_motion_it_says_so():
 
 @pytest.mark.parametrize(
     ("noise_on", "variance", "kind"),
-    [("targets", 1e-2, "transitions"), ("states", 1e-2, "windows")],
+    [("targets", 1e-2, "transitions"), ("states", 0.1, "windows")],
 )
 def test_a_simulated_problem_gets_the_likelihood_of_its_noise(noise_on, variance, kind):
     config = parse_config(

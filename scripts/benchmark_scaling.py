@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from benchmark import compiled, timed
 from flax import nnx
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from noether_razor.config import build_problem, load_config
 from noether_razor.training import initial_state, make_loop
@@ -120,6 +121,7 @@ def plot(points: list[dict[str, Any]]) -> Figure:
                 )
         panels[0, column].set_title(f"{system}, {BATCH} transitions a step")
         panels[1, column].set_xlabel(f"number of {system}")
+        panels[1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
     for row, label in enumerate(("milliseconds a step", "temporaries of a step, MB")):
         panels[row, 0].set(yscale="log", ylabel=label)
         for axes in panels[row]:

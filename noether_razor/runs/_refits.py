@@ -19,8 +19,9 @@ OnRefit = Callable[[str, int, Report], None]
 SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
 ORBIT_GROWTH = 2 / 3
-"""Share of the steps over which the orbits of built-in quantities grow to their size: an average over a few
-points of a wide orbit varies so much that the fit does not recover. Learned quantities grow by themselves.
+"""Share of the steps over which the orbits of several built-in quantities grow to their size: an average over
+a few points of a wide orbit varies so much that the fit does not recover. Learned quantities grow by
+themselves, and on the orbit of a single one the points are spaced equally, which is exact enough at once.
 """
 
 
@@ -49,7 +50,8 @@ def refits(
     steps.
     """
     symmetry = run.config.symmetry.model_copy(update={"mode": mode})
-    growth = run.config.training.orbit_growth or round(ORBIT_GROWTH * run.config.training.steps)
+    several = quantities is not None and quantities.count > 1
+    growth = run.config.training.orbit_growth or several * round(ORBIT_GROWTH * run.config.training.steps)
     training = run.config.training.model_copy(update={"orbit_growth": growth})
     totals, errors, settled, posteriors = [], [], [], []
     for repeat in range(repeats):

@@ -1,0 +1,380 @@
+"""Which combinations of terms do not change along measured trajectories: the model-free test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float, Int
+
+from ..data import Trajectories
+from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
+
+SLOW = 0.07
+"""R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which what
+drifts does so slowly."""
+ENOUGH_ROWS = 3
+"""Rows needed for each term: of fewer, some combination fits any data."""
+LARGEST_ROOT = 3.27
+"""The 99.9 % quantile of the largest root of a Wishart matrix, centred and scaled (Johnstone 2001)."""
+FAR = 4.0
+"""Change on a trajectory left out, over what noise allows, by which it alone rules a combination out."""
+CLEAR = 1.5
+"""By how much what is rejected must exceed the threshold, for the count to be decided."""
+VISIBLE = 0.3
+"""Part of a slow combination that others do not hold, from which it is one of its own."""
+MOST_FOLDS = 10
+HIDDEN = 0.08
+"""R.m.s. change over the spread: where noise would hide more, finding none says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConservedSpace:
+    """What stays constant along trajectories among the combinations of some terms.
+
+    Rows are coefficients of the terms of `motion`. `conserved` (rank, M) do not change along trajectories and
+    differ between them. `same` (z, M) do not change either, but have the same value in the whole file: a constraint,
+    one orbit, noise alone, or too few trajectories. `drifting` (s, M) change slowly, beyond chance. `most` is how
+    many conserved quantities the recordings can show: one fewer than there are. `ratios` (M,) are the r.m.s. changes
+    of the combinations that change least over those that noise makes, squared, least first.
+
+    `settled` says that no trajectory alone decides the count: each left out, the others show the same. `enough`: there
+    are three rows a term. `hidden` counts conserved directions for which noise would hide a change of 8 % of
+    their spread. `clear`: what was rejected is well above the threshold. `told`: noise can be told from motion.
+    """
+
+    motion: Motion
+    drift: Drift
+    conserved: Float[np.ndarray, "rank M"]
+    same: Float[np.ndarray, "z M"]
+    drifting: Float[np.ndarray, "s M"]
+    ratios: Float[np.ndarray, " M"]
+    settled: bool
+    enough: bool
+    clear: bool
+    hidden: int
+
+    @property
+    def rank(self) -> int:
+        """How many conserved quantities the data show."""
+        return len(self.conserved)
+
+    @property
+    def staying(self) -> int:
+        """How many combinations do not change along trajectories, whether or not they differ between them."""
+        return len(self.conserved) + len(self.same)
+
+    @property
+    def most(self) -> int:
+        """How many conserved quantities the data can show at most: one has one value a trajectory."""
+        return self.motion.recordings - 1
+
+    @property
+    def told(self) -> bool:
+        """Whether noise can be told from the motion between rows."""
+        return bool(self.motion.noise.told.all())
+
+    @property
+    def decided(self) -> bool:
+        """Whether the file can tell how many there are."""
+        capped = self.rank == self.most and self.staying > self.most
+        return self.enough and self.settled and self.clear and not capped and not self.hidden
+
+    @property
+    def needed(self) -> int:
+        """About how many trajectories would tell, where these cannot."""
+        return max(self.staying + 2, 2 * self.motion.recordings, 4)
+
+
+def conserved_space(
+    trajectories: Trajectories,
+    quantities: Float[np.ndarray, "K all"] | None = None,
+    *,
+    noise_variance: float | Float[np.ndarray, " dim"] | None = None,
+) -> ConservedSpace:
+    """What all combinations of monomials of degree <= 2, or of `quantities` (coefficients of all monomials, in the
+    units of the data), do along `trajectories`: no model, no learning.
+
+    1. The generalised eigenproblem of change along recordings against the covariance that noise gives it. What
+       changes no more than noise does may be conserved: the largest root of a Wishart matrix of pure noise, and the
+       error of the noise itself, say how much that is.
+    2. Of these, what the state drives (`Drift`) beyond chance is not conserved: this sees slow drifts far below the
+       noise, and does not depend on its size. Where a part decays, the rest is conserved only if its own rate rules
+       that decay out.
+    3. What is left is conserved where it differs between recordings, else the same everywhere.
+    4. Each recording is left out in turn (or tenths of them): what the others alone would call conserved and this
+       one rules out by far was decided by one trajectory.
+
+    Every trajectory takes part in each step, with thresholds for having chosen the directions on the same data.
+    Raises ValueError for a noise variance that is negative or not finite.
+    """
+    motion = Motion.of(trajectories, noise_variance)
+    count = motion.values.shape[1]
+    basis = np.eye(count)
+    if quantities is not None:
+        basis = np.linalg.svd(motion.rows(quantities), full_matrices=False)
+        basis = basis[2][basis[1] > 1e-9 * max(basis[1].max(initial=0.0), np.finfo(float).tiny)]
+    problem = _Problem(motion, basis)
+    ratios, rows = problem.solve()
+    thresholds = problem.thresholds(rows)
+    kept = problem.quiet(ratios, thresholds)
+    level = problem.levels(rows[: max(kept, 1)]).mean(axis=1)
+    weights = 1 / np.maximum(level, np.finfo(float).tiny)
+    drift = Drift(motion, weights)
+    quiet, driven, factor = _undriven(drift, rows[:kept])
+    noise_factor, drift_factor = np.inf, factor
+    if kept < len(rows):
+        noise_factor = float(ratios[kept] / thresholds[kept])
+        beyond = drift.split(rows[kept : kept + 1])
+        strength = float(np.sum(beyond[0] ** 2) / max(float(beyond[1][0, 0]), np.finfo(float).tiny))
+        noise_factor = max(noise_factor, strength / _root(1, drift.degrees))
+    quiet, shared = _without_shared_decay(drift, quiet, driven)
+    driven = np.concatenate([driven, shared])
+    visible, same = _differing(problem, quiet)
+    slow = np.concatenate([driven, problem.slow(quiet, driven)])
+    changes = [drift.change(row) for row in visible]
+    return ConservedSpace(
+        motion=motion,
+        drift=drift,
+        conserved=visible,
+        same=same,
+        drifting=slow,
+        ratios=ratios,
+        settled=problem.settled(kept),
+        enough=motion.degrees >= ENOUGH_ROWS * len(basis),
+        clear=min(noise_factor, drift_factor) > CLEAR,
+        hidden=sum(change.hidden > HIDDEN for change in changes),
+    )
+
+
+def _positive(matrix: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:
+    """The nearest covariance: estimates of noise at noisy points may be negative."""
+    values, directions = np.linalg.eigh((matrix + matrix.T) / 2)
+    return (directions * np.maximum(values, 0.0)) @ directions.T
+
+
+def _root(dimensions: int, degrees: float) -> float:
+    """The 99.9 % quantile of the largest root of a Wishart matrix of unit covariance."""
+    first, second = np.sqrt(max(degrees - 0.5, 0.5)), np.sqrt(dimensions - 0.5)
+    return float((first + second) ** 2 + LARGEST_ROOT * (first + second) * (1 / first + 1 / second) ** (1 / 3))
+
+
+class _Problem:
+    """The eigenproblem of change against noise on the span of `basis` (K, M), whole and without each fold."""
+
+    def __init__(self, motion: Motion, basis: Float[np.ndarray, "K M"]):
+        self.motion, self.basis = motion, basis
+        folds = min(motion.recordings, MOST_FOLDS)
+        self.fold: Int[np.ndarray, " rows"] = motion.recording % folds
+        lengths = np.bincount(motion.recording)
+        shares = (1 - 1 / lengths)[motion.recording]
+        within = motion.deviations(motion.recording) @ basis.T
+        self.floor = basis @ (
+            motion.floor**2 * motion.covariance + ROUNDING**2 * np.eye(basis.shape[1])
+        ) @ basis.T
+        self.moved, self.noise, self.count = [], [], []
+        for k in range(folds):
+            mine = self.fold == k
+            self.moved.append(within[mine].T @ within[mine])
+            self.count.append(float(np.sum(shares[mine])))
+            noise = basis @ motion.noise_matrix(np.where(mine, shares, 0.0)) @ basis.T
+            self.noise.append(_positive(noise) + self.count[-1] * self.floor)
+
+    def solve(self, without: int | None = None) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K M"]]:
+        """Ratios of change to noise, least first, and combinations whose noise is one."""
+        parts = [k for k in range(len(self.moved)) if k != without]
+        moved, noise = (sum(part[k] for k in parts) for part in (self.moved, self.noise))
+        ratios, directions = scipy.linalg.eigh(moved, noise)
+        return ratios, directions.T * np.sqrt(sum(self.count[k] for k in parts)) @ self.basis
+
+    def levels(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
+        """The variance of noise and floor of each combination at each row of the data."""
+        motion = self.motion
+        size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
+        return motion.noise_variances(rows) + motion.floor**2 * size + ROUNDING**2 * np.sum(rows**2, axis=1)
+
+    def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the least."""
+        levels = np.cumsum(self.levels(rows), axis=1)
+        degrees = self.motion.degrees * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
+        errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
+        return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
+
+    def quiet(self, ratios: Float[np.ndarray, " K"], thresholds: Float[np.ndarray, " K"]) -> int:
+        """How many combinations change no more than noise does."""
+        loud = ratios > thresholds
+        return int(np.argmax(loud)) if loud.any() else len(ratios)
+
+    def settled(self, kept: int) -> bool:
+        """Whether the others show each fold's count: see `conserved_space`."""
+        if self.motion.recordings < 2:
+            return kept == 0
+        for k, (moved, noise) in enumerate(zip(self.moved, self.noise, strict=True)):
+            ratios, rows = self.solve(without=k)
+            thresholds = self.thresholds(rows)
+            more = self.quiet(ratios, thresholds)
+            if more <= kept:
+                continue
+            inside = np.linalg.lstsq(self.basis.T, rows[:more].T, rcond=None)[0]
+            alone = scipy.linalg.eigh(inside.T @ moved @ inside, inside.T @ noise @ inside, eigvals_only=True)
+            if alone[kept] > FAR * thresholds[more - 1]:
+                return False
+        return True
+
+    def slow(
+        self, quiet: Float[np.ndarray, "q M"], driven: Float[np.ndarray, "d M"]
+    ) -> Float[np.ndarray, "s M"]:
+        """Combinations beside these that change little within a turn of the motion."""
+        motion, basis = self.motion, self.basis
+        labels = _turns(motion)
+        if labels is None:
+            return np.zeros((0, basis.shape[1]))
+        window = motion.deviations(labels) @ basis.T
+        shares = (1 - 1 / np.bincount(labels))[labels]
+        noise = basis @ motion.noise_matrix(shares) @ basis.T
+        change = window.T @ window - (noise + noise.T) / 2
+        total = basis @ motion.covariance @ basis.T
+        spread = len(labels) * (total + ROUNDING * np.trace(total) / len(total) * np.eye(len(total)))
+        values, directions = scipy.linalg.eigh((change + change.T) / 2, spread)
+        rows = directions[:, values <= SLOW**2].T @ basis
+        known = np.concatenate([quiet, driven])
+        values, axes = np.linalg.eigh(motion.covariance)
+        root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max()))) @ axes.T
+        rows = _beyond(rows @ root, known @ root) @ np.linalg.inv(root)
+        found = []
+        moved = motion.deviations(motion.recording)
+        own = np.mean(moved**2, axis=0)
+        for row in rows:
+            spread_of = float(row @ motion.covariance @ row)
+            noise_of = float(motion.noise_variances(row[None]).mean())
+            moves = float(np.mean((window @ np.linalg.lstsq(basis.T, row, rcond=None)[0]) ** 2))
+            terms = float(np.sum(row**2 * own))
+            whole = float(np.mean((moved @ row) ** 2))
+            still = noise_of + motion.floor**2 * spread_of + ROUNDING**2 * float(row @ row)
+            slowly = whole > still and max(moves - noise_of, 0.0) <= SLOW**2 * min(spread_of, terms)
+            if slowly and spread_of > 2 * noise_of and spread_of > 1e-6 * float(row @ row):
+                found.append(row)
+        return np.array(found).reshape(-1, basis.shape[1])
+
+
+def _beyond(
+    rows: Float[np.ndarray, "K M"], known: Float[np.ndarray, "L M"]
+) -> Float[np.ndarray, "some M"]:
+    """An orthonormal basis of what the rows span beside the known ones, where that is a visible part of them."""
+    if not len(rows):
+        return rows
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    if len(known):
+        spanned = np.linalg.qr((known / np.linalg.norm(known, axis=1, keepdims=True)).T)[0]
+        for _ in range(2):
+            rows = rows - (rows @ spanned) @ spanned.T
+    _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+    return directions[sizes > VISIBLE]
+
+
+def _undriven(
+    drift: Drift, rows: Float[np.ndarray, "K M"]
+) -> tuple[Float[np.ndarray, "k M"], Float[np.ndarray, "d M"], float]:
+    """Combinations that the state does not drive, those that it does, and by what factor the nearest of these
+    exceeds the threshold.
+    """
+    if not len(rows):
+        return rows, rows, np.inf
+    explained, residual = drift.split(rows)
+    tiny = np.finfo(float).tiny + 1e-12 * np.trace(residual) / len(rows)
+    values, directions = scipy.linalg.eigh(explained.T @ explained, residual + tiny * np.eye(len(rows)))
+    mixed = directions.T @ rows
+    motion = drift.motion
+    count, p = len(motion.values), drift.degrees
+    kept = len(rows)
+    factor = np.inf
+    while kept:
+        threshold = _root(kept, p) * (1 + p / drift.left)
+        row = mixed[kept - 1]
+        size = float(row @ motion.covariance @ row)
+        variance = float(np.sum((directions[:, kept - 1] @ explained.T) ** 2)) / count
+        below = variance <= motion.floor**2 * size + ROUNDING**2 * float(row @ row)
+        if values[kept - 1] <= threshold or below:
+            break
+        factor = min(factor, float(values[kept - 1] / threshold))
+        kept -= 1
+    return mixed[:kept], mixed[kept:], factor
+
+
+def _without_shared_decay(
+    drift: Drift, quiet: Float[np.ndarray, "k M"], driven: Float[np.ndarray, "d M"]
+) -> tuple[Float[np.ndarray, "k M"], Float[np.ndarray, "d M"]]:
+    """The quiet combinations whose own rates rule out the decay of the driven ones, and the others."""
+    rates = [drift.change(row) for row in driven]
+    decaying = [change for change in rates if change.decays]
+    if not decaying or not len(quiet):
+        return quiet, quiet[:0]
+    weights = np.array([1 / change.decay_error**2 for change in decaying])
+    rate = float(np.sum(weights * [change.decay for change in decaying]) / weights.sum())
+    changes = [drift.change(row) for row in quiet]
+    # The quiet ones were chosen among all to drift least.
+    far = STANDARD_ERRORS + np.sqrt(len(quiet) + len(driven))
+    shared = np.array(
+        [abs(change.decay - rate) <= far * change.decay_error for change in changes], dtype=bool
+    )
+    return quiet[~shared], quiet[shared]
+
+
+def _differing(
+    problem: _Problem, rows: Float[np.ndarray, "K M"]
+) -> tuple[Float[np.ndarray, "v M"], Float[np.ndarray, "z M"]]:
+    """Of constant combinations, those whose values differ between recordings, and those whose do not."""
+    if not len(rows):
+        return rows, rows
+    motion = problem.motion
+    lengths = np.bincount(motion.recording)
+    values = means(motion.values @ rows.T, motion.recording)
+    values = (values - np.average(values, axis=0, weights=lengths)) * np.sqrt(lengths)[:, None]
+    noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
+    size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
+    noise = (noise + noise.T) / 2 + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
+    between, directions = scipy.linalg.eigh(values.T @ values, noise)
+    mixed = directions.T @ rows
+    kept = len(rows)
+    while kept and between[kept - 1] > _root(kept, max(1, motion.recordings - 1)):
+        # The eigenvectors with the largest roots differ; walk down while the next still does.
+        kept -= 1
+    most = motion.recordings - 1
+    kept = max(kept, len(rows) - most)
+    return mixed[kept:][::-1], mixed[:kept]
+
+
+def _turns(motion: Motion) -> Int[np.ndarray, " rows"] | None:
+    """Labels of stretches of about a turn of the motion each; None where pieces are shorter than a turn."""
+    noise = float(np.sum(motion.noise.variance / motion.scales**2))
+    states = [(path - motion.shift) / motion.scales for _, path in motion.trajectories.segments()]
+    longest = max(len(path) for path in states)
+    lag = 1
+    while 4 * lag < longest:
+        moved = np.concatenate([path[lag:] - path[:-lag] for path in states if len(path) > lag])
+        if float(np.mean(np.sum(moved**2, axis=1))) > 20 * noise:
+            break
+        lag *= 2
+    angles = []
+    for path in states:
+        moves = path[lag:] - path[:-lag]
+        if len(moves) <= lag:
+            continue
+        before, after = moves[:-lag], moves[lag:]
+        size = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        cosine = np.sum(before * after, axis=1)[size > 0] / size[size > 0]
+        angles.append(np.arccos(np.clip(cosine, -1, 1)))
+    together = np.concatenate(angles) if angles else np.zeros(0)
+    angle = float(np.median(together)) if together.size else 0.0
+    if angle <= 0 or lag * 2 * np.pi / angle > longest:
+        return None
+    rows = max(3, round(lag * 2 * np.pi / angle))
+    stride = max(1, round(sum(len(path) for path in states) / len(motion.values)))
+    rows = max(3, rows // stride)
+    starts = np.flatnonzero(np.concatenate([[True], motion.piece[1:] != motion.piece[:-1]]))
+    lengths = np.diff(np.append(starts, len(motion.piece)))
+    within = np.arange(len(motion.piece)) - np.repeat(starts, lengths)
+    parts = np.maximum(1, np.round(lengths / rows).astype(int))
+    part = within * np.repeat(parts, lengths) // np.repeat(lengths, lengths)
+    offset = np.cumsum(np.append(0, parts[:-1]))
+    return np.repeat(offset, lengths) + part

@@ -1,0 +1,315 @@
+"""How combinations of terms move along measured trajectories, and what noise does to them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import brentq
+from scipy.stats import ncx2
+
+from ..data import Trajectories
+from .noise import NoiseEstimate, noise_estimate
+from .terms import canonical_scales, coefficients, monomial_slopes, monomial_values, monomials, quadratic_parts
+
+FLOOR = 1e-4
+"""R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated files."""
+UNTOLD_FLOOR = 0.02
+"""The same where noise cannot be told from motion: the change, noise and all, must stay below."""
+ROUNDING = 1e-6
+"""R.m.s. change over the size of its terms that counts as none."""
+STANDARD_ERRORS = 3.0
+UPPER = 1.645
+"""Standard errors of a one-sided limit of 95 %."""
+MOST_NUMBERS = 4_000_000
+"""Rows times terms that are kept; of longer data, rows at equal distances."""
+RESOLVED = 1e-5
+"""Share of the largest singular value from which integrals of terms count as different."""
+
+
+class Change(NamedTuple):
+    """How much one combination of terms changes along trajectories.
+
+    spread: its standard deviation over all rows, noise taken away. change: its r.m.s. change along a trajectory
+    over the spread, noise taken away. limit: the 95 % upper limit of the part of that which the state drives (see
+    `Drift`). hidden: the 95 % upper limit of the whole change, of any kind. excess: the standard errors by which that part exceeds chance. rate, rate_error: r.m.s. |dC/dt| over
+    the spread, per unit of time. decay, decay_error: gamma of dC/dt = -gamma (C - C0). decays:
+    whether that is beyond chance and a good part of what the state drives. noise: the standard
+    deviation of its noise over the spread.
+    """
+
+    spread: float
+    change: float
+    limit: float
+    hidden: float
+    excess: float
+    rate: float
+    rate_error: float
+    decay: float
+    decay_error: float
+    decays: bool
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Values of M terms along trajectories, about their mean and of unit spread.
+
+    Terms are the monomials of degree 1 and 2 of x' = (x - `shift`) / `scales` that are `used` (all,): those of
+    columns that never move and of angles are not. `unit` (M,) are their standard deviations. `slopes` are their
+    derivatives by each coordinate times the standard deviation of its noise, `curvature` (M,) twice the variance
+    that noise makes to second order. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the
+    first row of each piece, `times` (rows,) that time. `recording` and `piece` (rows,) number what a row is of;
+    pieces of one recording count as one trajectory. `floor` is the relative change that counts as none.
+    """
+
+    trajectories: Trajectories
+    noise: NoiseEstimate
+    used: Bool[np.ndarray, " all"]
+    scales: Float[np.ndarray, " dim"]
+    shift: Float[np.ndarray, " dim"]
+    unit: Float[np.ndarray, " M"]
+    values: Float[np.ndarray, "rows M"]
+    slopes: tuple[Float[np.ndarray, "rows M"], ...]
+    curvature: Float[np.ndarray, " M"]
+    integrals: Float[np.ndarray, "rows more"]
+    recording: Int[np.ndarray, " rows"]
+    piece: Int[np.ndarray, " rows"]
+    floor: float
+
+    @classmethod
+    def of(
+        cls, trajectories: Trajectories, noise_variance: float | Float[np.ndarray, " dim"] | None = None
+    ) -> "Motion":
+        """The motion of all monomials of degree <= 2; `noise_variance` of the states, of all coordinates or of
+        each, None: as `noise_estimate` says, and zero where the noise is on stored targets only.
+        """
+        dim = trajectories.states.shape[2]
+        noise = _noise(trajectories, noise_variance)
+        points = trajectories.points()
+        spread = points.std(axis=0)
+        moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
+        scales, shift = canonical_scales(points), points.mean(axis=0)
+        used = np.array([all(moving[i] for i in m) for m in monomials(dim)])
+        stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
+        values, integrals, states, piece = [], [], [], []
+        for number, (times, path) in enumerate(trajectories.segments()):
+            scaled = (path - shift) / scales
+            terms = monomial_values(scaled)[:, used]
+            whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
+            areas = (whole[1:] + whole[:-1]) / 2 * np.diff(times)[:, None]
+            integral = np.concatenate([np.zeros((1, whole.shape[1])), np.cumsum(areas, axis=0)])
+            kept = slice(None, None, min(stride, max(1, len(times) // 3)))
+            values.append(terms[kept])
+            integrals.append(integral[kept])
+            states.append(scaled[kept])
+            piece.append(np.full(len(values[-1]), number))
+        terms, every, number = np.concatenate(values), np.concatenate(states), np.concatenate(piece)
+        mean, unit = terms.mean(axis=0), terms.std(axis=0)
+        unit = np.where(unit > 0, unit, 1.0)
+        integral = np.concatenate(integrals)
+        integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
+        deviation = np.sqrt(noise.variance) / scales
+        row, column = np.triu_indices(dim)
+        second = np.concatenate([np.zeros(dim), 2 * (1 + (row == column)) * (deviation[row] * deviation[column]) ** 2])
+        recordings = np.unique(getattr(trajectories, "recordings", np.arange(len(trajectories))), return_inverse=True)[1]
+        return cls(
+            trajectories=trajectories,
+            noise=noise,
+            used=used,
+            scales=scales,
+            shift=shift,
+            unit=unit,
+            values=(terms - mean) / unit,
+            slopes=tuple(
+                monomial_slopes(every, i)[:, used] * (deviation[i] / unit) for i in np.flatnonzero(deviation)
+            ),
+            curvature=second[used] / unit**2,
+            integrals=integral,
+            recording=recordings.reshape(-1)[number],
+            piece=number,
+            floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
+        )
+
+    @property
+    def recordings(self) -> int:
+        """How many recordings there are."""
+        return int(self.recording.max()) + 1
+
+    @property
+    def degrees(self) -> int:
+        """Rows less one for each recording."""
+        return len(self.values) - self.recordings
+
+    def quantities(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K all"]:
+        """Coefficients of all monomials in the units of the data, of combinations of the terms."""
+        dim = len(self.scales)
+        every = np.zeros((len(rows), len(self.used)))
+        every[:, self.used] = rows / self.unit
+        matrices, vectors = quadratic_parts(every, dim)
+        matrices = matrices / self.scales[:, None] / self.scales
+        return coefficients(matrices, vectors / self.scales - matrices @ self.shift)
+
+    def rows(self, quantities: Float[np.ndarray, "K all"]) -> Float[np.ndarray, "K M"]:
+        """The inverse of `quantities`, up to terms that are not used."""
+        matrices, vectors = quadratic_parts(quantities, len(self.scales))
+        vectors = (vectors + matrices @ self.shift) * self.scales
+        every = coefficients(matrices * self.scales[:, None] * self.scales, vectors)
+        return every[:, self.used] * self.unit
+
+    def noise_variances(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
+        """The variance that noise gives to each combination at each row."""
+        total = np.zeros((len(self.values), len(rows)))
+        for slope in self.slopes:
+            total += (slope @ rows.T) ** 2
+        return np.maximum(total - rows**2 @ self.curvature / 2, 0.0)
+
+    def noise_matrix(self, weights: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "M M"]:
+        """The sum of the covariances that noise gives to the terms at each row, times `weights`."""
+        total = -np.diag(self.curvature) / 2 * weights.sum()
+        for slope in self.slopes:
+            total += (slope * weights[:, None]).T @ slope
+        return total
+
+    def noise_error(self, row: Float[np.ndarray, " M"]) -> float:
+        """The relative error of the noise variance of a combination."""
+        shares = np.array([np.sum((slope @ row) ** 2) for slope in self.slopes])
+        if not shares.sum():
+            return 0.0
+        errors = self.noise.relative_error[self.noise.variance > 0]
+        return float(np.sqrt(np.sum((shares / shares.sum() * errors) ** 2)))
+
+    @cached_property
+    def covariance(self) -> Float[np.ndarray, "M M"]:
+        """Of the terms over all rows, noise and all."""
+        return self.values.T @ self.values / len(self.values)
+
+    def deviations(
+        self, labels: Int[np.ndarray, " rows"], values: Float[np.ndarray, "rows K"] | None = None
+    ) -> Float[np.ndarray, "rows K"]:
+        """Terms, or other `values`, about their means over the rows of a label."""
+        values = self.values if values is None else values
+        return values - means(values, labels)[labels]
+
+
+def means(values: Float[np.ndarray, "rows K"], labels: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "labels K"]:
+    """The means over the rows of each label."""
+    count = np.bincount(labels)
+    total = np.zeros((len(count), values.shape[1]))
+    np.add.at(total, labels, values)
+    return total / count[:, None]
+
+
+class Drift:
+    """The part of changes along trajectories that the state drives.
+
+    Where C is not conserved, dC/dt is a function of the state. C about its mean over each piece is regressed on the
+    integrals over time of 1 and of all terms, with `weights` (rows,): what it explains of pure noise is chi-squared
+    with `degrees` degrees of freedom, in units of the residual variance, so the size of the noise need not be known.
+    """
+
+    def __init__(self, motion: Motion, weights: Float[np.ndarray, " rows"]):
+        self.motion = motion
+        self.root = np.sqrt(weights / weights.mean())
+        integrals = self._centred(motion.integrals)
+        size = np.linalg.norm(integrals, axis=0)
+        left, values, right = np.linalg.svd(integrals / np.where(size > 0, size, 1.0), full_matrices=False)
+        kept = values > RESOLVED * values.max(initial=0.0)
+        self.basis = left[:, kept]
+        drivers = np.concatenate([np.ones((len(motion.values), 1)), motion.values], axis=1)
+        self.rates = (drivers / np.where(size > 0, size, 1.0)) @ (right[kept].T / values[kept])
+        self.degrees = self.basis.shape[1]
+        self.left = max(1, len(motion.values) - int(motion.piece.max()) - 1 - self.degrees)
+
+    def _centred(self, values: Float[np.ndarray, "rows K"]) -> Float[np.ndarray, "rows K"]:
+        """Values about their weighted means over pieces, times the roots of the weights."""
+        piece, weights = self.motion.piece, self.root**2
+        total = np.zeros((int(piece.max()) + 1, values.shape[1]))
+        np.add.at(total, piece, values * weights[:, None])
+        return (values - (total / np.bincount(piece, weights)[:, None])[piece]) * self.root[:, None]
+
+    def split(
+        self, rows: Float[np.ndarray, "K M"]
+    ) -> tuple[Float[np.ndarray, "degrees K"], Float[np.ndarray, "K K"]]:
+        """What combinations have of the explained directions, and the covariance of what is left."""
+        values = self._centred(self.motion.values @ rows.T)
+        explained = self.basis.T @ values
+        residual = values - self.basis @ explained
+        return explained, residual.T @ residual / self.left
+
+    def change(self, row: Float[np.ndarray, " M"]) -> Change:
+        """All that is to say of one combination."""
+        motion = self.motion
+        explained, residual = self.split(row[None])
+        explained, variance = explained[:, 0], max(float(residual[0, 0]), np.finfo(float).tiny)
+        total = float(row @ motion.covariance @ row)
+        noise = float(motion.noise_variances(row[None]).mean())
+        tiny = ROUNDING**2 * float(row @ row)
+        spread = float(np.sqrt(max(total - noise, tiny)))
+        within = motion.deviations(motion.recording)
+        share = 1 - (motion.recordings / len(within))
+        moved = float(np.mean((within @ row) ** 2)) - share * noise
+        statistic, p, count = float(explained @ explained) / variance, self.degrees, len(motion.values)
+        excess = (np.cbrt(statistic / p) - (1 - 2 / (9 * p))) / np.sqrt(2 / (9 * p))
+        # No less than where chance makes the statistic what it is on average.
+        most = _noncentrality(max(statistic, p), p)
+        metric = self.rates.T @ self.rates / count
+        rate = float(explained @ metric @ explained - variance * np.trace(metric))
+        error = np.sqrt(4 * variance * float(np.sum((metric @ explained) ** 2)) + 2 * variance**2 * np.sum(metric**2))
+        root = np.sqrt(max(rate, 0.0))
+        decay, decay_error = self._decay(row)
+        chance = UPPER * np.hypot(np.sqrt(2 / len(within)), motion.noise_error(row)) * noise
+        return Change(
+            spread=spread,
+            change=float(np.sqrt(max(moved, 0.0))) / spread,
+            limit=float(np.sqrt(most * variance / count)) / spread,
+            hidden=float(np.sqrt(max(moved, 0.0) + chance)) / spread,
+            excess=float(excess),
+            rate=float(root) / spread,
+            rate_error=float(error / (2 * root) if root > np.sqrt(error) / 2 else np.sqrt(error)) / spread,
+            decay=decay,
+            decay_error=decay_error,
+            decays=(decay / decay_error) ** 2 > max(STANDARD_ERRORS**2, (statistic - p) / 4),
+            noise=float(np.sqrt(max(noise, 0.0))) / spread,
+        )
+
+    def _decay(self, row: Float[np.ndarray, " M"]) -> tuple[float, float]:
+        motion = self.motion
+        own = np.stack([motion.integrals[:, 0], motion.integrals[:, 1:] @ row], axis=1)
+        values, drivers = self._centred((motion.values @ row)[:, None])[:, 0], self._centred(own)
+        size = np.maximum(np.linalg.norm(drivers, axis=0), np.finfo(float).tiny)
+        normal = (drivers / size).T @ (drivers / size)
+        if np.linalg.cond(normal) > 1e8:
+            return 0.0, float("inf")
+        inverse = np.linalg.inv(normal)
+        slopes = inverse @ ((drivers / size).T @ values)
+        left = values - (drivers / size) @ slopes
+        variance = float(left @ left) / max(1, self.left)
+        return -float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
+
+
+def _noncentrality(statistic: float, degrees: int) -> float:
+    """The 95 % upper limit of the noncentrality of a chi-squared statistic."""
+    if statistic > 1e4:
+        return float((np.sqrt(statistic) + 1.645) ** 2 - degrees)
+    if ncx2.cdf(statistic, degrees, 1e-9) <= 0.05:
+        return 0.0
+    high = 10.0 + 4 * statistic
+    return float(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high))
+
+
+def _noise(
+    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+) -> NoiseEstimate:
+    dim = trajectories.states.shape[2]
+    told, exact = np.ones(dim, bool), np.zeros(dim)
+    if variance is None:
+        if trajectories.targets is not None:
+            return NoiseEstimate(exact, exact, told)
+        found = noise_estimate(trajectories)
+        return found._replace(variance=np.where(found.told, found.variance, 0.0))
+    given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
+    if not (np.isfinite(given).all() and (given >= 0).all()):
+        raise ValueError(f"noise_variance must be finite and not negative, got {variance}")
+    return NoiseEstimate(given, exact, told)

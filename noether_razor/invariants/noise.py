@@ -1,0 +1,82 @@
+"""The noise of measured states, from the rows alone."""
+
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..data import Trajectories
+
+MOST_ORDER = 10
+"""The highest order of differences along a trajectory that noise is estimated from."""
+FEWEST_WINDOWS = 10
+"""Windows of neighbouring rows below which an order of differences says nothing."""
+VISIBLE = 0.01
+"""Share of a column's variance below which it does not matter whether it is noise or motion."""
+
+
+class NoiseEstimate(NamedTuple):
+    """The variance of the noise of every column (2n,), its relative standard error, and whether it can be told
+    from the motion between rows.
+    """
+
+    variance: Float[np.ndarray, " dim"]
+    relative_error: Float[np.ndarray, " dim"]
+    told: Bool[np.ndarray, " dim"]
+
+
+def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
+    """The noise of every column from differences along trajectories.
+
+    Divided differences of order k over k + 1 neighbouring times, scaled to keep the variance of independent
+    noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the estimates
+    fall with the order until they are noise alone: the lowest order whose estimate is the least, to two standard
+    errors, is taken. Where that is still the highest order possible and a visible part of the spread, noise and
+    motion cannot be told apart. No rows to take differences of: no noise is seen, and none can be told.
+    """
+    segments = trajectories.segments()
+    spread = np.var(trajectories.points(), axis=0)
+    variances, errors = [], []
+    for order in range(1, MOST_ORDER + 1):
+        total, windows = np.zeros(spread.shape), 0
+        for times, states in segments:
+            if len(times) > order:
+                total += np.sum(_differences(times, states, order) ** 2, axis=0)
+                windows += len(times) - order
+        if windows < FEWEST_WINDOWS:
+            break
+        variances.append(total / windows)
+        errors.append(np.sqrt(2 * _overlap(order) / windows))
+    if not variances:
+        return NoiseEstimate(np.zeros(spread.shape), np.ones(spread.shape), np.zeros(spread.shape, bool))
+    estimates, relative = np.array(variances), np.array(errors)[:, None]
+    least = estimates.argmin(axis=0)
+    low = estimates.min(axis=0) * (1 + 2 * relative[least, 0])
+    order = np.argmax(estimates * (1 - 2 * relative) <= low, axis=0)
+    columns = np.arange(len(spread))
+    variance = estimates[order, columns]
+    told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
+    return NoiseEstimate(variance, relative[order, 0], np.asarray(told))
+
+
+def _differences(
+    times: Float[np.ndarray, " time"], states: Float[np.ndarray, "time dim"], order: int
+) -> Float[np.ndarray, "windows dim"]:
+    index = np.arange(len(times) - order)[:, None] + np.arange(order + 1)
+    apart = times[index][:, :, None] - times[index][:, None, :] + np.eye(order + 1)
+    # In units of the mean step, so that products neither overflow nor vanish.
+    apart = apart / np.mean(np.diff(times))
+    np.einsum("wjj->wj", apart)[:] = 1.0
+    weights = 1 / np.prod(apart, axis=2)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    return np.einsum("wj,wjd->wd", weights, states[index])
+
+
+def _overlap(order: int) -> float:
+    """By how much windows that share rows raise the variance of a mean square: the sum of their squared
+    correlations at equal steps.
+    """
+    weights = np.array([(-1) ** j * comb(order, j) for j in range(order + 1)], dtype=float)
+    weights /= np.linalg.norm(weights)
+    return float(np.sum(np.correlate(weights, weights, "full") ** 2))

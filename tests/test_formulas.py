@@ -14,7 +14,7 @@ from noether_razor.analysis._drift import pair_statistics
 from noether_razor.analysis._formulas import QuantityFormula, reduced, sparse_basis
 from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
 from noether_razor.analysis._rounding import rounded
-from noether_razor.analysis._simple_numbers import Surd, simple_expression, simple_number, simple_ratio
+from noether_razor.analysis._simple_numbers import Surd, simple_expression, simple_number
 from noether_razor.conserved import QuadraticQuantities, unitary_quantities
 from noether_razor.systems import NBody
 

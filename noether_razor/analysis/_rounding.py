@@ -21,15 +21,20 @@ _CONDITION = 1e3
 _UNCHANGED = 1e-4
 """Relative drift that rounding may add whatever the uncertainty: what no data of float32 resolve."""
 
+Measured = tuple[float, float]
+"""A value and its error."""
+
 
 class Coefficients(NamedTuple):
     """Coefficients of `monomials` (K, monomials) and their errors; `simple`, one a row, says which are exact,
-    and what: {column: number}.
+    and what: {column: number}. `measured` {column: (value, error)} has what those of them were measured as
+    that are neither 0 nor chosen.
     """
 
     values: Float[np.ndarray, "K monomials"]
     errors: Float[np.ndarray, "K monomials"]
     simple: list[dict[int, SimpleNumber]]
+    measured: list[dict[int, Measured]]
 
 
 def rounded(
@@ -51,12 +56,13 @@ def rounded(
     The others follow each of them as their correlations say: what is left unsettled keeps its error.
     """
     if not len(rows):
-        return Coefficients(rows, np.zeros(rows.shape), [])
+        return Coefficients(rows, np.zeros(rows.shape), [], [])
     values = rows / rows[np.arange(len(rows)), at][:, None]
     simple: list[dict[int, SimpleNumber]] = [{int(pivot): Fraction(1)} for pivot in at]
     if simplify:
         values, simple = _simple_gauge(values, at, units)
     errors = np.zeros(values.shape)
+    measured: list[dict[int, Measured]] = []
     change = statistics.drift - statistics.noise
     own = statistics.combined(values)
     chance = 2 * own.stderr()
@@ -73,12 +79,13 @@ def rounded(
             whole[free] = trial
             return bool(whole @ change @ whole <= limit)
 
-        values[k, free], errors[k, free], settled = _settled(
+        values[k, free], errors[k, free], settled, seen = _settled(
             values[k, free], covariance, learned, allowed, _number if simplify else _nothing
         )
         simple[k] |= {int(free[j]): number for j, number in settled.items()}
+        measured.append({int(free[j]): seen[j] for j, number in settled.items() if number})
         values[k, list(simple[k])] = [float(number) for number in simple[k].values()]
-    return Coefficients(values, errors, simple)
+    return Coefficients(values, errors, simple, measured)
 
 
 def _simple_gauge(
@@ -143,11 +150,16 @@ def _settled(
     learned: Float[np.ndarray, " free"],
     allowed: Callable[[np.ndarray], bool],
     number: Callable[[float, float], SimpleNumber | None],
-) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber]]:
-    """Coefficients with simple numbers where they may be, the errors of the others, and these numbers."""
+) -> tuple[
+    Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber], dict[int, Measured]
+]:
+    """Coefficients with simple numbers where they may be, the errors of the others, these numbers, and what
+    they were measured as.
+    """
     # What float32 resolves.
     covariance = covariance + np.diag((_RESOLVED * learned) ** 2)
     settled: dict[int, SimpleNumber] = {}
+    measured: dict[int, Measured] = {}
     refused: set[int] = set()
     while True:
         errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
@@ -157,13 +169,14 @@ def _settled(
             if j not in settled and j not in refused and (simple := number(row[j], errors[j])) is not None
         }
         if not numbers:
-            return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled
+            return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled, measured
         surest = min(numbers, key=lambda j: errors[j] / learned[j])
         share = covariance[:, surest] / covariance[surest, surest]
         trial = row + share * (float(numbers[surest]) - row[surest])
         if not allowed(trial):
             refused.add(surest)
             continue
+        measured[surest] = float(row[surest]), float(errors[surest])
         trial[surest] = float(numbers[surest])
         row, covariance = trial, covariance - np.outer(share, covariance[surest])
         settled[surest] = numbers[surest]

@@ -1,4 +1,4 @@
-"""How often arbitrary numbers get a name, and how often simple ones do, by their relative error: two tables."""
+"""How often arbitrary numbers get a name, and simple ones do, by their relative error: two tables."""
 
 import argparse
 from collections.abc import Sequence
@@ -56,11 +56,7 @@ def tables(draws: int) -> str:
         lines.append(f"| {law} | " + " | ".join(f"{share:.2%}" for share in shares) + " |")
     lines += [
         "",
-        "| true number | "
-        + " | ".join(
-            f"{error:.2%}".replace("0%", "%") if error >= 1e-3 else f"{error:.3%}" for error in ERRORS
-        )
-        + " |",
+        "| true number | " + " | ".join(f"{100 * error:g} %" for error in ERRORS) + " |",
         "|---" * (len(ERRORS) + 1) + "|",
     ]
     few = draws // 10

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy
 from exact_trajectories import linear_motion, noisy
+from scipy.integrate import solve_ivp
 
 from noether_razor.analysis._analyse import Analysis, analyse
 from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
@@ -14,6 +15,7 @@ from noether_razor.data import Trajectories
 from noether_razor.systems import CustomSystem
 
 NOISE = 1e-3
+QUIET = 1e-7
 ROOT = 2**0.5
 # Quadratic systems of the suite: H, rank, algebra, functionally independent.
 SYSTEMS = {
@@ -73,13 +75,38 @@ def learned(
     return quadratic_parts(np.concatenate([mixing @ rows, weak]), dim)
 
 
+def oblate(seed: int) -> Trajectories:
+    """20 orbits about an earth with a quadrupole of 1e-3, without noise."""
+    random = np.random.default_rng(seed)
+    times = np.linspace(0, 0.7 * 2 * np.pi * 1.5**1.5, 60)
+
+    def motion(_, state):
+        place, velocity = state[:3], state[3:]
+        size = np.linalg.norm(place)
+        squeezed = np.array([1.0, 1.0, 3.0]) - 5 * (place[2] / size) ** 2
+        return np.concatenate([velocity, -place / size**3 - 1.5e-3 / size**5 * place * squeezed])
+
+    states = []
+    for _ in range(20):
+        axis, eccentricity = random.uniform(1.1, 2), random.uniform(0, 0.3)
+        place = random.normal(size=3)
+        place *= axis * (1 - eccentricity) / np.linalg.norm(place)
+        velocity = random.normal(size=3)
+        velocity -= place * (velocity @ place) / (place @ place)
+        speed = np.sqrt((1 + eccentricity) / (axis * (1 - eccentricity)))
+        velocity *= speed / np.linalg.norm(velocity)
+        start = np.concatenate([place, velocity])
+        states.append(solve_ivp(motion, (0, times[-1]), start, t_eval=times, rtol=1e-10, atol=1e-12).y.T)
+    return Trajectories(np.tile(times, (20, 1)), np.array(states))
+
+
 @pytest.fixture(scope="module")
 def oscillators() -> Analysis:
     system = system_of("isotropic 2")
     return analyse(
         *learned(exact(system), 0, error=0.02),
-        motion(system),
-        noise_variance=NOISE,
+        motion(system, QUIET),
+        noise_variance=QUIET,
         hamiltonian=system.hamiltonian,
     )
 
@@ -103,11 +130,36 @@ class TestFound:
     @pytest.mark.parametrize("error", [0.01, 0.03, 0.06])
     def test_formulas_hold_only_terms_that_data_support(self, name, error):
         system = system_of(name)
-        found = analyse(*learned(exact(system), 0, error=error), motion(system, seed=2), noise_variance=NOISE)
+        # So little noise that 1/6 is sure.
+        data = motion(system, QUIET, seed=2)
+        found = analyse(*learned(exact(system), 0, error=error), data, noise_variance=QUIET)
         assert found.rank == SYSTEMS[name][1]
         assert not any(quantity.formula.errors for quantity in found.quantities), found.text()
         rows, truth = coefficients(*found.matrices()), np.linalg.qr(coefficients(*exact(system)).T)[0]
         np.testing.assert_allclose(rows @ truth @ truth.T, rows, atol=1e-5)
+
+    def test_terms_that_only_follow_a_perturbation_are_not_needed(self):
+        """L about an oblate earth, less than a turn: combinations of 20 terms drift a little less."""
+        angular = np.zeros((3, 6, 6))
+        for matrix, (i, j) in zip(angular, [(0, 1), (0, 2), (1, 2)], strict=True):
+            matrix[i, 3 + j] = matrix[3 + j, i] = 1
+            matrix[j, 3 + i] = matrix[3 + i, j] = -1
+        for seed in (0, 1):
+            data = oblate(seed)
+            found = analyse(*learned((angular, np.zeros((3, 6))), 0, error=0.01), data, noise_variance=0.0)
+            formulas = {quantity.formula.text() for quantity in found.quantities}
+            assert formulas == {"q1*p2 - q2*p1", "q1*p3 - q3*p1", "q2*p3 - q3*p2"}
+
+    @pytest.mark.parametrize("coupling", [3e-3, 3e-4])
+    def test_a_small_term_that_exact_data_need_is_kept(self, coupling):
+        hessian = np.diag([1.0, 2.0, 1.0, 1.0])
+        hessian[0, 1] = hessian[1, 0] = coupling
+        data = linear_motion(hessian, 0, count=20, length=60)
+        energy = hessian[None], np.zeros((1, 4))
+        found = analyse(*learned(energy, 0, error=0.01, unused=0), data, noise_variance=0.0)
+        (quantity,) = found.quantities
+        assert (0, 1) in quantity.formula.coefficients
+        assert quantity.matrix[0, 1] / quantity.matrix[0, 0] == pytest.approx(coupling, rel=1e-2)
 
     @pytest.mark.parametrize("offset", [0.3, 0.02])
     def test_terms_of_a_shifted_system_are_kept(self, offset):
@@ -123,8 +175,8 @@ class TestFound:
         system = system_of("frequencies 1, sqrt 2")
         found = analyse(
             *learned(exact(system), 0, error=0.02),
-            motion(system),
-            noise_variance=NOISE,
+            motion(system, QUIET),
+            noise_variance=QUIET,
             hamiltonian=system.hamiltonian,
         )
         energy = found.expressions()[1]
@@ -286,6 +338,14 @@ class TestJson:
         for quantity in found["quantities"]:
             assert np.shape(quantity["A"]) == (4, 4) and np.shape(quantity["b"]) == (4,)
             assert isinstance(quantity["drift"], float) and isinstance(quantity["formula"], str)
+
+    def test_has_the_measured_value_of_every_coefficient_that_was_not_chosen(self, oscillators):
+        (rotation,) = (q for q in oscillators.to_json()["quantities"] if q["formula"] == "q1*p2 - q2*p1")
+        (measured,) = rotation["measured"].values()
+        assert measured["name"] in ("1", "-1")
+        assert abs(measured["value"]) == pytest.approx(1, abs=4 * measured["error"])
+        assert 0 < measured["error"] < 1e-3
+        assert "1 = " in oscillators.text() and " ± 0.0" in oscillators.text()
 
     def test_quantities_are_their_formulas(self, oscillators):
         random = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from noether_razor.analysis._drift import pair_statistics
 from noether_razor.analysis._formulas import QuantityFormula, reduced, sparse_basis
 from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
 from noether_razor.analysis._rounding import rounded
-from noether_razor.analysis._simple_numbers import Surd, simple_expression, simple_number, simple_ratio
+from noether_razor.analysis._simple_numbers import Surd, simple_expression, simple_number
 from noether_razor.conserved import QuadraticQuantities, unitary_quantities
 from noether_razor.systems import NBody
 
@@ -74,12 +74,11 @@ class TestSparseBasis:
 
 class TestRounding:
     def test_of_single_numbers(self):
-        assert simple_ratio(0.501, 1e-3) == Fraction(1, 2)
-        assert simple_ratio(-2.99, 0.01) == -3
-        assert simple_ratio(0.003, 0.002) == 0
-        assert simple_ratio(2**0.5, 1e-4) is None
+        assert simple_number(0.501, 1e-3) == Fraction(1, 2)
+        assert simple_number(-2.999, 0.003) == -3
+        assert simple_number(0.003, 0.002) is None
         # So close to 7/5 by chance as likely as not.
-        assert simple_ratio(1.405, 0.02) is None
+        assert simple_number(1.405, 0.02) is None
 
     @pytest.mark.parametrize("variance", [1e-6, 1e-3])
     def test_finds_exact_coefficients_of_learned_ones_and_leaves_others(self, variance):
@@ -125,11 +124,12 @@ class TestRounding:
             found = rounded(learned[None], np.array([2]), statistics, np.ones(5))
             assert found.values[0, 0] == pytest.approx(-2 * offset, abs=5e-3)
             assert (found.values[0, 0] != 0) == seen
-            np.testing.assert_array_equal(found.values[0, [1, 3, 4]], [0, 0, 1])
+            np.testing.assert_array_equal(found.values[0, [1, 3]], 0)
+            assert abs(found.values[0, 4] - 1) <= 3.5 * found.errors[0, 4]
 
     def test_what_stands_at_the_pivot_of_another_quantity_is_free_and_simple(self):
-        data = noisy(1, oscillations(0, [1.0, 2**0.5]), 1e-3)
-        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, np.full(4, 1e-3))
+        data = noisy(1, oscillations(0, [1.0, 2**0.5]), 1e-5)
+        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, np.full(4, 1e-5))
         first, second = coefficients(
             np.array([np.diag([1.0, 0, 1, 0]), np.diag([0.0, 1, 0, 1])]), np.zeros((2, 4))
         )
@@ -137,32 +137,70 @@ class TestRounding:
         assert first[4] and second[8]
         found = rounded(np.array([first + 0.4951 * second, second]), at, statistics, np.ones(14))
         assert found.simple[0][8] == Fraction(1, 2) and len(found.simple[0]) == 14
+        # What was chosen was not measured, and 0 is no term.
+        assert 4 not in found.measured[0] and 8 not in found.measured[0]
+        assert all(found.simple[0][j] for j in found.measured[0])
 
 
 class TestNames:
     @pytest.mark.parametrize("number", [ROOT_2, GOLDEN, Surd(Fraction(0), Fraction(-1, 2), 2)])
     def test_surds_are_named_where_they_are_sure(self, number):
         value = float(number)
-        assert simple_number(value + 5e-4, 5e-4) == number
+        error = 2e-4 * abs(value)
+        assert simple_number(value + error, error) == number
         assert simple_number(value, 5e-3) is None
-        assert simple_number(value + 4e-3, 5e-4) != number
-
-    def test_a_ratio_as_near_as_a_surd_leaves_no_name(self):
-        # 3 sqrt(2) = 4.243 and 17/4.
-        assert simple_number(4.247, 2e-3) is None
+        assert simple_number(value + 8 * error, error) != number
 
     def test_a_number_and_its_inverse_are_as_simple(self):
-        assert simple_ratio(3.99, 0.03) == 4
-        assert simple_ratio(-3.99, 0.03) == -4
-        assert simple_ratio(3.99, 0.09) is None
+        assert simple_number(4.004, 0.008) == 4
+        assert simple_number(0.25025, 0.0005) == Fraction(1, 4)
+        assert simple_number(4.004, 0.09) is simple_number(0.25025, 0.005) is None
 
-    @pytest.mark.parametrize("error", [1e-2, 1e-3, 1e-4])
-    def test_arbitrary_numbers_seldom_pass_for_surds(self, error):
+    @given(st.integers(0, 2**32 - 1), st.floats(-6, -1))
+    @settings(max_examples=50, deadline=None)
+    def test_names_are_of_either_sign_and_within_the_error(self, seed, exponent):
+        value, error = np.random.default_rng(seed).choice([1.0, 2.0, 1.5, 2**0.5, 0.7]), 10**exponent
+        name, opposite = simple_number(value, value * error), simple_number(-value, value * error)
+        assert (name is None) == (opposite is None)
+        if name is not None and opposite is not None:
+            assert float(name) == -float(opposite)
+            assert abs(float(name) - value) <= 3.5 * value * error
+
+    @pytest.mark.parametrize("law", ["log-uniform", "uniform", "normal"])
+    @pytest.mark.parametrize("decade", [-5, -4, -3, -2])
+    def test_arbitrary_numbers_seldom_get_a_name(self, law, decade):
         random = np.random.default_rng(0)
-        numbers = random.uniform(0.2, 4, 2000) + error * random.normal(size=2000)
-        named = [simple_number(number, error) for number in numbers]
-        assert np.mean([isinstance(name, Surd) for name in named]) < 0.05
-        assert np.mean([name is not None for name in named]) < 0.25
+        numbers = {
+            "log-uniform": 10 ** random.uniform(-1, 1, 20_000),
+            "uniform": random.uniform(0.1, 10, 20_000),
+            "normal": np.clip(np.abs(random.normal(size=20_000)), 0.1, 10),
+        }[law]
+        numbers = numbers[numbers > 0.1]
+        errors = numbers * 10 ** random.uniform(decade, decade + 1, len(numbers))
+        measured = numbers + errors * random.normal(size=len(numbers))
+        named = [simple_number(*pair) is not None for pair in zip(measured, errors, strict=True)]
+        assert np.mean(named) <= 0.01
+
+    @pytest.mark.parametrize(
+        ("value", "error"),
+        [
+            *[(1.0, 3e-3), (2.0, 1e-3), (0.5, 1e-3), (3.0, 1e-3), (1.5, 3e-4), (2 / 3, 3e-4), (0.75, 2e-4)],
+            *[(4 / 3, 2e-4), (5 / 3, 1e-4), (2**0.5, 2e-4), (3**0.5, 2e-4), ((1 + 5**0.5) / 2, 2e-4)],
+        ],
+    )
+    def test_simple_numbers_are_named_once_their_error_is_small(self, value, error):
+        random = np.random.default_rng(0)
+        for size, least in ((error, 0.85), (error / 10, 0.96)):
+            measured = value * (1 + size * random.normal(size=500))
+            names = [simple_number(number, value * size) for number in measured]
+            right = [name is not None and float(name) == pytest.approx(value) for name in names]
+            assert np.mean(right) >= least
+            assert sum(name is not None for name in names) == sum(right)
+
+    @pytest.mark.parametrize("value", [np.pi, 22 / 7 - 3e-4, np.e, 1.643, 1.425, 2.3456])
+    @pytest.mark.parametrize("error", [3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4])
+    def test_other_numbers_keep_their_decimals(self, value, error):
+        assert simple_number(value, error * value) is None
 
     def test_in_sympy(self):
         assert simple_expression(GOLDEN) == (1 + sympy.sqrt(5)) / 2
@@ -220,3 +258,41 @@ class TestFormula:
         simple = {j: Fraction(value).limit_denominator(12) for j, value in enumerate(row)}
         formula = QuantityFormula.of(row, np.zeros(14), simple, self.names, ("",) * 4)
         np.testing.assert_allclose(formula.row() * (row[0] / formula.row()[0]), row)
+
+
+class TestMeasured:
+    names = ("q1", "q2", "p1", "p2")
+
+    def formula(self, terms, errors, measured):
+        return QuantityFormula.of_terms(terms, errors, self.names, ("",) * 4, measured)
+
+    def test_stands_beside_the_names(self):
+        formula = self.formula(
+            {(0, 0): Fraction(1), (2, 2): Fraction(1), (1, 1): Fraction(2), (3, 3): ROOT_2},
+            {},
+            {(2, 2): (1.00021, 3.2e-4), (1, 1): (2.00031, 4.4e-4), (3, 3): (1.414241, 3.1e-5)},
+        )
+        assert formula.text() == "q1^2 + p1^2 + 2*q2^2 + sqrt(2)*p2^2"
+        assert formula.measured_text() == (
+            "1 = 1.0002 ± 0.0003, 2 = 2.0003 ± 0.0004, sqrt(2) = 1.41424 ± 0.00003"
+        )
+        assert formula.measured_text(1) == "1 = 1.0002 ± 0.0003, ..."
+
+    def test_of_decimals_has_no_name(self):
+        formula = self.formula({(0, 0): Fraction(1), (1, 1): 1.6432}, {(1, 1): 4e-3}, {})
+        assert formula.measured_text() == "1.643 ± 0.004"
+        assert formula.measurements()[1, 1].name is None
+
+    def test_follows_the_factor_of_the_formula(self):
+        formula = self.formula({(0, 3): Fraction(-1), (1, 2): Fraction(1, 2)}, {}, {(1, 2): (0.5004, 2e-4)})
+        assert formula.text() == "2*q1*p2 - q2*p1"
+        assert formula.measured == {(1, 2): (pytest.approx(-1.0008), pytest.approx(4e-4))}
+        assert formula.measured_text() == "1 = 1.0008 ± 0.0004"
+
+    def test_that_reads_the_same_is_written_once(self):
+        terms = {(0, 0): Fraction(1), (1, 1): Fraction(-1), (2, 2): Fraction(1)}
+        formula = self.formula(terms, {}, {(1, 1): (-1.00011, 3e-4), (2, 2): (1.00012, 3.2e-4)})
+        assert formula.measured_text() == "1 = 1.0001 ± 0.0003"
+
+    def test_of_nothing_is_empty(self):
+        assert self.formula({(0, 0): Fraction(1)}, {}, {}).measured_text() == ""

@@ -26,7 +26,7 @@ from ._drift import (
     judged,
     pair_statistics,
 )
-from ._formulas import QuantityFormula, reduced, sparse_basis
+from ._formulas import Measurement, QuantityFormula, measured_text, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
 from ._monomials import (
     Monomial,
@@ -36,8 +36,8 @@ from ._monomials import (
     monomials,
     quadratic_parts,
 )
-from ._rounding import rounded
-from ._simple_numbers import SimpleNumber, Surd, added, multiplied, simple_number, simple_ratio
+from ._rounding import Measured, rounded
+from ._simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities is not a candidate."""
@@ -58,6 +58,8 @@ _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
 _WIDEST_COLUMN = 60
 """Characters of a formula for which the others make room."""
+_MEASURED = 3
+"""How many measured coefficients stand beside a formula in the text."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class FoundQuantity:
             "drift": self.drift,
             "excess": _number(self.excess),
             "errors": {"*".join(names[i] for i in m): error for m, error in self.formula.errors.items()},
+            "measured": {
+                "*".join(names[i] for i in m): measurement._asdict()
+                for m, measurement in self.formula.measurements().items()
+            },
             "unit": self.formula.unit(),
             "note": self.note,
             "bracket_with_hamiltonian": self.bracket,
@@ -340,8 +346,8 @@ def _formulas(
     units = coefficients(*(part[None] for part in _ones(1 / scales)))[0]
     found_coefficients = rounded(sparse * units, at, statistics, units, simplify)
     formulas = [
-        QuantityFormula.of(*row, trajectories.names, trajectories.units)
-        for row in zip(*found_coefficients, strict=True)
+        QuantityFormula.of(values, errors, simple, trajectories.names, trajectories.units, measured)
+        for values, errors, simple, measured in zip(*found_coefficients, strict=True)
     ]
     return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
 
@@ -458,36 +464,38 @@ def _energy_formula(formulas: list[QuantityFormula], energy: Energy) -> tuple[in
     """Which quantity to replace, by a multiple of the energy, and which multiple that is."""
     used = np.flatnonzero(energy.weights)
     at = int(used[-1])
-    error = max(energy.residual / 2, 1e-3)
+    error = max(energy.residual / 2, _EXACT)
     reference = float(energy.weights[used[0]])
     terms: dict[Monomial, SimpleNumber | float] = {}
+    measured: dict[Monomial, list[Measured]] = {}
     for k in used:
-        weight = _weight(float(energy.weights[k] / reference), error, energy.residual)
+        ratio = float(energy.weights[k] / reference)
+        weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
         for monomial, value in formulas[k].coefficients.items():
             terms[monomial] = added(terms.get(monomial, Fraction(0)), multiplied(weight, value))
+            own, own_error = formulas[k].measured.get(monomial, (float(value), 0.0))
+            off = float(np.hypot(own_error * ratio, 0.0 if k == used[0] else error * ratio * own))
+            measured.setdefault(monomial, []).append((ratio * own, off))
     largest = max(abs(float(value)) for value in terms.values())
     terms = {monomial: value for monomial, value in terms.items() if abs(float(value)) > 1e-9 * largest}
     errors = {monomial: error * abs(float(value)) for monomial, value in terms.items()}
-    formula = QuantityFormula.of_terms(terms, errors, formulas[at].names, formulas[at].units)
+    sums = {
+        m: (sum(v for v, _ in parts), sum(e**2 for _, e in parts) ** 0.5) for m, parts in measured.items()
+    }
+    formula = QuantityFormula.of_terms(
+        terms,
+        errors,
+        formulas[at].names,
+        formulas[at].units,
+        {monomial: (value, off) for monomial, (value, off) in sums.items() if off},
+    )
     first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
     factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)
     return at, formula, _times(factor, error)
 
 
-def _weight(ratio: float, error: float, residual: float) -> SimpleNumber | float:
-    """A ratio of weights by its name, where it has one.
-
-    What the quantities leave of H says how wrong H may be, not how wrong in them: a surd must stand four
-    times that error.
-    """
-    if (simple := simple_ratio(ratio, error * abs(ratio))) is not None:
-        return simple
-    surd = simple_number(ratio, max(2 * residual, _EXACT) * abs(ratio))
-    return surd if isinstance(surd, Surd) else ratio
-
-
 def _times(factor: float, error: float) -> str:
-    ratio = simple_ratio(factor, max(error * abs(factor), 1e-6))
+    ratio = simple_number(factor, error * abs(factor))
     words = {
         1.0: "the energy H",
         2.0: "twice the energy H",
@@ -496,7 +504,11 @@ def _times(factor: float, error: float) -> str:
     }
     if ratio is not None and float(ratio) in words:
         return words[float(ratio)]
-    return f"{factor:.3g} times the energy H" if ratio is None else f"{ratio} times the energy H"
+    return (
+        f"{factor:.3g} times the energy H"
+        if ratio is None
+        else f"{simple_expression(ratio)} times the energy H"
+    )
 
 
 def _sines(
@@ -618,7 +630,13 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
         data = "held-out data" if symmetry.get("held_out", True) else "the data of the run"
         drift = f"drift on {data} {quantity['drift']:.1%}"
         beside = quantity["bracket_with_hamiltonian"]
-        parts = [drift, "" if beside is None else f"{{C, H}} {beside:.1%}", quantity["note"]]
+        measured = [Measurement(**entry) for entry in quantity.get("measured", {}).values()]
+        parts = [
+            drift,
+            "" if beside is None else f"{{C, H}} {beside:.1%}",
+            quantity["note"],
+            measured_text(measured, _MEASURED),
+        ]
         name = f"C{k + 1}".ljust(len(f"C{rank}"))
         formula = f"{name} = {quantity['formula']:<{width}}{unit}"
         lines.append(f"  {formula}  {', '.join(part for part in parts if part)}")

@@ -1,15 +1,17 @@
 """From a space of quantities of degree <= 2 to formulas that a person can read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
+from typing import NamedTuple
 
 import numpy as np
 import sympy
 from jaxtyping import Bool, Float, Int
 
 from ._monomials import Monomial, monomials
+from ._rounding import Measured
 from ._simple_numbers import SimpleNumber, Surd, multiplied, ratios_of, simple_expression
 
 _VISIBLE = 0.05
@@ -19,6 +21,9 @@ _LARGE, _TIE = 0.43, 0.013
 both, so that rounding errors decide nothing."""
 _SMALL = 0.1
 """Coefficients below this are errors, where a combination with another quantity removes them."""
+
+_MOST_PLACES = 10
+"""Places behind the point, beyond which measured values are written with an exponent."""
 
 
 def sparse_basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K monomials"]:
@@ -108,18 +113,44 @@ def reduced(
     return rows, at
 
 
+class Measurement(NamedTuple):
+    """A coefficient as measured; `name` is the simple number that stands in the formula, None for none."""
+
+    name: str | None
+    value: float
+    error: float
+
+    def text(self) -> str:
+        """The size: 2 = 2.0003 ± 0.0004, or 1.643 ± 0.004."""
+        value, name = abs(self.value), self.name
+        if name is not None and self.value < 0:
+            name = str(-sympy.sympify(name))
+        first = f"{name} = " if name is not None else ""
+        if not self.error > 0:
+            return f"{first}{value:.6g}"
+        places = -int(np.floor(np.log10(self.error)))
+        # 0.0096 is 0.010.
+        places = -int(np.floor(np.log10(round(self.error, places))))
+        if -6 < places <= _MOST_PLACES:
+            digits = max(places, 0)
+            return f"{first}{round(value, places):.{digits}f} ± {round(self.error, places):.{digits}f}"
+        return f"{first}{value:.6g} ± {self.error:.0e}"
+
+
 @dataclass(frozen=True)
 class QuantityFormula:
     """A quantity of degree <= 2 as a formula: coefficients of monomials in the variables `names`.
 
     `coefficients` {monomial: value} leave out what is zero, `errors` {monomial: error} hold those that are
-    not simple numbers.
+    not simple numbers. `measured` {monomial: (value, error)} has what simple numbers were measured as, where
+    they were not chosen.
     """
 
     coefficients: dict[Monomial, SimpleNumber | float]
     errors: dict[Monomial, float]
     names: tuple[str, ...]
     units: tuple[str, ...]
+    measured: dict[Monomial, Measured] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -129,13 +160,20 @@ class QuantityFormula:
         simple: Mapping[int, SimpleNumber],
         names: Sequence[str],
         units: Sequence[str],
+        measured: Mapping[int, Measured] | None = None,
     ) -> "QuantityFormula":
         """From a row of `Coefficients`; denominators are cleared where all coefficients are simple."""
         every = monomials(len(names))
         terms = {
             every[j]: simple[j] if j in simple else float(values[j]) for j in np.flatnonzero(values).tolist()
         }
-        return cls.of_terms(terms, {every[j]: float(errors[j]) for j in range(len(every))}, names, units)
+        return cls.of_terms(
+            terms,
+            {every[j]: float(errors[j]) for j in range(len(every))},
+            names,
+            units,
+            {every[j]: pair for j, pair in (measured or {}).items()},
+        )
 
     @classmethod
     def of_terms(
@@ -144,8 +182,11 @@ class QuantityFormula:
         errors: Mapping[Monomial, float],
         names: Sequence[str],
         units: Sequence[str],
+        measured: Mapping[Monomial, Measured] | None = None,
     ) -> "QuantityFormula":
-        """From coefficients, in any order and up to a factor, and the errors of those that are not simple."""
+        """From coefficients, in any order and up to a factor, the errors of those that are not simple, and
+        what those that are were measured as.
+        """
         ordered = {m: terms[m] for m in sorted(terms, key=lambda m: _reading_order(m, len(names)))}
         factor = _sign(ordered) * _without_denominators(list(ordered.values()))
         return cls(
@@ -157,6 +198,11 @@ class QuantityFormula:
             },
             tuple(names),
             tuple(units),
+            {
+                m: (measured[m][0] * float(factor), measured[m][1] * abs(float(factor)))
+                for m, value in ordered.items()
+                if measured and m in measured and isinstance(value, Fraction | Surd)
+            },
         )
 
     def row(self) -> Float[np.ndarray, " monomials"]:
@@ -182,6 +228,24 @@ class QuantityFormula:
             else:
                 written = f"-{term}" if negative else term
         return written or "0"
+
+    def measurements(self) -> dict[Monomial, Measurement]:
+        """What every coefficient that was not chosen was measured as."""
+        found = {}
+        for monomial, value in self.coefficients.items():
+            if monomial in self.measured:
+                name = str(simple_expression(value)) if isinstance(value, Fraction | Surd) else None
+                found[monomial] = Measurement(name, *self.measured[monomial])
+            elif monomial in self.errors:
+                found[monomial] = Measurement(None, float(value), self.errors[monomial])
+        return found
+
+    def measured_text(self, most: int | None = None) -> str:
+        """As 2 = 2.0003 ± 0.0004, and 1.643 ± 0.004 for what has no name; of more than `most` the first.
+
+        Signs are left to the formula, and what reads the same is written once.
+        """
+        return measured_text(self.measurements().values(), most)
 
     def expression(self) -> sympy.Expr:
         """In sympy, over symbols named as the variables."""
@@ -230,6 +294,14 @@ class QuantityFormula:
             written = str(-expression if float(value) < 0 else expression)
             return f"({written})" if "/" in written or " " in written else written
         return f"{abs(value):.{self._digits(monomial)}g}"
+
+
+def measured_text(measurements: Iterable[Measurement], most: int | None = None) -> str:
+    """See `QuantityFormula.measured_text`."""
+    written = list(dict.fromkeys(measurement.text() for measurement in measurements))
+    if most is not None and len(written) > most:
+        written = [*written[:most], "..."]
+    return ", ".join(written)
 
 
 def _reading_order(monomial: Monomial, dim: int) -> tuple[object, ...]:

@@ -21,15 +21,20 @@ _CONDITION = 1e3
 _UNCHANGED = 1e-4
 """Relative drift that rounding may add whatever the uncertainty: what no data of float32 resolve."""
 
+Measured = tuple[float, float]
+"""A value and its error."""
+
 
 class Coefficients(NamedTuple):
     """Coefficients of `monomials` (K, monomials) and their errors; `simple`, one a row, says which are exact,
-    and what: {column: number}.
+    and what: {column: number}. `measured` {column: (value, error)} has what those of them were measured as
+    that are neither 0 nor chosen.
     """
 
     values: Float[np.ndarray, "K monomials"]
     errors: Float[np.ndarray, "K monomials"]
     simple: list[dict[int, SimpleNumber]]
+    measured: list[dict[int, Measured]]
 
 
 def rounded(
@@ -47,16 +52,19 @@ def rounded(
     coordinates is in them. Coefficients as learned have errors of `_LEARNED`; the drift corrects them with
     the covariance that the noise of the pairs, and drift that no correction removes, give it (a normal
     prior and a linear measurement). Then numbers are settled one by one, the surest first: 0 within 3.5
-    errors, or else a `simple_number`, where the drift does not grow by more than two of its standard errors.
+    errors, or else a `simple_number`, where the drift does not grow by more than two of its standard errors
+    and a share of its misfit, which is the drift that no coefficients remove: terms that only follow a
+    perturbation are not needed where they leave as much of it. For 0, errors have all of the misfit in them.
     The others follow each of them as their correlations say: what is left unsettled keeps its error.
     """
     if not len(rows):
-        return Coefficients(rows, np.zeros(rows.shape), [])
+        return Coefficients(rows, np.zeros(rows.shape), [], [])
     values = rows / rows[np.arange(len(rows)), at][:, None]
     simple: list[dict[int, SimpleNumber]] = [{int(pivot): Fraction(1)} for pivot in at]
     if simplify:
         values, simple = _simple_gauge(values, at, units)
     errors = np.zeros(values.shape)
+    measured: list[dict[int, Measured]] = []
     change = statistics.drift - statistics.noise
     own = statistics.combined(values)
     chance = 2 * own.stderr()
@@ -64,21 +72,25 @@ def rounded(
     free = np.delete(np.arange(rows.shape[1]), at)
     for k, pivot in enumerate(at):
         learned = _LEARNED * units[free] / units[pivot]
-        correction, covariance = _measured(values[k], noise[:, k], chance[k], statistics, free, learned)
+        correction, covariance, wide, misfit = _measured(
+            values[k], noise[:, k], chance[k], statistics, free, learned
+        )
         values[k, free] += correction
         limit = values[k] @ change @ values[k] + chance[k] + _UNCHANGED**2 * own.raw_variance[k, k]
+        limit += NEAR**2 * misfit
 
         def allowed(trial: np.ndarray, row: np.ndarray = values[k], limit: float = limit) -> bool:
             whole = row.copy()
             whole[free] = trial
             return bool(whole @ change @ whole <= limit)
 
-        values[k, free], errors[k, free], settled = _settled(
-            values[k, free], covariance, learned, allowed, _number if simplify else _nothing
+        values[k, free], errors[k, free], settled, seen = _settled(
+            values[k, free], covariance, wide, learned, allowed, simple_number if simplify else None
         )
         simple[k] |= {int(free[j]): number for j, number in settled.items()}
+        measured.append({int(free[j]): seen[j] for j, number in settled.items() if number})
         values[k, list(simple[k])] = [float(number) for number in simple[k].values()]
-    return Coefficients(values, errors, simple)
+    return Coefficients(values, errors, simple, measured)
 
 
 def _simple_gauge(
@@ -109,8 +121,9 @@ def _measured(
     statistics: PairStatistics,
     free: Int[np.ndarray, " free"],
     learned: Float[np.ndarray, " free"],
-) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, "free free"]]:
-    """The correction of the `free` coefficients of `row` by the drift, and the covariance that is left.
+) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, "free free"], Float[np.ndarray, "free free"], float]:
+    """The correction of the `free` coefficients of `row` by the drift, the covariance that is left, the same
+    with all of the misfit, and that: the drift beyond noise that no coefficients remove.
 
     `noise` (pairs,) are the variances of its differences under conservation, `chance` is the drift that they
     may make, `learned` are the errors of its coefficients before.
@@ -127,54 +140,65 @@ def _measured(
     seen = values > np.maximum(_DETERMINED, STANDARD_ERRORS * chance_alone)
     values, directions = values[seen], directions[:, seen]
     force = directions.T @ (unit * (change[free] @ row))
-    left = max(row @ change @ row - np.sum(force**2 / values) - chance, 0.0)
+    unremoved = row @ change @ row - np.sum(force**2 / values)
+    misfit = max(unremoved - 2 * np.sqrt(2 * np.sum(noise**2)) / len(noise), 0.0)
     # Noise and motion are large at the same points.
     moves = statistics.differences[:, free] * unit @ directions / values
-    measured = (moves * noise[:, None]).T @ moves / len(moves) ** 2 + left * np.diag(1 / values)
+    of_noise = (moves * noise[:, None]).T @ moves / len(moves) ** 2
     prior = np.diag((learned / unit) ** 2)
-    gain = prior @ directions @ np.linalg.inv(directions.T @ prior @ directions + measured)
-    covariance = prior - gain @ directions.T @ prior
-    return -unit * (gain @ (force / values)), unit[:, None] * covariance * unit
+
+    def joined(left: float) -> tuple[np.ndarray, np.ndarray]:
+        measured = of_noise + left * np.diag(1 / values)
+        gain = prior @ directions @ np.linalg.inv(directions.T @ prior @ directions + measured)
+        return gain, unit[:, None] * (prior - gain @ directions.T @ prior) * unit
+
+    # At least what independent trajectories leave of it in their mean.
+    gain, covariance = joined(max(unremoved - chance, misfit / (int(statistics.trajectory.max()) + 1)))
+    return -unit * (gain @ (force / values)), covariance, joined(misfit)[1], misfit
 
 
 def _settled(
     row: Float[np.ndarray, " free"],
     covariance: Float[np.ndarray, "free free"],
+    wide: Float[np.ndarray, "free free"],
     learned: Float[np.ndarray, " free"],
     allowed: Callable[[np.ndarray], bool],
-    number: Callable[[float, float], SimpleNumber | None],
-) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber]]:
-    """Coefficients with simple numbers where they may be, the errors of the others, and these numbers."""
+    number: Callable[[float, float], SimpleNumber | None] | None,
+) -> tuple[
+    Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber], dict[int, Measured]
+]:
+    """Coefficients with 0 and simple numbers where they may be, the errors of the others, these numbers, and
+    what they were measured as.
+
+    0 needs no odds: a coefficient that data do not support is no term. `wide` is the covariance that says so.
+    """
     # What float32 resolves.
-    covariance = covariance + np.diag((_RESOLVED * learned) ** 2)
+    covariances = [matrix + np.diag((_RESOLVED * learned) ** 2) for matrix in (covariance, wide)]
     settled: dict[int, SimpleNumber] = {}
+    measured: dict[int, Measured] = {}
     refused: set[int] = set()
     while True:
-        errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        numbers = {
-            j: simple
-            for j in range(len(row))
-            if j not in settled and j not in refused and (simple := number(row[j], errors[j])) is not None
-        }
+        errors, most = (np.sqrt(np.maximum(np.diag(matrix), 0.0)) for matrix in covariances)
+        numbers: dict[int, SimpleNumber] = {}
+        for j in set(range(len(row))) - set(settled) - refused:
+            if abs(row[j]) <= NEAR * most[j]:
+                numbers[j] = Fraction(0)
+            elif number is not None and (named := number(row[j], errors[j])) is not None:
+                numbers[j] = named
         if not numbers:
-            return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled
+            return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled, measured
         surest = min(numbers, key=lambda j: errors[j] / learned[j])
-        share = covariance[:, surest] / covariance[surest, surest]
+        shares = [matrix[:, surest] / matrix[surest, surest] for matrix in covariances]
+        share = shares[0] if numbers[surest] else shares[1]
         trial = row + share * (float(numbers[surest]) - row[surest])
         if not allowed(trial):
             refused.add(surest)
             continue
+        measured[surest] = float(row[surest]), float(errors[surest])
         trial[surest] = float(numbers[surest])
-        row, covariance = trial, covariance - np.outer(share, covariance[surest])
+        row = trial
+        covariances = [
+            matrix - np.outer(own, matrix[surest]) for matrix, own in zip(covariances, shares, strict=True)
+        ]
         settled[surest] = numbers[surest]
-        trial[list(settled)] = [float(number) for number in settled.values()]
-
-
-def _nothing(value: float, error: float) -> SimpleNumber | None:
-    """0 needs no chance to explain it: a coefficient that data do not support is no term."""
-    return Fraction(0) if abs(value) <= NEAR * error else None
-
-
-def _number(value: float, error: float) -> SimpleNumber | None:
-    nothing = _nothing(value, error)
-    return simple_number(value, error) if nothing is None else nothing
+        trial[list(settled)] = [float(exact) for exact in settled.values()]

@@ -1,22 +1,28 @@
-"""Naming a measured number: simple ratios and a few surds, where chance does not explain them."""
+"""Naming a measured number: simple ratios and a few surds, where the posterior odds are for them."""
 
+from collections.abc import Iterator
 from fractions import Fraction
-from math import gcd
+from functools import cache
+from math import gcd, log, pi
 from typing import NamedTuple
 
+import numpy as np
 import sympy
+from jaxtyping import Float
 
 _LARGEST_DENOMINATOR = 12
 NEAR = 3.5
 """How many errors a number may be away from what it is called: there are many of them."""
-_CHANCE = 0.2
-"""How likely an arbitrary number may be to pass for a simple ratio."""
-_SURD_CHANCE = 0.1
-"""The same for a surd: fewer coefficients are one."""
-_PLAIN, _SIMPLER = 2, 4
-"""Ratios of denominators up to the first win over a surd as near; up to the second they count with surds."""
-_RIVAL = 8
-"""No ratio of denominators up to this may be as near as a surd."""
+_SURE = 0.99
+"""The posterior probability from which a number is called by a name."""
+_STEEPNESS = 1.25
+"""The prior of a simple number falls as this power of its complexity."""
+_COMPLEX = 144
+"""The largest complexity of a ratio: of two numbers up to 12, or a whole number."""
+_SURD = 8
+"""The complexity of a surd, that of the ratio before it comes on top."""
+_DECADES = 13
+"""Over how many decades an arbitrary number is spread, each as likely: what units may do."""
 
 
 class Surd(NamedTuple):
@@ -72,77 +78,83 @@ def _multiple(root: Surd, factor: Fraction) -> Surd:
     return Surd(root.ratio * factor, root.factor * factor, root.radicand)
 
 
-def _multiples(root: Surd, *factors: str) -> list[Surd]:
-    return [_multiple(root, Fraction(factor)) for factor in factors]
-
-
 _GOLDEN = Surd(Fraction(1, 2), Fraction(1, 2), 5)
 _SURDS = (
-    *_multiples(Surd(Fraction(0), Fraction(1), 2), "1", "2", "3", "4", "1/2", "3/2", "5/2"),
-    *_multiples(Surd(Fraction(0), Fraction(1), 3), "1", "2", "3", "4", "1/2", "3/2", "1/3", "2/3", "4/3"),
-    *_multiples(_GOLDEN, "1", "2", "1/2"),
+    (Surd(Fraction(0), Fraction(1), 2), ("1", "2", "3", "4", "1/2", "3/2", "5/2")),
+    (Surd(Fraction(0), Fraction(1), 3), ("1", "2", "3", "4", "1/2", "3/2", "1/3", "2/3", "4/3")),
+    (_GOLDEN, ("1", "2", "1/2")),
     # 1 / golden, and the squares of both.
-    *_multiples(Surd(Fraction(-1, 2), Fraction(1, 2), 5), "1", "2", "1/2"),
-    Surd(Fraction(3, 2), Fraction(1, 2), 5),
-    Surd(Fraction(3, 2), Fraction(-1, 2), 5),
+    (Surd(Fraction(-1, 2), Fraction(1, 2), 5), ("1", "2", "1/2")),
+    (Surd(Fraction(3, 2), Fraction(1, 2), 5), ("1",)),
+    (Surd(Fraction(3, 2), Fraction(-1, 2), 5), ("1",)),
 )
-"""The candidates of either sign: multiples that frequencies and their squares have, no more."""
+"""The surds and their multiples that frequencies and their squares have, no more."""
 
 
-def simple_ratio(value: float, error: float) -> Fraction | None:
-    """The ratio of smallest denominator within 3.5 errors, or None where that could well be chance.
+class _Prior(NamedTuple):
+    """The simple numbers above 0, what they are worth, and the logarithms of their prior probabilities."""
 
-    Of a number above 1 the inverse may be named: which of two coefficients is called 1 does not matter.
-    """
-    ratio = _ratio(value, error)
-    if ratio is None and abs(value) > 1:
-        inverse = _ratio(1 / value, error / value**2)
-        return 1 / inverse if inverse else None
-    return ratio
+    numbers: list[SimpleNumber]
+    values: Float[np.ndarray, " numbers"]
+    logarithms: Float[np.ndarray, " numbers"]
 
 
-def _ratio(value: float, error: float) -> Fraction | None:
-    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
-        if 2 * NEAR * error * _ratios(denominator) > _CHANCE:
-            return None
-        ratio = Fraction(round(value * denominator), denominator)
-        if abs(value - ratio) <= NEAR * error:
-            return ratio
-    return None
+def _candidates() -> Iterator[tuple[SimpleNumber, int]]:
+    """The simple numbers and their complexity."""
+    for over in range(1, _COMPLEX + 1):
+        for under in range(1, _COMPLEX // over + 1):
+            if gcd(over, under) == 1:
+                yield Fraction(over, under), over * under
+    for root, factors in _SURDS:
+        for factor in map(Fraction, factors):
+            surd = _multiple(root, factor)
+            sizes = [factor.numerator * factor.denominator]
+            if not root.ratio:
+                inverse = 1 / (factor * root.radicand)
+                sizes.append(inverse.numerator * inverse.denominator)
+            yield surd, _SURD * min(sizes)
+
+
+@cache
+def _prior() -> _Prior:
+    numbers, complexities = zip(*_candidates(), strict=True)
+    logarithms = -_STEEPNESS * np.log(complexities)
+    return _Prior(
+        list(numbers),
+        np.array([float(number) for number in numbers]),
+        logarithms - np.logaddexp.reduce(logarithms) - log(2),
+    )
 
 
 def simple_number(value: float, error: float) -> SimpleNumber | None:
-    """The simple ratio or surd that a number with this error is, None where it could well be another.
+    """The simple ratio or surd that a number with this normal error is; None where that is not 99 % sure.
 
-    A ratio as in `simple_ratio`, where no surd is as near or it is a whole or half number. A surd where it is
-    the only one within 3.5 errors, no ratio of denominator up to 8 is, and an arbitrary number would hardly
-    be so near to one of the surds about it, or of the ratios of denominators up to 4 (counted in an interval
-    of length one). Where a ratio and a surd are as near there is no name.
+    A Bayesian decision between the simple numbers, each of them, and an arbitrary number. Of either sign,
+    half of the prior is that of simple numbers: the ratios p / q with p q <= 144 and the surds listed above,
+    in proportion to 1 / complexity^(5/4). The complexity is p q for a ratio, and 8 p q for a surd with the
+    factor p / q, or 8 times that of its inverse where that is less: 1 / sqrt(2) is as simple as sqrt(2). Other
+    numbers, the other half, are log-uniform over 13 decades: their density at x is 1 / (13 ln(10) |x|). A name
+    has a posterior probability of 0.99 at least and is within 3.5 errors.
     """
-    ratio = simple_ratio(value, error)
-    if ratio is not None and ratio.denominator <= _PLAIN:
-        return ratio
-    size, sign = abs(value), -1 if value < 0 else 1
-    near = [surd for surd in _SURDS if abs(size - float(surd)) <= NEAR * error]
-    if not near:
-        return ratio
-    around = sum(abs(size - float(surd)) <= 0.5 for surd in _SURDS) + _ratios(_SIMPLER)
-    if len(near) > 1 or _ratio_within(size, NEAR * error) or 2 * NEAR * error * around > _SURD_CHANCE:
+    size, error = abs(value), max(error, 1e-15 * abs(value), np.finfo(float).tiny)
+    prior = _prior()
+    away = (size - prior.values) / error
+    evidence = prior.logarithms - away**2 / 2 - log(error * (2 * pi) ** 0.5)
+    arbitrary = -log(2 * _DECADES * log(10) * max(size, error))
+    likeliest = int(np.argmax(evidence))
+    everything = np.logaddexp(np.logaddexp.reduce(evidence), arbitrary)
+    if abs(away[likeliest]) > NEAR or evidence[likeliest] - everything < log(_SURE):
         return None
-    return _multiple(near[0], Fraction(sign))
+    number = prior.numbers[likeliest]
+    if value > 0:
+        return number
+    return _multiple(number, Fraction(-1)) if isinstance(number, Surd) else -number
 
 
 def nearest_ratio(value: float, within: float) -> Fraction | None:
-    """The ratio of smallest denominator that is as near, by chance or not; None where there is none."""
+    """The ratio of smallest denominator that is as near, by chance or not; None where there is none.
+
+    This is no claim: it is for numbers that may be chosen.
+    """
     ratios = (Fraction(round(value * d), d) for d in range(1, _LARGEST_DENOMINATOR + 1))
     return next((ratio for ratio in ratios if abs(value - ratio) <= within), None)
-
-
-def _ratios(largest: int) -> int:
-    """How many fractions of denominators up to `largest` an interval of length one holds."""
-    return sum(gcd(k, d) == 1 for d in range(1, largest + 1) for k in range(1, d + 1))
-
-
-def _ratio_within(value: float, distance: float) -> bool:
-    ratio = nearest_ratio(value, distance)
-    return ratio is not None and ratio.denominator <= _RIVAL

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def discover(
-    data: Annotated[Path, typer.Argument(help="A .csv, .npz or .h5 of trajectories.")],
+    data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
     out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<data name>-<seed>.")] = None,
     quantity: Annotated[
         list[str] | None,
@@ -26,8 +26,17 @@ def discover(
     ] = 1,
     trajectory: Annotated[str | None, typer.Option(metavar="NAME", help="Column of trajectories.")] = None,
     time: Annotated[str | None, typer.Option(metavar="NAME", help="Column of times.")] = None,
+    dt: Annotated[
+        float | None, typer.Option("--dt", metavar="TIME", help="Time between rows, if no column has times.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Names of all columns, if the file has none.")
+    ] = None,
     positions: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Columns: x,y; default q1..qn.")
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Columns: x,y (or x{},y{}: {} for each trajectory); default q1..qn."
+        ),
     ] = None,
     momenta: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Columns: px,py; default p1..pn.")
@@ -61,6 +70,7 @@ def discover(
     from ..runs import RunFolder, discover_config, discover_run
 
     columns = {
+        "names": _names(names),
         "trajectory": trajectory,
         "time": time,
         "positions": _names(positions),
@@ -70,6 +80,7 @@ def discover(
     }
     mapping: dict[str, Any] = {
         "columns": {key: value for key, value in columns.items() if value is not None},
+        "step": dt,
         "masses": _names(masses),
         "periodic": _names(periodic),
         "units": _units(unit) if unit else None,

@@ -280,7 +280,7 @@ def file_layout(config: Config) -> Layout:
     """
     table = config.data
     assert table.file is not None
-    keys = ("masses", "periodic", "period", "units", "gap", "delimiter")
+    keys = ("step", "masses", "periodic", "period", "units", "gap", "delimiter")
     options: dict[str, Any] = {key: getattr(table, key) for key in keys if getattr(table, key) is not None}
     options["columns"] = table.columns.model_dump(exclude_none=True)
     try:

@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -46,9 +56,24 @@ class SystemTable(_Table):
         return self
 
 
+def _masses(value: Any) -> Any:
+    """One mass or several, as a tuple; with one message for all that are none."""
+    if value is None:
+        return None
+    try:
+        return TypeAdapter(tuple[PositiveFloat, ...]).validate_python(
+            value if isinstance(value, list | tuple) else [value], strict=False
+        )
+    except ValidationError:
+        raise ValueError("expected positive numbers (--masses)") from None
+
+
 class ColumnsTable(_Table):
     """The names of a data file's columns."""
 
+    names: tuple[str, ...] | None = Field(
+        default=None, description="of all columns, for a file without names"
+    )
     trajectory: str | None = Field(default=None, description="which trajectory a row is of")
     time: str | None = None
     positions: tuple[str, ...] | None = Field(default=None, description="None: q1..qn")
@@ -61,10 +86,13 @@ class DataTable(_Table):
     """Training data: simulated, or read from a file."""
 
     file: str | None = Field(
-        default=None, description="a .csv, .npz or .h5 of trajectories to read instead of simulating"
+        default=None, description="a table in text or arrays to read trajectories from, not to simulate them"
     )
     columns: ColumnsTable = ColumnsTable()
-    masses: tuple[PositiveFloat, ...] | PositiveFloat | None = Field(
+    step: PositiveFloat | None = Field(
+        default=None, description="the time between rows of a file without a column of times"
+    )
+    masses: Annotated[tuple[float, ...] | None, BeforeValidator(_masses)] = Field(
         default=None, description="of a file with velocities, one for all or one a position: p = m v"
     )
     periodic: tuple[str, ...] | None = Field(
@@ -75,7 +103,9 @@ class DataTable(_Table):
     gap: PositiveFloat | None = Field(
         default=None, description="the longest time between two rows of one trajectory of a file"
     )
-    delimiter: str | None = Field(default=None, description="of a .csv; None: a comma")
+    delimiter: str | None = Field(
+        default=None, description="of a text: a character, or tab or space; None: the one its lines have"
+    )
     scale: Literal["auto", "none"] = Field(
         default="auto", description="train on data of a file in scaled canonical coordinates, or as they are"
     )
@@ -250,7 +280,7 @@ class Config(_Table):
 
     @model_validator(mode="after")
     def _columns_of_a_file(self) -> "Config":
-        about_files = ("columns", "masses", "periodic", "period", "units", "gap", "delimiter")
+        about_files = ("columns", "step", "masses", "periodic", "period", "units", "gap", "delimiter")
         for key in about_files:
             if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
                 raise ValueError(f"data.{key} is about a file, but data.file is not given")

@@ -1,22 +1,30 @@
 """From the rows of a file to trajectories."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ._csv import Table
+from ._columns import Columns
+from ._csv import LARGEST, Table
 from ._error import DataFileError
-from ._layout import Columns, Layout
+from ._layout import Layout
 from ._trajectories import Trajectories
 
 LARGEST_PADDING = 2 << 30
 """Bytes that trajectories of very unequal length may be padded to."""
+BRIDGED = 4.5
+"""Usual times between rows, up to which a step stays inside a trajectory though rows in it were dropped."""
 REGULAR, MULTIPLE = 0.75, 0.9
 """Sampling is regular where these shares of the times between rows agree to a thousandth with the usual one
-and with whole multiples of it.
+and with whole multiples of it, or where the second share is within half of it.
 """
+COLLIDING = 0.05
+"""Share of rows with the time of the row before by which their times have too few digits."""
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""Units that times given as dates can be counted in."""
 USUAL_PERIODS = (2 * np.pi, 360.0)
 
 
@@ -30,46 +38,56 @@ class DataFile(NamedTuple):
 def assemble(path: Path, table: Table, layout: Layout) -> DataFile:
     """Sort rows into trajectories, break them at gaps, unwrap angles and turn velocities into momenta.
 
-    Rows of a trajectory keep their order. Raises `DataFileError` naming the row where times do not increase,
-    where a trajectory has one row only, or where a coordinate jumps by a period and was not said to be an
-    angle.
+    Rows of a trajectory keep their order; those without a state, or without a part of it, are left out.
+    Raises `DataFileError` naming the row where times do not increase, where a trajectory has one row only, or
+    where a coordinate jumps by a period and was not said to be an angle.
     """
-    rows = _Ordered(path, table)
-    rows.check_times()
+    columns = table.columns
+    notes = [*table.notes, *columns.notes]
+    time_unit = columns.time_unit
+    if table.begins:
+        table, time_unit = _dates(path, table, notes)
+    rows = _Ordered(path, _side_by_side(table), layout.step)
     rows.check_lengths()
-    notes: list[str] = []
-    kept = ~rows.missing
-    if not kept.all():
-        notes.append(f"{_many(int((~kept).sum()), 'row')} without a state break their trajectories")
+    rows.leave_out_missing(notes)
+    rows.check_times()
     breaks = np.concatenate([[True], rows.trajectory[1:] != rows.trajectory[:-1]])
-    breaks |= _gaps(rows, layout, notes)
-    # A missing row ends one piece, and the next row that is there begins another.
-    piece = np.cumsum(breaks | np.concatenate([[False], ~kept[:-1]]))[kept]
-    states, time, where = rows.states[kept], rows.time[kept], rows.where[kept]
-    if not len(states):
-        raise DataFileError(path, "", "every row is without a state")
-    starts = np.flatnonzero(np.concatenate([[True], piece[1:] != piece[:-1]]))
-    ends = np.append(starts[1:], len(piece))
-    same = np.concatenate([[False], piece[1:] == piece[:-1]])
-    _angles(path, table, layout, states, same, where, notes)
-    if table.columns.masses is not None:
-        states[:, len(table.columns.positions) :] *= np.array(table.columns.masses)
+    gaps, limit = _gaps(rows, layout, notes)
+    starts = np.flatnonzero(breaks | gaps)
+    ends = np.append(starts[1:], len(breaks))
+    same = ~(breaks | gaps)
+    states = rows.states
+    _angles(path, table, layout, states, same, rows, notes)
+    if columns.masses is not None:
+        states[:, len(columns.positions) :] *= np.array(columns.masses)
         notes.append(
             "momenta are mass times velocity: these are canonical in an inertial frame without a magnetic "
             "field, and not in a rotating frame or a magnetic field"
         )
     long_enough = ends - starts >= 2
-    if not long_enough.all():
-        notes.append(f"{_many(int((~long_enough).sum()), 'row')} left alone between gaps cannot be used")
     spans = list(zip(starts[long_enough], ends[long_enough], strict=True))
     if not spans:
         raise DataFileError(path, "", "gaps leave no two rows together, set gap higher")
+    recordings = np.unique(rows.trajectory[starts[long_enough]], return_inverse=True)[1].reshape(-1)
+    if gaps.any():
+        pieces = np.bincount(recordings)
+        broken = pieces[pieces > 1]
+        into = f" break {_many(len(broken), 'recording')} into {broken.sum()} pieces" if len(broken) else ""
+        notes.append(
+            f"{_many(int(gaps.sum()), 'gap')} longer than {limit:.6g}, the first before {table.counted} "
+            f"{rows.where[int(np.argmax(gaps))]},{into or ' leave no further piece'}"
+            + ("; for what is conserved they count as one" if into else "")
+        )
+    if not long_enough.all():
+        notes.append(f"{_many(int((~long_enough).sum()), 'row')} left alone between gaps cannot be used")
     _check_padding(path, spans, states.shape[1])
     trajectories = Trajectories.of_segments(
-        [(time[start:end], states[start:end]) for start, end in spans],
-        names=table.columns.names,
-        units=table.columns.units,
-        time_unit=table.columns.time_unit,
+        [(rows.time[start:end], states[start:end]) for start, end in spans],
+        names=columns.names,
+        units=columns.units,
+        time_unit=time_unit,
+        recordings=recordings,
+        velocities=dict(zip(columns.velocities, columns.masses or (), strict=True)),
     )
     return DataFile(trajectories, tuple(notes))
 
@@ -78,10 +96,41 @@ def _many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-class _Ordered:
-    """The rows of a table, those of one trajectory together and in their order."""
+def _dates(path: Path, table: Table, notes: list[str]) -> tuple[Table, str]:
+    """The table with its times in the unit that their column has, seconds by default, and that unit."""
+    unit = table.columns.time_unit or "s"
+    if unit not in SECONDS:
+        raise DataFileError(
+            path,
+            "",
+            f"times are dates, which are counted in one of {', '.join(SECONDS)}, got the unit {unit}",
+        )
+    notes.append(f"times are dates: counted in {unit} from {table.begins}")
+    return table._replace(time=table.time / SECONDS[unit]), unit
 
-    def __init__(self, path: Path, table: Table):
+
+def _side_by_side(table: Table) -> Table:
+    """The table with trajectories that lie side by side one below another."""
+    names = table.columns.labels
+    if not names:
+        return table
+    count, length = len(names), len(table.time)
+    codes = np.tile(table.trajectory, count) * count + np.repeat(np.arange(count), length)
+    return table._replace(
+        labels=[f"{label} {name}".strip() for label in table.labels for name in names],
+        trajectory=codes,
+        time=np.tile(table.time, count),
+        states=np.concatenate(np.split(table.states, count, axis=1)),
+        where=np.tile(table.where, count),
+    )
+
+
+class _Ordered:
+    """The rows of a table, those of one trajectory together and in their order; `holes` counts the rows that
+    were left out before each.
+    """
+
+    def __init__(self, path: Path, table: Table, step: float | None):
         self.path, self.table = path, table
         codes = table.trajectory
         sorted_ = bool((codes[1:] >= codes[:-1]).all())
@@ -89,27 +138,60 @@ class _Ordered:
         self.trajectory: Int[np.ndarray, " rows"] = codes[order]
         self.time: Float[np.ndarray, " rows"] = table.time[order]
         self.states: Float[np.ndarray, "rows dim"] = table.states[order]
-        self.missing: Bool[np.ndarray, " rows"] = table.missing[order]
         self.where: Int[np.ndarray, " rows"] = table.where[order]
+        self.holes: Int[np.ndarray, " rows"] = np.zeros(len(codes), np.int64)
+        if table.columns.time is None and step is not None:
+            begins = np.concatenate([[True], self.trajectory[1:] != self.trajectory[:-1]])
+            number = np.arange(len(codes))
+            self.time = step * (number - np.maximum.accumulate(np.where(begins, number, 0)))
 
     def name(self, row: int) -> str:
         label = self.table.labels[self.trajectory[row]]
         return f"trajectory {label}" if label else "the trajectory"
 
+    def leave_out_missing(self, notes: list[str]) -> None:
+        absent = np.isnan(self.states)
+        missing: Bool[np.ndarray, " rows"] = absent.any(axis=1)
+        if not missing.any():
+            return
+        if missing.all():
+            raise DataFileError(self.path, "", "every row is without a state")
+        count, partly = int(missing.sum()), int((missing & ~absent.all(axis=1)).sum())
+        some = f" ({partly} of them with some of its coordinates)" if partly else ""
+        notes.append(f"{_many(count, 'row')} without a state{some} {'is' if count == 1 else 'are'} left out")
+        kept = np.flatnonzero(~missing)
+        self.trajectory, self.time, self.states, self.where = (
+            part[kept] for part in (self.trajectory, self.time, self.states, self.where)
+        )
+        self.holes = np.diff(kept, prepend=kept[0] - 1) - 1
+
     def check_times(self) -> None:
         within = self.trajectory[1:] == self.trajectory[:-1]
-        late = np.flatnonzero(within & ~(np.diff(self.time) > 0))
+        steps = np.diff(self.time)
+        late = np.flatnonzero(within & ~(steps > 0))
         if not late.size:
             return
         # The first in the file, whatever the order of the trajectories.
         row = int(late[np.argmin(self.where[late + 1])]) + 1
-        alone = " (there is no column of trajectories)" if self.table.columns.trajectory is None else ""
-        column = self.table.header[self.table.columns.time or 0]
+        columns = self.table.columns
+        alone = columns.trajectory is None and not columns.labels
+        column = columns.header[columns.time or 0]
+        where = f"{self.table.counted} {self.where[row]}, column {column}"
+        equal = int((within & (steps == 0)).sum())
+        if equal == late.size and equal > max(2, COLLIDING * len(self.time)):
+            raise DataFileError(
+                self.path,
+                where,
+                f"times collide: {equal} of {len(self.time)} rows have the time of the row before, here "
+                f"{self.time[row]:.17g}: they are stored with too few digits; count them from the first and "
+                "write more digits (float64)"
+                + (", or name the column of trajectories, if these are several at once" if alone else ""),
+            )
         raise DataFileError(
             self.path,
-            f"{self.table.counted} {self.where[row]}, column {column}",
+            where,
             f"got {self.time[row]:.17g} after {self.time[row - 1]:.17g}, times must increase along "
-            f"{self.name(row)}{alone}",
+            f"{self.name(row)}{' (there is no column of trajectories)' if alone else ''}",
         )
 
     def check_lengths(self) -> None:
@@ -124,26 +206,33 @@ class _Ordered:
             )
 
 
-def _gaps(rows: _Ordered, layout: Layout, notes: list[str]) -> Bool[np.ndarray, " rows"]:
-    """Which rows come after a gap."""
+def _gaps(rows: _Ordered, layout: Layout, notes: list[str]) -> tuple[Bool[np.ndarray, " rows"], float]:
+    """Which rows come after a gap, and the longest time that is none.
+
+    Times that are not regular have no gaps but where rows without a state leave long ones.
+    """
     steps = np.diff(rows.time)
     within = rows.trajectory[1:] == rows.trajectory[:-1]
-    limit = layout.gap
-    if limit is None:
-        usual = float(np.median(steps[within]))
-        multiples = steps[within] / usual
-        whole = np.abs(multiples - np.round(multiples)) <= 1e-3
-        if np.mean(whole & (multiples < 1.5)) < REGULAR or np.mean(whole) < MULTIPLE:
-            return np.zeros(len(rows.time), bool)
-        limit = 1.5 * usual
-    after = np.concatenate([[False], within & (steps > limit)])
-    if after.any():
-        first = int(rows.where[int(np.argmax(after))])
-        notes.append(
-            f"{_many(int(after.sum()), 'gap')} longer than {limit:.6g} break trajectories, the first before "
-            f"{rows.table.counted} {first}"
-        )
-    return after
+    if not within.any():
+        return np.zeros(len(rows.time), bool), np.inf
+    usual = float(np.median(steps[within]))
+    multiples = steps / usual
+    whole = np.abs(multiples - np.round(multiples))[within] <= 1e-3
+    near = np.abs(multiples[within] - 1) < 0.5
+    regular = np.mean(near) > MULTIPLE or (np.mean(whole & near) >= REGULAR and np.mean(whole) >= MULTIPLE)
+    limit = layout.gap or BRIDGED * usual
+    gaps = within & (steps > limit)
+    if layout.gap is None and not regular:
+        gaps &= rows.holes[1:] > 0
+    if regular:
+        bridged = within & ~gaps & (multiples > 1.5)
+        dropped = int((np.round(multiples[bridged]) - 1 - rows.holes[1:][bridged]).clip(0).sum())
+        if dropped:
+            notes.append(
+                f"{_many(dropped, 'dropped row')} {'is' if dropped == 1 else 'are'} bridged: steps of up to "
+                f"{limit:.6g} stay inside a trajectory"
+            )
+    return np.concatenate([[False], gaps]), limit
 
 
 def _angles(
@@ -152,7 +241,7 @@ def _angles(
     layout: Layout,
     states: Float[np.ndarray, "rows dim"],
     same: Bool[np.ndarray, " rows"],
-    where: Int[np.ndarray, " rows"],
+    rows: _Ordered,
     notes: list[str],
 ) -> None:
     """Unwrap periodic positions in place; refuse others that jump by a period. `same` says which rows belong
@@ -172,7 +261,7 @@ def _angles(
                 row, size = jump
                 raise DataFileError(
                     path,
-                    f"{table.counted} {where[row]}, column {name}",
+                    f"{table.counted} {rows.where[row]}, column {name}",
                     f"jumps from {states[row - 1, k]:.6g} to {states[row, k]:.6g}, as an angle of period "
                     f'{size:.6g} does: say periodic = ["{name}"] to unwrap it, or periodic = [] if not',
                 )
@@ -224,8 +313,10 @@ def _check_padding(path: Path, spans: list[tuple[Any, Any]], dim: int) -> None:
 
 def single_states(path: Path, table: Table) -> Float[np.ndarray, "rows dim"]:
     """The states of a table that holds one a row, in its order. Raises `DataFileError` for a row without."""
-    if table.missing.any():
-        row = int(np.argmax(table.missing))
+    table = _side_by_side(table)
+    missing = np.isnan(table.states).any(axis=1)
+    if missing.any():
+        row = int(np.argmax(missing))
         raise DataFileError(path, f"{table.counted} {table.where[row]}", "has no state")
     states = table.states.copy()
     if table.columns.masses is not None:
@@ -233,12 +324,11 @@ def single_states(path: Path, table: Table) -> Float[np.ndarray, "rows dim"]:
     return states
 
 
-def table_of_arrays(
-    path: Path, columns: Columns, header: tuple[str, ...], arrays: dict[str, np.ndarray]
-) -> Table:
-    """The table of one-dimensional arrays, one a column, all of a length. Raises `DataFileError` naming array
-    and row.
+def table_of_arrays(path: Path, columns: Columns, arrays: Mapping[str, np.ndarray]) -> Table:
+    """The table of one-dimensional arrays, one a column in their order, all of a length. Raises
+    `DataFileError` naming array and row.
     """
+    header = tuple(arrays)
     length = arrays[header[columns.states[0]]].size
     for name in header:
         if arrays[name].shape != (length,):
@@ -252,26 +342,33 @@ def table_of_arrays(
             raise DataFileError(path, header[columns.trajectory], "must name trajectories, got nan or inf")
         found, first, codes = np.unique(values, return_index=True, return_inverse=True)
         rank = np.argsort(np.argsort(first))
-        codes, labels = rank[codes.reshape(-1)], [str(found[k]) for k in np.argsort(first)]
-    numbers = {}
+        codes, labels = rank[codes.reshape(-1)], [_label(found[k]) for k in np.argsort(first)]
+    numbers, begins = {}, ""
     used = (columns.time, *columns.states) if columns.time is not None else columns.states
     for k in used:
-        name = header[k]
-        if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
-            raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
-        numbers[k] = arrays[name].astype(np.float64)
+        name, values = header[k], arrays[header[k]]
+        if k == columns.time and np.issubdtype(values.dtype, np.datetime64):
+            begins = str(values[0])
+            values = (values - values[0]) / np.timedelta64(1, "s")
+        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+            raise DataFileError(path, name, f"must hold real numbers, got {values.dtype}")
+        numbers[k] = values.astype(np.float64)
     time = numbers[columns.time] if columns.time is not None else np.zeros(length)
     states = np.stack([numbers[k] for k in columns.states], axis=1)
-    # A row of NaN is the usual mark of a missing one in arrays, which know no empty field.
-    missing = np.asarray(np.isnan(states).all(axis=1))
-    states[missing] = 0.0
-    for name, values in [(header[k], numbers[k]) for k in used]:
-        bad = ~(np.abs(values) < 1e100)
-        if columns.time is None or name != header[columns.time]:
-            bad &= ~missing
+    no_state = np.isnan(states).all(axis=1)
+    for k in used:
+        # nan is the usual mark of what is missing in arrays, which know no empty field.
+        bad = ~(np.abs(numbers[k]) < LARGEST)
+        bad &= ~(no_state if k == columns.time else np.isnan(numbers[k]))
         if bad.any():
             row = int(np.argmax(bad))
             raise DataFileError(
-                path, f"row {row}, {name}", f"got {values[row]}, expected a finite number below 1e+100"
+                path,
+                f"row {row}, {header[k]}",
+                f"got {numbers[k][row]}, expected a finite number below {LARGEST:.0e}",
             )
-    return Table(columns, header, labels, codes, time, states, missing, np.arange(length), "row")
+    return Table(columns, labels, codes, time, states, np.arange(length), "row", begins)
+
+
+def _label(value: Any) -> str:
+    return str(int(value)) if isinstance(value, np.floating) and value == np.round(value) else str(value)

@@ -1,6 +1,6 @@
-"""Comma-separated values: fast where they are plain, exact about where they are not."""
+"""Tables in text: fast where they are plain, exact about where they are not."""
 
-import csv
+import datetime
 import io
 import os
 import re
@@ -9,37 +9,40 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
+from ._columns import Columns, find_columns
 from ._error import DataFileError
-from ._layout import Columns, Layout, find_columns
+from ._layout import Layout
+from ._writing import MISSING, NUMBER, decode, find_writing, split
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many have been read."""
 
+START = 64 << 10
 BLOCK = 4 << 20
 LONGEST_LINE = 1 << 20
 LARGEST = 1e100
 """Numbers beyond it cannot be squared and summed safely; no unit needs them."""
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
-
 
 class Table(NamedTuple):
     """Rows of a file: which trajectory each is of (an index into `labels`), its time, its state as written,
-    whether its state is missing, and where it stands (`where` counts lines or rows of the file).
+    and where it stands (`where` counts lines or rows of the file).
+
+    What is missing of a state is nan, and so may be the time of a row without any state. All times are 0
+    where the file has none. Times that are dates are seconds from the first, `begins`.
     """
 
     columns: Columns
-    header: tuple[str, ...]
     labels: list[str]
     trajectory: Int[np.ndarray, " rows"]
     time: Float[np.ndarray, " rows"]
     states: Float[np.ndarray, "rows dim"]
-    missing: Bool[np.ndarray, " rows"]
     where: Int[np.ndarray, " rows"]
     counted: str
+    begins: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class _Rows(NamedTuple):
@@ -47,25 +50,26 @@ class _Rows(NamedTuple):
 
     codes: np.ndarray
     numbers: np.ndarray
-    missing: np.ndarray
     lines: np.ndarray
 
 
 def read_csv(path: Path, layout: Layout, progress: Progress | None = None, *, timed: bool = True) -> Table:
-    """Read a CSV with a header by blocks, in memory of a few times its numbers.
+    """Read a table in text by blocks, in memory of a few times its numbers.
 
-    Rows may come in any order of trajectories. A row whose coordinates are all empty is a missing one; blank
-    lines mean nothing. With `timed` false the table holds states without times. Raises `DataFileError` naming
-    line and column for anything else than a full table of finite numbers.
+    Rows may come in any order of trajectories; blank lines mean nothing. With `timed` false the table holds
+    states without times. Raises `DataFileError` naming line and column for anything else than a full table of
+    finite numbers, or of nothing where a state is missing.
     """
     try:
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            header = _header(path, stream.readline(LONGEST_LINE), layout)
-            columns = find_columns(path, header, layout, where="line 1", timed=timed)
-            reader = _Reader(path, header, columns, layout.delimiter)
+            start = stream.read(START) + stream.readline(LONGEST_LINE)
+            writing = find_writing(path, start, layout, timed=timed)
+            columns = find_columns(path, writing.header, layout, where=f"line {writing.named}", timed=timed)
+            reader = _Reader(path, columns, writing.delimiter)
             blocks: list[_Rows] = []
-            line = 2
+            line = writing.line
+            stream.seek(writing.offset)
             for block in _blocks(path, stream):
                 rows = reader.rows(block, line)
                 line += block.count(b"\n")
@@ -78,61 +82,23 @@ def read_csv(path: Path, layout: Layout, progress: Progress | None = None, *, ti
     except OSError as error:
         raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
     if not blocks:
-        raise DataFileError(path, f"line {line}", "no rows, the file ends after its header")
-    codes, numbers, missing, lines = (
+        raise DataFileError(path, f"line {line}", "no rows, the file ends after the names of its columns")
+    codes, numbers, lines = (
         np.concatenate([block[k] for block in blocks]) for k in range(len(_Rows._fields))
     )
     blocks.clear()
     has_time = columns.time is not None
     return Table(
         columns=columns,
-        header=tuple(header),
         labels=list(reader.labels),
         trajectory=codes,
         time=numbers[:, 0] if has_time else np.zeros(len(numbers)),
         states=numbers[:, int(has_time) :],
-        missing=missing,
         where=lines,
         counted="line",
+        begins=reader.begins.isoformat() if reader.begins is not None else "",
+        notes=writing.notes,
     )
-
-
-def _header(path: Path, line: bytes, layout: Layout) -> list[str]:
-    if not line:
-        raise DataFileError(path, "line 1", "the file is empty")
-    if line.startswith(b"\xef\xbb\xbf"):
-        raise DataFileError(
-            path, "line 1, column 1", "starts with a byte-order mark, save it as UTF-8 without one"
-        )
-    if line.startswith(OTHER_MARKS) or b"\0" in line:
-        raise DataFileError(path, "line 1, column 1", "not UTF-8 text, save it as UTF-8")
-    text = _decode(path, line, 1).rstrip("\r\n")
-    if not text.strip():
-        raise DataFileError(path, "line 1", "blank, expected the names of the columns")
-    if "\r" in text:
-        raise DataFileError(path, "line 1", "lines end with a carriage return alone, expected newlines")
-    names = [name.strip() for name in _fields(path, text, layout.delimiter, 1)]
-    if all(NUMBER.fullmatch(name) for name in names):
-        raise DataFileError(path, "line 1", f"got the number {names[0]}, expected the names of the columns")
-    return names
-
-
-def _decode(path: Path, content: bytes, line: int) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line += content.count(b"\n", 0, error.start)
-        raise DataFileError(path, f"line {line}", "not UTF-8 text, save it as UTF-8") from None
-
-
-def _fields(path: Path, text: str, delimiter: str, line: int) -> list[str]:
-    try:
-        (fields,) = csv.reader([text], delimiter=delimiter, strict=True)
-    except (csv.Error, ValueError):
-        raise DataFileError(
-            path, f"line {line}", "quotes are not closed or not around a whole field"
-        ) from None
-    return fields
 
 
 def _blocks(path: Path, stream: io.BufferedReader) -> Iterator[bytes]:
@@ -146,27 +112,36 @@ def _blocks(path: Path, stream: io.BufferedReader) -> Iterator[bytes]:
         else:
             kept += content
         if len(kept) > BLOCK:
-            raise DataFileError(path, "", f"has a line of more than {BLOCK} bytes, not a CSV")
+            raise DataFileError(path, "", f"has a line of more than {BLOCK} bytes, not a table in text")
     if kept:
         yield kept + b"\n"
 
 
 class _Reader:
-    """Turns blocks of lines into rows; `labels` collects the names of trajectories in order of appearance."""
+    """Turns blocks of lines into rows.
 
-    def __init__(self, path: Path, header: list[str], columns: Columns, delimiter: str):
-        self.path, self.header, self.delimiter = path, header, delimiter
+    `labels` collects the names of trajectories in order of appearance. `dated` says whether times are dates,
+    `begins` is the first of them, and `mark` the decimal mark of the numbers; as far as rows have told.
+    """
+
+    def __init__(self, path: Path, columns: Columns, delimiter: str):
+        self.path, self.header, self.delimiter = path, columns.header, delimiter
         self.label = columns.trajectory
         time = () if columns.time is None else (columns.time,)
         self.used = (*time, *columns.states)
         self.states_from = len(time)
         self.labels: dict[str, int] = {} if self.label is not None else {"": 0}
+        self.begins: datetime.datetime | None = None
+        self.dated: bool | None = None
+        self.mark = "." if delimiter == "," else ""
         mark = re.escape(delimiter)
         self.quoted = re.compile(rf'(?m)(^|(?<={mark}))"([^"{mark}\r\n]*)"(?={mark}|$)'.encode())
 
     def rows(self, block: bytes, first: int) -> _Rows | None:
         """The rows of `block`, whose first line has the number `first`; None where all lines are blank."""
         block = block.replace(b"\r\n", b"\n")
+        if self.delimiter == " ":
+            block = re.sub(rb"[ \t]+", b" ", block).replace(b"\n ", b"\n").replace(b" \n", b"\n").lstrip(b" ")
         if not block.strip():
             return None
         return self._plain(block, first) or self._careful(block, first)
@@ -184,20 +159,31 @@ class _Reader:
         marks = np.searchsorted(np.flatnonzero(content == ord(self.delimiter)), [starts, ends])
         if not ((marks[1] - marks[0])[full] == len(self.header) - 1).all():
             return None
-        text = _decode(self.path, block, first)
+        commas = self.delimiter != "," and b"," in block
+        dots = b"." in block
+        if (commas and (dots or self.mark == ".")) or (dots and self.mark == ","):
+            return None
+        text = decode(self.path, block, first)
+        numbers_text = text.replace(",", ".") if commas else text
+        used = self.used if self.begins is None else self.used[1:]
         # Labels that are numbers are the common case, and read with the rest.
-        for with_labels in (True, False) if self.label is not None else (False,):
-            used = (self.label, *self.used) if with_labels and self.label is not None else self.used
+        for label in (self.label, None) if self.label is not None else (None,):
             try:
                 numbers = np.loadtxt(
-                    io.StringIO(text), delimiter=self.delimiter, comments=None, usecols=used, ndmin=2
+                    io.StringIO(numbers_text),
+                    delimiter=self.delimiter,
+                    comments=None,
+                    usecols=used if label is None else (label, *used),
+                    ndmin=2,
                 )
             except ValueError:
                 continue
-            if len(numbers) != np.count_nonzero(full) or not (np.abs(numbers) < LARGEST).all():
+            if len(numbers) != np.count_nonzero(full):
                 continue
-            if with_labels:
-                found, codes = np.unique(numbers[:, 0], return_inverse=True)
+            codes = np.zeros(len(numbers), np.int64)
+            if label is not None:
+                labels, numbers = numbers[:, 0], numbers[:, 1:]
+                found, codes = np.unique(labels, return_inverse=True)
                 if not ((found == np.round(found)) & (np.abs(found) < 2**53)).all():
                     continue
                 # In order of appearance, like labels of other blocks and kinds.
@@ -205,49 +191,61 @@ class _Reader:
                 table = np.zeros(len(found), np.int64)
                 for k in order:
                     table[k] = self._code(str(int(found[k])))
-                codes, numbers = table[codes.reshape(-1)], numbers[:, 1:]
-            elif self.label is None:
-                codes = np.zeros(len(numbers), np.int64)
-            else:
-                fields = (
-                    line.split(self.delimiter, self.label + 1)[self.label]
-                    for line in text.split("\n")
-                    if line
-                )
-                names = [_label(name) for name in fields]
+                codes = table[codes.reshape(-1)]
+            elif self.label is not None:
+                names = [_label(name) for name in self._column(text, self.label)]
                 if not all(names):
                     return None
                 codes = np.array([self._code(name) for name in names], np.int64)
-            lines = first + np.flatnonzero(full)
-            return _Rows(codes, numbers, np.zeros(len(numbers), bool), lines)
+            if self.begins is not None:
+                times = [self._seconds(field) for field in self._column(text, self.used[0])]
+                numbers = np.column_stack([times, numbers])
+            sound = np.abs(numbers) < LARGEST
+            sound[:, self.states_from :] |= np.isnan(numbers[:, self.states_from :])
+            if not sound.all():
+                return None
+            self.dated = self.begins is not None
+            if commas:
+                self.mark = ","
+            elif dots and self.begins is None and label == self.label:
+                self.mark = "."
+            return _Rows(codes, numbers, first + np.flatnonzero(full))
         return None
+
+    def _column(self, text: str, column: int) -> Iterator[str]:
+        return (line.split(self.delimiter, column + 1)[column] for line in text.split("\n") if line)
 
     def _code(self, label: str) -> int:
         return self.labels.setdefault(label, len(self.labels))
 
     def _careful(self, block: bytes, first: int) -> _Rows | None:
         """Row by row; the first thing that is wrong is named by line and column."""
-        codes, numbers, missing, lines = [], [], [], []
-        text = _decode(self.path, block, first)
+        codes, numbers, lines = [], [], []
+        text = decode(self.path, block, first)
         for line, content in enumerate(text.split("\n"), start=first):
             if not content.strip():
                 continue
             for mark, name in (("\r", "a carriage return"), ("\0", "a zero byte")):
                 if mark in content:
                     raise DataFileError(self.path, f"line {line}", f"{name} inside the line")
-            fields = [field.strip() for field in _fields(self.path, content, self.delimiter, line)]
+            try:
+                fields = split(content, self.delimiter, strict=True)
+            except ValueError as error:
+                raise DataFileError(self.path, f"line {line}", str(error)) from None
+            if self.label is not None and not any(fields):
+                continue  # as spreadsheets leave them at the end
             if len(fields) != len(self.header):
                 raise DataFileError(
                     self.path,
                     f"line {line}",
                     f"{len(fields)} fields where the header names {len(self.header)} columns",
                 )
-            absent = not any(fields[k] for k in self.used[self.states_from :])
-            wanted = self.used[: self.states_from] if absent else self.used
-            row = [self._number(fields[k], line, self.header[k]) for k in wanted]
-            if self.label is None:
-                label = ""
-            else:
+            row = [self._number(fields[k], line, self.header[k]) for k in self.used[self.states_from :]]
+            empty = all(number != number for number in row)
+            for k in self.used[: self.states_from]:
+                row.insert(0, self._time(fields[k], line, self.header[k], empty))
+            label = ""
+            if self.label is not None:
                 label = _label(fields[self.label])
                 if not label:
                     name = self.header[self.label]
@@ -255,23 +253,71 @@ class _Reader:
                         self.path, f"line {line}, column {name}", "empty, expected a trajectory"
                     )
             codes.append(self._code(label))
-            numbers.append(row + [0.0] * (len(self.used) - len(row)))
-            missing.append(absent)
+            numbers.append(row)
             lines.append(line)
         if not lines:
             return None
-        return _Rows(
-            np.array(codes, np.int64), np.array(numbers), np.array(missing, bool), np.array(lines, np.int64)
-        )
+        return _Rows(np.array(codes, np.int64), np.array(numbers), np.array(lines, np.int64))
 
     def _number(self, field: str, line: int, name: str) -> float:
-        value = float(field) if NUMBER.fullmatch(field) else float("nan")
+        """A number, nan where the field has none."""
+        if field.lower() in MISSING:
+            return float("nan")
+        text = field
+        for mark in (",", ".") if self.delimiter != "," else ():
+            if mark in field and NUMBER.fullmatch(text := field.replace(mark, ".", 1)):
+                self.mark = self.mark or mark
+                if mark != self.mark:
+                    raise self._wrong(field, line, name, f"a decimal {self.mark!r} as in other numbers")
+                break
+        value = float(text) if NUMBER.fullmatch(text) else float("nan")
         if not abs(value) < LARGEST:
-            shown = field if len(field) <= 40 else field[:37] + "..."
-            got = "an empty field" if not field else repr(shown)
-            expected = "a finite number" if value != value else f"a number below {LARGEST:.0e}"
-            raise DataFileError(self.path, f"line {line}, column {name}", f"got {got}, expected {expected}")
+            raise self._wrong(
+                field, line, name, "a finite number" if value != value else f"a number below {LARGEST:.0e}"
+            )
         return value
+
+    def _time(self, field: str, line: int, name: str, empty: bool) -> float:
+        """A time; nan where the field has none and the row is `empty`, so that none is needed."""
+        if empty and field.lower() in MISSING:
+            return float("nan")
+        if self.dated is None:
+            try:
+                # What begins like 2024-05 or 12:30: four digits alone are a number.
+                self.begins = _moment(field) if set("-:") & set(field[1:]) else None
+            except ValueError:
+                self.begins = None
+            self.dated = self.begins is not None
+        if self.begins is not None:
+            seconds = self._seconds(field)
+            if seconds != seconds:
+                raise self._wrong(field, line, name, f"a date or time like {self.begins.isoformat()}")
+            return seconds
+        value = self._number(field, line, name)
+        if value != value:
+            raise self._wrong(field, line, name, "a finite number")
+        return value
+
+    def _seconds(self, field: str) -> float:
+        """Seconds from the first time; nan where `field` is none of its kind."""
+        assert self.begins is not None
+        try:
+            return (_moment(field.strip()) - self.begins).total_seconds()
+        except (ValueError, TypeError):
+            return float("nan")
+
+    def _wrong(self, field: str, line: int, name: str, expected: str) -> DataFileError:
+        shown = field if len(field) <= 40 else field[:37] + "..."
+        got = repr(shown) if field else "an empty field"
+        return DataFileError(self.path, f"line {line}, column {name}", f"got {got}, expected {expected}")
+
+
+def _moment(field: str) -> datetime.datetime:
+    """A date, a date and time, or a time of day. Raises ValueError."""
+    try:
+        return datetime.datetime.fromisoformat(field)
+    except ValueError:
+        return datetime.datetime.combine(datetime.date(1970, 1, 1), datetime.time.fromisoformat(field))
 
 
 def _label(field: str) -> str:

@@ -2,27 +2,28 @@
 
 import difflib
 import math
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._error import DataFileError
 
-COLUMN_KEYS = ("trajectory", "time", "positions", "momenta", "velocities", "ignore")
-DELIMITERS = ",;\t |"
-DEGREES = {"deg", "degree", "degrees", "°"}
+COLUMN_KEYS = ("names", "trajectory", "time", "positions", "momenta", "velocities", "ignore")
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
 
 @dataclass(frozen=True)
 class Layout:
     """What the columns of a data file mean.
 
+    names: of all columns of a file that does not name them itself, or in place of its names.
     trajectory, time: names of these columns; a file without the first holds one trajectory.
+    step: the time between rows of a file without a column of times.
     positions, momenta: names of the coordinates, the i-th momentum belonging to the i-th position. By default
-        q1..qn and p1..pn, however many there are.
+        q1..qn and p1..pn, however many there are. In names with ``{}``, which all have or none, it stands for
+        the labels of trajectories that lie side by side: "x{}" for x1, x2, ...
     velocities, masses: in place of momenta, p_i = m_i v_i; by default v1..vn. One mass for each, or one for
         all.
     ignore: columns that are no part of the data.
@@ -30,15 +31,18 @@ class Layout:
         period is an error; an empty tuple: none is, jumps are motion.
     period: of these angles, in their unit; by default 2 pi, or 360 where their unit is deg.
     units: the unit of a column, by its name.
-    gap: the longest time between two rows of one trajectory; a longer one breaks it. By default half as much
-        again as the usual time between rows, where that is the same nearly always.
-    delimiter: of a CSV.
+    gap: the longest time between two rows of one trajectory; a longer one breaks it. By default 4.5 times the
+        usual time between rows, where nearly all are near that.
+    delimiter: of a text file: a character, or comma, semicolon, tab, pipe or space (any number of blanks). By
+        default the one that its lines have.
 
     Raises ValueError on what cannot be meant.
     """
 
+    names: tuple[str, ...] = ()
     trajectory: str = "trajectory"
     time: str = "time"
+    step: float | None = None
     positions: tuple[str, ...] = ()
     momenta: tuple[str, ...] = ()
     velocities: tuple[str, ...] = ()
@@ -48,7 +52,7 @@ class Layout:
     period: float | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     gap: float | None = None
-    delimiter: str = ","
+    delimiter: str | None = None
 
     def __post_init__(self) -> None:
         if self.momenta and self.velocities:
@@ -61,17 +65,28 @@ class Layout:
                 )
         if any(not (mass > 0 and math.isfinite(mass)) for mass in self.masses):
             raise ValueError(f"masses: got {list(self.masses)}, expected positive numbers")
-        for name in ("period", "gap"):
+        coordinates = (*self.positions, *self.momenta, *self.velocities)
+        if any("{}" in name for name in coordinates):
+            odd = [name for name in coordinates if name.count("{}") != 1]
+            if odd or not (self.momenta or self.velocities):
+                raise ValueError(
+                    f"positions: got {list(coordinates)}, expected {{}} once in all of these "
+                    "and their momenta or velocities, or in none"
+                )
+        for name in ("period", "gap", "step"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: got {value}, expected a positive number")
-        if self.delimiter not in DELIMITERS or len(self.delimiter) != 1:
-            raise ValueError(f"delimiter: got {self.delimiter!r}, expected one of {list(DELIMITERS)}")
+        if self.delimiter is not None:
+            delimiter = DELIMITERS.get(self.delimiter, self.delimiter)
+            if delimiter not in DELIMITERS.values():
+                raise ValueError(f"delimiter: got {self.delimiter!r}, expected one of , ; | tab space")
+            object.__setattr__(self, "delimiter", delimiter)
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Layout":
-        """The layout of a table as TOML gives it: ``[columns]`` with trajectory, time, positions, momenta,
-        velocities and ignore; masses, periodic, period, units, gap and delimiter beside it.
+        """The layout of a table as TOML gives it: ``[columns]`` with names, trajectory, time, positions,
+        momenta, velocities and ignore; step, masses, periodic, period, units, gap and delimiter beside it.
 
         Raises ValueError naming the key.
         """
@@ -129,7 +144,7 @@ def _value(key: str, value: Any) -> Any:
 
     if key in ("trajectory", "time", "delimiter"):
         if not isinstance(value, str) or not value:
-            raise fail("a name" if key != "delimiter" else "one character")
+            raise fail("a name" if key != "delimiter" else "one of , ; | tab space")
         return value
     if key == "units":
         if not isinstance(value, Mapping) or not all(isinstance(unit, str) for unit in value.values()):
@@ -140,7 +155,7 @@ def _value(key: str, value: Any) -> Any:
         if not masses or not all(_number(mass) for mass in masses):
             raise fail("numbers")
         return tuple(float(mass) for mass in masses)
-    if key in ("period", "gap"):
+    if key in ("period", "gap", "step"):
         if not _number(value):
             raise fail("a number")
         return float(value)
@@ -153,136 +168,3 @@ def _value(key: str, value: Any) -> Any:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-class Columns(NamedTuple):
-    """Where in a table the parts of a state stand; `second` are momenta, or velocities where `masses` is not
-    None. `trajectory` is None where there is no such column, `time` too in a table of initial states.
-    """
-
-    trajectory: int | None
-    time: int | None
-    positions: tuple[int, ...]
-    second: tuple[int, ...]
-    masses: tuple[float, ...] | None
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    time_unit: str
-    periods: tuple[float | None, ...]
-
-    @property
-    def states(self) -> tuple[int, ...]:
-        """The columns of a state, positions first."""
-        return (*self.positions, *self.second)
-
-
-def find_columns(
-    path: Path, header: Sequence[str], layout: Layout, *, where: str, timed: bool = True
-) -> Columns:
-    """Find the columns of `layout` in `header`; with `timed` false the column of times may be missing.
-
-    Raises `DataFileError` for names that are missing, repeated or unknown, for positions without momenta and
-    for velocities without masses.
-    """
-
-    def fail(why: str, column: str = "") -> DataFileError:
-        return DataFileError(path, f"{where}, column {column}" if column else where, why)
-
-    for k, name in enumerate(header):
-        if not name:
-            raise fail(f"column {k + 1} has no name")
-        if name in header[:k]:
-            raise fail("the name is used twice", name)
-    index = {name: k for k, name in enumerate(header)}
-    ignored = layout.ignore if timed else ()
-    for name in (*layout.positions, *layout.momenta, *layout.velocities, *ignored):
-        if name not in index:
-            raise fail(f"is missing, {suggestion(name, header)}", name)
-    free = [name for name in header if name not in layout.ignore]
-    positions = layout.positions or _numbered(free, "q", fail)
-    momenta = layout.momenta or (() if layout.velocities else _numbered(free, "p", fail))
-    velocities = layout.velocities or (() if layout.momenta else _numbered(free, "v", fail))
-    if timed and layout.trajectory != "trajectory" and layout.trajectory not in index:
-        raise fail(f"is missing, {_missing(layout.trajectory, header)}", layout.trajectory)
-    if timed and layout.time not in index:
-        raise fail(f"is missing, {_missing(layout.time, header)}", layout.time)
-    if not positions:
-        raise fail(f"no positions, expected columns q1..qn, got {', '.join(header)}")
-    if momenta and velocities:
-        raise fail("both momenta and velocities are given, name those not to use in ignore", velocities[0])
-    if not momenta and not velocities:
-        raise fail(
-            f"positions ({', '.join(positions)}) without momenta are no state of a Hamiltonian system, "
-            "expected momenta p1..pn, or velocities v1..vn with masses"
-        )
-    second, kind = (momenta, "momenta") if momenta else (velocities, "velocities")
-    if len(second) != len(positions):
-        raise fail(
-            f"{len(positions)} positions ({', '.join(positions)}) and {len(second)} {kind} "
-            f"({', '.join(second)}), expected as many of each"
-        )
-    masses = None
-    if velocities:
-        if len(layout.masses) not in (1, len(positions)):
-            raise fail(
-                f"velocities need masses, one for all or one a position ({len(positions)}), "
-                f"got {len(layout.masses)}"
-            )
-        masses = layout.masses * len(positions) if len(layout.masses) == 1 else layout.masses
-    elif layout.masses:
-        raise fail("masses belong to velocities, but the file gives momenta")
-    marks = [name for name in (layout.trajectory, layout.time) if name in index]
-    parts = [*marks, *positions, *second]
-    for k, name in enumerate(parts):
-        if name in parts[:k] or name in layout.ignore:
-            raise fail("one column cannot be two things", name)
-    used = {layout.trajectory, layout.time, *positions, *second, *layout.ignore}
-    for name in header:
-        if name not in used:
-            raise fail(f"unknown, {suggestion(name, sorted(used - set(header)) or ['ignore'])}", name)
-    known = {*positions, *second, layout.time}
-    for name in layout.units:
-        if name not in known:
-            raise fail(f"has a unit but is no coordinate, {suggestion(name, sorted(known))}", name)
-    for name in layout.periodic or ():
-        if name not in positions:
-            raise fail(f"is periodic but no position, {suggestion(name, positions)}", name)
-    units = [layout.units.get(name, "") for name in (*positions, *second)]
-    if velocities:
-        units[len(positions) :] = [unit and f"mass {unit}" for unit in units[len(positions) :]]
-        plain = velocities == tuple(f"v{i + 1}" for i in range(len(velocities)))
-        named = tuple(f"p{i + 1}" if plain else f"m_{name}" for i, name in enumerate(velocities))
-    else:
-        named = momenta
-    return Columns(
-        index.get(layout.trajectory),
-        index.get(layout.time),
-        tuple(index[name] for name in positions),
-        tuple(index[name] for name in second),
-        masses,
-        (*positions, *named),
-        tuple(units),
-        layout.units.get(layout.time, ""),
-        tuple(_period(layout, name) for name in positions),
-    )
-
-
-def _period(layout: Layout, name: str) -> float | None:
-    if name not in (layout.periodic or ()):
-        return None
-    return layout.period or (360.0 if layout.units.get(name) in DEGREES else 2 * math.pi)
-
-
-def _missing(name: str, header: Sequence[str]) -> str:
-    if len(header) == 1 and (found := re.search(r"[;\t|, ]", header[0])):
-        return f"is the delimiter {found.group()!r}? Say so with delimiter"
-    return suggestion(name, header)
-
-
-def _numbered(header: Sequence[str], letter: str, fail: Any) -> tuple[str, ...]:
-    """The columns letter1, letter2, ...; a number left out is an error."""
-    numbers = sorted(int(name[1:]) for name in header if re.fullmatch(rf"{letter}[1-9][0-9]{{0,5}}", name))
-    for expected, number in enumerate(numbers, start=1):
-        if number != expected:
-            raise fail(f"is missing, the file has {letter}{number}", f"{letter}{expected}")
-    return tuple(f"{letter}{number}" for number in numbers)

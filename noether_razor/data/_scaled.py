@@ -31,4 +31,5 @@ def scaled_trajectories(trajectories: Trajectories, scale: PhaseScale) -> Trajec
         targets=None if targets is None else scale.states(targets),
         units=(),
         time_unit="",
+        velocities={},
     )

@@ -1,6 +1,6 @@
 """Checked sets of trajectories."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -37,6 +37,11 @@ class Trajectories:
     follows them is padding: whatever was given there, it is stored as a copy of the last time, state and
     target, so that nothing moves in it. `time_unit` is the unit of `times`.
 
+    `recordings` (trajectories,) number the recordings: trajectories with one number are pieces of one, cut at
+    gaps, along which the same is conserved with the same value. By default each is its own. `velocities` are
+    the masses by which velocities, in the order of the momenta, were multiplied to make these, by the names
+    of the velocities; empty where momenta were measured.
+
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
 
@@ -47,6 +52,8 @@ class Trajectories:
     units: tuple[str, ...] = field(default=())
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     time_unit: str = ""
+    recordings: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    velocities: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("times", "states", "targets"):
@@ -92,6 +99,9 @@ class Trajectories:
         for name in ("names", "units"):
             if len(getattr(self, name)) != dim:
                 raise ValueError(f"{name} must have {dim} entries, got {len(getattr(self, name))}")
+        object.__setattr__(self, "recordings", _checked_recordings(self.recordings, count))
+        if len(self.velocities) not in (0, dim // 2):
+            raise ValueError(f"velocities must have {dim // 2} entries or none, got {len(self.velocities)}")
 
     @classmethod
     def of_segments(
@@ -101,6 +111,8 @@ class Trajectories:
         names: tuple[str, ...] = (),
         units: tuple[str, ...] = (),
         time_unit: str = "",
+        recordings: Sequence[int] | np.ndarray = (),
+        velocities: Mapping[str, float] | None = None,
     ) -> "Trajectories":
         """A set of trajectories given one by one as times (time,) and states (time, 2n), of any lengths.
 
@@ -118,12 +130,26 @@ class Trajectories:
                     f"states of trajectory {row} must have shape {(len(at), dim)}, got {np.shape(path)}"
                 )
             times[row, : len(at)], states[row, : len(at)] = at, path
-        return cls(times, states, names=names, units=units, lengths=lengths, time_unit=time_unit)
+        return cls(
+            times,
+            states,
+            names=names,
+            units=units,
+            lengths=lengths,
+            time_unit=time_unit,
+            recordings=np.asarray(recordings, dtype=None if len(recordings) else np.int64),
+            velocities=velocities or {},
+        )
 
     @property
     def dof(self) -> int:
         """Degrees of freedom n."""
         return self.states.shape[2] // 2
+
+    @property
+    def recording_count(self) -> int:
+        """How many recordings the trajectories are pieces of."""
+        return len(np.unique(self.recordings))
 
     def __len__(self) -> int:
         return self.states.shape[0]
@@ -143,6 +169,7 @@ class Trajectories:
             states=self.states[rows, :end],
             targets=None if self.targets is None else self.targets[rows, : max(end - 1, 0)],
             lengths=lengths,
+            recordings=self.recordings[rows],
         )
 
     def first(self, points: int) -> "Trajectories":
@@ -190,6 +217,17 @@ def _checked_lengths(lengths: np.ndarray, count: int, longest: int) -> np.ndarra
         wrong = int(np.argmax((array < 2) | (array > longest)))
         raise ValueError(
             f"lengths must be from 2 to {longest}, got {int(array[wrong])} for trajectory {wrong}"
+        )
+    return array.astype(np.int64)
+
+
+def _checked_recordings(recordings: np.ndarray, count: int) -> np.ndarray:
+    if np.size(recordings) == 0:
+        return np.arange(count)
+    array = np.asarray(recordings)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"recordings must be {count} whole numbers, got {array.dtype} of shape {array.shape}"
         )
     return array.astype(np.int64)
 

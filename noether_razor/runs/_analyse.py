@@ -90,7 +90,8 @@ def analysed_run(
     trained, problem = run.posterior.quantities, run.problem
     if not isinstance(trained, QuadraticQuantities):
         raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
-    hypotheses = [parse_hypothesis(text, problem.recorded.names) for text in quantities]
+    recorded = problem.recorded
+    hypotheses = [parse_hypothesis(text, recorded.names, recorded.velocities) for text in quantities]
     learned = problem.scale.quantities_back(
         Quadratics(
             np.asarray(trained.symmetric_matrices(), dtype=np.float64),

@@ -85,7 +85,8 @@ def discover_run(
             "what is conserved",
         )
     for text in quantities:
-        parse_hypothesis(text, trajectories.names)  # a wrong one is said before anything is trained
+        # A wrong one is said before anything is trained.
+        parse_hypothesis(text, trajectories.names, trajectories.velocities)
     train_run(config, folder, resume=resume, on_progress=on_progress, interrupted=interrupted, data=data)
 
     def told(name: str, repeat: int, report: Report) -> None:

@@ -30,27 +30,38 @@ class Hypothesis(NamedTuple):
     vectors: Float[np.ndarray, "K dim"]
 
 
-def parse_hypothesis(text: str, names: Sequence[str]) -> Hypothesis:
+def parse_hypothesis(
+    text: str, names: Sequence[str], velocities: Mapping[str, float] | None = None
+) -> Hypothesis:
     """Read a formula of degree at most two in the coordinates `names`, or several with commas between them;
-    nothing is evaluated as code.
+    nothing is evaluated as code. Where momenta are mass times velocity, `velocities` are these masses by
+    the names of the velocities, in the order of the momenta: formulas may then name either.
 
     Raises `RunError`, with one line, for anything else, for constants and for formulas of which one follows
     from the others.
     """
     matrices, vectors = [], []
+    # v = p / m: each row says what a variable of a formula is in coordinates.
+    variables, rows = list(names), list(np.eye(len(names)))
+    for k, (name, mass) in enumerate((velocities or {}).items(), start=len(names) // 2):
+        if name not in names:
+            variables.append(name)
+            rows.append(rows[k] / mass)
+    meaning = np.array(rows)
     for part in text.split(","):
         try:
-            matrix, vector, _ = parse_formula(part, names).quadratic()
+            matrix, vector, _ = parse_formula(part, variables).quadratic()
         except FormulaError as error:
             raise RunError(f"--quantity: {error}") from None
+        matrix, vector = meaning.T @ matrix @ meaning, vector @ meaning
         if not matrix.any() and not vector.any():
             raise RunError(
                 f"--quantity: formula {part.strip()!r}: a constant is always conserved, expected a function"
             )
         matrices.append(matrix)
         vectors.append(vector)
-    rows = np.concatenate([np.reshape(matrices, (len(matrices), -1)), vectors], axis=1)
-    if np.linalg.matrix_rank(rows / np.linalg.norm(rows, axis=1, keepdims=True)) < len(rows):
+    found = np.concatenate([np.reshape(matrices, (len(matrices), -1)), vectors], axis=1)
+    if np.linalg.matrix_rank(found / np.linalg.norm(found, axis=1, keepdims=True)) < len(found):
         raise RunError(f"--quantity: {text!r}: one formula is a combination of the others")
     return Hypothesis(text.strip(), np.array(matrices), np.array(vectors))
 

@@ -5,11 +5,9 @@ The public names, room by room; ``README.md`` shows how they go together.
 
 from .analysis import Analysis as Analysis
 from .analysis import analyse as analyse
-from .analysis import drift_test as drift_test
 from .analysis import estimate_bound as estimate_bound
 from .analysis import learned_hamiltonian as learned_hamiltonian
 from .analysis import lie_algebra as lie_algebra
-from .analysis import null_space_baseline as null_space_baseline
 from .analysis import parallelness as parallelness
 from .analysis import prediction_errors as prediction_errors
 from .analysis import singular_directions as singular_directions
@@ -33,6 +31,8 @@ from .inference import bound_terms as bound_terms
 from .inference import paper_estimator as paper_estimator
 from .inference import predict as predict
 from .inference import windows_of as windows_of
+from .invariants import ConservedSpace as ConservedSpace
+from .invariants import conserved_space as conserved_space
 from .integrators import rollout as rollout
 from .integrators import transition as transition
 from .networks import HamiltonianNetwork as HamiltonianNetwork

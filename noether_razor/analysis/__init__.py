@@ -3,16 +3,8 @@
 from ._analyse import Analysis as Analysis
 from ._analyse import FoundQuantity as FoundQuantity
 from ._analyse import analyse as analyse
-from ._analyse import symmetry_text as symmetry_text
-from ._baseline import null_space_baseline as null_space_baseline
 from ._calibration import Calibration as Calibration
 from ._calibration import rollout_calibration as rollout_calibration
-from ._coverage import PhaseSpaceCoverage as PhaseSpaceCoverage
-from ._coverage import phase_space_coverage as phase_space_coverage
-from ._drift import DriftTest as DriftTest
-from ._drift import drift_test as drift_test
-from ._drift import estimate_noise as estimate_noise
-from ._drift import pairs_needed as pairs_needed
 from ._errors import PredictionErrors as PredictionErrors
 from ._errors import learned_hamiltonian as learned_hamiltonian
 from ._errors import learned_substep_error as learned_substep_error

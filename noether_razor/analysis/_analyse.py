@@ -1,8 +1,7 @@
-"""From quantities of degree <= 2, learned or given, to what is conserved: space, formulas, algebra."""
+"""From measured trajectories, and quantities of degree <= 2 that were learned, to what is conserved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -12,85 +11,61 @@ import sympy
 from jaxtyping import Float
 
 from ..data import Trajectories
+from ..invariants import Change, ConservedSpace, conserved_space
+from ..invariants.terms import coefficients, monomials, quadratic_parts
 from ..typing import Hamiltonian
-from ._baseline import null_space_baseline
-from ._drift import (
-    ENOUGH_PAIRS,
-    TOLERANCE,
-    DriftTest,
-    PairStatistics,
-    Verdict,
-    check_quantities,
-    checked_noise,
-    drift_test,
-    judged,
-    pair_statistics,
-)
-from ._formulas import Measurement, QuantityFormula, measured_text, reduced, sparse_basis
+from ._energy import Energy, energy_in, energy_quantity
+from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
-from ._monomials import (
-    Monomial,
-    canonical_scales,
-    coefficients,
-    monomial_values,
-    monomials,
-    quadratic_parts,
-)
-from ._rounding import Measured, rounded
-from ._simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
+from ._rounding import rounded
+from ._pairs import checked_quantities, pair_statistics
 
 _STRENGTH = 0.01
-"""Share of the largest singular value below which a direction of the quantities is not a candidate."""
-_CORRECTION = 0.2
-"""How far, in coefficients of monomials scaled to spread alike, measured drift may correct a direction: the
-accuracy of learning. A false direction has nothing conserved so near."""
-_NEW = 0.1
-"""Size, against that of the factors, from which a bracket or product outside the candidates is a new one."""
+"""Share of the largest singular value below which a direction of the quantities was not learned."""
+_INSIDE = 0.95
+"""Cosine, by spreads over the data, from which a conserved direction is one of those that were learned."""
 _COMMUTING = 0.1
-"""R.m.s. of {C, H} over |grad C| |grad H| up to which C is a candidate: ten times the error of learning."""
+"""R.m.s. of {C, H} over |grad C| |grad H| up to which C counts as learned: ten times the error of learning."""
+_NEW = 0.1
+"""Size, against that of the factors, from which a bracket or product outside a space is a new one."""
 _RESOLVED = 1e-6
 """Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
-_EXACT = 5e-4
-"""Relative error of the weights of an energy that the quantities hold whole."""
+_TERMS, _SLOW = 6, 0.3
+"""Terms and change over the spread up to which a slow drift is printed."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
-_WIDEST_COLUMN = 60
-"""Characters of a formula for which the others make room."""
-_MEASURED = 3
-"""How many measured coefficients stand beside a formula in the text."""
+CLOSED = 0.05
+"""The closure error up to which a space closes under the Poisson bracket."""
 
 
 @dataclass(frozen=True)
 class FoundQuantity:
-    """One conserved quantity C(x) = x^T A x / 2 + b^T x in the units of the data.
+    """One quantity C(x) = x^T A x / 2 + b^T x in the units of the data.
 
-    `matrix` A (2n, 2n), `vector` b (2n,). `drift` is its r.m.s. change along held-out trajectories over its
-    spread, noise subtracted, `excess` by how many standard errors it exceeds the noise. `note` says what else
-    it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C, H} / (|grad C| |grad H|) for the
-    Hamiltonian given, in scaled coordinates, None without one.
+    `matrix` A (2n, 2n), `vector` b (2n,). `change` says how it moves along trajectories, `mean` is its mean over all
+    rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C, H} / (|grad C|
+    |grad H|) for the Hamiltonian given, in scaled coordinates, None without one.
     """
 
     formula: QuantityFormula
     matrix: Float[np.ndarray, "dim dim"]
     vector: Float[np.ndarray, " dim"]
-    drift: float
-    excess: float
-    verdict: Verdict
+    change: Change
+    mean: float
     note: str = ""
     bracket: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """An entry of "quantities" in symmetry.json."""
+        """An entry of "quantities", "drifting" or "same_everywhere" in symmetry.json."""
         names = self.formula.names
         return {
             "formula": self.formula.text(),
             "latex": self.formula.latex(),
             "A": self.matrix.tolist(),
             "b": self.vector.tolist(),
-            "drift": self.drift,
-            "excess": _number(self.excess),
+            "drift": self.change.change,
             "errors": {"*".join(names[i] for i in m): error for m, error in self.formula.errors.items()},
             "measured": {
                 "*".join(names[i] for i in m): measurement._asdict()
@@ -98,42 +73,37 @@ class FoundQuantity:
             },
             "unit": self.formula.unit(),
             "note": self.note,
+            "mean": self.mean,
             "bracket_with_hamiltonian": self.bracket,
+            **{key: _number(value) for key, value in self.change._asdict().items() if key != "change"},
         }
-
-
-class Energy(NamedTuple):
-    """The energy H as a combination of the found quantities: `weights` (rank,) up to a constant, and the
-    r.m.s. of what they leave of H over its spread.
-    """
-
-    weights: Float[np.ndarray, " rank"]
-    residual: float
 
 
 @dataclass(frozen=True)
 class Analysis:
     """What is conserved: the found space by a sparse basis, and everything said about it.
 
-    `quantities` has `rank` entries. `independent` is how many of them are functionally independent,
-    `generating` the indices of as many of which the others are functions. `strengths` are the singular values
-    of the quantities given, in scaled coordinates; `candidates` the test of the completed candidate space,
-    `baseline` that of all monomials, None where the data are too few for it, `tolerance` the relative drift
-    up to which a quantity counts as conserved. `at_least`: as many were found
-    as were given, so there may be more. `evidence` is as in symmetry.json, None where no refits were made.
+    `quantities` has `rank` entries, `drifting` those that change slowly, `same` those that have one value in the whole
+    file. `independent` is how many are functionally independent, `generating` the indices of as many of which the
+    others are functions. `closes`: whether brackets of the quantities stay among them,
+    within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates, and
+    `learned` how many of the found directions these hold. `space` is the test of the data. `evidence` is as in
+    symmetry.json, None where no refits were made.
     """
 
     names: tuple[str, ...]
     quantities: tuple[FoundQuantity, ...]
+    drifting: tuple[FoundQuantity, ...]
+    same: tuple[FoundQuantity, ...]
     independent: int
     generating: tuple[int, ...]
     algebra: LieAlgebra
+    closes: bool
     strengths: Float[np.ndarray, " given"]
-    candidates: DriftTest
-    baseline: DriftTest | None
-    at_least: bool
-    tolerance: float = TOLERANCE
-    hamiltonian: bool = True
+    learned: int
+    space: ConservedSpace
+    restricted: bool = True
+    hamiltonian: bool | None = None
     energy: Energy | None = None
     evidence: Mapping[str, Any] | None = None
 
@@ -141,11 +111,6 @@ class Analysis:
     def rank(self) -> int:
         """The dimension of the space of conserved quantities of degree <= 2, constants excluded."""
         return len(self.quantities)
-
-    @property
-    def approximate(self) -> int:
-        """How many more candidate directions are approximately conserved in this region."""
-        return self.candidates.approximate
 
     def matrices(self) -> tuple[Float[np.ndarray, "rank dim dim"], Float[np.ndarray, "rank dim"]]:
         """A and b of the found quantities, stacked, in the units of the data."""
@@ -159,29 +124,41 @@ class Analysis:
 
     def to_json(self) -> dict[str, Any]:
         """The contents of symmetry.json."""
+        space = self.space
         return {
             "rank": self.rank,
-            "at_least": self.at_least,
+            "decided": space.decided and self.closes,
             "evidence": None if self.evidence is None else dict(self.evidence),
             "quantities": [quantity.to_json() for quantity in self.quantities],
+            "drifting": [quantity.to_json() for quantity in self.drifting],
+            "same_everywhere": [quantity.to_json() for quantity in self.same],
             "independent": self.independent,
             "generating": list(self.generating),
             "hamiltonian": self.hamiltonian,
             "algebra": self.algebra.to_json(),
+            "closes": self.closes,
             "names": list(self.names),
-            "tolerance": self.tolerance,
-            "approximately_conserved": self.approximate,
             "strengths": self.strengths.tolist(),
+            "learned": self.learned,
+            "restricted": self.restricted,
             "energy": None
             if self.energy is None
             else {"weights": self.energy.weights.tolist(), "residual": self.energy.residual},
-            "candidates": _spectrum(self.candidates),
-            "baseline": None if self.baseline is None else _spectrum(self.baseline),
+            "data": {
+                "recordings": space.motion.recordings,
+                "most": space.most,
+                "staying": space.staying,
+                "shown": space.rank,
+                "settled": space.settled,
+                "enough": space.enough,
+                "clear": space.clear,
+                "hidden": space.hidden,
+                "noise_told": space.told,
+                "needed": space.needed,
+                "noise_variance": space.motion.noise.variance.tolist(),
+                "ratios": [float(max(ratio, 0.0)) for ratio in space.ratios],
+            },
         }
-
-    def text(self) -> str:
-        """What was found, for a person to read."""
-        return symmetry_text(self.to_json())
 
 
 def analyse(
@@ -190,213 +167,236 @@ def analyse(
     trajectories: Trajectories,
     *,
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
-    coefficient_error: float = 0.0,
-    tolerance: float = TOLERANCE,
     hamiltonian: Hamiltonian | None = None,
     evidence: Mapping[str, Any] | None = None,
-    complete: bool = True,
-    refine: bool = True,
+    restrict: bool = True,
     simplify: bool = True,
 ) -> Analysis:
-    """Says what the quantities x^T A_k x / 2 + b_k^T x, K of them, hold that `trajectories` conserve.
+    """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T x, K of
+    them, hold.
 
-    Candidates are the singular directions of the quantities (in scaled canonical coordinates), and what
-    nearly commutes with `hamiltonian`, itself included: where a few symmetries determine H, learning has no
-    reason to find the others. With `refine`,
-    the measured drift corrects those that are conserved but for small errors of their coefficients, where
-    there are three pairs of points a monomial or more. With `complete`, brackets of what passes the drift
-    test, and products of the linear ones, are candidates too. What passes in the end is the found space. It
-    gets a sparse basis, with `simplify` simple ratios where they do not add drift, and the name of its Lie
-    algebra.
+    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of the
+    states, one number or one a column, None to estimate it. With `restrict`, only what the given quantities hold
+    counts: directions within a cosine of 0.95 of their span, of what nearly commutes with `hamiltonian`, itself
+    included (where a few symmetries determine H, learning has no reason to find the others), and of brackets of what
+    was found and products of the linear ones. The found space gets a sparse basis, with `simplify` simple numbers
+    where the data allow them, and the name of its Lie algebra.
 
-    `trajectories` should be held out; `noise_variance`, `coefficient_error` and `tolerance` are those of
-    `drift_test`. `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed
-    with them; `evidence` goes into the answer as it is.
-
-    Raises ValueError as `drift_test` does.
+    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them; `evidence`
+    goes into the answer as it is. Raises ValueError for shapes that do not fit and numbers that are not finite.
     """
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
-    dim = trajectories.states.shape[2]
-    noise = checked_noise(noise_variance, trajectories)
-    scales = canonical_scales(trajectories.points())
-    scaled = replace(
-        trajectories,
-        states=trajectories.states / scales,
-        targets=None if trajectories.targets is None else trajectories.targets / scales,
-    )
-    check_quantities(matrices, vectors, trajectories)
+    checked_quantities(matrices, vectors, trajectories)
+    space = conserved_space(trajectories, noise_variance=noise_variance)
+    scales = space.motion.scales
     given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
-    strongest = strengths.max(initial=0.0)
-    candidates = directions[strengths > max(_STRENGTH * strongest, 1e-300)]
+    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
-    if on_states is not None and len(candidates):
-        candidates = _basis(np.concatenate([candidates, _commuting(on_states, scales)]))
+    if on_states is not None and len(learned):
+        learned = np.concatenate([learned, _commuting(on_states, scales)])
+    held, drifting = _held(space, learned, scales)
+    found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
 
-    def test(rows: np.ndarray) -> DriftTest:
-        return drift_test(
-            *quadratic_parts(rows, dim),
-            scaled,
-            noise_variance=noise / scales**2,
-            coefficient_error=coefficient_error,
-            tolerance=tolerance,
-        )
-
-    every = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), scaled, noise / scales**2)
-    refine = refine and every.differences.shape[0] >= ENOUGH_PAIRS * given.shape[1]
-
-    def refined(tested: DriftTest) -> DriftTest:
-        return test(_basis(_corrected(tested, every, tolerance))) if refine else tested
-
-    tested = refined(test(candidates))
-    while complete and tested.rank:
-        passed = _basis(coefficients(*tested.conserved()))
-        implied = _implied(passed, dim)
-        # A candidate that failed may have been a poor copy of what the others imply.
-        _, size, new = np.linalg.svd(implied - (implied @ passed.T) @ passed, full_matrices=False)
-        tried = _basis(coefficients(tested.matrices, tested.vectors))
-        completed = refined(test(_basis(np.concatenate([tried, new[size > _NEW]]))))
-        if completed.rank <= tested.rank:
-            break
-        tested = completed
-
-    found = coefficients(*tested.conserved())
-    formulas = _formulas(found, scales, trajectories, noise, simplify)
-    quantities, energy = _described(formulas, trajectories, noise, scales, on_states, tolerance)
+    rows, same, drifting = (_basis(_scaled(space, part)) for part in (found, space.same, drift_rows))
+    if restrict:
+        same = same[:0]
+    if len(rows) and len(same):
+        # On one energy shell su(2) stays su(2): brackets first, where they stay clear of what is the same everywhere.
+        rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
+    make = _Maker(space, simplify)
+    quantities, energy = _described(make.formulas(rows), make, on_states)
     independent, generating = _independence(quantities, trajectories, scales)
-    try:
-        baseline = null_space_baseline(trajectories, noise_variance=noise, tolerance=tolerance)
-    except ValueError:
-        baseline = None
-    if baseline is not None and "untested" in baseline.verdicts[:1]:
-        baseline = None
+    algebra, closes = _algebra(quantities, rows, scales)
+    slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
+    shown = same if space.staying <= space.most else same[:0]
     return Analysis(
         names=trajectories.names,
         quantities=tuple(quantities),
+        drifting=tuple(quantity for quantity in slow if _readable(quantity)),
+        same=tuple(_described(make.formulas(shown), make, None)[0]),
         independent=independent,
         generating=generating,
-        algebra=_algebra(quantities, found, scales),
+        algebra=algebra,
+        closes=closes,
         strengths=strengths,
-        candidates=tested,
-        baseline=baseline,
-        at_least=bool(len(quantities)) and len(matrices) <= len(quantities) < len(monomials(dim)),
-        tolerance=tolerance,
+        learned=len(held),
+        space=space,
+        restricted=restrict,
         energy=energy,
         evidence=evidence,
     )
 
 
+def _readable(quantity: FoundQuantity) -> bool:
+    """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
+    terms = len(quantity.formula.coefficients)
+    return terms <= max(_TERMS, len(quantity.vector)) and quantity.change.change <= _SLOW
+
+
+def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
+    """Combinations of the terms of a space as coefficients of monomials of x / scales."""
+    dim = len(space.motion.scales)
+    return space.motion.quantities(rows) * _units(space.motion.scales) if len(rows) else np.zeros((0, len(monomials(dim))))
+
+
+def _units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " monomials"]:
+    """What monomials of x are times those of x / scales."""
+    return coefficients(np.outer(scales, scales)[None] * (1 + np.eye(len(scales))), scales[None])[0]
+
+
 def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank monomials"]:
     """An orthonormal basis of the span of `rows`, whatever their sizes."""
+    if not len(rows):
+        return rows
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     _, values, directions = np.linalg.svd(rows / size, full_matrices=False)
     return directions[values > 1e-3]
 
 
-def _corrected(
-    tested: DriftTest, every: PairStatistics, tolerance: float
-) -> Float[np.ndarray, "candidates monomials"]:
-    """The tested combinations, with small corrections to those that drift less for them.
+def _held(
+    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"], scales: Float[np.ndarray, " dim"]
+) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
+    """What of the conserved and of the drifting combinations the learned quantities hold."""
+    motion = space.motion
+    values, axes = np.linalg.eigh(motion.covariance)
+    root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
+    units = _units(scales)
 
-    With monomials scaled to variance one, the correction d of c minimises drift(c + d) + tolerance^2 |d|^2,
-    drift relative to the spread as in the test. Larger corrections than `_CORRECTION` |c| are not made.
-    """
-    unit = np.sqrt(np.maximum(np.diag(every.raw_variance), np.finfo(float).tiny))
-    drift = (every.drift - every.noise) / (2 * np.outer(unit, unit))
-    values, directions = np.linalg.eigh((drift + drift.T) / 2)
-    values = np.maximum(values, 0.0)
-    rows = coefficients(tested.matrices, tested.vectors) * unit
-    corrections = (rows @ directions * (values / (values + tolerance**2))) @ directions.T
-    small = np.linalg.norm(corrections, axis=1) <= _CORRECTION * np.linalg.norm(rows, axis=1)
-    rows = np.where(small[:, None], rows - corrections, rows) / unit
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    def inside(rows: np.ndarray) -> np.ndarray:
+        if not len(rows) or not len(learned):
+            return rows[:0]
+        own = np.linalg.qr((rows @ root).T)
+        other = np.linalg.qr((motion.rows(learned / units) @ root).T)[0]
+        left, cosines, _ = np.linalg.svd(own[0].T @ other)
+        kept = left[:, : len(cosines)][:, cosines >= _INSIDE]
+        return kept.T @ np.linalg.inv(own[1]).T @ rows
+
+    found = inside(space.conserved)
+    while 0 < len(found) < len(space.conserved):
+        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(scales))])
+        more = inside(space.conserved)
+        if len(more) <= len(found):
+            break
+        found = more
+    return found, inside(space.drifting)
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
-    """Brackets of quantities and products of the linear ones among them; `rows` are orthonormal."""
+    """Brackets of quantities and products of the linear ones among them that are new; `rows` are orthonormal."""
     left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
     size = np.pad(size, (0, len(rows) - len(size)))
     linear = left[:, size <= _NEW].T @ rows[:, :dim]
+    one, other = np.triu_indices(len(linear))
+    products = linear[one][:, :, None] * linear[other][:, None, :]
+    implied = np.concatenate(
+        [
+            _brackets(rows, dim),
+            coefficients(products + np.swapaxes(products, 1, 2), np.zeros((len(one), dim))),
+        ]
+    )
+    _, size, new = np.linalg.svd(implied - (implied @ rows.T) @ rows, full_matrices=False)
+    return new[size > _NEW]
+
+
+def _brackets(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "pairs monomials"]:
+    """The Poisson brackets of all pairs, in scaled coordinates, constants left out."""
     space = Quadratics(*quadratic_parts(rows, dim), np.zeros(len(rows)))
     first, second = np.triu_indices(len(rows), k=1)
     brackets = bracket(*(Quadratics(*(part[index] for part in space)) for index in (first, second)))
-    one, other = np.triu_indices(len(linear))
-    products = linear[one][:, :, None] * linear[other][:, None, :]
-    parts = [
-        coefficients(brackets.matrices, brackets.vectors),
-        coefficients(products + np.swapaxes(products, 1, 2), np.zeros((len(one), dim))),
-    ]
-    return np.concatenate(parts)
+    return coefficients(brackets.matrices, brackets.vectors)
 
 
-def _formulas(
-    found: Float[np.ndarray, "rank monomials"],
-    scales: Float[np.ndarray, " dim"],
-    trajectories: Trajectories,
-    noise: Float[np.ndarray, " dim"],
-    simplify: bool,
-) -> list[QuantityFormula]:
-    """A sparse basis of the found space (in scaled coordinates) as formulas in the units of the data."""
-    dim = len(scales)
-    if not len(found):
-        return []
-    sparse, at = reduced(sparse_basis(found))
-    statistics = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), trajectories, noise)
-    # A coefficient of y = x / s is s times smaller in x.
-    units = coefficients(*(part[None] for part in _ones(1 / scales)))[0]
-    found_coefficients = rounded(sparse * units, at, statistics, units, simplify)
-    formulas = [
-        QuantityFormula.of(values, errors, simple, trajectories.names, trajectories.units, measured)
-        for values, errors, simple, measured in zip(*found_coefficients, strict=True)
-    ]
-    return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
+def _beside(
+    rows: Float[np.ndarray, "K monomials"],
+    known: Float[np.ndarray, "L monomials"],
+    first: Float[np.ndarray, "F monomials"],
+) -> Float[np.ndarray, "K monomials"]:
+    """Combinations that with `known` span what `rows` and `known` do: `first`, where all of these are new, then the
+    sparsest; `rows` themselves where these are too few.
+
+    What is known may be added to a quantity without a change in what it says.
+    """
+    whole = _basis(np.concatenate([rows, known]))
+    spanned = np.linalg.qr(known.T)[0] if len(known) else np.zeros((rows.shape[1], 0))
+
+    def grown(chosen: list[np.ndarray], more: np.ndarray) -> list[np.ndarray]:
+        for row in more:
+            trial = np.array([*chosen, row / np.linalg.norm(row)])
+            beyond = trial - (trial @ spanned) @ spanned.T
+            if len(trial) <= len(rows) and np.linalg.svd(beyond, compute_uv=False).min() > _NEW:
+                chosen = [*chosen, trial[-1]]
+        return chosen
+
+    chosen = grown([], first)
+    if len(chosen) < len(first):
+        chosen = []
+    chosen = grown(chosen, sparse_basis(whole))
+    return np.array(chosen) if len(chosen) == len(rows) else rows
 
 
-def _ones(factors: Float[np.ndarray, " dim"]) -> tuple[np.ndarray, np.ndarray]:
-    """A and b whose coefficients are the products of `factors` of each monomial."""
-    return np.outer(factors, factors) * (1 + np.eye(len(factors))), factors
+def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarray, "some monomials"]:
+    """A sparse basis of the brackets of a space, as far as they lie in it."""
+    if len(rows) < 2:
+        return rows[:0]
+    brackets = _brackets(rows, dim)
+    _, sizes, directions = np.linalg.svd(brackets @ rows.T, full_matrices=False)
+    return sparse_basis(directions[sizes > _NEW * sizes.max(initial=1e-9)] @ rows)
+
+
+class _Maker:
+    """Makes formulas of spaces, and says how these move."""
+
+    def __init__(self, space: ConservedSpace, simplify: bool):
+        self.space, self.simplify = space, simplify
+        self.trajectories = space.motion.trajectories
+        self.units = _units(1 / space.motion.scales)
+        self.dim = len(space.motion.scales)
+        every = quadratic_parts(np.eye(len(monomials(self.dim))), self.dim)
+        self.statistics = pair_statistics(*every, self.trajectories, space.motion.noise.variance)
+
+    def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
+        """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
+        if not len(found):
+            return []
+        sparse, at = reduced(sparse_basis(found))
+        made = rounded(sparse * self.units, at, self.statistics, self.units, self.simplify)
+        names, units = self.trajectories.names, self.trajectories.units
+        formulas = [
+            QuantityFormula.of(values, errors, simple, names, units, measured)
+            for values, errors, simple, measured in zip(*made, strict=True)
+        ]
+        return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
 
 
 def _described(
-    formulas: list[QuantityFormula],
-    trajectories: Trajectories,
-    noise: Float[np.ndarray, " dim"],
-    scales: Float[np.ndarray, " dim"],
-    on_states: "_OnStates | None",
-    tolerance: float,
+    formulas: Sequence[QuantityFormula], make: _Maker, on_states: "_OnStates | None"
 ) -> tuple[list[FoundQuantity], Energy | None]:
-    """The quantities with their drift and notes; the energy takes the place of the last one that it holds."""
-    dim = len(scales)
-    rows = np.array([formula.row() for formula in formulas]).reshape(len(formulas), len(monomials(dim)))
+    """The quantities, how they change, and notes; the energy takes the place of the last one that it holds."""
+    formulas = list(formulas)
+    if not formulas:
+        return [], None
+    motion, dim = make.space.motion, make.dim
+    rows = np.array([formula.row() for formula in formulas])
     notes = [""] * len(formulas)
     energy, sines = None, [None] * len(formulas)
-    if on_states is not None and len(formulas):
+    if on_states is not None:
         states, values, gradients = on_states
-        energy = _energy(rows, states, values, tolerance)
+        energy = energy_in(rows, states, values)
         if energy is not None:
-            at, formula, note = _energy_formula(formulas, energy)
+            at, formula, note = energy_quantity(formulas, energy)
             formulas = [*formulas[:at], *formulas[at + 1 :], formula]
             notes = [""] * (len(formulas) - 1) + [note]
             rows = np.array([formula.row() for formula in formulas])
-            energy = _energy(rows, states, values, tolerance)
-        sines = _sines(rows, states, gradients, scales)
+            energy = energy_in(rows, states, values)
+        sines = _sines(rows, states, gradients, motion.scales)
     matrices, vectors = quadratic_parts(rows, dim)
     products = _products(vectors, rows, dim)
-    notes = [note or product for note, product in zip(notes, products, strict=True)]
-    if not formulas:
-        return [], None
-    drift = judged(pair_statistics(matrices, vectors, trajectories, noise), tolerance=tolerance)
+    points = make.trajectories.points()
+    changes = [make.space.drift.change(row) for row in motion.rows(rows)]
+    means = np.einsum("pi,kij,pj->k", points, matrices, points, optimize=True) / 2 / len(points) + vectors @ points.mean(0)
     quantities = [
-        FoundQuantity(
-            formula=formula,
-            matrix=matrices[k],
-            vector=vectors[k],
-            drift=float(drift["relative_drift"][k]),
-            excess=float(drift["excess"][k]),
-            verdict=drift["verdicts"][k],
-            note=notes[k],
-            bracket=sines[k],
-        )
+        FoundQuantity(formula, matrices[k], vectors[k], changes[k], float(means[k]), notes[k] or products[k], sines[k])
         for k, formula in enumerate(formulas)
     ]
     return quantities, energy
@@ -436,79 +436,6 @@ def _commuting(
     basis = axes[used].T / spreads[used]
     _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
     return directions[sines <= _COMMUTING] @ basis.T
-
-
-def _energy(
-    rows: Float[np.ndarray, "rank monomials"],
-    states: Float[np.ndarray, "points dim"],
-    values: Float[np.ndarray, " points"],
-    tolerance: float,
-) -> Energy | None:
-    """H as a combination of the quantities, None where they leave more than `tolerance` of its spread."""
-    found = monomial_values(states) @ rows.T
-    found, values = found - found.mean(axis=0), values - values.mean()
-    size, spread = np.std(found, axis=0), np.std(values)
-    used = np.ones(len(rows), dtype=bool)
-    weights = np.zeros(len(rows))
-    for _ in range(3):
-        weights = np.zeros(len(rows))
-        weights[used] = np.linalg.lstsq(found[:, used] / size[used], values, rcond=1e-6)[0] / size[used]
-        used = np.abs(weights) * size > tolerance * spread
-        if not used.any():
-            return None
-    residual = float(np.std(values - found @ weights) / max(spread, np.finfo(float).tiny))
-    return Energy(weights, residual) if residual <= tolerance else None
-
-
-def _energy_formula(formulas: list[QuantityFormula], energy: Energy) -> tuple[int, QuantityFormula, str]:
-    """Which quantity to replace, by a multiple of the energy, and which multiple that is."""
-    used = np.flatnonzero(energy.weights)
-    at = int(used[-1])
-    error = max(energy.residual / 2, _EXACT)
-    reference = float(energy.weights[used[0]])
-    terms: dict[Monomial, SimpleNumber | float] = {}
-    measured: dict[Monomial, list[Measured]] = {}
-    for k in used:
-        ratio = float(energy.weights[k] / reference)
-        weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
-        for monomial, value in formulas[k].coefficients.items():
-            terms[monomial] = added(terms.get(monomial, Fraction(0)), multiplied(weight, value))
-            own, own_error = formulas[k].measured.get(monomial, (float(value), 0.0))
-            off = float(np.hypot(own_error * ratio, 0.0 if k == used[0] else error * ratio * own))
-            measured.setdefault(monomial, []).append((ratio * own, off))
-    largest = max(abs(float(value)) for value in terms.values())
-    terms = {monomial: value for monomial, value in terms.items() if abs(float(value)) > 1e-9 * largest}
-    errors = {monomial: error * abs(float(value)) for monomial, value in terms.items()}
-    sums = {
-        m: (sum(v for v, _ in parts), sum(e**2 for _, e in parts) ** 0.5) for m, parts in measured.items()
-    }
-    formula = QuantityFormula.of_terms(
-        terms,
-        errors,
-        formulas[at].names,
-        formulas[at].units,
-        {monomial: (value, off) for monomial, (value, off) in sums.items() if off},
-    )
-    first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
-    factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)
-    return at, formula, _times(factor, error)
-
-
-def _times(factor: float, error: float) -> str:
-    ratio = simple_number(factor, error * abs(factor))
-    words = {
-        1.0: "the energy H",
-        2.0: "twice the energy H",
-        0.5: "half the energy H",
-        -1.0: "minus the energy H",
-    }
-    if ratio is not None and float(ratio) in words:
-        return words[float(ratio)]
-    return (
-        f"{factor:.3g} times the energy H"
-        if ratio is None
-        else f"{simple_expression(ratio)} times the energy H"
-    )
 
 
 def _sines(
@@ -566,25 +493,24 @@ def _independence(
 
 
 def _algebra(
-    quantities: list[FoundQuantity],
-    found: Float[np.ndarray, "rank monomials"],
-    scales: Float[np.ndarray, " dim"],
-) -> LieAlgebra:
-    """The algebra of the formulas, with the closure error of the space before rounding.
+    quantities: Sequence[FoundQuantity], found: Float[np.ndarray, "rank monomials"], scales: Float[np.ndarray, " dim"]
+) -> tuple[LieAlgebra, bool]:
+    """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
 
-    Its basis and structure constants are in the units of the data.
+    Where these have decimals whose errors blur its name, that of the space before simple numbers.
     """
     dim = len(scales)
-    raw = lie_algebra(*quadratic_parts(found, dim))
+    allowed = CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
     if not quantities:
-        return raw
+        return algebra, True
     matrices = np.array([quantity.matrix for quantity in quantities]) * scales[:, None] * scales
     vectors = np.array([quantity.vector for quantity in quantities]) * scales
-    algebra = lie_algebra(matrices, vectors)
+    of_formulas = lie_algebra(matrices, vectors, tolerance=allowed)
     exact = not any(quantity.formula.errors for quantity in quantities)
     # Partly rounded, small entries no longer tell how large errors are.
-    if raw.named and not (exact and algebra.named):
-        algebra = raw
+    if not algebra.named or (exact and of_formulas.named):
+        algebra = of_formulas
     # {f, g} in x is {f, g} in y over the constant s_q s_p.
     product = scales[0] * scales[dim // 2]
     basis = Quadratics(
@@ -592,93 +518,19 @@ def _algebra(
         algebra.basis.vectors / scales,
         algebra.basis.constants,
     )
-    return replace(
-        algebra,
-        basis=basis,
-        structure_constants=algebra.structure_constants / product,
-        closure_error=raw.closure_error,
-    )
+    constants = algebra.structure_constants / product
+    return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
-def _spectrum(test: DriftTest) -> dict[str, Any]:
-    return {
-        "rank": test.rank,
-        "relative_drift": [_number(value) for value in test.relative_drift],
-        "verdicts": list(test.verdicts),
-    }
+def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
+    """The error of the coefficients over their size, in scaled coordinates."""
+    formula = quantity.formula
+    errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
+    size = np.linalg.norm(formula.row() * _units(scales))
+    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items()]
+    return float(np.linalg.norm(off) / max(size, 1e-300))
 
 
 def _number(value: float) -> float | None:
     """JSON knows no infinities."""
     return float(value) if np.isfinite(value) else None
-
-
-def symmetry_text(symmetry: Mapping[str, Any]) -> str:
-    """The contents of symmetry.json for a person to read."""
-    rank = symmetry["rank"]
-    evidence = _evidence_text(symmetry["evidence"])
-    plural = "quantity" if rank == 1 else "quantities"
-    if rank == 0:
-        lines = [f"no conserved quantities of degree <= 2{evidence}"]
-    else:
-        least = "at least " if symmetry["at_least"] else ""
-        lines = [f"{least}{rank} conserved {plural} of degree <= 2{evidence}"]
-    lengths = [len(quantity["formula"]) for quantity in symmetry["quantities"]]
-    width = max((length for length in lengths if length <= _WIDEST_COLUMN), default=0)
-    for k, quantity in enumerate(symmetry["quantities"]):
-        unit = f"  [{quantity['unit']}]" if quantity["unit"] else ""
-        data = "held-out data" if symmetry.get("held_out", True) else "the data of the run"
-        drift = f"drift on {data} {quantity['drift']:.1%}"
-        beside = quantity["bracket_with_hamiltonian"]
-        measured = [Measurement(**entry) for entry in quantity.get("measured", {}).values()]
-        parts = [
-            drift,
-            "" if beside is None else f"{{C, H}} {beside:.1%}",
-            quantity["note"],
-            measured_text(measured, _MEASURED),
-        ]
-        name = f"C{k + 1}".ljust(len(f"C{rank}"))
-        formula = f"{name} = {quantity['formula']:<{width}}{unit}"
-        lines.append(f"  {formula}  {', '.join(part for part in parts if part)}")
-    if symmetry["at_least"]:
-        lines.append("  as many as were learned: raise symmetry.quantities, there may be more")
-    if rank:
-        algebra = symmetry["algebra"]
-        aliases = f" = {algebra['aliases'][0]}" if algebra["aliases"] else ""
-        central = ", with a constant that brackets produce" if algebra["central_extension"] else ""
-        lines.append(
-            f"  functionally independent: {symmetry['independent']} "
-            f"({', '.join(f'C{k + 1}' for k in symmetry['generating'])} generate the rest)"
-            if symmetry["independent"] < rank
-            else f"  functionally independent: {symmetry['independent']}"
-        )
-        lines.append(
-            f"  algebra: {algebra['name']}{aliases}{central}, closure error {algebra['closure_error']:.1%}"
-        )
-    rounding = symmetry.get("rounding")
-    if rounding and not rounding["kept"]:
-        lines.append(
-            "  coefficients as measured: simple numbers lower the bound by "
-            f"{-rounding['nats']:.0f} +- {rounding['stderr']:.0f} nats"
-        )
-    if more := symmetry["approximately_conserved"]:
-        lines.append(f"  {more} more approximately conserved in this region, not counted")
-    baseline = symmetry["baseline"]
-    if baseline is None:
-        lines.append("  too few data for the null-space baseline")
-    elif baseline["rank"] == rank:
-        lines.append(f"  the null-space baseline agrees: {baseline['rank']}")
-    else:
-        lines.append(f"  the null-space baseline disagrees: it counts {baseline['rank']}")
-    return "\n".join(lines) + "\n"
-
-
-def _evidence_text(evidence: Mapping[str, Any] | None) -> str:
-    if not evidence or "none" not in evidence or "found" not in evidence:
-        return ""
-    none, found = evidence["none"], evidence["found"]
-    if not (none.get("converged", True) and found.get("converged", True)):
-        return " (no evidence: the refits have not converged)"
-    gain = none["negative_elbo_total"] - found["negative_elbo_total"]
-    error = float(np.hypot(none["stderr"], found["stderr"]))
-    return f" (evidence against no symmetry: {gain:+.0f} +- {error:.0f} nats)"

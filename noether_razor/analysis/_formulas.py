@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 from jaxtyping import Bool, Float, Int
 
-from ._monomials import Monomial, monomials
+from ..invariants.terms import Monomial, monomials
 from ._rounding import Measured
 from ._simple_numbers import SimpleNumber, Surd, multiplied, ratios_of, simple_expression
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._drift import STANDARD_ERRORS, PairStatistics
+from ._pairs import STANDARD_ERRORS, PairStatistics
 from ._simple_numbers import NEAR, SimpleNumber, nearest_ratio, simple_number
 
 _LEARNED = 0.025

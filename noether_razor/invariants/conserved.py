@@ -22,6 +22,8 @@ CLEAR = 1.5
 """By how much what is rejected must exceed the threshold, for the count to be decided."""
 VISIBLE = 0.3
 """Part of a slow combination that others do not hold, from which it is one of its own."""
+FEWEST = 4
+"""Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 MOST_FOLDS = 10
 HIDDEN = 0.08
 """R.m.s. change over the spread: where noise would hide more, finding none says nothing."""
@@ -76,8 +78,7 @@ class ConservedSpace:
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many there are."""
-        capped = self.rank == self.most and self.staying > self.most
-        return self.enough and self.settled and self.clear and not capped and not self.hidden
+        return self.enough and self.settled and self.clear and not len(self.same) and not self.hidden
 
     @property
     def needed(self) -> int:
@@ -227,7 +228,7 @@ class _Problem:
         """Combinations beside these that change little within a turn of the motion."""
         motion, basis = self.motion, self.basis
         labels = _turns(motion)
-        if labels is None:
+        if labels is None or motion.recordings < FEWEST:
             return np.zeros((0, basis.shape[1]))
         window = motion.deviations(labels) @ basis.T
         shares = (1 - 1 / np.bincount(labels))[labels]

@@ -113,7 +113,7 @@ class Motion:
         deviation = np.sqrt(noise.variance) / scales
         row, column = np.triu_indices(dim)
         second = np.concatenate([np.zeros(dim), 2 * (1 + (row == column)) * (deviation[row] * deviation[column]) ** 2])
-        recordings = np.unique(getattr(trajectories, "recordings", np.arange(len(trajectories))), return_inverse=True)[1]
+        recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
             noise=noise,

@@ -124,7 +124,7 @@ class Measurement(NamedTuple):
         """The size: 2 = 2.0003 ± 0.0004, or 1.643 ± 0.004."""
         value, name = abs(self.value), self.name
         if name is not None and self.value < 0:
-            name = str(-sympy.sympify(name))
+            name = str(sympy.sympify(f"-({name})"))
         first = f"{name} = " if name is not None else ""
         if not self.error > 0:
             return f"{first}{value:.6g}"

@@ -132,9 +132,9 @@ def simple_number(value: float, error: float) -> SimpleNumber | None:
     A Bayesian decision between the simple numbers, each of them, and an arbitrary number. Of either sign,
     half of the prior is that of simple numbers: the ratios p / q with p q <= 144 and the surds listed above,
     in proportion to 1 / complexity^(5/4). The complexity is p q for a ratio, and 8 p q for a surd with the
-    factor p / q, or 8 times that of its inverse where that is less: 1 / sqrt(2) is as simple as sqrt(2). Other
-    numbers, the other half, are log-uniform over 13 decades: their density at x is 1 / (13 ln(10) |x|). A name
-    has a posterior probability of 0.99 at least and is within 3.5 errors.
+    factor p / q, or 8 times that of its inverse where that is less: 1 / sqrt(2) is as simple as sqrt(2). The
+    other half is that of arbitrary numbers, log-uniform over 13 decades: their density at x is
+    1 / (13 ln(10) |x|). A name has a posterior probability of 0.99 at least and is within 3.5 errors.
     """
     size, error = abs(value), max(error, 1e-15 * abs(value), np.finfo(float).tiny)
     prior = _prior()

@@ -44,7 +44,7 @@ from ..symmetry import (
 from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, NBody, Oscillators
 from ..training import Rates, Training
 from ..typing import PRNGKey
-from ._data_start import null_space_quantities
+from ._data_start import conserved_start
 from ._likelihood import Likelihood, choose_likelihood, noise_of_states
 from ._load import ConfigError
 from ._schema import Config, SystemTable
@@ -240,7 +240,7 @@ def build_symmetry(
         quantities = QuadraticQuantities.random(
             key, count, data.dof, table.initial_scale, spreads=_spreads(data)
         )
-        if table.initialise == "data" and (start := null_space_quantities(data, count)) is not None:
+        if table.initialise == "data" and (start := conserved_start(data, count)) is not None:
             quantities = _first(normalised(start, float(np.mean(np.std(data.points(), axis=0)))), quantities)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))

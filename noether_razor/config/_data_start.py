@@ -2,26 +2,23 @@
 
 import jax.numpy as jnp
 
-from ..analysis import null_space_baseline, pairs_needed
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
+from ..invariants import conserved_space
+from ..invariants.terms import quadratic_parts
 from ._load import ConfigError
 
 
-def null_space_quantities(data: Trajectories, count: int) -> QuadraticQuantities | None:
-    """The conserved directions of the null-space baseline on `data`, least drift first, `count` at most;
-    None where nothing is conserved.
+def conserved_start(data: Trajectories, count: int) -> QuadraticQuantities | None:
+    """What `conserved_space` shows on `data`, `count` at most; None where it shows nothing.
 
-    Raises `ConfigError` where the data are too few to say, or their noise is not known.
+    Raises `ConfigError` where the data are too few to say.
     """
-    try:
-        baseline = null_space_baseline(data)
-    except ValueError as error:
-        raise ConfigError(f"symmetry.initialise: data cannot be used, {error}") from None
-    if baseline.pairs < pairs_needed(data.dof):
+    space = conserved_space(data)
+    if not space.enough:
         raise ConfigError(
-            f"symmetry.initialise: data needs {pairs_needed(data.dof)} pairs of points of one trajectory, "
-            f"got {baseline.pairs}; take random, or more data"
+            f"symmetry.initialise: data needs {space.rows_needed} rows, got {len(data.points())}; take random, or more data"
         )
-    matrices, vectors = (jnp.asarray(part[:count], jnp.float32) for part in baseline.conserved())
-    return QuadraticQuantities(matrices, vectors) if len(matrices) else None
+    rows = space.motion.quantities(space.conserved[:count])
+    matrices, vectors = (jnp.asarray(part, jnp.float32) for part in quadratic_parts(rows, 2 * data.dof))
+    return QuadraticQuantities(matrices, vectors) if len(rows) else None

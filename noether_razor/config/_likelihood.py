@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..analysis import estimate_noise
 from ..data import Trajectories
+from ..invariants import noise_estimate
 from ._load import ConfigError
 from ._schema import InferenceTable
 
@@ -33,10 +33,8 @@ def noise_of_states(data: Trajectories) -> float | None:
     """The mean variance of the noise on states, estimated from neighbouring rows; None where these are too
     far apart for that.
     """
-    try:
-        return float(np.mean(estimate_noise(data)))
-    except ValueError:
-        return None
+    found = noise_estimate(data)
+    return float(np.mean(found.variance)) if found.told.all() else None
 
 
 def choose_likelihood(table: InferenceTable, data: Trajectories, variance: float | None) -> Likelihood:

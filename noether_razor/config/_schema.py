@@ -177,8 +177,8 @@ class SymmetryTable(_Table):
     )
     initialise: Literal["random", "data"] = Field(
         default="random",
-        description="learned quantities start at random, or with what the null-space baseline of the data "
-        "finds conserved and the rest at random",
+        description="learned quantities start at random, or with what the data alone show to be conserved "
+        "and the rest at random",
     )
 
 

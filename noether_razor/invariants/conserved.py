@@ -71,6 +71,11 @@ class ConservedSpace:
         return self.motion.recordings - 1
 
     @property
+    def rows_needed(self) -> int:
+        """Rows that are needed to test all terms, beside one a recording."""
+        return ENOUGH_ROWS * len(self.ratios)
+
+    @property
     def told(self) -> bool:
         """Whether noise can be told from the motion between rows."""
         return bool(self.motion.noise.told.all())
@@ -141,7 +146,7 @@ def conserved_space(
         drifting=slow,
         ratios=ratios,
         settled=problem.settled(kept),
-        enough=motion.degrees >= ENOUGH_ROWS * len(basis),
+        enough=motion.degrees >= ENOUGH_ROWS * len(ratios),
         clear=min(noise_factor, drift_factor) > CLEAR,
         hidden=sum(change.hidden > HIDDEN for change in changes),
     )

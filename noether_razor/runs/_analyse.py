@@ -1,39 +1,26 @@
-"""Say what a trained run found: its conserved quantities, their algebra, and the evidence for them."""
+"""Say what is conserved in the data of a trained run, what the run learned of it, and the evidence."""
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from ..analysis import (
-    Analysis,
-    BoundChange,
-    analyse,
-    bound_change,
-    learned_hamiltonian,
-    nearest_quantities,
-    random_part,
-)
+from ..analysis import Analysis, analyse, learned_hamiltonian
 from ..config import stream
 from ..conserved import QuadraticQuantities
 from ..data import Trajectories
-from ..inference import Posterior, transition_count
+from ..inference import Posterior
 from ..phase_space import Quadratics
 from ._folder import RunError, RunFolder
 from ._held_out import held_out
 from ._hypotheses import compare_hypotheses, parse_hypothesis
 from ._refits import OnRefit, converged, refits
-from ._run import BOUND_SUBSET, TrainedRun, load_run
+from ._run import TrainedRun, load_run
 
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
 """Of the drift that the report draws."""
-STRONG, STANDARD_ERRORS = 3.0, 3.0
-"""Nats of evidence that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 KEPT = ("hamiltonian", "checks", "hypotheses")
 """What stays in symmetry.json when a run is analysed again: of `discover`, and hypotheses until others are
 named.
@@ -46,6 +33,16 @@ class Analysed(NamedTuple):
     run: TrainedRun
     symmetry: dict[str, Any]
     plain: Posterior | None
+
+
+def data_answer(trajectories: Trajectories, noise_variance: float | None = None) -> Analysis:
+    """What a file of trajectories says is conserved, without any model.
+
+    `noise_variance`, of the states in their units, is estimated where None.
+    """
+    dim = trajectories.states.shape[2]
+    none = np.zeros((0, dim, dim)), np.zeros((0, dim))
+    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False)
 
 
 def analyse_run(
@@ -68,12 +65,13 @@ def analysed_run(
 ) -> Analysed:
     """Analyse a trained run and write symmetry.json.
 
-    The quantities are tested on held-out trajectories; the evidence compares refits with the found space
-    built in, with none, and the run itself, `repeats` of each refit with seeds of their own (0: no evidence).
-    `quantities` are formulas whose conservation is to be judged, see `parse_hypothesis`; each costs as many
-    refits more, see `compare_hypotheses`.
-    `on_refit` is told the name, repeat and logged steps of every refit. Raises `RunError` for a run that
-    learned no quantities of degree <= 2, or whose data are too few to test them.
+    Of a run on data of a file, all of its trajectories say what is conserved; the run adds its Hamiltonian. Of a run
+    on a simulated system, fresh trajectories of that system test what the run has learned. The evidence compares
+    refits with the found space built in, with none, and the run itself, `repeats` of each refit with seeds of their
+    own (0: no evidence). `quantities` are formulas whose conservation is to be judged, see `parse_hypothesis`; each
+    costs as many refits more, see `compare_hypotheses`. `on_refit` is told the name, repeat and logged steps of every
+    refit. A refit that fails costs its part of the answer, and is named under "failed". Raises `RunError` for a run
+    that learned no quantities of degree <= 2.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")
@@ -87,11 +85,39 @@ def analysed_run(
             'train one with mode = "learned"'
         )
     run = load_run(folder)
-    trained, problem = run.posterior.quantities, run.problem
+    recorded = run.problem.recorded
+    hypotheses = [parse_hypothesis(text, recorded.names, recorded.velocities) for text in quantities]
+    found = _found(folder, run)
+    plain, evidence = None, None
+    failed: dict[str, str] = {}
+    if repeats:
+        try:
+            evidence, plain = _evidence(folder, run, found, repeats, failed, on_refit)
+        except FloatingPointError as error:
+            failed["evidence"] = str(error)
+    tested = found.space.motion.trajectories
+    symmetry = found.to_json() | {
+        "evidence": evidence,
+        "failed": failed,
+        "along": _along(found, tested),
+    }
+    if folder.symmetry.exists():
+        before = folder.read_symmetry()
+        symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
+    if evidence is not None and hypotheses:
+        symmetry["hypotheses"] = compare_hypotheses(
+            folder, run, hypotheses, evidence, repeats, tested, on_refit=on_refit
+        )
+    symmetry["analysis_seconds"] = time.perf_counter() - started
+    folder.write_symmetry(symmetry)
+    return Analysed(run, symmetry, plain)
+
+
+def _found(folder: RunFolder, run: TrainedRun) -> Analysis:
+    """What is conserved, and what the run learned of it."""
+    trained, problem, config = run.posterior.quantities, run.problem, run.config
     if not isinstance(trained, QuadraticQuantities):
         raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
-    recorded = problem.recorded
-    hypotheses = [parse_hypothesis(text, recorded.names, recorded.velocities) for text in quantities]
     learned = problem.scale.quantities_back(
         Quadratics(
             np.asarray(trained.symmetric_matrices(), dtype=np.float64),
@@ -99,7 +125,6 @@ def analysed_run(
             np.zeros(trained.count),
         )
     )
-    test = held_out(run)
     hamiltonian = problem.scale.hamiltonian_back(
         learned_hamiltonian(
             run.posterior,
@@ -108,41 +133,21 @@ def analysed_run(
             estimator=problem.evaluator,
         )
     )
-    read = partial(
-        analyse,
+    simulated = problem.system is not None
+    if simulated:
+        test = held_out(run)
+        trajectories, noise = test.trajectories, test.noise_variance
+    else:
+        given = config.inference.noise_variance
+        trajectories, noise = problem.recorded, given if isinstance(given, float) else None
+    return analyse(
         learned.matrices,
         learned.vectors,
-        test.trajectories,
-        noise_variance=test.noise_variance,
+        trajectories,
+        noise_variance=noise,
         hamiltonian=hamiltonian,
+        restrict=simulated,
     )
-    try:
-        found = read()
-    except ValueError as error:
-        raise RunError(f"{folder.path}: {error}") from None
-    plain, evidence, rounding = None, None, None
-    if repeats:
-        evidence, plain, built_in = _evidence(folder, run, found, repeats, on_refit)
-        if built_in is not None:
-            measured = read(simplify=False)
-            change = rounding_change(run, built_in, measured)
-            rounding = {"nats": change.nats, "stderr": change.stderr, "kept": not costs_bound(change)}
-            if not rounding["kept"]:
-                found = measured
-    symmetry = found.to_json() | {
-        "evidence": evidence,
-        "rounding": rounding,
-        "held_out": test.fresh,
-        "along": _along(found, test.trajectories),
-    }
-    if folder.symmetry.exists():
-        before = folder.read_symmetry()
-        symmetry |= {key: before[key] for key in KEPT if key in before}
-    if evidence is not None and hypotheses:
-        symmetry["hypotheses"] = compare_hypotheses(run, hypotheses, evidence, repeats, on_refit=on_refit)
-    symmetry["analysis_seconds"] = time.perf_counter() - started
-    folder.write_symmetry(symmetry)
-    return Analysed(run, symmetry, plain)
 
 
 def _along(found: Analysis, trajectories: Trajectories) -> dict[str, Any] | None:
@@ -171,19 +176,24 @@ def _evidence(
     run: TrainedRun,
     found: Analysis,
     repeats: int,
+    failed: dict[str, str],
     on_refit: OnRefit | None,
-) -> tuple[dict[str, Any], Posterior, Posterior | None]:
+) -> tuple[dict[str, Any], Posterior]:
     """Total bounds of refits without symmetry and with the found space built in, and that of the run; and the
-    first of either kind (None where nothing was found).
+    first fit without symmetry. A fit with the found space that fails is left out, and named in `failed`.
     """
-    none = refits(run, "none", repeats, on_refit=on_refit)
-    evidence, with_found = {"none": none.bound}, None
+    none = refits(folder, run, "none", repeats, on_refit=on_refit)
+    evidence = {"none": none.bound, "found": none.bound}
     if found.rank:
-        built_in = _in_training_units(run, found)
-        found_in = refits(run, "fixed", repeats, built_in, name="found", on_refit=on_refit)
-        evidence["found"], with_found = found_in.bound, found_in.posterior
-    else:
-        evidence["found"] = evidence["none"]
+        space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
+        built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
+        try:
+            evidence["found"] = refits(
+                folder, run, "fixed", repeats, built_in, name="found", on_refit=on_refit
+            ).bound
+        except FloatingPointError as error:
+            failed["found"] = str(error)
+            del evidence["found"]
     summary = folder.read_summary()
     total, train = summary["transitions"], summary["train"]
     history = [line["negative_elbo"] for line in folder.read_metrics()]
@@ -193,40 +203,4 @@ def _evidence(
         "converged": converged(history),
         "repeats": 1,
     }
-    return evidence, none.posterior, with_found
-
-
-def _in_training_units(run: TrainedRun, found: Analysis) -> QuadraticQuantities:
-    """The found quantities in the coordinates in which the run was trained."""
-    space = run.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
-    return QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
-
-
-def rounding_change(run: TrainedRun, built_in: Posterior, measured: Analysis) -> BoundChange:
-    """By how much the total -ELBO of a refit with the found space built in changes where its quantities are
-    replaced by their nearest in the space as `measured`, without simple numbers.
-
-    The network stays: it is one of those that a refit with `measured` quantities could have learned, so a
-    fall is the least by which simple numbers lowered the bound.
-    """
-    quantities = built_in.quantities
-    assert isinstance(quantities, QuadraticQuantities)
-    moved = nnx.clone(built_in)
-    moved.quantities = nearest_quantities(quantities, _in_training_units(run, measured))
-    observations, config = run.problem.observations, run.config
-    for_subset, for_bound = jax.random.split(stream(config.seed, "rounding"))
-    return bound_change(
-        built_in,
-        moved,
-        for_bound,
-        random_part(observations, for_subset, BOUND_SUBSET),
-        transition_count(observations),
-        prior_precision=config.inference.prior_precision,
-        averaging=run.problem.averaging,
-        estimator=run.problem.evaluator,
-    )
-
-
-def costs_bound(change: BoundChange) -> bool:
-    """Whether a fall of -ELBO is strong evidence that what was there before was wrong."""
-    return -change.nats > max(STRONG, STANDARD_ERRORS * change.stderr)
+    return evidence, none.posterior

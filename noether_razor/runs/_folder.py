@@ -26,7 +26,7 @@ def write_whole(path: Path, text: str) -> None:
 
 class RunFolder:
     """Paths and files of a run: config.json, data.npz, metrics.jsonl, checkpoint/, summary.json,
-    symmetry.json, report.md, figures/.
+    refits/, symmetry.json, report.md, figures/.
     """
 
     def __init__(self, path: str | Path):
@@ -39,6 +39,7 @@ class RunFolder:
         self.report = self.path / "report.md"
         self.figures = self.path / "figures"
         self.checkpoint = Checkpoint(self.path / "checkpoint")
+        self.refits = self.path / "refits"
 
     def holds_run(self) -> bool:
         """Whether anything was written here by a run."""

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import estimate_noise
 from ..config import derived_seed, simulate_data
 from ..data import Trajectories
+from ..invariants import noise_estimate
 from ._run import TrainedRun
 
 HELD_OUT_TRAJECTORIES, HELD_OUT_TRANSITIONS = 100, 20
@@ -61,8 +61,8 @@ def _noise_variance(run: TrainedRun, test: Trajectories) -> float | Float[np.nda
         return 0.0
     if isinstance(given, float):
         return given
-    try:
-        return estimate_noise(test)
-    except ValueError:
-        ends = 2 if run.problem.likelihood.window_steps is None else 1
-        return float(run.posterior.noise_variance()) / ends * run.problem.scale.scales**2
+    found = noise_estimate(test)
+    if found.told.all():
+        return found.variance
+    ends = 2 if run.problem.likelihood.window_steps is None else 1
+    return float(run.posterior.noise_variance()) / ends * run.problem.scale.scales**2

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import drift_test
 from ..conserved import QuadraticQuantities
+from ..data import Trajectories
+from ..invariants import conserved_space
+from ..invariants.terms import coefficients
 from ..phase_space import Quadratics
 from ..systems import FormulaError, parse_formula
-from ._folder import RunError
-from ._held_out import held_out
+from ._folder import RunError, RunFolder
 from ._refits import OnRefit, refits
 from ._run import TrainedRun
 
@@ -67,49 +68,66 @@ def parse_hypothesis(
 
 
 def compare_hypotheses(
+    folder: RunFolder,
     run: TrainedRun,
     hypotheses: Sequence[Hypothesis],
     evidence: Mapping[str, Any],
     repeats: int,
+    tested: Trajectories,
     *,
     on_refit: OnRefit | None = None,
 ) -> list[dict[str, Any]]:
-    """For each hypothesis: the total bound with it built in, by how many nats that exceeds the bound with no
-    symmetry and with learned quantities, and its drift on held-out trajectories, of several quantities that
-    of the combination which drifts most.
+    """For each hypothesis: what the trajectories `tested` say of it, the total bound with it built in, and by how many
+    nats that exceeds the bound with no symmetry and with learned quantities.
 
     `evidence` is that of the run's analysis with as many `repeats`, whose fits without symmetry are shared;
     with one repeat the run itself is the fit with learned quantities, with more there are as many of it. Over
-    repeats the differences are paired by seed.
+    repeats the differences are paired by seed. A fit that fails leaves what the data say.
     """
     if not hypotheses:
         return []
     learned = evidence["learned"]
     if repeats > 1:
-        learned = refits(run, "learned", repeats, on_refit=on_refit).bound
-    test = held_out(run)
+        learned = refits(folder, run, "learned", repeats, on_refit=on_refit).bound
     answers = []
     for number, hypothesis in enumerate(hypotheses):
         matrices, vectors = hypothesis.matrices, hypothesis.vectors
         space = run.problem.scale.quantities(Quadratics(matrices, vectors, np.zeros(len(vectors))))
         built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
-        name = f"hypothesis {number + 1}"
-        fit = refits(run, "fixed", repeats, built_in, name=name, on_refit=on_refit).bound
-        drift = drift_test(matrices, vectors, test.trajectories, noise_variance=test.noise_variance)
+        said = of_data(hypothesis, tested)
+        entry = {"formula": hypothesis.formula, "A": matrices.tolist(), "b": vectors.tolist(), **said}
+        try:
+            name = f"hypothesis {number + 1}"
+            fit = refits(folder, run, "fixed", repeats, built_in, name=name, on_refit=on_refit).bound
+        except FloatingPointError as error:
+            answers.append({**entry, "fit": None, "against": {}, "answer": _answer(said, None), "failed": str(error)})
+            continue
         against = {"none": gain(evidence["none"], fit), "learned": gain(learned, fit)}
-        answers.append(
-            {
-                "formula": hypothesis.formula,
-                "A": matrices.tolist(),
-                "b": vectors.tolist(),
-                "fit": fit,
-                "against": against,
-                "answer": answer(against["none"]),
-                "drift": float(drift.relative_drift[-1]) if len(drift.verdicts) else None,
-                "drift_verdict": drift.verdicts[-1] if drift.verdicts else "untested",
-            }
-        )
+        answers.append({**entry, "fit": fit, "against": against, "answer": _answer(said, against["none"])})
     return answers
+
+
+def of_data(hypothesis: Hypothesis, trajectories: Trajectories) -> dict[str, Any]:
+    """What trajectories say of a hypothesis: of several quantities, of the one that changes most."""
+    rows = coefficients(hypothesis.matrices, hypothesis.vectors)
+    space = conserved_space(trajectories, rows)
+    verdict = "not conserved"
+    if space.staying == len(rows):
+        verdict = "conserved" if not len(space.same) else "the same everywhere"
+    elif space.staying + len(space.drifting) == len(rows):
+        verdict = "slowly drifting"
+    changes = [space.drift.change(row) for row in space.motion.rows(rows)]
+    worst = max(changes, key=lambda change: change.change)
+    return {"drift": worst.change, "limit": max(change.hidden for change in changes), "data_verdict": verdict}
+
+
+def _answer(said: Mapping[str, Any], against_none: Mapping[str, Any] | None) -> str:
+    """The data decide; the bound has a say in what they do not reject."""
+    if said["data_verdict"] in ("not conserved", "slowly drifting"):
+        return "rejected"
+    if said["data_verdict"] == "the same everywhere" or against_none is None:
+        return "undecided"
+    return answer(against_none)
 
 
 def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
-"""Fits to the data of a run with other quantities, for the evidence."""
+"""Fits to the data of a run with other quantities, for the evidence; each is kept, and done once."""
 
+import json
+import time
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,12 +13,15 @@ from ..analysis import estimate_bound, random_part
 from ..config import build_problem, derived_seed, stream
 from ..conserved import QuadraticQuantities
 from ..inference import Posterior, transition_count
-from ..training import Report, fit
+from ..training import Checkpoint, Report, Training, TrainState, fit
+from ._folder import RunFolder, write_whole
 from ._run import BOUND_SUBSET, TrainedRun
 
 OnRefit = Callable[[str, int, Report], None]
 """Told the name and number of a refit, and each step that it logs."""
 
+CHECKPOINT_SECONDS = 15.0
+"""Between checkpoints of a refit."""
 SETTLED = 0.02
 """Share of what a fit gained in all, that its last fifth may still gain when it counts as converged."""
 ORBIT_GROWTH = 2 / 3
@@ -32,7 +38,51 @@ class Refits(NamedTuple):
     posterior: Posterior
 
 
+class KeptFit:
+    """One fit in a folder of its own: a checkpoint to go on from, and what was estimated of it.
+
+    `about` says what the fit depends on beside the run: of another kind nothing is taken.
+    """
+
+    def __init__(self, run: RunFolder, name: str, about: Any):
+        digest = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+        self.path = run.refits / f"{name}-{digest:08x}"
+        self.checkpoint = Checkpoint(self.path / "checkpoint")
+        self.result = self.path / "result.json"
+        self.saved = time.perf_counter()
+        self.history: list[float] = []
+        """-ELBO / N of the logged steps, of all resumes."""
+
+    def restore(self, state: TrainState) -> TrainState | None:
+        """The state to go on from, for `fit`."""
+        found = self.checkpoint.restore(state)
+        if found is None:
+            return None
+        self.history = list(found[1]["history"])
+        return found[0]
+
+    def keep(self, report: Report, training: Training) -> None:
+        """Write a checkpoint where one is due."""
+        self.history.append(report.negative_elbo)
+        if report.step == training.steps or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS:
+            self.checkpoint.save(report.state, {"history": self.history})
+            self.saved = time.perf_counter()
+
+    def read(self) -> dict[str, Any] | None:
+        """What was estimated of the finished fit, None where it is not finished."""
+        try:
+            value = json.loads(self.result.read_text(encoding="utf-8"))
+            return value if isinstance(value, dict) else None
+        except (OSError, ValueError):
+            return None
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Keep what was estimated."""
+        write_whole(self.result, json.dumps(result) + "\n")
+
+
 def refits(
+    folder: RunFolder,
     run: TrainedRun,
     mode: str,
     repeats: int,
@@ -47,13 +97,16 @@ def refits(
     `mode` is that of the symmetry table; `quantities`, in the coordinates of training, are built in where it
     is fixed. The k-th repeat has the same seed whatever the mode. The error of a single fit is the Monte
     Carlo error of its estimate alone. `on_refit` is told the name (default: the mode), repeat and logged
-    steps.
+    steps. A fit that is in `folder` is not done again.
     """
     symmetry = run.config.symmetry.model_copy(update={"mode": mode})
     several = quantities is not None and quantities.count > 1
     growth = run.config.training.orbit_growth or several * round(ORBIT_GROWTH * run.config.training.steps)
     training = run.config.training.model_copy(update={"orbit_growth": growth})
-    totals, errors, settled, posteriors = [], [], [], []
+    built_in = None
+    if quantities is not None:
+        built_in = [np.asarray(p).tolist() for p in (quantities.symmetric_matrices(), quantities.vectors[...])]
+    found, posteriors = [], []
     for repeat in range(repeats):
         config = run.config.model_copy(
             update={
@@ -64,7 +117,8 @@ def refits(
         )
         problem = build_problem(config, run.problem.recorded, quantities=quantities)
         total = transition_count(problem.observations)
-        told = None if on_refit is None else _Told(on_refit, name or mode, repeat)
+        kept = KeptFit(folder, f"{name or mode}-{repeat}".replace(" ", "-"), [mode, built_in, training.steps])
+        told = _Told(on_refit, name or mode, repeat, kept, problem.training)
         result = fit(
             problem.posterior,
             problem.observations,
@@ -72,29 +126,37 @@ def refits(
             key=stream(config.seed, "training"),
             averaging=problem.averaging,
             estimator=problem.estimator,
+            resume=kept.restore,
             callback=told,
         )
-        for_subset, for_bound = jax.random.split(stream(config.seed, "evaluation"))
-        bound = estimate_bound(
-            result.posterior,
-            for_bound,
-            random_part(problem.observations, for_subset, BOUND_SUBSET),
-            total,
-            trained=problem.training.seen(total),
-            prior_precision=config.inference.prior_precision,
-            averaging=problem.averaging,
-            estimator=problem.evaluator,
-            stderr=config.evaluation.nll_stderr,
-        )
+        estimate = kept.read()
+        if estimate is None:
+            for_subset, for_bound = jax.random.split(stream(config.seed, "evaluation"))
+            bound = estimate_bound(
+                result.posterior,
+                for_bound,
+                random_part(problem.observations, for_subset, BOUND_SUBSET),
+                total,
+                trained=problem.training.seen(total),
+                prior_precision=config.inference.prior_precision,
+                averaging=problem.averaging,
+                estimator=problem.evaluator,
+                stderr=config.evaluation.nll_stderr,
+            )
+            estimate = {
+                "total": total * bound.negative_elbo,
+                "stderr": total * bound.nll_stderr,
+                "converged": converged(kept.history),
+            }
+            kept.write(estimate)
         posteriors.append(result.posterior)
-        totals.append(total * bound.negative_elbo)
-        errors.append(total * bound.nll_stderr)
-        settled.append(converged([report.negative_elbo for report in result.history]))
+        found.append(estimate)
+    totals, errors = [entry["total"] for entry in found], [entry["stderr"] for entry in found]
     spread = np.std(totals, ddof=1) / np.sqrt(repeats) if repeats > 1 else errors[0]
     bound = {
         "negative_elbo_total": float(np.mean(totals)),
         "stderr": float(spread),
-        "converged": all(settled),
+        "converged": all(entry["converged"] for entry in found),
         "repeats": repeats,
         "totals": totals,
         "stderrs": errors,
@@ -103,13 +165,16 @@ def refits(
 
 
 class _Told:
-    """Passes the reports of one refit on, with its name and number."""
+    """Keeps a refit, and passes its reports on with its name and number."""
 
-    def __init__(self, listener: OnRefit, name: str, repeat: int):
+    def __init__(self, listener: OnRefit | None, name: str, repeat: int, kept: KeptFit, training: Training):
         self.listener, self.name, self.repeat = listener, name, repeat
+        self.kept, self.training = kept, training
 
     def __call__(self, report: Report) -> None:
-        self.listener(self.name, self.repeat, report)
+        self.kept.keep(report, self.training)
+        if self.listener is not None:
+            self.listener(self.name, self.repeat, report)
 
 
 def converged(history: Sequence[float]) -> bool:

@@ -87,6 +87,8 @@ def fit(
     state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
+        if int(state.step) >= training.steps:
+            return FitResult(nnx.merge(graph, state.params), state, [])
     total, data = transition_count(data), in_single_precision(data)
 
     started = time.perf_counter()

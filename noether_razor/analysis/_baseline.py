@@ -19,11 +19,14 @@ def null_space_baseline(
 
     The generalised eigenproblem and the rule of `drift_test` on all monomials: the rank is the number of
     combinations that the rule calls conserved, and no gap in the spectrum is looked for. It says nothing
-    where there are fewer than three pairs of points a monomial. Raises ValueError as `drift_test` does.
+    where there are fewer than three pairs of points a monomial. Monomials that contain an angle are left out.
+    Raises ValueError as `drift_test` does.
     """
     dim = trajectories.states.shape[2]
     scales = canonical_scales(trajectories.points())
-    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
+    angles = set(trajectories.angles())
+    allowed = [k for k, factors in enumerate(monomials(dim)) if not angles & set(factors)]
+    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim)))[allowed], dim)
     return drift_test(
         matrices / (scales[:, None] * scales),
         vectors / scales,

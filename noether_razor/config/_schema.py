@@ -68,7 +68,9 @@ class DataTable(_Table):
         default=None, description="of a file with velocities, one for all or one a position: p = m v"
     )
     periodic: tuple[str, ...] | None = Field(
-        default=None, description="positions of a file that are angles, to be unwrapped; [] if jumps are none"
+        default=None,
+        description="positions of a file that are angles: unwrapped, and H is periodic in them; [] if jumps "
+        "are none",
     )
     period: PositiveFloat | None = Field(default=None, description="of these angles; None: 2 pi, or 360 deg")
     units: dict[str, str] | None = Field(default=None, description="of a file's columns, by name")

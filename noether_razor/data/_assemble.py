@@ -70,6 +70,7 @@ def assemble(path: Path, table: Table, layout: Layout) -> DataFile:
         names=table.columns.names,
         units=table.columns.units,
         time_unit=table.columns.time_unit,
+        periods=(*table.columns.periods, *[None] * len(table.columns.second)),
     )
     return DataFile(trajectories, tuple(notes))
 

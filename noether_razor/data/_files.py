@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ._assemble import DataFile, assemble, single_states, table_of_arrays
 from ._csv import Progress, read_csv
 from ._error import DataFileError
-from ._layout import Layout, find_columns, suggestion
+from ._layout import Layout, find_columns, period_of, suggestion
 from ._trajectories import Trajectories
 
 Arrays = dict[str, np.ndarray]
@@ -27,8 +27,8 @@ class DataFileWarning(UserWarning):
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Sequence[str] = ()) -> None:
-    """Write an ``.npz`` with times, states, targets (if any), names, units and, where they differ, lengths:
-    whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
+    """Write an ``.npz`` with times, states, targets (if any), names, units, periods of angles (0: no angle)
+    where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
     """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
@@ -39,6 +39,8 @@ def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Seque
         arrays["time_unit"] = np.asarray(trajectories.time_unit)
     if trajectories.lengths.min() < trajectories.times.shape[1]:
         arrays["lengths"] = trajectories.lengths
+    if trajectories.angles():
+        arrays["periods"] = np.array([period or 0.0 for period in trajectories.periods])
     if notes:
         arrays["notes"] = np.asarray(notes)
     arrays |= {"times": trajectories.times, "states": trajectories.states}
@@ -71,7 +73,7 @@ def read_data_file(
     A CSV has a header and one row a point: trajectory, time, q1..qn, p1..pn in any order, or the columns of
     `layout`; None: those of the file ``<path>.toml`` if it exists (see `Layout.parse`). Arrays are either
     whole sets, ``times`` (trajectories, time) and ``states`` (trajectories, time, 2n), optionally
-    ``lengths``, ``targets``, ``names``, ``units`` and ``time_unit``, or one-dimensional columns named as
+    ``lengths``, ``targets``, ``names``, ``units``, ``periods`` and ``time_unit``, or one-dimensional columns named as
     those of a CSV.
     `progress` is told the bytes read and to read, of a CSV. Values keep the units of the file.
 
@@ -170,7 +172,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     for name in {"times", "states", "targets"} & set(arrays):
         if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
             raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
-    for key in ("positions", "momenta", "velocities", "masses", "ignore", "periodic", "gap"):
+    for key in ("positions", "momenta", "velocities", "masses", "ignore", "gap"):
         if getattr(layout, key):
             raise DataFileError(path, key, "is for files of columns, but this one has times and states")
     try:
@@ -182,9 +184,12 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
             tuple(str(unit) for unit in np.atleast_1d(arrays.get("units", []))),
             arrays.get("lengths", np.zeros(0, np.int64)),
             str(arrays.get("time_unit", "")),
+            tuple(float(period) or None for period in np.atleast_1d(arrays.get("periods", []))),
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None
+    if layout.periodic:
+        trajectories = _unwrapped(path, trajectories, layout)
     notes = tuple(str(note) for note in np.atleast_1d(arrays.get("notes", [])))
     known = (*trajectories.names, layout.time)
     for name in layout.units:
@@ -196,3 +201,19 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     ]
     time_unit = layout.units.get(layout.time, trajectories.time_unit)
     return DataFile(replace(trajectories, units=tuple(units), time_unit=time_unit), notes)
+
+
+def _unwrapped(path: Path, trajectories: Trajectories, layout: Layout) -> Trajectories:
+    """`trajectories` with the angles that `layout` names, unwrapped."""
+    periods, states, targets = list(trajectories.periods), trajectories.states.copy(), trajectories.targets
+    targets = None if targets is None else targets.copy()
+    positions = trajectories.names[: trajectories.dof]
+    for name in layout.periodic or ():
+        if name not in positions:
+            raise DataFileError(path, name, f"is periodic but no position, {suggestion(name, positions)}")
+        k, period = positions.index(name), period_of(layout, name)
+        periods[k] = period
+        states[..., k] = np.unwrap(states[..., k], period=period, axis=1)
+        if targets is not None:
+            targets[..., k] -= period * np.round((targets[..., k] - states[:, :-1, k]) / period)
+    return replace(trajectories, states=states, targets=targets, periods=tuple(periods))

@@ -263,13 +263,12 @@ def find_columns(
         (*positions, *named),
         tuple(units),
         layout.units.get(layout.time, ""),
-        tuple(_period(layout, name) for name in positions),
+        tuple(period_of(layout, name) if name in (layout.periodic or ()) else None for name in positions),
     )
 
 
-def _period(layout: Layout, name: str) -> float | None:
-    if name not in (layout.periodic or ()):
-        return None
+def period_of(layout: Layout, name: str) -> float:
+    """The period of the angle called `name`."""
     return layout.period or (360.0 if layout.units.get(name) in DEGREES else 2 * math.pi)
 
 

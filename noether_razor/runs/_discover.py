@@ -156,6 +156,7 @@ def _checks(analysed: Analysed, on_refit: OnRefit) -> dict[str, Any]:
         alpha=run.config.network.elu_alpha,
         noise_variance=float(problem.posterior.noise_variance()),
         relative_scale=run.config.inference.relative_scale,
+        periods=problem.data.periods,
         estimator=problem.estimator,
         callback=lambda report: on_refit("unstructured field", 0, report),
     )

@@ -32,6 +32,8 @@ from ._generators import nearest_quantities as nearest_quantities
 from ._generators import parallelness as parallelness
 from ._generators import principal_cosines as principal_cosines
 from ._generators import singular_directions as singular_directions
+from ._learned import LearningCheck as LearningCheck
+from ._learned import learning_check as learning_check
 from ._lie_algebra import LieAlgebra as LieAlgebra
 from ._lie_algebra import lie_algebra as lie_algebra
 from ._rollouts import Bands as Bands

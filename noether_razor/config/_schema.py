@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -91,8 +99,25 @@ class DataTable(_Table):
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
+
     noise_variance: NonNegativeFloat = 1e-3
     noise_on: Literal["targets", "states"] = "targets"
+
+    @field_validator("masses", mode="before")
+    @classmethod
+    def _positive_masses(cls, masses: Any) -> Any:
+        """One message for a number and a list: the members of the union would each have their own."""
+        try:
+            listed = masses if isinstance(masses, list | tuple) else [masses]
+            values = [float(mass) for mass in listed if not isinstance(mass, bool)]
+        except (TypeError, ValueError):
+            listed, values = [], []
+        if masses is not None and not (
+            len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values)
+        ):
+            why = " (without mass p = m v is 0)" if 0 in values else ""
+            raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
+        return masses
 
 
 class TestSet(_Table):

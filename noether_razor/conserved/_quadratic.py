@@ -41,8 +41,14 @@ class QuadraticQuantities(ConservedQuantities):
 
     @classmethod
     def random(
-        cls, key: PRNGKey, count: int, dof: int, scale: float, *,
-        spreads: Sequence[float] | None = None, angles: Sequence[int] = (),
+        cls,
+        key: PRNGKey,
+        count: int,
+        dof: int,
+        scale: float,
+        *,
+        spreads: Sequence[float] | None = None,
+        angles: Sequence[int] = (),
     ) -> "QuadraticQuantities":
         """Quantities with independent N(0, scale^2) entries, to start learning from; in coordinates divided
         by `spreads` (2n,), see `coefficient_units`, and without terms in `angles`.

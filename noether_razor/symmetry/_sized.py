@@ -78,7 +78,9 @@ def sized(
             linear, shift = generator[:-1, :-1], generator[:-1, -1]
             reach = np.pi * (np.linalg.norm(linear, 2) * wanted + np.linalg.norm(shift))
             most = min(most, wanted / max(reach, np.finfo(float).tiny))
-        factors[k] = 1 / frequency if periodic[k] else most * _largest(lambda c, g=most * generator: close(c * g))
+        factors[k] = (
+            1 / frequency if periodic[k] else most * _largest(lambda c, g=most * generator: close(c * g))
+        )
 
     draws = np.random.default_rng(SEED).standard_normal((DIRECTIONS, len(generators)))
     directions = draws / np.linalg.norm(draws, axis=1, keepdims=True)

@@ -4,9 +4,33 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float
 
+from .phase_space import Periods
 from .typing import Scalar, State
+
+
+def _features(state: State, periods: Periods) -> Float[Array, " features"]:
+    """What a network sees of a state: the state itself, and in place of each angle q the point
+    r (sin(q / r), cos(q / r) - 1) of its circle, r = period / 2 pi, which near 0 is (q, 0).
+    """
+    angles = [k for k, period in enumerate(periods) if period is not None]
+    if not angles:
+        return state
+    others = [k for k in range(len(periods)) if k not in angles]
+    radius = jnp.asarray([periods[k] for k in angles], state.dtype) / (2 * np.pi)
+    phase = state[jnp.asarray(angles)] / radius
+    rest = [state[jnp.asarray(others)]] if others else []
+    return jnp.concatenate([*rest, radius * jnp.sin(phase), -2 * radius * jnp.sin(phase / 2) ** 2])
+
+
+def _features_count(dim: int, periods: Periods) -> int:
+    """The number of features; raises ValueError for periods of another number, or not positive."""
+    if len(periods) not in (0, dim) or not all(p is None or 0 < p < float("inf") for p in periods):
+        raise ValueError(f"periods must be {dim} positive numbers or None, got {periods}")
+    return dim + sum(period is not None for period in periods)
 
 
 class HamiltonianNetwork(nnx.Module):
@@ -15,21 +39,34 @@ class HamiltonianNetwork(nnx.Module):
     `layers` counts weight matrices (dim -> width -> ... -> 1), as the paper does; the last one has no bias,
     which would only shift the energy. ELU is once continuously differentiable, so the Hamiltonian field is
     continuous.
+
+    `periods` (dim,), or empty, are those of angles: in place of an angle the network sees its cosine and sine,
+    so that it is a function on the circle. None marks the other coordinates.
     """
 
-    def __init__(self, dim: int, *, layers: int, width: int, alpha: float = 1.0, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        layers: int,
+        width: int,
+        alpha: float = 1.0,
+        periods: Periods = (),
+        rngs: nnx.Rngs,
+    ):
         if layers < 2 or width < 1 or dim < 1:
             raise ValueError(
                 "a network needs dim >= 1, layers >= 2 and width >= 1, "
                 f"got dim={dim}, layers={layers}, width={width}"
             )
-        sizes = [dim, *[width] * (layers - 1)]
+        sizes = [_features_count(dim, periods), *[width] * (layers - 1)]
         self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
         self.readout = nnx.Linear(width, 1, use_bias=False, rngs=rngs)
         self.alpha = alpha
+        self.periods = tuple(periods)
 
     def __call__(self, state: State) -> Scalar:
-        features = state
+        features = _features(state, self.periods)
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return jnp.squeeze(self.readout(features), -1)
@@ -40,21 +77,32 @@ class VectorFieldNetwork(nnx.Module):
     Hamiltonian is assumed, to see what the assumption costs.
 
     In a `Posterior` it takes the place of the gradient of a Hamiltonian; it goes with no averaging.
+    `periods` are as in `HamiltonianNetwork`.
     """
 
-    def __init__(self, dim: int, *, layers: int, width: int, alpha: float = 1.0, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        layers: int,
+        width: int,
+        alpha: float = 1.0,
+        periods: Periods = (),
+        rngs: nnx.Rngs,
+    ):
         if layers < 2 or width < 1 or dim < 1:
             raise ValueError(
                 "a network needs dim >= 1, layers >= 2 and width >= 1, "
                 f"got dim={dim}, layers={layers}, width={width}"
             )
-        sizes = [dim, *[width] * (layers - 1)]
+        sizes = [_features_count(dim, periods), *[width] * (layers - 1)]
         self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
         self.readout = nnx.Linear(width, dim, rngs=rngs)
         self.alpha = alpha
+        self.periods = tuple(periods)
 
     def __call__(self, state: State) -> State:
-        features = state
+        features = _features(state, self.periods)
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return self.readout(features)

@@ -49,6 +49,43 @@ class Quadratics(NamedTuple):
     constants: Float[np.ndarray, " K"]
 
 
+Periods = tuple[float | None, ...]
+"""The period of each coordinate of a state, None where it is no angle; empty where none is."""
+
+
+def centres_and_spreads(
+    points: Float[np.ndarray, "points dim"], periods: Periods = ()
+) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " dim"]]:
+    """Mean and standard deviation of each coordinate over `points`; for an angle those on its circle.
+
+    On a circle of radius r = period / 2 pi with mean point m, the centre is the direction of m, within half
+    a period of 0, and the spread sqrt(r^2 - |m|^2): the r.m.s. distance from m, the standard deviation of a
+    small swing and r, 1 for 2 pi, of full turns. Turns count for nothing.
+    """
+    centres, spreads = points.mean(axis=0), points.std(axis=0)
+    for k, period in enumerate(periods):
+        if period is not None:
+            phase = 2 * np.pi * points[:, k] / period
+            mean = np.exp(1j * phase).mean()
+            radius = period / (2 * np.pi)
+            centres[k] = radius * np.angle(mean)
+            # sqrt(1 - |mean|^2) of a tiny swing would be rounding: the mean square about the mean point.
+            from_centre = np.exp(1j * (phase - np.angle(mean))) - 1
+            spreads[k] = radius * np.sqrt(np.mean(np.abs(from_centre - from_centre.mean()) ** 2))
+    return centres, spreads
+
+
+def whole_turns(states: Float[np.ndarray, "*batch dim"], periods: Periods) -> Float[np.ndarray, "*batch dim"]:
+    """The whole periods in `states`: taken away, they leave each angle within half a period of 0, and the
+    other coordinates as they are.
+    """
+    turns = np.zeros_like(states)
+    for k, period in enumerate(periods):
+        if period is not None:
+            turns[..., k] = period * np.round(states[..., k] / period)
+    return turns
+
+
 ALIKE = 30.0
 """Spreads within this factor of each other are taken for coordinates of one kind where no units say more."""
 FAR = 3.0
@@ -92,6 +129,7 @@ class PhaseScale:
         *,
         kinds: Sequence[Hashable] | None = None,
         spread: float = 1.0,
+        periods: Periods = (),
     ) -> "PhaseScale":
         """Scales that give trajectories, each (times (time,), states (time, 2n)), a standard deviation near
         `spread` and speeds near 1.
@@ -101,15 +139,27 @@ class PhaseScale:
         spreads differ by less than a factor of 30. Scales are powers of two: dividing by them rounds nothing.
         A coordinate is shifted by its mean where this exceeds three standard deviations. The unit of time is
         that in which scaled states move by about `spread`.
+
+        `periods` (2n,), or empty, are those of angles, None for other coordinates. Mean and deviation of an
+        angle are those on the circle (`centres_and_spreads`), so that turns neither shift nor widen it, and
+        it is of a kind of its own.
         """
         points = np.concatenate([states for _, states in segments]).astype(np.float64)
         dof = points.shape[1] // 2
-        mean, deviation = points.mean(axis=0), points.std(axis=0)
+        mean, deviation = centres_and_spreads(points, periods)
         # Below the rounding of the values themselves nothing has moved.
         deviation[deviation <= 1e-12 * np.abs(points).max(axis=0)] = 0.0
-        labels = list(kinds) if kinds is not None else _kinds(deviation.reshape(2, dof))
-        if len(labels) != dof:
+        of_position = list(periods[:dof]) or [None] * dof
+        labels: list[Hashable] = list(kinds) if kinds is not None else []
+        if kinds is not None and len(labels) != dof:
             raise ValueError(f"kinds needs one label a degree of freedom, {dof}, got {len(labels)}")
+        if kinds is None:
+            labels = [0] * dof
+            for period in set(of_position):
+                members = [i for i in range(dof) if of_position[i] == period]
+                for i, label in zip(members, _kinds(deviation.reshape(2, dof)[:, members]), strict=True):
+                    labels[i] = label
+        labels = list(zip(labels, of_position, strict=True))
         pooled = deviation.reshape(2, dof).copy()
         for label in set(labels):
             members = [i for i in range(dof) if labels[i] == label]

@@ -16,7 +16,9 @@ from ._evidence import BoundEstimate as BoundEstimate
 from ._evidence import bound_change as bound_change
 from ._evidence import estimate_bound as estimate_bound
 from ._evidence import random_part as random_part
+from ._formulas import Measurement as Measurement
 from ._formulas import QuantityFormula as QuantityFormula
+from ._formulas import measured_text as measured_text
 from ._generators import direction_quantities as direction_quantities
 from ._generators import flat_generators as flat_generators
 from ._generators import nearest_generators as nearest_generators

@@ -52,7 +52,7 @@ def points_a_turn(trajectories: Trajectories) -> float:
     neighbouring displacements of scaled states; inf for straight motion, 2 at worst (motion back and forth),
     nan where no trajectory has three points.
     """
-    deviation = trajectories.points().std(axis=0)
+    deviation = trajectories.spreads()
     scale = np.where(deviation > 0, deviation, 1.0)
     angles = []
     for _, states in trajectories.segments():

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from ..data import Trajectories
 from ..inference import Estimator, InitialStates, Observations, Posterior, Windows, predict
 from ..networks import VectorFieldNetwork
+from ..phase_space import Periods
 from ..symmetry import Averaging, NoAveraging
-from ..training import NonFiniteBoundError, Report, Training, fit
+from ..training import NonFiniteBoundError, Report, Training, TrainState, fit
 from ..typing import Hamiltonian, PRNGKey
 
 SIGNIFICANT = 3.0
@@ -167,11 +168,13 @@ def fit_vector_field(
     alpha: float = 1.0,
     noise_variance: float = 1e-3,
     relative_scale: float = 0.1,
+    periods: Periods = (),
     estimator: Estimator,
+    resume: Callable[[TrainState], TrainState | None] | None = None,
     callback: Callable[[Report], None] | None = None,
 ) -> Posterior:
     """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
-    of a Hamiltonian (`fit`, which tells `callback`), without symmetry.
+    of a Hamiltonian (`fit`, which takes `resume` and tells `callback`), without symmetry; `periods` are those of angles.
 
     Nothing holds the volume of such a flow, so over windows of many steps it can run away: where the bound is
     not finite the fit begins anew with half the step size of the means, up to `ATTEMPTS` times in all. Raises
@@ -179,7 +182,9 @@ def fit_vector_field(
     """
     for_start, for_fit = jax.random.split(key)
     dim = data.states.shape[-1]
-    network = VectorFieldNetwork(dim, layers=layers, width=width, alpha=alpha, rngs=nnx.Rngs(for_start))
+    network = VectorFieldNetwork(
+        dim, layers=layers, width=width, alpha=alpha, periods=periods, rngs=nnx.Rngs(for_start)
+    )
     posterior = Posterior(
         network,
         noise_variance=noise_variance,
@@ -196,12 +201,14 @@ def fit_vector_field(
                 key=for_fit,
                 averaging=NoAveraging(),
                 estimator=estimator,
+                resume=resume,
                 callback=callback,
             ).posterior
         except NonFiniteBoundError:
             left -= 1
             if not left:
                 raise
+            resume = None
             slower = replace(training.rates, weights=training.rates.weights / 2)
             training = replace(training, rates=slower)
 

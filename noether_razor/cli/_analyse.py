@@ -25,8 +25,7 @@ def analyse(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
 ) -> None:
     """Say which quantities a run found to be conserved, and write symmetry.json."""
-    from ..analysis import symmetry_text
-    from ..reporting import discovery_text
+    from ..reporting import discovery_text, symmetry_text
     from ..runs import RunFolder, analyse_run, report_run
 
     folder = RunFolder(run)

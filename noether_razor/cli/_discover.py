@@ -65,8 +65,7 @@ def discover(
 
     What the columns mean may also stand in DATA.toml beside the file.
     """
-    from ..analysis import symmetry_text
-    from ..reporting import discovery_text
+    from ..reporting import discovery_text, symmetry_text
     from ..runs import RunFolder, discover_config, discover_run
 
     columns = {

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 
 from ..analysis import substep_error
@@ -29,7 +30,7 @@ from ..data import (
 )
 from ..inference import Estimator, InitialStates, Observations, Posterior, paper_estimator, windows_of
 from ..networks import HamiltonianNetwork
-from ..phase_space import PhaseScale
+from ..phase_space import PhaseScale, whole_turns
 from ..symmetry import (
     Averaging,
     Ball,
@@ -40,6 +41,7 @@ from ..symmetry import (
     HaarAveraging,
     HaarUnitary,
     NoAveraging,
+    sized,
 )
 from ..systems import SYSTEMS, CustomSystem, HamiltonianSystem, NBody, Oscillators
 from ..training import Rates, Training
@@ -52,7 +54,11 @@ from ._schema import Config, SystemTable
 MEASURES: dict[str, GroupMeasure] = {"ball": Ball(), "box": Box(), "gaussian": Gaussian()}
 MAX_SUBSTEPS = 16
 LONGEST_STEP = 0.5
-"""Of the integrator on data of a file, in scaled time."""
+"""Of the integrator on data of a file, in scaled time; twice that for the few longest transitions."""
+SIZED_BY = 1000
+"""States, at most, by which the orbits of built-in quantities are sized."""
+NEGLIGIBLE = 1e-9
+"""Coefficients of quantities over the largest that are rounding."""
 UNKNOWN_NOISE = 1e-3
 """Where learning sigma^2 begins."""
 NOISE_FLOOR = 1e-6
@@ -186,28 +192,6 @@ def _simulated(system: HamiltonianSystem, key: PRNGKey, **options: Any) -> Traje
         raise ConfigError(f"system.initial_scale_q, system.initial_scale_p: {error}") from None
 
 
-def normalised(quantities: QuadraticQuantities, spread: float) -> QuadraticQuantities:
-    """Known quantities scaled for w in [-1, 1]: rotations to angular frequency 1, the others to displace the
-    data by `spread`.
-
-    A quantity whose J A has eigenvalues off the real axis is divided by the largest imaginary part, so that w
-    in [-1, 1] covers its circle once. Translations and shears have no period: their displacement at |w| = 1,
-    pi |G (x, 1)| at |x| = spread, is made `spread`.
-    """
-    generators = np.asarray(quantities.generators(), dtype=np.float64)
-    scales = []
-    for generator in generators:
-        linear, shift = generator[:-1, :-1], generator[:-1, -1]
-        frequency = np.abs(np.linalg.eigvals(linear).imag).max()
-        displacement = np.pi * (np.linalg.norm(linear, 2) * spread + np.linalg.norm(shift))
-        scales.append(1 / frequency if frequency > 1e-6 * np.abs(generator).max() else spread / displacement)
-    factor = jnp.asarray(scales, jnp.float32)
-    return QuadraticQuantities(
-        quantities.symmetric_matrices().astype(jnp.float32) * factor[:, None, None],
-        quantities.vectors[...].astype(jnp.float32) * factor[:, None],
-    )
-
-
 def build_symmetry(
     config: Config,
     system: HamiltonianSystem | None,
@@ -233,15 +217,17 @@ def build_symmetry(
             raise ConfigError(
                 "symmetry.mode: fixed needs a system with known quantities of degree at most two"
             )
-        quantities = normalised(known, float(np.mean(np.std(data.points(), axis=0))))
+        _without_angles(known, data)
+        known = QuadraticQuantities(known.symmetric_matrices(), known.vectors[...], angles=data.angles())
+        quantities = sized(known, _sample(data), data.spreads())
     else:
         key = stream(config.seed, "quantities")
         count = table.quantities or default_quantities(data.dof)
         quantities = QuadraticQuantities.random(
-            key, count, data.dof, table.initial_scale, spreads=_spreads(data)
+            key, count, data.dof, table.initial_scale, spreads=_spreads(data), angles=data.angles()
         )
         if table.initialise == "data" and (start := conserved_start(data, count)) is not None:
-            quantities = _first(normalised(start, float(np.mean(np.std(data.points(), axis=0)))), quantities)
+            quantities = _first(sized(start, _sample(data), data.spreads()), quantities)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
     return quantities, FlowAveraging(MEASURES[table.measure])
@@ -252,7 +238,27 @@ def _first(start: QuadraticQuantities, rest: QuadraticQuantities) -> QuadraticQu
     return QuadraticQuantities(
         jnp.concatenate([start.matrices[...], rest.matrices[start.count :]]),
         jnp.concatenate([start.vectors[...], rest.vectors[start.count :]]),
+        angles=rest.angles,
     )
+
+
+def _sample(data: Trajectories) -> Float[np.ndarray, "points dim"]:
+    """States to size orbits by: spread over all trajectories, angles within half a turn of 0."""
+    points = data.points()
+    rows = np.unique(np.linspace(0, len(points) - 1, SIZED_BY).round().astype(int))
+    return points[rows] - whole_turns(points[rows], data.periods)
+
+
+def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> None:
+    """Raise `ConfigError` where one of `quantities` contains an angle of `data`."""
+    for k in data.angles():
+        matrices, vectors = np.asarray(quantities.symmetric_matrices()), np.asarray(quantities.vectors[...])
+        entries = np.concatenate([matrices[:, k], vectors[:, k : k + 1]], axis=1)
+        if np.abs(entries).max() > NEGLIGIBLE * max(np.abs(matrices).max(), np.abs(vectors).max()):
+            raise ConfigError(
+                f"symmetry.mode: a fixed quantity contains {data.names[k]}, which is an angle (data.periodic):"
+                " no polynomial in an angle is a function on its circle"
+            )
 
 
 def default_quantities(dof: int) -> int:
@@ -345,6 +351,7 @@ def build_problem(
         layers=config.network.layers,
         width=config.network.width,
         alpha=config.network.elu_alpha,
+        periods=data.periods,
         rngs=nnx.Rngs(stream(config.seed, "initialisation")),
     )
     posterior = Posterior(
@@ -382,7 +389,7 @@ def _training(config: Config, data: Trajectories) -> Training:
     table = config.training
     learn_noise = config.inference.noise_variance == "learned"
     scaled = config.data.file is not None and config.data.scale == "auto"
-    variance = config.data.spread**2 if scaled else float(np.mean(np.var(data.points(), axis=0)))
+    variance = config.data.spread**2 if scaled else float(np.mean(data.spreads() ** 2))
     return Training(
         steps=table.steps,
         batch=table.batch or min(data.transitions().size, 100),
@@ -401,8 +408,10 @@ def _training(config: Config, data: Trajectories) -> Training:
 
 
 def _spreads(data: Trajectories) -> tuple[float, ...]:
-    """One spread for all positions and one for all momenta: standard deviations, pooled."""
-    deviations = np.split(np.std(data.points(), axis=0), 2)
+    """One spread for all positions and one for all momenta: standard deviations, pooled. Those of angles
+    are on their circle.
+    """
+    deviations = np.split(data.spreads(), 2)
     return tuple(float(np.sqrt(np.mean(part**2))) for part in deviations for _ in range(data.dof))
 
 
@@ -454,9 +463,8 @@ def _estimator(
     if system is None:
         # The true system is not known: as many as keep steps well below the time in which states move by
         # their spread. The learned Hamiltonian is checked at the end.
-        longest = float(np.quantile(data.transitions().dt, 0.95))
-        needed = int(np.ceil(longest / LONGEST_STEP))
-        return dataclasses.replace(estimator, substeps=min(max(needed, 1), MAX_SUBSTEPS))
+        needed = substeps_for(np.asarray(data.transitions().dt))
+        return dataclasses.replace(estimator, substeps=needed)
     # Fine enough for the true system: the learned Hamiltonian is checked against the same rule at the end.
     limit = np.sqrt(noise_variance) / 10
     while estimator.substeps < MAX_SUBSTEPS and not (
@@ -464,3 +472,11 @@ def _estimator(
     ):
         estimator = dataclasses.replace(estimator, substeps=estimator.substeps + 1)
     return estimator
+
+
+def substeps_for(dt: Float[np.ndarray, " transitions"]) -> int:
+    """Integrator steps a transition for data of a file: as many as keep all but the longest half per cent of
+    them within `LONGEST_STEP`, and those, across rows left out, within twice that; `MAX_SUBSTEPS` at most.
+    """
+    needed = max(np.quantile(dt, 0.995) / LONGEST_STEP, np.max(dt) / (2 * LONGEST_STEP))
+    return int(np.clip(np.ceil(needed), 1, MAX_SUBSTEPS))

@@ -11,6 +11,7 @@ from pydantic import (
     PositiveInt,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -96,7 +97,9 @@ class DataTable(_Table):
         default=None, description="of a file with velocities, one for all or one a position: p = m v"
     )
     periodic: tuple[str, ...] | None = Field(
-        default=None, description="positions of a file that are angles, to be unwrapped; [] if jumps are none"
+        default=None,
+        description="positions of a file that are angles: unwrapped, and H is periodic in them; [] if jumps "
+        "are none",
     )
     period: PositiveFloat | None = Field(default=None, description="of these angles; None: 2 pi, or 360 deg")
     units: dict[str, str] | None = Field(default=None, description="of a file's columns, by name")
@@ -119,8 +122,25 @@ class DataTable(_Table):
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
+
     noise_variance: NonNegativeFloat = 1e-3
     noise_on: Literal["targets", "states"] = "targets"
+
+    @field_validator("masses", mode="before")
+    @classmethod
+    def _positive_masses(cls, masses: Any) -> Any:
+        """One message for a number and a list: the members of the union would each have their own."""
+        try:
+            listed = masses if isinstance(masses, list | tuple) else [masses]
+            values = [float(mass) for mass in listed if not isinstance(mass, bool)]
+        except (TypeError, ValueError):
+            listed, values = [], []
+        if masses is not None and not (
+            len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values)
+        ):
+            why = " (without mass p = m v is 0)" if 0 in values else ""
+            raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
+        return masses
 
 
 class TestSet(_Table):

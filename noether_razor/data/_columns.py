@@ -138,7 +138,7 @@ class _Finder:
             units=tuple(kinds),
             time_unit=units[clock],
             periods=tuple(
-                (layout.period or (360.0 if units[name] in DEGREES else 2 * math.pi))
+                layout.period_of(units[name])
                 if name in periodic
                 else None
                 for name in plain[:dof]

@@ -44,8 +44,8 @@ class DataFileWarning(UserWarning):
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Sequence[str] = ()) -> None:
-    """Write an ``.npz`` with times, states, targets (if any), names, units and, where they differ, lengths:
-    whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
+    """Write an ``.npz`` with times, states, targets (if any), names, units, periods of angles (0: no angle)
+    where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
     """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
@@ -61,6 +61,8 @@ def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Seque
     if trajectories.velocities:
         arrays["velocities"] = np.asarray(list(trajectories.velocities))
         arrays["masses"] = np.asarray(list(trajectories.velocities.values()))
+    if trajectories.angles():
+        arrays["periods"] = np.array([period or 0.0 for period in trajectories.periods])
     if notes:
         arrays["notes"] = np.asarray(notes)
     arrays |= {"times": trajectories.times, "states": trajectories.states}
@@ -94,9 +96,9 @@ def read_data_file(
     Text has names of columns and one row a point: trajectory, time, q1..qn, p1..pn in any order, or the
     columns of `layout`; None: those of the file ``<path>.toml`` if it exists (see `Layout.parse`). Arrays are
     either whole sets, ``times`` (trajectories, time) and ``states`` (trajectories, time, 2n), optionally
-    ``lengths``, ``targets``, ``names``, ``units``, ``time_unit`` and ``recordings``, or one-dimensional
-    columns named as those of a text. A single array is (trajectories, time, columns) or (rows, columns).
-    `progress` is told the bytes read and to read, of a text. Values keep the units of the file.
+    ``lengths``, ``targets``, ``names``, ``units``, ``periods``, ``time_unit`` and ``recordings``, or
+    one-dimensional columns named as those of a text. A single array is (trajectories, time, columns) or (rows,
+    columns). `progress` is told the bytes read and to read, of a text. Values keep the units of the file.
 
     Raises `DataFileError` naming file and place for everything that is not a set of trajectories.
     """
@@ -249,7 +251,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     for name in {"times", "states", "targets"} & set(arrays):
         if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
             raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
-    for key in ("positions", "momenta", "velocities", "masses", "ignore", "periodic", "gap"):
+    for key in ("positions", "momenta", "velocities", "masses", "ignore", "gap"):
         if getattr(layout, key):
             raise DataFileError(path, key, "is for files of columns, but this one has times and states")
     try:
@@ -263,9 +265,12 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
             str(arrays.get("time_unit", "")),
             arrays.get("recordings", np.zeros(0, np.int64)),
             _velocities(arrays),
+            tuple(float(period) or None for period in np.atleast_1d(arrays.get("periods", []))),
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None
+    if layout.periodic:
+        trajectories = _unwrapped(path, trajectories, layout)
     notes = tuple(str(note) for note in np.atleast_1d(arrays.get("notes", [])))
     known = (*trajectories.names, layout.time)
     for name in layout.units:
@@ -285,3 +290,19 @@ def _velocities(arrays: Arrays) -> dict[str, float]:
     if names.dtype.kind != "U" or masses.dtype.kind != "f" or names.shape != masses.shape:
         return {}
     return {str(name): float(mass) for name, mass in zip(names, masses, strict=True)}
+
+
+def _unwrapped(path: Path, trajectories: Trajectories, layout: Layout) -> Trajectories:
+    """`trajectories` with the angles that `layout` names, unwrapped."""
+    periods, states, targets = list(trajectories.periods), trajectories.states.copy(), trajectories.targets
+    targets = None if targets is None else targets.copy()
+    positions = trajectories.names[: trajectories.dof]
+    for name in layout.periodic or ():
+        if name not in positions:
+            raise DataFileError(path, name, f"is periodic but no position, {suggestion(name, positions)}")
+        k, period = positions.index(name), layout.period_of(trajectories.units[positions.index(name)])
+        periods[k] = period
+        states[..., k] = np.unwrap(states[..., k], period=period, axis=1)
+        if targets is not None:
+            targets[..., k] -= period * np.round((targets[..., k] - states[:, :-1, k]) / period)
+    return replace(trajectories, states=states, targets=targets, periods=tuple(periods))

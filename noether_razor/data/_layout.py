@@ -83,6 +83,10 @@ class Layout:
                 raise ValueError(f"delimiter: got {self.delimiter!r}, expected one of , ; | tab space")
             object.__setattr__(self, "delimiter", delimiter)
 
+    def period_of(self, unit: str) -> float:
+        """The period of an angle measured in `unit`."""
+        return self.period or (360.0 if unit in DEGREES else 2 * math.pi)
+
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Layout":
         """The layout of a table as TOML gives it: ``[columns]`` with names, trajectory, time, positions,

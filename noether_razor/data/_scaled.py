@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from ..phase_space import PhaseScale
+import numpy as np
+
+from ..phase_space import PhaseScale, whole_turns
 from ._trajectories import Trajectories
 
 
@@ -14,21 +16,32 @@ def fit_scale(trajectories: Trajectories, *, spread: float = 1.0) -> PhaseScale:
         zip(trajectories.units[: trajectories.dof], trajectories.units[trajectories.dof :], strict=True)
     )
     named = all(any(pair) for pair in pairs)
-    return PhaseScale.fitted(trajectories.segments(), kinds=pairs if named else None, spread=spread)
+    return PhaseScale.fitted(
+        trajectories.segments(),
+        kinds=pairs if named else None,
+        spread=spread,
+        periods=trajectories.periods,
+    )
 
 
 def scaled_trajectories(trajectories: Trajectories, scale: PhaseScale) -> Trajectories:
-    """The same trajectories in the coordinates of `scale`, without units. Raises ValueError where the
-    degrees of freedom differ.
+    """The same trajectories in the coordinates of `scale`, without units; those of angles begin within half a
+    turn of 0. Raises ValueError where the degrees of freedom differ.
     """
     if scale.dof != trajectories.dof:
         raise ValueError(f"the scale is for {scale.dof} degrees of freedom, got {trajectories.dof}")
-    targets = trajectories.targets
+    states, targets = trajectories.states, trajectories.targets
+    if trajectories.angles():
+        turns = whole_turns(states[:, :1] - np.array(scale.shifts), trajectories.periods)
+        states = states - turns
+        targets = None if targets is None else targets - turns
+    sizes = zip(trajectories.periods, scale.scales.tolist(), strict=True)
     return replace(
         trajectories,
         times=scale.times(trajectories.times),
-        states=scale.states(trajectories.states),
+        states=scale.states(states),
         targets=None if targets is None else scale.states(targets),
+        periods=tuple(None if period is None else period / size for period, size in sizes),
         units=(),
         time_unit="",
         velocities={},

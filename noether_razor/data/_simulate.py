@@ -102,6 +102,7 @@ def simulate(
             if escaped > MOST_ESCAPES * total:
                 raise EscapeError(
                     f"{escaped} of {total} trajectories leave the bound {bound:g}, choose smaller {scales}"
+                    + (", or an energy_below" if energy_below is None else "")
                 )
             if len(kept) == trajectories:
                 break

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..phase_space import Periods, centres_and_spreads, whole_turns
+
 
 class Transitions(NamedTuple):
     """Pairs (x_t, target of x_{t+1}) and the time between them; rows are independent given H."""
@@ -35,7 +37,9 @@ class Trajectories:
     themselves as noise-free inputs. `names` and `units` have one entry a coordinate; by default q1..pn and no
     units. `lengths` (trajectories,) says how many points of each row are the trajectory; empty: all. What
     follows them is padding: whatever was given there, it is stored as a copy of the last time, state and
-    target, so that nothing moves in it. `time_unit` is the unit of `times`.
+    target, so that nothing moves in it. `time_unit` is the unit of `times`. `periods` has one entry a
+    coordinate: the period of an angle, None for what is none; states hold angles unwrapped, and which turn a
+    trajectory begins in means nothing.
 
     `recordings` (trajectories,) number the recordings: trajectories with one number are pieces of one, cut at
     gaps, along which the same is conserved with the same value. By default each is its own. `velocities` are
@@ -54,6 +58,7 @@ class Trajectories:
     time_unit: str = ""
     recordings: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     velocities: Mapping[str, float] = field(default_factory=dict)
+    periods: Periods = ()
 
     def __post_init__(self) -> None:
         for name in ("times", "states", "targets"):
@@ -96,12 +101,16 @@ class Trajectories:
             )
         object.__setattr__(self, "names", tuple(self.names) or default_names(dim // 2))
         object.__setattr__(self, "units", tuple(self.units) or ("",) * dim)
-        for name in ("names", "units"):
+        object.__setattr__(self, "periods", tuple(self.periods) or (None,) * dim)
+        for name in ("names", "units", "periods"):
             if len(getattr(self, name)) != dim:
                 raise ValueError(f"{name} must have {dim} entries, got {len(getattr(self, name))}")
         object.__setattr__(self, "recordings", _checked_recordings(self.recordings, count))
         if len(self.velocities) not in (0, dim // 2):
             raise ValueError(f"velocities must have {dim // 2} entries or none, got {len(self.velocities)}")
+        for name, period in zip(self.names, self.periods, strict=True):
+            if period is not None and not (period > 0 and np.isfinite(period)):
+                raise ValueError(f"periods must be positive and finite, or None, got {period} for {name}")
 
     @classmethod
     def of_segments(
@@ -113,6 +122,7 @@ class Trajectories:
         time_unit: str = "",
         recordings: Sequence[int] | np.ndarray = (),
         velocities: Mapping[str, float] | None = None,
+        periods: Periods = (),
     ) -> "Trajectories":
         """A set of trajectories given one by one as times (time,) and states (time, 2n), of any lengths.
 
@@ -139,6 +149,7 @@ class Trajectories:
             time_unit=time_unit,
             recordings=np.asarray(recordings, dtype=None if len(recordings) else np.int64),
             velocities=velocities or {},
+            periods=periods,
         )
 
     @property
@@ -191,6 +202,16 @@ class Trajectories:
         """All measured states, trajectory by trajectory."""
         return self.states[self.present()]
 
+    def spreads(self) -> Float[np.ndarray, " dim"]:
+        """The standard deviation of each coordinate over all measured states, of an angle that on its
+        circle.
+        """
+        return centres_and_spreads(self.points(), self.periods)[1]
+
+    def angles(self) -> tuple[int, ...]:
+        """Which coordinates of a state are angles."""
+        return tuple(k for k, period in enumerate(self.periods) if period is not None)
+
     def segments(self) -> list[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]:
         """Each trajectory as its times (time,) and states (time, 2n), without padding."""
         rows = zip(self.times, self.states, self.lengths, strict=True)
@@ -198,13 +219,16 @@ class Trajectories:
 
     def transitions(self) -> Transitions:
         """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where
-        none are stored. Nothing leads into the padding or out of it.
+        none are stored. Nothing leads into the padding or out of it. Whole turns of x_t are taken from both
+        ends: however many there are, float32 holds what is left.
         """
         targets = self.states[:, 1:] if self.targets is None else self.targets
         present = self.present()[:, 1:]
-        return Transitions(
-            self.states[:, :-1][present], targets[present], np.diff(self.times, axis=1)[present]
-        )
+        states, targets = self.states[:, :-1][present], targets[present]
+        if self.angles():
+            turns = whole_turns(states, self.periods)
+            states, targets = states - turns, targets - turns
+        return Transitions(states, targets, np.diff(self.times, axis=1)[present])
 
 
 def _checked_lengths(lengths: np.ndarray, count: int, longest: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro.infer import TraceMeanField_ELBO
 
 from ..data import Trajectories
+from ..phase_space import whole_turns
 from ..symmetry import Averaging
 from ..typing import PRNGKey, Scalar, States
 from ._bound import OBSERVED, BoundTerms
@@ -61,7 +62,9 @@ def windows_of(trajectories: Trajectories, steps: int) -> Windows:
         for start in range(0, len(times) - 1, steps):
             at = np.arange(start, start + steps + 1)
             kept = np.minimum(at, len(times) - 1)
-            states.append(path[kept])
+            piece = path[kept]
+            # However many turns there are before it, float32 holds a window that begins near 0.
+            states.append(piece - whole_turns(piece[:1], trajectories.periods))
             dt.append(np.diff(times[kept]))
             measured.append(at[1:] < len(times))
     return Windows(np.stack(states), np.stack(dt), np.stack(measured), np.arange(len(states)))

@@ -1,5 +1,7 @@
 """Tables, figures and the report of a run."""
 
+from ._answer import headline as headline
+from ._answer import symmetry_text as symmetry_text
 from ._discovery import discovery_text as discovery_text
 from ._figures import contour_figure as contour_figure
 from ._figures import spectra_figure as spectra_figure

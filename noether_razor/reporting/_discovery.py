@@ -1,9 +1,10 @@
-"""What `discover` adds to the answer: hypotheses, and what the data cannot tell."""
+"""What `discover` adds to the answer: hypotheses, and the checks of the model."""
 
 from collections.abc import Mapping
 from typing import Any
 
-WARNED = {"structure": "hamiltonian", "coverage": "enough", "sampling": "fine_enough", "amount": "enough"}
+CHECKS = ("structure", "sampling", "calibration")
+PASSED = {"structure": "hamiltonian", "sampling": "fine_enough"}
 """The verdict of each check of symmetry.json."""
 
 
@@ -16,9 +17,10 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
     hypotheses = symmetry.get("hypotheses")
     if not hypotheses:
         return ""
-    lines = ["hypotheses (nats by which the bound is higher with it built in)"]
+    lines = ["hypotheses: what the data say, and by how many nats the bound is higher with it built in"]
     lines += [f"  {_hypothesis(entry)}" for entry in hypotheses]
-    if hypotheses[0]["fit"]["repeats"] == 1:
+    fitted = [entry["fit"] for entry in hypotheses if entry["fit"] is not None]
+    if fitted and fitted[0]["repeats"] == 1:
         lines.append("  one fit each: errors are those of the estimate, --repeats 3 adds those of seeds")
     return "\n".join(lines) + "\n"
 
@@ -28,15 +30,14 @@ def _checks_text(symmetry: Mapping[str, Any]) -> str:
     if not checks:
         return ""
     lines = [
-        f"what the data can tell ({checks['trajectories']} trajectories to learn from, "
+        f"checks of the model ({checks['trajectories']} trajectories to learn from, "
         f"{checks['held_out_trajectories']} kept aside, {checks['transitions']} transitions)"
     ]
-    for name, verdict in WARNED.items():
-        mark = " " if checks[name][verdict] else "!"
-        lines.append(f"{mark} {checks[name]['text']}")
-    lines.append(f"  {checks['calibration']['text']}")
-    if not symmetry["hamiltonian"] and symmetry["rank"]:
-        lines.append("  what is listed does not drift, but no Hamiltonian makes symmetries of it")
+    for name in CHECKS:
+        if name in checks:
+            passed = name not in PASSED or checks[name].get(PASSED[name])
+            lines.append(f"{' ' if passed else '!'} {checks[name]['text']}")
+    lines += [f"! {note}" for note in symmetry.get("notes", [])]
     return "\n".join(lines) + "\n"
 
 
@@ -46,13 +47,16 @@ def _hypothesis(entry: Mapping[str, Any]) -> str:
         + ("" if part["converged"] else " (not converged)")
         for name, part in entry["against"].items()
     ]
-    drift = "no drift can be told"
-    if entry["drift"] is not None and entry["drift_verdict"] != "untested":
-        drift = f"{entry['drift_verdict']} by its drift of {entry['drift']:.1%}"
-    return f"{entry['formula']}: {entry['answer']}, {', '.join(against)}; {drift}"
+    data = f"{entry['data_verdict']} in the data"
+    data += (
+        f" (changes by at most {entry['limit']:.1%} of its spread)"
+        if entry["data_verdict"] == "conserved"
+        else f" (changes by {entry['drift']:.1%} of its spread)"
+    )
+    return "; ".join([f"{entry['formula']}: {entry['answer']}", data, *against])
 
 
 def discovery_section(symmetry: Mapping[str, Any]) -> str:
     """The Markdown of the hypotheses and checks; empty where there are none."""
-    parts = {"Hypotheses": _hypotheses_text(symmetry), "What the data can tell": _checks_text(symmetry)}
+    parts = {"Hypotheses": _hypotheses_text(symmetry), "Checks of the model": _checks_text(symmetry)}
     return "\n".join(f"## {title}\n\n```\n{text.rstrip()}\n```\n" for title, text in parts.items() if text)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..analysis import symmetry_text
 from ..phase_space import symplectic_matrix
+from ._answer import symmetry_text
 from ._figures import GREY, LEARNED, TRUE, generator_figure
 
 SHOWN_QUANTITIES = 9

@@ -13,28 +13,27 @@ from jaxtyping import Float
 from ..analysis import (
     fit_vector_field,
     learned_hamiltonian,
-    pairs_needed,
-    phase_space_coverage,
     rollout_calibration,
     sampling_check,
     structure_check,
 )
 from ..config import Config, load_recipe, read_data, stream
-from ..data import DataFile, DataFileError, Trajectories, read_data_file, scaled_trajectories
+from ..data import DataFile, Trajectories, read_data_file, scaled_trajectories
+from ..inference import Posterior
 from ..symmetry import NoAveraging
 from ..training import Report
-from ._analyse import Analysed, analysed_run
+from ._analyse import Analysed, analysed_run, data_answer
 from ._folder import RunError, RunFolder, require_same
-from ._held_out import HeldOut, held_out
-from ._hypotheses import parse_hypothesis
-from ._refits import OnRefit
+from ._held_out import held_out
+from ._hypotheses import of_data, parse_hypothesis
+from ._refits import KeptFit, OnRefit
 from ._run import TrainedRun, report_run, train_run
 
 RECIPE = "systems/base.toml"
 HELD_OUT = 0.25
-"""Share of the trajectories that is kept aside."""
-CHECKED_TRAJECTORIES, CHECKED_POINTS, CHECKED_TRANSITIONS = 50, 10_000, 1000
-"""Held-out trajectories, their points and transitions for comparing the learned Hamiltonian, at most."""
+"""Share of the trajectories that is kept aside to test the model's predictions on."""
+CHECKED_TRAJECTORIES, CHECKED_POINTS = 50, 10_000
+"""Held-out trajectories and their points for comparing the learned Hamiltonian, at most."""
 CALIBRATED_POINTS, CALIBRATED_LENGTH = 500, 100
 """Points of held-out trajectories that rollouts pass, at most, and of one trajectory."""
 ENERGY_SAMPLES = 4
@@ -44,7 +43,7 @@ ENERGY_SAMPLES = 4
 def discover_config(
     data: Path, mapping: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Config:
-    """The default recipe for a data file: noise learned, a quarter of the trajectories kept aside. `mapping`
+    """The default recipe for a data file: noise learned, a quarter of the trajectories kept aside from training. `mapping`
     are keys of the data table. Raises `ConfigError`.
     """
     table = {"file": str(data), "held_out": HELD_OUT, **(mapping or {})}
@@ -60,16 +59,18 @@ def discover_run(
     resume: bool = False,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     on_refit: OnRefit | None = None,
+    on_answer: Callable[[dict[str, Any]], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_reading: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Learn from the data file of `config` into `folder`, analyse what was learned, check what the data can
-    tell, write symmetry.json and report.md, and return the contents of the former.
+    """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned, write
+    symmetry.json and report.md, and return the contents of the former.
 
-    `quantities` are formulas whose conservation is to be judged: each costs `repeats` (at least 1) fits. With
-    `resume` training goes on from its checkpoint; what follows it is done again. The other options are those
-    of `train_run` and `analysed_run`. Nothing is written before data and formulas have been read. Raises as
-    these do, and `DataFileError` for fewer than 2 trajectories.
+    All trajectories say what is conserved, before anything is learned: that answer is written first and told
+    `on_answer`. What the model adds comes on top; where its training or a part after it fails, that part is left out
+    and named under "failed". `quantities` are formulas whose conservation is to be judged: each costs `repeats` (at
+    least 1) fits. With `resume` training and refits go on from their checkpoints. The other options are those of
+    `train_run` and `analysed_run`. Nothing is written before data and formulas have been read. Raises as these do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
@@ -77,17 +78,20 @@ def discover_run(
         raise RunError(f'symmetry.mode: got "{config.symmetry.mode}", discover learns: expected "learned"')
     data = _data(config, folder, resume, on_reading)
     trajectories = data.trajectories
-    if len(trajectories) < 2:
-        raise DataFileError(
-            Path(str(config.data.file)),
-            "",
-            "holds 1 trajectory, at least 2 are needed (20 are better): along a single one no spread tells "
-            "what is conserved",
-        )
-    for text in quantities:
-        # A wrong one is said before anything is trained.
-        parse_hypothesis(text, trajectories.names, trajectories.velocities)
-    train_run(config, folder, resume=resume, on_progress=on_progress, interrupted=interrupted, data=data)
+    # A wrong formula is said before anything is trained.
+    hypotheses = [parse_hypothesis(text, trajectories.names, trajectories.velocities) for text in quantities]
+    given = config.inference.noise_variance
+    found = data_answer(trajectories, given if isinstance(given, float) else None)
+    symmetry = found.to_json() | {"notes": list(data.notes), "failed": {}}
+    if hypotheses:
+        symmetry["hypotheses"] = [
+            {"formula": h.formula, "A": h.matrices.tolist(), "b": h.vectors.tolist(), "fit": None, "against": {}}
+            | of_data(h, trajectories)
+            for h in hypotheses
+        ]
+    folder.write_symmetry(symmetry)
+    if on_answer is not None:
+        on_answer(symmetry)
 
     def told(name: str, repeat: int, report: Report) -> None:
         if on_refit is not None:
@@ -95,15 +99,24 @@ def discover_run(
         if interrupted():
             raise KeyboardInterrupt
 
+    try:
+        train_run(
+            config, folder, resume=resume, on_progress=on_progress, interrupted=interrupted, data=data, early=True
+        )
+    except FloatingPointError as error:
+        symmetry["failed"]["model"] = f"{error}; what the data alone say stands"
+        folder.write_symmetry(symmetry)
+        return symmetry
     analysed = analysed_run(folder, quantities=quantities, repeats=repeats, on_refit=told)
-    symmetry = analysed.symmetry
-    checks = _checks(analysed, told)
-    symmetry |= {
-        "hamiltonian": checks["structure"]["hamiltonian"],
-        "checks": checks,
-    }
+    symmetry = analysed.symmetry | {"notes": list(data.notes)}
+    checks = _checks(folder, analysed, told)
+    symmetry |= {"hamiltonian": checks.get("structure", {}).get("hamiltonian"), "checks": checks}
     folder.write_symmetry(symmetry)
-    report_run(folder)
+    try:
+        report_run(folder)
+    except FloatingPointError as error:
+        symmetry["failed"]["report"] = str(error)
+        folder.write_symmetry(symmetry)
     return symmetry
 
 
@@ -122,92 +135,101 @@ def _data(
     return read_data(config, on_reading)
 
 
-def _checks(analysed: Analysed, on_refit: OnRefit) -> dict[str, Any]:
-    """What the data can tell, each with its numbers and a sentence.
+def _checks(folder: RunFolder, analysed: Analysed, on_refit: OnRefit) -> dict[str, Any]:
+    """What the model can tell, each with its numbers and a sentence; what fails is named in the answer.
 
     Whether there is a Hamiltonian is asked of the fit without symmetry, which differs from the unstructured
     field in nothing else.
     """
     run, symmetry, plain = analysed
-    assert plain is not None
-    problem = run.problem
+    problem, failed = run.problem, symmetry["failed"]
     test = held_out(run)
     scaled = scaled_trajectories(test.trajectories, problem.scale)
+    noise = np.broadcast_to(test.noise_variance, problem.scale.scales.shape) / problem.scale.scales**2
     for_field, for_structure, for_energy, for_bands = jax.random.split(stream(run.config.seed, "checks"), 4)
     # Means over weight samples need no more group samples each than training had.
     predictor = replace(problem.evaluator, group_samples=problem.estimator.group_samples)
+    model, averaging = (run.posterior, problem.averaging) if plain is None else (plain, NoAveraging())
     hamiltonian = learned_hamiltonian(
-        plain,
-        for_energy,
-        averaging=NoAveraging(),
-        estimator=replace(predictor, weight_samples=ENERGY_SAMPLES),
+        model, for_energy, averaging=averaging, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
     )
-    sampling = sampling_check(
-        hamiltonian,
-        problem.data,
-        noise_variance=float(plain.noise_variance()),
-        estimator=problem.estimator,
-    )
-    field = fit_vector_field(
-        problem.observations,
-        problem.training,
-        key=for_field,
-        layers=run.config.network.layers,
-        width=run.config.network.width,
-        alpha=run.config.network.elu_alpha,
-        noise_variance=float(problem.posterior.noise_variance()),
-        relative_scale=run.config.inference.relative_scale,
-        estimator=problem.estimator,
-        callback=lambda report: on_refit("unstructured field", 0, report),
-    )
-    few = scaled[:CHECKED_TRAJECTORIES]
-    every = scaled_trajectories(problem.recorded[:CHECKED_TRAJECTORIES], problem.scale)
-    structure = structure_check(
-        plain,
-        field,
-        for_structure,
-        few.first(max(2, CHECKED_POINTS // len(few))),
-        hamiltonian=hamiltonian,
-        averaging=NoAveraging(),
-        estimator=predictor,
-        along=every.first(max(2, CHECKED_POINTS // len(every))),
-        most_transitions=CHECKED_TRANSITIONS,
-    )
-    coverage = phase_space_coverage(problem.recorded, noise_variance=test.noise_variance)
-    return {
+    checks: dict[str, Any] = {
         "trajectories": len(problem.measured),
         "held_out_trajectories": len(problem.recorded) - len(problem.measured),
         "transitions": problem.data.transitions().size,
-        "structure": _entry(structure, hamiltonian=structure.hamiltonian),
-        "coverage": _entry(coverage, enough=coverage.enough),
-        "sampling": _entry(sampling, fine_enough=sampling.fine_enough),
-        "amount": _amount(test, symmetry),
-        "calibration": _calibration(run, scaled, test.noise_variance, for_bands),
     }
 
+    def check(name: str, make: Callable[[], dict[str, Any]]) -> None:
+        try:
+            checks[name] = make()
+        except FloatingPointError as error:
+            failed[name] = str(error)
 
-def _amount(test: HeldOut, symmetry: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether there are enough held-out points to test what may be conserved."""
-    pairs = int((test.trajectories.lengths // 2).sum())
-    needed = pairs_needed(test.trajectories.dof)
-    untested = symmetry["candidates"]["verdicts"].count("untested")
-    where = f"{len(test.trajectories)} held-out trajectories" if test.fresh else "the data of the run"
-    text = f"{pairs} pairs of points of {where}, {needed} are needed to test all quantities of degree <= 2"
-    if pairs < needed:
-        text = f"too little data: {text}"
-    if untested:
-        text += f"; {untested} candidates could not be tested, for noise or too few points"
-    if not test.fresh:
-        text += (
-            "; fewer than 4 trajectories, so none were kept aside and the test is on what was learned from"
+    def structure() -> dict[str, Any]:
+        few = scaled[:CHECKED_TRAJECTORIES]
+        every = scaled_trajectories(problem.recorded[:CHECKED_TRAJECTORIES], problem.scale)
+        found = structure_check(
+            model,
+            _field(folder, run, for_field, on_refit, failed),
+            for_structure,
+            few.first(max(2, CHECKED_POINTS // len(few))),
+            noise_variance=noise,
+            hamiltonian=hamiltonian,
+            averaging=averaging,
+            estimator=predictor,
+            along=every.first(max(2, CHECKED_POINTS // len(every))),
         )
-    return {
-        "pairs": pairs,
-        "needed": needed,
-        "untested": untested,
-        "enough": pairs >= needed and test.fresh,
-        "text": text,
-    }
+        asymmetry = None if found.asymmetry is None else found.asymmetry._asdict()
+        return _entry(
+            found._replace(asymmetry=None),
+            asymmetry=asymmetry,
+            hamiltonian=found.hamiltonian,
+            verdict=found.verdict,
+            reason=found.reason,
+        ) | {"text": found.text()}
+
+    def sampling() -> dict[str, Any]:
+        variance = float(model.noise_variance())
+        found = sampling_check(
+            hamiltonian, problem.data, noise_variance=variance, estimator=problem.estimator
+        )
+        return _entry(found, fine_enough=found.fine_enough)
+
+    check("structure", structure)
+    check("sampling", sampling)
+    check("calibration", lambda: _calibration(run, scaled, test.noise_variance, for_bands))
+    return checks
+
+
+def _field(
+    folder: RunFolder, run: TrainedRun, key: Any, on_refit: OnRefit, failed: dict[str, str]
+) -> Posterior | None:
+    """The unstructured field fitted to the data of a run, from its folder where it is there; None where it fails."""
+    problem, config = run.problem, run.config
+    kept = KeptFit(folder, "field", [config.network.layers, config.network.width, problem.training.steps])
+
+    def told(report: Report) -> None:
+        kept.keep(report, problem.training)
+        on_refit("field without structure", 0, report)
+
+    try:
+        return fit_vector_field(
+            problem.observations,
+            problem.training,
+            key=key,
+            layers=config.network.layers,
+            width=config.network.width,
+            alpha=config.network.elu_alpha,
+            noise_variance=float(problem.posterior.noise_variance()),
+            relative_scale=config.inference.relative_scale,
+            periods=problem.data.periods,
+            estimator=problem.estimator,
+            resume=kept.restore,
+            callback=told,
+        )
+    except FloatingPointError as error:
+        failed["field without structure"] = str(error)
+        return None
 
 
 def _calibration(
@@ -218,23 +240,20 @@ def _calibration(
     """
     problem = run.problem
     followed = trajectories.first(CALIBRATED_LENGTH)
-    try:
-        found = rollout_calibration(
-            run.posterior,
-            key,
-            followed,
-            most_trajectories=max(2, CALIBRATED_POINTS // followed.times.shape[1]),
-            averaging=problem.averaging,
-            estimator=problem.evaluator,
-            longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
-            noise_variance=noise / problem.scale.scales**2,
-        )
-    except FloatingPointError as error:
-        return {"text": f"no rollouts to calibrate: {error}"}
+    found = rollout_calibration(
+        run.posterior,
+        key,
+        followed,
+        most_trajectories=max(2, CALIBRATED_POINTS // followed.times.shape[1]),
+        averaging=problem.averaging,
+        estimator=problem.evaluator,
+        longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
+        noise_variance=noise / problem.scale.scales**2,
+    )
     return _entry(found)
 
 
-def _entry(check: Any, **verdicts: bool) -> dict[str, Any]:
+def _entry(check: Any, **verdicts: Any) -> dict[str, Any]:
     """A check as it stands in symmetry.json: its numbers, verdicts and sentence."""
     numbers = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -28,7 +28,7 @@ from ..conserved import QuadraticQuantities
 from ..data import DataFile, Trajectories, read_data_file, save_trajectories, scaled_trajectories
 from ..inference import Posterior
 from ..reporting import ReportData, write_report
-from ..training import Report, TrainState, fit, initial_state
+from ..training import NotLearnedError, Report, TrainState, early_check, fit, initial_state
 from ..typing import PRNGKey
 from ._folder import RunError, RunFolder, require_same, write_whole
 
@@ -68,6 +68,7 @@ def train_run(
     interrupted: Callable[[], bool] = lambda: False,
     on_reading: Callable[[int, int], None] | None = None,
     data: DataFile | None = None,
+    early: bool = False,
 ) -> dict[str, Any]:
     """Train `config` into `folder` and return its summary; everything that was written stays valid at any
     moment.
@@ -76,10 +77,10 @@ def train_run(
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
     takes it from there; its seconds count as the run's. `data` are those of the configuration's file where
-    they have been read already.
+    they have been read already. With `early`, a fit that has learned nothing is ended after a fifth of its steps.
     `on_progress` is told each logged step, `on_reading` the bytes of a data file read and its size. When
     `interrupted()` turns true, a checkpoint is written and KeyboardInterrupt raised. Other errors:
-    `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteBoundError`.
+    `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteBoundError`, `NotLearnedError`.
     """
     if folder.holds_run():
         if not resume:
@@ -89,7 +90,7 @@ def train_run(
         require_same(config, folder.read_config(), folder.config)
         if folder.summary.exists():
             return folder.read_summary()
-    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading, data))
+    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading, data, early))
 
 
 def warm_start_config(config: Config) -> Config | None:
@@ -139,6 +140,7 @@ def _train(
     interrupted: Callable[[], bool],
     on_reading: Callable[[int, int], None] | None = None,
     data: DataFile | None = None,
+    early: bool = False,
 ) -> TrainedRun:
     """Train from the last checkpoint of `folder`, or from the start, to the end."""
     kept = folder.holds_run() and folder.data.exists()
@@ -204,7 +206,10 @@ def _train(
         estimator=problem.estimator,
         resume=restore,
         callback=after_chunk,
+        should_stop=early_check(problem.posterior, problem.observations, problem.training) if early else None,
     )
+    if result.stopped:
+        raise NotLearnedError(result.stopped)
     seconds = spent.after(result.history[-1]) if result.history else spent.before
     return TrainedRun(config, problem, result.posterior, config.training.steps, seconds)
 

@@ -17,3 +17,4 @@ from ._orbits import FlowOrbit as FlowOrbit
 from ._orbits import Orbit as Orbit
 from ._orbits import TrivialOrbit as TrivialOrbit
 from ._orbits import flow_orbit as flow_orbit
+from ._sized import sized as sized

@@ -12,6 +12,13 @@ from ..phase_space import hamiltonian_field
 from ..typing import State
 from ._expm import expm
 
+LARGEST_NORM = 60.0
+"""Of |pi w . G|, below where the matrix exponential ends."""
+LARGEST_STRETCH = 16.0
+"""Of the symmetric part of pi w . J A: a state is stretched by exp of that at most, here to where the square of
+an image and of its error still fit float32.
+"""
+
 
 @runtime_checkable
 class Orbit(Protocol):
@@ -58,11 +65,28 @@ def flow_orbit(
     """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w
     = exp(pi w . G)).
 
-    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. NaN where |pi w . G|
-    passes 64.
+    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. The time is shortened for
+    elements so far out that no number would hold their images, see `_bounded`.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
-        elements = expm(generators)
+        elements = expm(_bounded(generators))
         return AffineOrbit(elements[:, :-1, :-1], elements[:, :-1, -1])
     return FlowOrbit(quantities, coordinates, flow_steps)
+
+
+def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:
+    """`generators`, those beyond `LARGEST_NORM` or `LARGEST_STRETCH` shortened to that: elements of the same
+    one-parameter groups. The factor is exactly 1 below, and continuous.
+    """
+    linear = generators[:, :-1, :-1]
+    norm = _norm(generators)
+    stretch = _norm((linear + linear.mT) / 2)
+    factor = jnp.minimum(1.0, jnp.minimum(LARGEST_NORM / norm, LARGEST_STRETCH / stretch))
+    return factor[:, None, None] * generators
+
+
+def _norm(matrices: Float[Array, "samples m m"]) -> Float[Array, " samples"]:
+    # Of no square smaller than the least number: the root has no derivative at 0.
+    squares = jnp.sum(matrices**2, axis=(-2, -1))
+    return jnp.sqrt(jnp.maximum(squares, jnp.finfo(matrices.dtype).tiny))

@@ -26,8 +26,14 @@ class NBody:
     coupling: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.masses) < 2 or not all(0 < m < math.inf for m in self.masses):
-            raise ValueError(f"masses must be at least two positive numbers, got {self.masses}")
+        if len(self.masses) < 2:
+            raise ValueError(f"masses must be at least two, one a body, got {list(self.masses)}")
+        for k, mass in enumerate(self.masses):
+            if not 0 < mass < math.inf:
+                raise ValueError(
+                    f"masses must be positive and finite, got {mass:g} for body {k + 1}"
+                    + (": a body without mass has no momentum, give it a small one" if mass == 0 else "")
+                )
         if self.dimension < 1 or not 0 <= self.softening < math.inf or not math.isfinite(self.coupling):
             raise ValueError(
                 "dimension must be at least 1, softening not negative and coupling finite, "

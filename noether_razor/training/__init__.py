@@ -2,6 +2,9 @@
 
 from ._checkpoint import Checkpoint as Checkpoint
 from ._checkpoint import CheckpointError as CheckpointError
+from ._early import NotLearnedError as NotLearnedError
+from ._early import early_check as early_check
+from ._early import no_motion_nll as no_motion_nll
 from ._fit import FitResult as FitResult
 from ._fit import NonFiniteBoundError as NonFiniteBoundError
 from ._fit import Report as Report

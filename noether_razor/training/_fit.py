@@ -35,11 +35,14 @@ class Report(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """The trained posterior, the state to continue from, and one report a call of the loop."""
+    """The trained posterior, the state to continue from, one report a call of the loop, and why it ended
+    before its last step (empty: it did not).
+    """
 
     posterior: Posterior
     state: TrainState
     history: list[Report]
+    stopped: str = ""
 
 
 class NonFiniteBoundError(FloatingPointError):
@@ -70,13 +73,15 @@ def fit(
     estimator: Estimator,
     resume: Callable[[TrainState], TrainState | None] | None = None,
     callback: Callable[[Report], None] | None = None,
+    should_stop: Callable[[Report], str] | None = None,
 ) -> FitResult:
     """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
 
     `data` say which likelihood: that of transitions from exact states, or that of windows of noisy ones, for
     each of which `posterior` needs an initial state. `resume` is given the initial state and returns the one
     to continue from, if any. `callback` is called every `training.log_every` steps, after compiled code has
-    returned, so it may write, print or raise. `posterior` itself is not changed.
+    returned, so it may write, print or raise. `should_stop` is asked after it, and a reason, not empty, ends
+    the fit there; `early_check` makes one. `posterior` itself is not changed.
 
     Raises ValueError for a batch that does not fit the estimator or windows that do not fit the posterior,
     and `NonFiniteBoundError` when a bound or gradient is not finite; what the callback has seen before stays
@@ -99,7 +104,8 @@ def fit(
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
-    while (step := int(state.step)) < training.steps:
+    stopped = ""
+    while not stopped and (step := int(state.step)) < training.steps:
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
         state, progress, finite = compiled(state, data, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
@@ -118,7 +124,9 @@ def fit(
         history.append(report)
         if callback is not None:
             callback(report)
-    return FitResult(nnx.merge(graph, state.params), state, history)
+        if should_stop is not None and stop < training.steps:
+            stopped = should_stop(report)
+    return FitResult(nnx.merge(graph, state.params), state, history, stopped)
 
 
 def _require_initial_states(posterior: Posterior, data: Observations) -> None:
@@ -165,7 +173,7 @@ def _broken_part(
     orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)
     origin = jnp.zeros(data.states.shape[-1])
     if not bool(jnp.isfinite(orbit(origin)).all()):
-        return "the flow of the quantities (generators too large for the matrix exponential)"
+        return "the flow of the quantities"
     for site, value in progress.terms.kl.items():
         if not bool(jnp.isfinite(value)):
             return f"the KL divergence of {site}"

@@ -37,7 +37,8 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
     and what is conserved drowns. In the eigenvectors of the second moment the two are apart, and each moves
     at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a
     usual size: the root is some steps old, so that one outlier would throw the quantities where no flow is
-    finite, and its square would hold them still for hundreds of steps.
+    finite, and its square would hold them still for hundreds of steps. Coefficients that never had a gradient
+    stay where they are.
 
     Expects a tree of ``matrices`` (K, 2n, 2n), with symmetric gradients, and ``vectors`` (K, 2n). `spreads`
     (2n) are the sizes of the coordinates, among which noise in the steps is balanced; None: all alike.
@@ -64,6 +65,7 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
             due, lambda: _inverse_root(second / (1 - SECOND_MOMENT**count)), lambda: state.root
         )
         steps = -jnp.asarray(rate(state.step)) * (momentum / (1 - MOMENTUM**count)) @ root
+        steps = jnp.where(jnp.diagonal(second) > 0, steps, 0.0)
         return _unflatten(steps, gradient, spreads), WhitenedState(count, momentum, second, root)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]

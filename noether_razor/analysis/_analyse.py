@@ -144,7 +144,10 @@ class Analysis:
             "energy": None
             if self.energy is None
             else {"weights": self.energy.weights.tolist(), "residual": self.energy.residual},
+            "time_unit": space.motion.trajectories.time_unit,
             "data": {
+                "rows": len(space.motion.trajectories.points()),
+                "rows_needed": space.rows_needed + space.motion.recordings,
                 "recordings": space.motion.recordings,
                 "most": space.most,
                 "staying": space.staying,

@@ -297,7 +297,7 @@ def field_asymmetry(field: Posterior, key: PRNGKey, states: Float[np.ndarray, "p
     keys = jax.random.split(key, FIELD_DRAWS)
 
     def mean(state: jax.Array) -> jax.Array:
-        return jnp.mean(jnp.stack([field.network_with(field.draw(k))(state) for k in keys]), axis=0)
+        return jnp.mean(jax.lax.map(lambda k: field.network_with(field.draw(k))(state), keys), axis=0)
 
     slopes = np.asarray(jax.jit(jax.vmap(jax.jacfwd(mean)))(jnp.asarray(few, jnp.float32)), np.float64)
     half = slopes.shape[1] // 2

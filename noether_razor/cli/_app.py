@@ -1,5 +1,6 @@
 """The program: its verbs, and the one place where errors become exit codes."""
 
+import shlex
 import sys
 import traceback
 from importlib.metadata import version
@@ -58,10 +59,7 @@ def main() -> None:
         code, message = _explain(error)
         _complain(message, debug)
     if code == INTERRUPTED:
-        _complain(
-            "interrupted; train or discover --resume, or the same reproduce, continues from the checkpoint",
-            debug=False,
-        )
+        _complain(f"interrupted; go on with: {_to_go_on(arguments)}", debug=False)
     sys.exit(code)
 
 
@@ -82,6 +80,12 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, FloatingPointError):
         return FAILED, f"the run failed: {error}"
     return FAILED, f"the run failed: {type(error).__name__}: {error}"
+
+
+def _to_go_on(arguments: list[str]) -> str:
+    """The command that goes on where this one was interrupted."""
+    resumes = any(verb in arguments for verb in ("train", "discover")) and "--resume" not in arguments
+    return shlex.join(["noether-razor", *arguments, *(["--resume"] if resumes else [])])
 
 
 def _complain(message: str, debug: bool) -> None:

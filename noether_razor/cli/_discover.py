@@ -65,7 +65,7 @@ def discover(
 
     What the columns mean may also stand in DATA.toml beside the file.
     """
-    from ..reporting import discovery_text, symmetry_text
+    from ..reporting import discovery_text, headline, symmetry_text
     from ..runs import RunFolder, discover_config, discover_run
 
     columns = {
@@ -91,6 +91,10 @@ def discover(
         def on_refit(name: str, repeat: int, report: "Report") -> None:
             live.refit(f"{name} {repeat + 1}", report.step, report.negative_elbo)
 
+        def on_answer(symmetry: dict[str, Any]) -> None:
+            if not quiet:
+                live.say(f"the data alone: {headline(symmetry)}\nnow learning the dynamics")
+
         symmetry = discover_run(
             config,
             folder,
@@ -99,12 +103,14 @@ def discover(
             resume=resume,
             on_progress=live.update,
             on_refit=on_refit,
+            on_answer=on_answer,
             interrupted=stop,
             on_reading=live.reading,
         )
     if not quiet:
         typer.echo(symmetry_text(symmetry) + discovery_text(symmetry), nl=False)
-        typer.echo(f"report {folder.report}")
+        if folder.report.exists():
+            typer.echo(f"report {folder.report}")
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,8 +76,12 @@ class Interruption:
         return self.asked
 
 
+HEARTBEAT = 20.0
+"""Seconds between lines of progress where stderr is no terminal."""
+
+
 class LiveProgress:
-    """A live line on stderr, silent when that is no terminal."""
+    """What a run is doing, on stderr: a live line on a terminal, else a line at least every half minute."""
 
     def __init__(self, config: "Config", quiet: bool):
         from rich.console import Console
@@ -88,6 +94,7 @@ class LiveProgress:
             TimeRemainingColumn,
         )
 
+        terminal = sys.stderr.isatty()
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -95,27 +102,51 @@ class LiveProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
+            disable=quiet or not terminal,
         )
+        self.lines = not quiet and not terminal
         self.steps = config.training.steps
         self.task = self.live.add_task("compiling", total=self.steps)
+        self.started, self.done = time.monotonic(), threading.Event()
+        self.doing = "compiling"
+        self.speaker = threading.Thread(target=self._speak, daemon=True)
 
     def __enter__(self) -> "LiveProgress":
         self.live.start()
+        if self.lines:
+            self.speaker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.done.set()
         self.live.stop()
+
+    def _speak(self) -> None:
+        while not self.done.wait(HEARTBEAT):
+            print(f"{time.monotonic() - self.started:5.0f} s  {self.doing}", file=sys.stderr, flush=True)
+
+    def _says(self, text: str, step: int) -> None:
+        self.doing = f"{text}  step {step} of {self.steps}" + (", estimating" if step >= self.steps else "")
+        self.live.update(self.task, completed=step, description=text)
 
     def reading(self, done: int, size: int) -> None:
         if done < size:
+            self.doing = f"reading, {done} of {size} bytes"
             self.live.update(self.task, completed=done, total=size, description="reading bytes")
         else:
+            self.doing = "compiling"
             self.live.reset(self.task, total=self.steps, description="compiling")
 
     def update(self, line: dict[str, Any]) -> None:
         text = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"
-        self.live.update(self.task, completed=line["step"], description=text)
+        self._says(text, line["step"])
 
     def refit(self, name: str, step: int, negative_elbo: float) -> None:
-        self.live.update(self.task, completed=step, description=f"{name}  -ELBO {negative_elbo:9.3f}")
+        self._says(f"{name}  -ELBO {negative_elbo:9.3f}", step)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the live one."""
+        if self.lines:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.live.console.print(text, highlight=False, markup=False)

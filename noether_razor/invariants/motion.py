@@ -91,6 +91,8 @@ class Motion:
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
         scales, shift = canonical_scales(points), points.mean(axis=0)
+        # A polynomial of an angle is no function on its circle.
+        moving[list(trajectories.angles())] = False
         used = np.array([all(moving[i] for i in m) for m in monomials(dim)])
         stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
         values, integrals, states, piece = [], [], [], []

@@ -12,7 +12,6 @@ from ._figures import GREY, LEARNED, TRUE, generator_figure
 
 SHOWN_QUANTITIES = 9
 """Generators and drifts that are drawn; all are in symmetry.json."""
-TOLERANCE_LABEL = "counts as conserved"
 
 
 def symmetry_section(symmetry: Mapping[str, Any]) -> tuple[str, list[tuple[str, str, Figure]]]:
@@ -25,7 +24,8 @@ def symmetry_section(symmetry: Mapping[str, Any]) -> tuple[str, list[tuple[str, 
     figures = [
         (
             "drifts",
-            "Relative drift of the candidate directions and of all monomials (baseline), least first.",
+            "How much combinations of monomials change along trajectories, over what noise does, least first: what "
+            "stays below the line is listed as conserved, or has one value in the whole file.",
             drift_figure(symmetry),
         )
     ]
@@ -49,24 +49,26 @@ def symmetry_section(symmetry: Mapping[str, Any]) -> tuple[str, list[tuple[str, 
 
 
 def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
-    """The spectra of the drift test inside the candidate space and of the null-space baseline."""
+    """R.m.s. change over that of noise, of the combinations that change least."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
-    for key, label, colour, marker in (
-        ("candidates", "candidates", LEARNED, "o"),
-        ("baseline", "null-space baseline", GREY, "x"),
+    data = symmetry["data"]
+    # Without noise, zeros: what is drawn has a floor.
+    ratios = np.sqrt(np.maximum(np.array(data["ratios"], dtype=float), 1e-2))
+    index = np.arange(1, len(ratios) + 1)
+    staying = index <= data["staying"]
+    for chosen, colour, label in (
+        (staying, LEARNED, f"stay constant: {data['staying']}"),
+        (~staying, GREY, "change"),
     ):
-        if symmetry[key] is None:
-            continue
-        drift = np.array([np.nan if v is None else v for v in symmetry[key]["relative_drift"]], dtype=float)
-        index = np.arange(1, len(drift) + 1)
-        # What noise made negative is zero.
-        axes.plot(
-            index, np.maximum(drift, 1e-4), marker, color=colour, label=f"{label}: {symmetry[key]['rank']}"
-        )
-    axes.axhline(symmetry["tolerance"], color=TRUE, linestyle="--", linewidth=1, label=TOLERANCE_LABEL)
+        axes.plot(index[chosen], ratios[chosen], "o", color=colour, label=label)
+    axes.axhline(1.0, color=TRUE, linestyle="--", linewidth=1, label="noise")
     axes.set_yscale("log")
-    axes.set(xlabel="direction", ylabel="relative drift", title="What does not change along trajectories")
+    axes.set(
+        xlabel="combination of monomials",
+        ylabel="change / noise (r.m.s.)",
+        title="What does not change along trajectories",
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -100,7 +102,7 @@ def found_figure(symmetry: Mapping[str, Any]) -> Figure:
     for k, quantity in enumerate(symmetry["quantities"][:SHOWN_QUANTITIES]):
         gradient = np.concatenate([np.array(quantity["A"]), np.array(quantity["b"])[:, None]], axis=1)
         symplectic = np.asarray(symplectic_matrix(len(gradient) // 2), dtype=np.float64)
-        rows.append((f"C{k + 1} = {_shortened(quantity['formula'])}", symplectic @ gradient, None))
+        rows.append((f"C{k + 1} = {quantity['formula']}", symplectic @ gradient, None))
     return generator_figure(rows, symmetry["names"])
 
 
@@ -118,7 +120,3 @@ def along_figure(along: Mapping[str, Any]) -> Figure:
         axes.grid(alpha=0.3)
     panels[-1].set_xlabel("time")
     return figure
-
-
-def _shortened(formula: str) -> str:
-    return formula if len(formula) <= 40 else formula[:37] + "..."

@@ -1,4 +1,4 @@
-"""How often arbitrary numbers get a name, and simple ones do, by their relative error: two tables."""
+"""How often arbitrary numbers get a name, and up to which relative error simple ones do: two tables."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,16 +12,23 @@ TRUE = {
     "2": 2.0,
     "1/2": 1 / 2,
     "3": 3.0,
+    "4": 4.0,
+    "1/4": 1 / 4,
     "3/2": 3 / 2,
     "2/3": 2 / 3,
     "4/3": 4 / 3,
     "5/3": 5 / 3,
     "3/4": 3 / 4,
+    "5": 5.0,
+    "7/2": 7 / 2,
+    "5/4": 5 / 4,
+    "6/5": 6 / 5,
     "sqrt(2)": 2**0.5,
+    "1/sqrt(2)": 2**-0.5,
     "sqrt(3)": 3**0.5,
+    "2*sqrt(2)": 8**0.5,
     "golden": (1 + 5**0.5) / 2,
 }
-ERRORS = (0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 5e-4, 2e-4, 1e-4, 5e-5, 1e-5)
 
 
 def arbitrary(law: str, random: np.random.Generator, draws: int) -> np.ndarray:
@@ -41,6 +48,18 @@ def share_named(true: np.ndarray, errors: np.ndarray, random: np.random.Generato
     return float(np.mean([simple_number(*pair) is not None for pair in zip(measured, errors, strict=True)]))
 
 
+def largest_error(number: float) -> float:
+    """The largest relative error at which a simple number gets its name."""
+    least, most = -6.0, 0.0
+    for _ in range(40):
+        middle = (least + most) / 2
+        if simple_number(number, 10**middle * number) is None:
+            most = middle
+        else:
+            least = middle
+    return 10**least
+
+
 def tables(draws: int) -> str:
     """Both tables in Markdown."""
     random = np.random.default_rng(0)
@@ -54,15 +73,12 @@ def tables(draws: int) -> str:
             for least in range(-5, -1)
         ]
         lines.append(f"| {law} | " + " | ".join(f"{share:.2%}" for share in shares) + " |")
-    lines += [
-        "",
-        "| true number | " + " | ".join(f"{100 * error:g} %" for error in ERRORS) + " |",
-        "|---" * (len(ERRORS) + 1) + "|",
-    ]
+    lines += ["", "| true number | up to an error of | named there |", "|---|---|---|"]
     few = draws // 10
     for name, number in TRUE.items():
-        shares = [share_named(np.full(few, number), np.full(few, error), random) for error in ERRORS]
-        lines.append(f"| {name} | " + " | ".join(f"{share:.0%}" for share in shares) + " |")
+        most = largest_error(number)
+        share = share_named(np.full(few, number), np.full(few, 0.99 * most), random)
+        lines.append(f"| {name} | {100 * most:.3f} % | {share:.1%} |")
     return "\n".join(lines) + "\n"
 
 

@@ -114,7 +114,7 @@ def reduced(
 
 
 class Measurement(NamedTuple):
-    """A coefficient as measured; `name` is the simple number that stands in the formula, None for none."""
+    """A coefficient as measured; `name` is that of its size as it stands in the formula, None for none."""
 
     name: str | None
     value: float
@@ -122,10 +122,8 @@ class Measurement(NamedTuple):
 
     def text(self) -> str:
         """The size: 2 = 2.0003 ± 0.0004, or 1.643 ± 0.004."""
-        value, name = abs(self.value), self.name
-        if name is not None and self.value < 0:
-            name = str(sympy.sympify(f"-({name})"))
-        first = f"{name} = " if name is not None else ""
+        value = abs(self.value)
+        first = f"{self.name} = " if self.name is not None else ""
         if not self.error > 0:
             return f"{first}{value:.6g}"
         places = -int(np.floor(np.log10(self.error)))
@@ -234,7 +232,7 @@ class QuantityFormula:
         found = {}
         for monomial, value in self.coefficients.items():
             if monomial in self.measured:
-                name = str(simple_expression(value)) if isinstance(value, Fraction | Surd) else None
+                name = _size(value) if isinstance(value, Fraction | Surd) else None
                 found[monomial] = Measurement(name, *self.measured[monomial])
             elif monomial in self.errors:
                 found[monomial] = Measurement(None, float(value), self.errors[monomial])
@@ -290,8 +288,7 @@ class QuantityFormula:
     def _number(self, monomial: Monomial) -> str:
         value = self.coefficients[monomial]
         if isinstance(value, Fraction | Surd):
-            expression = simple_expression(value)
-            written = str(-expression if float(value) < 0 else expression)
+            written = _size(value)
             return f"({written})" if "/" in written or " " in written else written
         return f"{abs(value):.{self._digits(monomial)}g}"
 
@@ -302,6 +299,12 @@ def measured_text(measurements: Iterable[Measurement], most: int | None = None) 
     if most is not None and len(written) > most:
         written = [*written[:most], "..."]
     return ", ".join(written)
+
+
+def _size(number: SimpleNumber) -> str:
+    """A simple number without its sign, as sympy writes it."""
+    expression = simple_expression(number)
+    return str(-expression if float(number) < 0 else expression)
 
 
 def _reading_order(monomial: Monomial, dim: int) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
-from math import gcd, log, pi
+from math import gcd, inf, log
 from typing import NamedTuple
 
 import numpy as np
@@ -12,17 +12,18 @@ from jaxtyping import Float
 
 _LARGEST_DENOMINATOR = 12
 NEAR = 3.5
-"""How many errors a number may be away from what it is called: there are many of them."""
+"""How many errors a number may be away from what it is called; no more is asked of where it is."""
 _SURE = 0.99
 """The posterior probability from which a number is called by a name."""
-_STEEPNESS = 1.25
-"""The prior of a simple number falls as this power of its complexity."""
-_COMPLEX = 144
-"""The largest complexity of a ratio: of two numbers up to 12, or a whole number."""
-_SURD = 8
-"""The complexity of a surd, that of the ratio before it comes on top."""
-_DECADES = 13
-"""Over how many decades an arbitrary number is spread, each as likely: what units may do."""
+_LARGEST = 144
+"""The largest product p q of a ratio p / q: of two numbers up to 12, or a whole number."""
+_LEVEL = 10**0.5
+"""How much rarer the simple numbers of a level are, each, than those of the level before."""
+_SURD = 10
+"""A surd is rarer than its factor by this times what stands under the root."""
+_DECADES = 13.8
+"""Over how many decades an arbitrary number is spread, each as likely: what units may do, and tuned so that
+one per cent of them get a name at most."""
 
 
 class Surd(NamedTuple):
@@ -92,63 +93,84 @@ _SURDS = (
 
 
 class _Prior(NamedTuple):
-    """The simple numbers above 0, what they are worth, and the logarithms of their prior probabilities."""
+    """The simple numbers above 0, ascending, and how probable they are before anything is measured.
+
+    `below` (numbers + 1,) is the probability of all before each of them.
+    """
 
     numbers: list[SimpleNumber]
     values: Float[np.ndarray, " numbers"]
-    logarithms: Float[np.ndarray, " numbers"]
+    masses: Float[np.ndarray, " numbers"]
+    below: Float[np.ndarray, " edges"]
 
 
-def _candidates() -> Iterator[tuple[SimpleNumber, int]]:
-    """The simple numbers and their complexity."""
-    for over in range(1, _COMPLEX + 1):
-        for under in range(1, _COMPLEX // over + 1):
+def _weight(ratio: Fraction) -> float:
+    """1 for 1, and less by a factor of sqrt(10) with every level: 2; 3 and 4; 5 to 8; .. for p + q - 1."""
+    return _LEVEL ** -(ratio.numerator + ratio.denominator - 2).bit_length()
+
+
+def _candidates() -> Iterator[tuple[SimpleNumber, float]]:
+    """The simple numbers and what they weigh."""
+    for over in range(1, _LARGEST + 1):
+        for under in range(1, _LARGEST // over + 1):
             if gcd(over, under) == 1:
-                yield Fraction(over, under), over * under
+                yield Fraction(over, under), _weight(Fraction(over, under))
     for root, factors in _SURDS:
         for factor in map(Fraction, factors):
-            surd = _multiple(root, factor)
-            sizes = [factor.numerator * factor.denominator]
+            weights = [_weight(factor)]
             if not root.ratio:
-                inverse = 1 / (factor * root.radicand)
-                sizes.append(inverse.numerator * inverse.denominator)
-            yield surd, _SURD * min(sizes)
+                weights.append(_weight(1 / (factor * root.radicand)))
+            yield _multiple(root, factor), max(weights) / (_SURD * root.radicand)
 
 
 @cache
 def _prior() -> _Prior:
-    numbers, complexities = zip(*_candidates(), strict=True)
-    logarithms = -_STEEPNESS * np.log(complexities)
+    candidates = sorted(_candidates(), key=lambda pair: float(pair[0]))
+    weights = np.array([weight for _, weight in candidates])
+    masses = weights / (2 * weights.sum())
     return _Prior(
-        list(numbers),
-        np.array([float(number) for number in numbers]),
-        logarithms - np.logaddexp.reduce(logarithms) - log(2),
+        [number for number, _ in candidates],
+        np.array([float(number) for number, _ in candidates]),
+        masses,
+        np.concatenate([np.zeros(1), np.cumsum(masses)]),
     )
 
 
 def simple_number(value: float, error: float) -> SimpleNumber | None:
-    """The simple ratio or surd that a number with this normal error is; None where that is not 99 % sure.
+    """The simple ratio or surd that a number with this error is; None where that is not 99 % sure.
 
-    A Bayesian decision between the simple numbers, each of them, and an arbitrary number. Of either sign,
-    half of the prior is that of simple numbers: the ratios p / q with p q <= 144 and the surds listed above,
-    in proportion to 1 / complexity^(5/4). The complexity is p q for a ratio, and 8 p q for a surd with the
-    factor p / q, or 8 times that of its inverse where that is less: 1 / sqrt(2) is as simple as sqrt(2). The
-    other half is that of arbitrary numbers, log-uniform over 13 decades: their density at x is
-    1 / (13 ln(10) |x|). A name has a posterior probability of 0.99 at least and is within 3.5 errors.
+    All that is asked of the number is whether it is within 3.5 errors of s. If so, s has a posterior
+    probability: its prior over that of everything there is within 3.5 errors of s. It is 0.99 or more where
+    the error is small enough, wherever within 3.5 errors the number is: s gets its name always, or never.
+
+    The prior, of either sign: half of it is that of simple numbers, the ratios p / q with p q <= 144 and the
+    surds listed above. A ratio weighs 10^(-level / 2), where level is the logarithm of p + q - 1 to base 2,
+    rounded up: 0 for 1; 1 for 2 and 1/2; 2 for 3, 4, 3/2 and their inverses; 3 for 5 to 8, 4/3, 5/2, 5/3, ..
+    A surd weighs 1 / (10 r) of the ratio it is a multiple by, r under the root, or of that of its inverse
+    where that is more: 1 / sqrt(2) is as simple as sqrt(2). The other half is that of arbitrary numbers,
+    log-uniform over 13.8 decades: a to b has ln(b / a) / (13.8 ln(10)) of it.
     """
     size, error = abs(value), max(error, 1e-15 * abs(value), np.finfo(float).tiny)
-    prior = _prior()
-    away = (size - prior.values) / error
-    evidence = prior.logarithms - away**2 / 2 - log(error * (2 * pi) ** 0.5)
-    arbitrary = -log(2 * _DECADES * log(10) * max(size, error))
-    likeliest = int(np.argmax(evidence))
-    everything = np.logaddexp(np.logaddexp.reduce(evidence), arbitrary)
-    if abs(away[likeliest]) > NEAR or evidence[likeliest] - everything < log(_SURE):
+    prior, reach = _prior(), NEAR * error
+    first, last = np.searchsorted(prior.values, [size - reach, size + reach])
+    # No two are as near to each other as both to be sure.
+    sure = (k for k in range(first, last) if prior.masses[k] >= _SURE * _mass_within(prior.values[k], reach))
+    if (found := next(sure, None)) is None:
         return None
-    number = prior.numbers[likeliest]
+    number = prior.numbers[found]
     if value > 0:
         return number
     return _multiple(number, Fraction(-1)) if isinstance(number, Surd) else -number
+
+
+def _mass_within(center: float, reach: float) -> float:
+    """The prior probability of everything that is as near to `center`."""
+    if reach >= center:
+        return inf
+    prior = _prior()
+    first, last = np.searchsorted(prior.values, [center - reach, center + reach])
+    arbitrary = log((center + reach) / (center - reach)) / (2 * _DECADES * log(10))
+    return float(prior.below[last] - prior.below[first]) + arbitrary
 
 
 def nearest_ratio(value: float, within: float) -> Fraction | None:

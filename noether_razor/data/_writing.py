@@ -68,6 +68,8 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
         else:
             named = comments[-1]
     given = layout.names if timed or not names else ()
+    if len(given) > width and not timed:
+        given = tuple(name for name in given if name not in (layout.trajectory, layout.time))
     if not (names or given):
         raise DataFileError(
             path,

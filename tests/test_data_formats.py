@@ -126,8 +126,9 @@ AS_IT_IS: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "a comment on top": ("a.csv", "# made by lab X, 2020\n\n" + plain(), ()),
     "names in a comment": ("a.csv", "# made by lab X\n" + plain("# " + HEAD), ()),
     "names in a comment of MATLAB": ("a.txt", plain("%" + HEAD).replace(",", " "), ()),
+    "a line for Excel": ("a.csv", "sep=;\n" + euro(plain()), ("passed over above",)),
     "a title": ("a.csv", "Pendulum 5, swing\n" + plain(), ("passed over above",)),
-    "a title in all columns": ("a.csv", "Pendulum,,,\n" + plain(), ("'Pendulum,,,'".strip("'"),)),
+    "a title in all columns": ("a.csv", "Pendulum,,,\n" + plain(), ("Pendulum,,,",)),
     "commas at the end": ("a.csv", plain(end=",\n"), ("column 5 has no name and is empty: ignored",)),
     "commas at the end of rows": (
         "a.csv",
@@ -175,6 +176,13 @@ def test_units_in_names() -> None:
     assert "of its period 360" in turned.notes[0]
     # A number in brackets is no unit.
     assert "got time, x(1), p(1)" in refused("a.csv", "time,x(1),p(1)\n0,1,2\n1,2,3\n")
+
+
+def test_units_of_names_among_blanks() -> None:
+    content = plain("trajectory time [s]  q1 (mm) p1 [kg m/s]").replace(",", " ")
+    data = read("a.txt", content)
+    assert_oscillators(data)
+    assert data.trajectories.units == ("mm", "kg m/s") and data.trajectories.time_unit == "s"
 
 
 def test_dates_are_counted_from_the_first() -> None:
@@ -386,6 +394,10 @@ HOSTILE: dict[str, tuple[str, list[str]]] = {
         ["trajectory 0 has this one row only", "(column id is taken for the trajectory: add --ignore id if"],
     ),
     "titles only": ("Experiment\nof Monday\n", ["line 1"]),
+    "a date of a spreadsheet": (
+        "time,q1,p1\n01.02.2020 12:00,1,2\n",
+        ["line 2, column time", "'01.02.2020 12:00'", "a date as 2024-05-01T12:30:00"],
+    ),
     "a formula": ("time,q1,p1\n0,=1+1,2\n1,1,2\n", ["line 2, column q1", "'=1+1'"]),
     "Latin-1": ("time,q1,p1,\udce4\n0,1,2,3\n", ["line 1", "UTF-8"]),
     "braces": ("{0.__class__},{}\n1,2\n", ["line 1"]),

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.config import build_system, parse_config
-from noether_razor.data import DataFileError, Trajectories, load_trajectories, save_trajectories, simulate
+from noether_razor.data import (
+    DataFileError,
+    Trajectories,
+    fit_scale,
+    load_trajectories,
+    save_trajectories,
+    scaled_trajectories,
+    simulate,
+)
 from noether_razor.systems import NBody, Oscillators
 from noether_razor.typing import Scalar, State
 
@@ -55,6 +63,12 @@ def assert_same(left: Trajectories, right: Trajectories) -> None:
         np.testing.assert_array_equal(left.targets, right.targets)
     np.testing.assert_array_equal(left.lengths, right.lengths)
     assert (left.names, left.units, left.time_unit) == (right.names, right.units, right.time_unit)
+    # The same trajectories are pieces of one recording, whatever its number.
+    for one, other in zip(
+        *(np.unique(x.recordings, return_inverse=True)[1:] for x in (left, right)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert left.velocities == right.velocities
 
 
 # Simulation
@@ -330,6 +344,27 @@ def test_a_slice_of_unequal_trajectories_is_padded_no_further_than_it_needs(leng
     start = start % len(lengths)
     part = Trajectories.of_segments(segments)[start : start + count]
     assert_same(part, Trajectories.of_segments(segments[start : start + count]))
+
+
+def test_recordings_are_kept(tmp_path):
+    data = Trajectories.of_segments(unequal_segments([4, 3, 5]), recordings=[0, 0, 1], velocities={"v": 2.0})
+    assert data.recording_count == 2
+    assert data[1:].recordings.tolist() == [0, 1] and data[1:].recording_count == 2
+    assert data[np.array([0, 1])].recording_count == 1
+    assert data.first(2).recordings.tolist() == [0, 0, 1]
+    scaled = scaled_trajectories(data, fit_scale(data))
+    assert scaled.recordings.tolist() == [0, 0, 1] and scaled.velocities == {}
+    save_trajectories(tmp_path / "data.npz", data)
+    assert_same(load_trajectories(tmp_path / "data.npz"), data)
+    alone = Trajectories.of_segments(unequal_segments([4, 3]))
+    assert alone.recordings.tolist() == [0, 1]
+    save_trajectories(tmp_path / "alone.npz", alone)
+    assert not {"recordings", "velocities"} & set(np.load(tmp_path / "alone.npz"))
+    for wrong in ([0], [0.5, 1.0]):
+        with pytest.raises(ValueError, match="recordings must be 2 whole numbers"):
+            replace(alone, recordings=np.array(wrong))
+    with pytest.raises(ValueError, match="velocities must have 1 entries or none, got 2"):
+        replace(alone, velocities={"u": 1.0, "v": 1.0})
 
 
 @several_examples

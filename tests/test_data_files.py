@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from noether_razor.data import (
     DataFileWarning,
     Layout,
     Trajectories,
+    hold_out,
     load_trajectories,
     read_data_file,
     read_states,
 )
 from noether_razor.data import _csv as csv_reader
+from noether_razor.data._writing import NUMBER
 
 several_examples = settings(max_examples=60, deadline=None)
 AS_IT_IS = Layout(periodic=(), gap=1e9)
@@ -142,7 +145,9 @@ def test_the_careful_and_the_plain_way_agree(table):
 
 
 def naive(content: bytes) -> dict[str, list[tuple[float, list[float]]]] | None:
-    """What a file says by the slow and obvious reading, or None where it says nothing sound."""
+    """What a plain file says by the slow and obvious reading, without its missing rows, or None where it says
+    nothing sound or is not plain.
+    """
     try:
         header, *lines = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
         header = [name.strip() for name in header]
@@ -154,10 +159,20 @@ def naive(content: bytes) -> dict[str, list[tuple[float, list[float]]]] | None:
             row = dict(zip(header, fields, strict=True))
             label = row["trajectory"].strip()
             label = str(int(float(label))) if label.strip("+-").replace(".", "").isdigit() else label
-            found.setdefault(label, []).append((float(row["time"]), [float(row[name]) for name in states]))
+            state = [float(row[name].strip() or "nan") for name in states]
+            rows = found.setdefault(label, [])
+            if not any(map(math.isnan, state)):
+                rows.append((float(row["time"]), state))
     except (ValueError, KeyError, csv.Error):
         return None
     return found
+
+
+def points_of(content: bytes) -> list[set[float]]:
+    """The numbers of each line, whatever stands between them."""
+    lines = content.decode().replace("\r\n", "\n").split("\n")
+    fields = [re.split(r'[,;\t| "]+', line) for line in lines]
+    return [{float(field) for field in line if NUMBER.fullmatch(field)} for line in fields]
 
 
 NASTY = [
@@ -230,12 +245,15 @@ def test_damage_is_refused_or_changes_nothing_else(content):
         assert "mine.csv" in str(error) and "\n" not in str(error)
         return
     expected = naive(content)
-    assert expected is not None
-    if any("break" in note for note in notes):
-        # Rows without a state: no point may be invented.
-        points = {tuple(x) for rows in expected.values() for _, x in rows}
-        assert {tuple(x) for x in data.points().tolist()} <= points
+    if expected is None or any("ignored" in note or "passed over" in note for note in notes):
+        # A mark, a comment, another delimiter: read, but no point may be invented.
+        lines = points_of(content)
+        for times, states in data.segments():
+            for time, state in zip(times.tolist(), states.tolist(), strict=True):
+                assert any({time, *state} <= line for line in lines)
         return
+    # A trajectory of which one row is left cannot be used.
+    expected = {label: rows for label, rows in expected.items() if len(rows) > 1}
     assert len(data) == len(expected)
     for (times, states), rows in zip(data.segments(), expected.values(), strict=True):
         np.testing.assert_array_equal(times, [t for t, _ in rows])
@@ -263,11 +281,11 @@ OK = "a,0,1,2\na,1,1,2\n"
         (HEAD, ["line 2", "no rows"]),
         (HEAD + "\n \n", ["line 4", "no rows"]),
         (HEAD + "a,0,1,2\na,1,x,2\n", ["line 3, column q1", "'x'"]),
-        (HEAD + "a,0,1,2\n\na,1,1,nan\n", ["line 4, column p1", "'nan'", "finite"]),
+        (HEAD + "a,0,1,2\n\na,nan,1,1\n", ["line 4, column time", "'nan'", "finite"]),
         (HEAD + "a,0,1,2\na,1,-inf,2\n", ["line 3, column q1", "'-inf'"]),
         (HEAD + "a,0,1,2\na,1,1e300,2\n", ["line 3, column q1", "'1e300'", "1e+100"]),
         (HEAD + "a,0,1,2\na,1,1e999,2\n", ["line 3, column q1", "'1e999'"]),
-        (HEAD + "a,0,1,2\na,1,,2\n", ["line 3, column q1", "empty field"]),
+        (HEAD + "a,0,,2\na,1,,2\n", ["every row is without a state"]),
         (HEAD + "a,0,1,2\na,,1,2\n", ["line 3, column time", "empty field"]),
         (HEAD + "a,0,1,2\n,1,1,2\n", ["line 3, column trajectory", "empty"]),
         (HEAD + "a,0,1,2\na,0,1,2\n", ["line 3, column time", "got 0 after 0", "trajectory a"]),
@@ -280,25 +298,27 @@ OK = "a,0,1,2\na,1,1,2\n"
         ("trajectory,time,q1,q2,p1\n" + OK, ["line 1", "2 positions (q1, q2) and 1 momenta (p1)"]),
         ("trajectory,time,q1,q3,p1,p2\n", ["line 1, column q2", "missing"]),
         ("trajectory,time,q1,p1,note\n", ["line 1, column note", "unknown", "ignore"]),
-        ("trajectory,t,q1,p1\n", ["line 1, column time", "missing"]),
+        ("trajectory,tme,q1,p1\n", ["line 1, column time", "missing", "--time tme", "--dt"]),
+        ("trajectory,q1,p1\n", ["line 1, column time", "missing", "--dt"]),
+        ("t,Time,q1,p1\n", ["line 1, column time", "missing"]),
         ("trajectroy,time,q1,p1\n", ["line 1, column trajectroy", "did you mean trajectory"]),
         ("trajectory,time,q1,q1,p1\n", ["line 1, column q1", "twice"]),
-        ("trajectory,time,q1,\n", ["line 1", "column 4 has no name"]),
+        ("trajectory,time,q1,\na,0,1,2\n", ["line 1", "column 4 has no name", "'2'"]),
         ("trajectory,time,q1,q2\n", ["line 1", "positions (q1, q2) without momenta", "velocities"]),
         ("trajectory,time,x,y\n", ["line 1", "no positions", "q1..qn"]),
         ("trajectory,time,q1,v1\n", ["line 1", "velocities need masses"]),
         ("trajectory,time,q1,p1,v1\n", ["line 1, column v1", "both momenta and velocities", "ignore"]),
         ("1,0,1,2\n", ["line 1", "the number 1", "names"]),
-        (HEAD.replace(",", ";") + OK.replace(",", ";"), ["line 1, column time", "delimiter ';'"]),
-        (HEAD.replace(",", "\t"), ["line 1, column time", r"delimiter '\t'"]),
-        ("\ufeff" + HEAD + OK, ["line 1, column 1", "byte-order mark"]),
+        (HEAD.replace(",", "\t"), ["line 2", "no rows"]),
+        ("\ufeff" + HEAD, ["line 2", "no rows"]),
+        ("# made by lab X\n", ["line 1", "nothing but comments"]),
         ((HEAD + OK).encode("utf-16"), ["line 1", "UTF-8"]),
         (HEAD.encode() + b"a,0,1,2\n\xe9,1,1,2\n", ["line 3", "UTF-8"]),
         (HEAD + "a,0,1,2\na,1,\0,2\n", ["line 3", "zero byte"]),
         ((HEAD + OK).replace("\n", "\r"), ["line 1", "carriage return"]),
         (HEAD + "a,0,1,2\n" + "a,1,1,2\r3\n", ["line 3", "carriage return"]),
         (HEAD + "a,0,,\na,1,,\n", ["every row is without a state"]),
-        (HEAD + "a,0,1,1\na,1,,\na,2,1,1\n", ["no two rows together"]),
+        (HEAD + "a,0,1,1\na,1,,\n", ["no two rows together"]),
     ],
 )
 def test_every_damage_is_named_by_line_and_column(content, parts):
@@ -339,9 +359,9 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 def test_other_names_say_which_formats_there_are(tmp_path):
-    (tmp_path / "mine.txt").write_text(PLAIN)
-    with pytest.raises(DataFileError, match=r"one of \.csv, \.npz"):
-        read_data_file(tmp_path / "mine.txt")
+    (tmp_path / "mine.log").write_text(PLAIN)
+    with pytest.raises(DataFileError, match=r"one of \.csv, \.tsv, \.txt, \.dat, \.npz"):
+        read_data_file(tmp_path / "mine.log")
 
 
 # What columns mean
@@ -419,7 +439,9 @@ def test_a_file_beside_the_data_says_what_its_columns_are(tmp_path):
         ("masses = [true]", "masses: got [True]"),
         ("gap = 0", "gap: got 0.0, expected a positive"),
         ("period = 'full'", "period: got 'full'"),
-        ("delimiter = 'ab'", "delimiter: got 'ab'"),
+        ("delimiter = 'ab'", "delimiter: got 'ab', expected one of , ; | tab space"),
+        ("step = 0", "step: got 0.0, expected a positive"),
+        ("[columns]\npositions = ['x{}']\nmomenta = ['p']", "expected {} once in all"),
         ("units = {q1 = 3}", "units: got"),
         ("periodic = 'q1'", "periodic: got 'q1', expected a list"),
         ("[columns]\ntime = 3", "time: got 3, expected a name"),
@@ -462,28 +484,56 @@ def rows_of(times: Any, states: Any, label: str = "1") -> str:
     )
 
 
-def test_rows_without_a_state_break_a_trajectory_and_are_not_invented():
-    text = HEAD + "a,0,1,1\na,1,2,2\na,2,,\na,3,4,4\na,4,5,5\na,5, , \na,6,7,7\n"
+def test_rows_without_a_state_are_left_out_and_not_invented():
+    text = HEAD + "a,0,1,1\na,1,2,2\na,2,,\na,3,4,4\na,4,5,5\na,5, , \na,6,NaN,7\na,7,8,8\n"
     data, notes = read(text)
-    assert [times.tolist() for times, _ in data.segments()] == [[0, 1], [3, 4]]
-    assert "2 rows without a state" in notes[0] and "1 row left alone" in notes[1]
-    assert data.transitions().dt.tolist() == [1, 1]
+    assert [times.tolist() for times, _ in data.segments()] == [[0, 1, 3, 4, 7]]
+    assert notes == ("3 rows without a state (1 of them with some of its coordinates) are left out",)
+    assert data.transitions().dt.tolist() == [1, 2, 1, 3]
+
+
+def test_a_long_hole_of_rows_without_a_state_breaks_even_irregular_times():
+    times = np.cumsum(np.random.default_rng(0).exponential(size=40)).tolist()
+    rows = rows_of(times, np.ones((40, 2)).tolist()).splitlines(keepends=True)
+    hole = [row.replace("1.0,1.0", ",") if 10 <= k < 20 else row for k, row in enumerate(rows)]
+    data, notes = read(HEAD + "".join(hole))
+    assert data.lengths.tolist() == [10, 20] and data.recordings.tolist() == [0, 0]
+    assert "10 rows without a state are left out" in notes[0]
+    assert "break 1 recording into 2 pieces; for what is conserved they count as one" in notes[1]
 
 
 @several_examples
-@given(st.integers(20, 40), st.sets(st.integers(0, 39), max_size=3))
-def test_missing_rows_of_a_regular_file_break_it(length, dropped):
+@given(st.integers(30, 40), st.sets(st.integers(0, 39), max_size=9), st.booleans())
+def test_dropped_rows_of_a_regular_file_are_bridged(length, dropped, jittered):
     times = 0.1 * np.arange(length)
+    if jittered:
+        times = times + np.random.default_rng(length).uniform(-0.02, 0.02, length)
     states = np.stack([np.arange(length), -np.arange(length)], axis=1).astype(float)
     kept = [k for k in range(length) if k not in dropped]
+    steps = np.diff(times[kept])
     data, notes = read(HEAD + rows_of(times[kept].tolist(), states[kept].tolist()))
-    runs = [[kept[0]]]
-    for k in kept[1:]:
-        (runs[-1].append if k == runs[-1][-1] + 1 else lambda k: runs.append([k]))(k)
-    long_enough = [run for run in runs if len(run) > 1]
-    assert [states[:, 0].tolist() for _, states in data.segments()] == long_enough
-    assert bool(notes) == (len(runs) > 1)
-    np.testing.assert_allclose(data.transitions().dt, 0.1)
+    if steps.max() < 0.42:
+        assert len(data) == 1 and data.states[0, :, 0].tolist() == kept
+    np.testing.assert_array_equal(data.recordings, 0)
+    assert data.transitions().dt.max() < 0.49 or not any("bridged" in note for note in notes)
+    inner = sum(kept[0] < k < kept[-1] for k in dropped)
+    if len(data) == 1 and inner and np.mean(steps < 0.15) > 0.9:
+        assert notes == (notes[0],) and notes[0].startswith(f"{inner} dropped row")
+
+
+def test_a_gap_breaks_a_recording_into_pieces_that_stay_together():
+    rows = ""
+    for label in "abcde":
+        times = [t for t in range(60) if not (label in "ab" and 20 <= t < 20 + 10)]
+        rows += rows_of([0.1 * t for t in times], np.ones((len(times), 2)).tolist(), label)
+    data, notes = read(HEAD + rows)
+    assert data.recordings.tolist() == [0, 0, 1, 1, 2, 3, 4] and data.recording_count == 5
+    assert len(notes) == 1 and notes[0].startswith("2 gaps longer than 0.45, the first before line 22,")
+    assert "break 2 recordings into 4 pieces; for what is conserved they count as one" in notes[0]
+    kept, aside = hold_out(data, 0.4)
+    assert aside is not None and aside.recording_count == 2 and kept.recording_count == 3
+    assert not set(kept.recordings) & set(aside.recordings)
+    assert hold_out(data[:5], 0.4)[1] is None
 
 
 def test_irregular_times_have_no_gaps_unless_said():
@@ -491,7 +541,7 @@ def test_irregular_times_have_no_gaps_unless_said():
     assert read(text)[0].transitions().dt.tolist() == [1, 0.5, 6.5, 1]
     data, notes = read(text, Layout(gap=2.0))
     assert data.transitions().dt.tolist() == [1, 0.5, 1]
-    assert "1 gap longer than 2" in notes[0] and "line 5" in notes[0]
+    assert "1 gap longer than 2" in notes[0] and "line 5" in notes[0] and "into 2 pieces" in notes[0]
 
 
 def test_a_gap_that_is_no_gap():
@@ -528,7 +578,7 @@ def test_another_period_and_a_break_in_the_middle():
     times, angle, seen = wrapped(1.0)
     rows = rows_of(times.tolist(), np.stack([seen, np.ones(60)], axis=1).tolist()).splitlines(keepends=True)
     rows[30] = "1,7.5,,\n"
-    data, _ = read(HEAD + "".join(rows), Layout(periodic=("q1",), period=1.0))
+    data, _ = read(HEAD + "".join(rows), Layout(periodic=("q1",), period=1.0, gap=0.3))
     (_, one), (_, other) = data.segments()
     np.testing.assert_allclose(one[:, 0], angle[:30], atol=1e-9)
     # Each piece starts where it was seen: nobody knows how often it went round in between.
@@ -589,7 +639,8 @@ def test_arrays_hold_columns_or_whole_sets(name, table):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"q1": np.array([1.0, 2.0, np.nan])}, "row 2, q1: got nan"),
+        ({"q1": np.array([1.0, 2.0, np.inf])}, "row 2, q1: got inf"),
+        ({"time": np.array([0.0, 1.0, np.nan])}, "row 2, time: got nan"),
         ({"q1": np.array([1.0, 2.0])}, "must have shape (2,), got (3,)"),
         ({"q1": np.array(1.0)}, "must have shape (1,), got (3,)"),
         ({"q1": np.array(1.0), "time": np.array([1.0]), "p1": np.array([1.0])}, "q1: must have shape (1,)"),
@@ -613,8 +664,8 @@ def test_wrong_columns_of_arrays_are_named(tmp_path, name, change, part):
 def test_rows_of_nan_are_missing_ones_in_arrays(tmp_path):
     q = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
     path = write_arrays(tmp_path / "mine.npz", {"time": np.arange(5.0), "q1": q, "p1": q})
-    data, _ = read_data_file(path)
-    assert data.lengths.tolist() == [2, 2]
+    data, notes = read_data_file(path)
+    assert data.times.tolist() == [[0, 1, 3, 4]] and "1 row without a state is left out" in notes
 
 
 @several_examples

@@ -221,3 +221,20 @@ def test_hypotheses_are_read_in_the_names_of_the_data():
         parse_hypothesis("x,", ("x", "m_vx"))
     with pytest.raises(RunError, match="did you mean"):
         parse_hypothesis("x*m_vy", ("x", "m_vx"))
+
+
+def test_hypotheses_may_name_velocities():
+    names, masses = ("x", "y", "m_vx", "m_vy"), {"vx": 2.0, "vy": 10.0}
+    spin = parse_hypothesis("x*vy - y*vx", names, masses)
+    same = parse_hypothesis("x*m_vy/10 - y*m_vx/2", names)
+    np.testing.assert_allclose(spin.matrices, same.matrices, rtol=1e-15)
+    energy = parse_hypothesis("2*vx^2/2 + vy*m_vy/2 + vx", names, masses)
+    np.testing.assert_allclose(energy.matrices[0], np.diag([0, 0, 0.5, 0.1]), rtol=1e-15)
+    np.testing.assert_allclose(energy.vectors, [[0, 0, 0.5, 0]])
+    with pytest.raises(RunError, match="combination of the others"):
+        parse_hypothesis("vx, m_vx", names, masses)
+    with pytest.raises(RunError, match="constant"):
+        parse_hypothesis("m_vx - 2*vx", names, masses)
+    # A velocity v1 gives the momentum p1; a coordinate goes before a velocity of its name.
+    np.testing.assert_allclose(parse_hypothesis("v1", ("q1", "p1"), {"v1": 4.0}).vectors, [[0, 0.25]])
+    np.testing.assert_allclose(parse_hypothesis("v", ("v", "p"), {"v": 4.0}).vectors, [[1, 0]])

@@ -193,7 +193,9 @@ def test_degrees_of_freedom_of_equal_units_share_their_scales() -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("data.masses=[-1]", ("data.masses", "-1")),
+        ("data.masses=[-1]", ("data.masses: expected positive numbers (--masses), got [-1]",)),
+        ("data.masses=0", ("data.masses: expected positive numbers (--masses), got 0",)),
+        ("data.step=0.1", ("mine.csv", "column t: holds the times", "--dt 0.1")),
         ("data.periodic=['y']", ("mine.csv", "column y", "periodic but no position")),
         ("data.columns.velocity=['v']", ("data.columns.velocity", "did you mean velocities")),
         ("data.columns.positions=['y']", ("mine.csv", "line 1, column y", "is missing")),
@@ -224,8 +226,8 @@ def test_settings_about_a_file_need_a_file(tmp_path: Path) -> None:
     [
         (b"", ("line 1", "empty")),
         (b"trajectory,time,q1,p1\n1,0,x,2\n", ("line 2, column q1", "'x'")),
-        (b"\xef\xbb\xbftrajectory,time,q1,p1\n", ("line 1, column 1", "byte-order mark")),
-        (b"trajectory;time;q1;p1\n", ("line 1", "delimiter ';'")),
+        (b"\xef\xbb\xbftrajectory,time,q1,p1\n", ("line 2", "no rows")),
+        (b"trajectory;time;q1;p1\n1;0;x;2\n", ("line 2, column q1", "'x'")),
     ],
 )
 def test_damaged_files_are_bad_input(tmp_path: Path, content: bytes, parts: tuple[str, ...]) -> None:

@@ -17,9 +17,10 @@ LARGEST_PADDING = 2 << 30
 """Bytes that trajectories of very unequal length may be padded to."""
 BRIDGED = 4.5
 """Usual times between rows, up to which a step stays inside a trajectory though rows in it were dropped."""
-REGULAR, MULTIPLE = 0.75, 0.9
-"""Sampling is regular where these shares of the times between rows agree to a thousandth with the usual one
-and with whole multiples of it, or where the second share is within half of it.
+REGULAR, LONG, COUNTED = 0.75, 0.1, 0.9
+"""Sampling is regular where the first share of the times between rows is within half of the usual one and at
+most the second is longer than what is bridged; dropped rows can be counted where the third is within half of
+it, or is whole multiples.
 """
 COLLIDING = 0.05
 """Share of rows with the time of the row before by which their times have too few digits."""
@@ -97,6 +98,11 @@ def _many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def _digits(value: float) -> str:
+    """A number as it was probably written."""
+    return short if float(short := f"{value:.15g}") == value else f"{value:.17g}"
+
+
 def _dates(path: Path, table: Table, notes: list[str]) -> tuple[Table, str]:
     """The table with its times in the unit that their column has, seconds by default, and that unit."""
     unit = table.columns.time_unit or "s"
@@ -152,7 +158,7 @@ class _Ordered:
 
     def leave_out_missing(self, notes: list[str]) -> None:
         absent = np.isnan(self.states)
-        missing: Bool[np.ndarray, " rows"] = absent.any(axis=1)
+        missing: Bool[np.ndarray, " rows"] = np.any(absent, axis=1)
         if not missing.any():
             return
         if missing.all():
@@ -184,14 +190,14 @@ class _Ordered:
                 self.path,
                 where,
                 f"times collide: {equal} of {len(self.time)} rows have the time of the row before, here "
-                f"{self.time[row]:.17g}: they are stored with too few digits; count them from the first and "
-                "write more digits (float64)"
+                f"{_digits(self.time[row])}: they are stored with too few digits; count them from the first, "
+                "and write more digits (float64)"
                 + (", or name the column of trajectories, if these are several at once" if alone else ""),
             )
         raise DataFileError(
             self.path,
             where,
-            f"got {self.time[row]:.17g} after {self.time[row - 1]:.17g}, times must increase along "
+            f"got {_digits(self.time[row])} after {_digits(self.time[row - 1])}, times must increase along "
             f"{self.name(row)}{' (there is no column of trajectories)' if alone else ''}",
         )
 
@@ -200,10 +206,12 @@ class _Ordered:
         alone = np.flatnonzero(counts == 1)
         if alone.size:
             row = int(np.flatnonzero(self.trajectory == alone[0])[0])
+            guessed = [note for note in self.table.columns.notes if note.endswith("for the trajectory")]
+            hint = f" ({guessed[0]}: add --ignore {guessed[0].split()[1]} if it is not)" if guessed else ""
             raise DataFileError(
                 self.path,
                 f"{self.table.counted} {self.where[row]}",
-                f"{self.name(row)} has this one row only, at least 2 are needed",
+                f"{self.name(row)} has this one row only, at least 2 are needed{hint}",
             )
 
 
@@ -218,14 +226,14 @@ def _gaps(rows: _Ordered, layout: Layout, notes: list[str]) -> tuple[Bool[np.nda
         return np.zeros(len(rows.time), bool), np.inf
     usual = float(np.median(steps[within]))
     multiples = steps / usual
-    whole = np.abs(multiples - np.round(multiples))[within] <= 1e-3
-    near = np.abs(multiples[within] - 1) < 0.5
-    regular = np.mean(near) > MULTIPLE or (np.mean(whole & near) >= REGULAR and np.mean(whole) >= MULTIPLE)
     limit = layout.gap or BRIDGED * usual
     gaps = within & (steps > limit)
+    near = np.abs(multiples[within] - 1) < 0.5
+    whole = np.abs(multiples - np.round(multiples))[within] <= 1e-3
+    regular = np.mean(near) >= REGULAR and np.mean(gaps[within]) <= LONG
     if layout.gap is None and not regular:
         gaps &= rows.holes[1:] > 0
-    if regular:
+    if layout.gap is None and regular and max(np.mean(near), np.mean(whole)) > COUNTED:
         bridged = within & ~gaps & (multiples > 1.5)
         dropped = int((np.round(multiples[bridged]) - 1 - rows.holes[1:][bridged]).clip(0).sum())
         if dropped:

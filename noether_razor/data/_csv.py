@@ -293,10 +293,9 @@ class _Reader:
             if seconds != seconds:
                 raise self._wrong(field, line, name, f"a date or time like {self.begins.isoformat()}")
             return seconds
-        value = self._number(field, line, name)
-        if value != value:
-            raise self._wrong(field, line, name, "a finite number")
-        return value
+        if not set("0123456789") & set(field) or {":", " "} & set(field):
+            raise self._wrong(field, line, name, "a finite number, or a date as 2024-05-01T12:30:00")
+        return self._number(field, line, name)
 
     def _seconds(self, field: str) -> float:
         """Seconds from the first time; nan where `field` is none of its kind."""

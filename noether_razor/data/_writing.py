@@ -13,6 +13,8 @@ from ._layout import Layout
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none"}
 """Fields without a value, in lower case."""
+NAME_AND_UNIT = re.compile(r"[^\s()\[\]]+(\s*(\([^()]*\)|\[[^\[\]]*\]))?")
+"""A name among blanks with its unit, before which there is one, too."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 SNIFFED = "\t;|, "
@@ -68,6 +70,8 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
         else:
             named = comments[-1]
     given = layout.names if timed or not names else ()
+    if len(given) > width and not timed:
+        given = tuple(name for name in given if name not in (layout.trajectory, layout.time))
     if not (names or given):
         raise DataFileError(
             path,
@@ -75,6 +79,9 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
             f"got {_first_number(table[0])}, expected the names of the columns: give them with "
             f"--names {','.join(usual_names(width))} (columns.names)",
         )
+    if delimiter == " " and len(names) != width:
+        together = [match[0] for match in NAME_AND_UNIT.finditer(named.text)]
+        names = together if len(together) == width else names
     notes = []
     if titles := [line.text.strip() for line in lines[: max(first - 1, 0)]]:
         notes.append(f"passed over above the names of the columns: {_shown('; '.join(titles))}")

@@ -1,5 +1,8 @@
 """Fixtures that several files share; the posterior is small, so that what is compiled for it is small too."""
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -11,6 +14,17 @@ from noether_razor.data import Transitions, simulate
 from noether_razor.inference import Posterior
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.systems import Oscillators
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs() -> Iterator[None]:
+    """Programs that a file has compiled go with it: kept for the whole session, they take gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        # Without this, glibc keeps most of what was freed.
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
 
 
 @pytest.fixture(scope="class")

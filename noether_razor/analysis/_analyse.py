@@ -35,6 +35,7 @@ from ._monomials import (
     monomial_values,
     monomials,
     quadratic_parts,
+    without_angles,
 )
 from ._rounding import rounded
 from ._simple_numbers import SimpleNumber, Surd, added, multiplied, simple_number, simple_ratio
@@ -239,8 +240,10 @@ def analyse(
     every = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), scaled, noise / scales**2)
     refine = refine and every.differences.shape[0] >= ENOUGH_PAIRS * given.shape[1]
 
+    allowed = without_angles(dim, trajectories.angles())
+
     def refined(tested: DriftTest) -> DriftTest:
-        return test(_basis(_corrected(tested, every, tolerance))) if refine else tested
+        return test(_basis(allowed * _corrected(tested, every, tolerance))) if refine else tested
 
     tested = refined(test(candidates))
     while complete and tested.rank:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from ..data import Trajectories
 from ._drift import TOLERANCE, DriftTest, drift_test
-from ._monomials import canonical_scales, monomials, quadratic_parts
+from ._monomials import canonical_scales, monomials, quadratic_parts, without_angles
 
 
 def null_space_baseline(
@@ -24,8 +24,7 @@ def null_space_baseline(
     """
     dim = trajectories.states.shape[2]
     scales = canonical_scales(trajectories.points())
-    angles = set(trajectories.angles())
-    allowed = [k for k, factors in enumerate(monomials(dim)) if not angles & set(factors)]
+    allowed = without_angles(dim, trajectories.angles())
     matrices, vectors = quadratic_parts(np.eye(len(monomials(dim)))[allowed], dim)
     return drift_test(
         matrices / (scales[:, None] * scales),

@@ -69,8 +69,8 @@ class LearningCheck(NamedTuple):
         )
         if self.verdict != "explained" and (self.last_gain or 0.0) > STILL_FALLING:
             text += (
-                f"; the likelihood still rose, {self.last_gain:.0%} of its gain in the last fifth of the fit, so "
-                "that more training.steps would help"
+                f"; the likelihood still rose, {self.last_gain:.0%} of its gain in the last fifth: more "
+                "training.steps would help"
             )
         return text
 

@@ -27,8 +27,9 @@ class DataFileWarning(UserWarning):
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Sequence[str] = ()) -> None:
-    """Write an ``.npz`` with times, states, targets (if any), names, units, periods of angles (0: no angle)
-    where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
+    """Write an ``.npz`` with times, states, targets (if any), names, units, the periods of angles (0: no
+    angle) where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with
+    them, and given back by `read_data_file`.
     """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
@@ -73,8 +74,8 @@ def read_data_file(
     A CSV has a header and one row a point: trajectory, time, q1..qn, p1..pn in any order, or the columns of
     `layout`; None: those of the file ``<path>.toml`` if it exists (see `Layout.parse`). Arrays are either
     whole sets, ``times`` (trajectories, time) and ``states`` (trajectories, time, 2n), optionally
-    ``lengths``, ``targets``, ``names``, ``units``, ``periods`` and ``time_unit``, or one-dimensional columns named as
-    those of a CSV.
+    ``lengths``, ``targets``, ``names``, ``units``, ``periods`` and ``time_unit``, or one-dimensional columns
+    named as those of a CSV.
     `progress` is told the bytes read and to read, of a CSV. Values keep the units of the file.
 
     Raises `DataFileError` naming file and place for everything that is not a set of trajectories.

@@ -31,10 +31,10 @@ from .inference import bound_terms as bound_terms
 from .inference import paper_estimator as paper_estimator
 from .inference import predict as predict
 from .inference import windows_of as windows_of
-from .invariants import ConservedSpace as ConservedSpace
-from .invariants import conserved_space as conserved_space
 from .integrators import rollout as rollout
 from .integrators import transition as transition
+from .invariants import ConservedSpace as ConservedSpace
+from .invariants import conserved_space as conserved_space
 from .networks import HamiltonianNetwork as HamiltonianNetwork
 from .phase_space import hamiltonian_field as hamiltonian_field
 from .phase_space import poisson_bracket as poisson_bracket

@@ -14,7 +14,11 @@ from .typing import Scalar, State
 
 def _features(state: State, periods: Periods) -> Float[Array, " features"]:
     """What a network sees of a state: the state itself, and in place of each angle q the point
-    r (sin(q / r), cos(q / r) - 1) of its circle, r = period / 2 pi, which near 0 is (q, 0).
+    (r sin(q / r), r cos(q / r) - c) of its circle, r = period / 2 pi.
+
+    c = sqrt(r^2 - 1), or 0 for r < 1, is the mean of the cosine for a swing of spread 1 about 0, as scaled
+    coordinates have. So the features of a small swing, for which r is large, are about (q, 0), and those of
+    full turns, r = 1, are cosine and sine as they are.
     """
     angles = [k for k, period in enumerate(periods) if period is not None]
     if not angles:
@@ -23,7 +27,10 @@ def _features(state: State, periods: Periods) -> Float[Array, " features"]:
     radius = jnp.asarray([periods[k] for k in angles], state.dtype) / (2 * np.pi)
     phase = state[jnp.asarray(angles)] / radius
     rest = [state[jnp.asarray(others)]] if others else []
-    return jnp.concatenate([*rest, radius * jnp.sin(phase), -2 * radius * jnp.sin(phase / 2) ** 2])
+    # r - c without the difference of two large numbers, and likewise r cos(phase) - r.
+    centre = 1 / (radius + jnp.sqrt(jnp.maximum(radius**2 - 1, 0))) * jnp.minimum(radius**2, 1)
+    cosine = centre - 2 * radius * jnp.sin(phase / 2) ** 2
+    return jnp.concatenate([*rest, radius * jnp.sin(phase), cosine])
 
 
 def _features_count(dim: int, periods: Periods) -> int:
@@ -40,8 +47,8 @@ class HamiltonianNetwork(nnx.Module):
     which would only shift the energy. ELU is once continuously differentiable, so the Hamiltonian field is
     continuous.
 
-    `periods` (dim,), or empty, are those of angles: in place of an angle the network sees its cosine and sine,
-    so that it is a function on the circle. None marks the other coordinates.
+    `periods` (dim,), or empty, are those of angles: in place of an angle the network sees its cosine and
+    sine, so that it is a function on the circle. None marks the other coordinates.
     """
 
     def __init__(

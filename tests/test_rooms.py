@@ -19,6 +19,7 @@ RANKS = [
     {"conserved", "networks"},
     {"systems"},
     {"data"},
+    {"invariants"},
     {"symmetry"},
     {"inference"},
     {"training"},

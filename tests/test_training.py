@@ -366,12 +366,12 @@ def test_what_is_not_finite_is_named(patched_bound, posterior, transitions, nll,
         fit(posterior, transitions, TRAINING, key=KEY, averaging=NoAveraging(), estimator=ESTIMATOR)
 
 
-def test_generators_too_large_for_the_exponential_are_named(patched_bound, posterior, transitions):
+def test_quantities_that_are_not_finite_are_named(patched_bound, posterior, transitions):
     def bound(graph, params, *_, **__):
         return BoundTerms(jnp.float32(jnp.nan), {}), params
 
     patched_bound(bound)
-    large = jax.tree.map(lambda leaf: 1e4 * leaf, posterior.quantities)
+    large = jax.tree.map(lambda leaf: jnp.nan * leaf, posterior.quantities)
     grown = Posterior(posterior.network, large)
     with pytest.raises(NonFiniteBoundError, match="at step 0, first at the flow of the quantities"):
         fit(grown, transitions, TRAINING, key=KEY, averaging=FlowAveraging(), estimator=ESTIMATOR)

@@ -17,15 +17,16 @@ from ..typing import Hamiltonian
 from ._energy import Energy, energy_in, energy_quantity
 from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
-from ._rounding import rounded
 from ._pairs import checked_quantities, pair_statistics
+from ._rounding import rounded
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities was not learned."""
 _INSIDE = 0.95
 """Cosine, by spreads over the data, from which a conserved direction is one of those that were learned."""
 _COMMUTING = 0.1
-"""R.m.s. of {C, H} over |grad C| |grad H| up to which C counts as learned: ten times the error of learning."""
+"""R.m.s. of {C, H} over |grad C| |grad H| up to which C counts as learned: ten times the error of
+learning."""
 _NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside a space is a new one."""
 _RESOLVED = 1e-6
@@ -44,9 +45,9 @@ CLOSED = 0.05
 class FoundQuantity:
     """One quantity C(x) = x^T A x / 2 + b^T x in the units of the data.
 
-    `matrix` A (2n, 2n), `vector` b (2n,). `change` says how it moves along trajectories, `mean` is its mean over all
-    rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C, H} / (|grad C|
-    |grad H|) for the Hamiltonian given, in scaled coordinates, None without one.
+    `matrix` A (2n, 2n), `vector` b (2n,). `change` says how it moves along trajectories, `mean` is its mean
+    over all rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C,
+    H} / (|grad C| |grad H|) for the Hamiltonian given, in scaled coordinates, None without one.
     """
 
     formula: QuantityFormula
@@ -83,12 +84,12 @@ class FoundQuantity:
 class Analysis:
     """What is conserved: the found space by a sparse basis, and everything said about it.
 
-    `quantities` has `rank` entries, `drifting` those that change slowly, `same` those that have one value in the whole
-    file. `independent` is how many are functionally independent, `generating` the indices of as many of which the
-    others are functions. `closes`: whether brackets of the quantities stay among them,
-    within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates, and
-    `learned` how many of the found directions these hold. `space` is the test of the data. `evidence` is as in
-    symmetry.json, None where no refits were made.
+    `quantities` has `rank` entries, `drifting` those that change slowly, `same` those that have one value in
+    the whole file. `independent` is how many are functionally independent, `generating` the indices of as
+    many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
+    within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates,
+    and `learned` how many of the found directions these hold. `space` is the test of the data. `evidence` is
+    as in symmetry.json, None where no refits were made.
     """
 
     names: tuple[str, ...]
@@ -175,18 +176,19 @@ def analyse(
     restrict: bool = True,
     simplify: bool = True,
 ) -> Analysis:
-    """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T x, K of
-    them, hold.
+    """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T
+    x, K of them, hold.
 
-    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of the
-    states, one number or one a column, None to estimate it. With `restrict`, only what the given quantities hold
-    counts: directions within a cosine of 0.95 of their span, of what nearly commutes with `hamiltonian`, itself
-    included (where a few symmetries determine H, learning has no reason to find the others), and of brackets of what
-    was found and products of the linear ones. The found space gets a sparse basis, with `simplify` simple numbers
-    where the data allow them, and the name of its Lie algebra.
+    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of
+    the states, one number or one a column, None to estimate it. With `restrict`, only what the given
+    quantities hold counts: directions within a cosine of 0.95 of their span, of what nearly commutes with
+    `hamiltonian`, itself included (where a few symmetries determine H, learning has no reason to find the
+    others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
+    basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
 
-    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them; `evidence`
-    goes into the answer as it is. Raises ValueError for shapes that do not fit and numbers that are not finite.
+    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them;
+    `evidence` goes into the answer as it is. Raises ValueError for shapes that do not fit and numbers that
+    are not finite.
     """
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
     checked_quantities(matrices, vectors, trajectories)
@@ -205,7 +207,8 @@ def analyse(
     if restrict:
         same = same[:0]
     if len(rows) and len(same):
-        # On one energy shell su(2) stays su(2): brackets first, where they stay clear of what is the same everywhere.
+        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
+        # everywhere.
         rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
@@ -240,7 +243,11 @@ def _readable(quantity: FoundQuantity) -> bool:
 def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
     """Combinations of the terms of a space as coefficients of monomials of x / scales."""
     dim = len(space.motion.scales)
-    return space.motion.quantities(rows) * _units(space.motion.scales) if len(rows) else np.zeros((0, len(monomials(dim))))
+    return (
+        space.motion.quantities(rows) * _units(space.motion.scales)
+        if len(rows)
+        else np.zeros((0, len(monomials(dim))))
+    )
 
 
 def _units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " monomials"]:
@@ -286,7 +293,9 @@ def _held(
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
-    """Brackets of quantities and products of the linear ones among them that are new; `rows` are orthonormal."""
+    """Brackets of quantities and products of the linear ones among them that are new; `rows` are
+    orthonormal.
+    """
     left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
     size = np.pad(size, (0, len(rows) - len(size)))
     linear = left[:, size <= _NEW].T @ rows[:, :dim]
@@ -315,8 +324,8 @@ def _beside(
     known: Float[np.ndarray, "L monomials"],
     first: Float[np.ndarray, "F monomials"],
 ) -> Float[np.ndarray, "K monomials"]:
-    """Combinations that with `known` span what `rows` and `known` do: `first`, where all of these are new, then the
-    sparsest; `rows` themselves where these are too few.
+    """Combinations that with `known` span what `rows` and `known` do: `first`, where all of these are new,
+    then the sparsest; `rows` themselves where these are too few.
 
     What is known may be added to a quantity without a change in what it says.
     """
@@ -375,7 +384,9 @@ class _Maker:
 def _described(
     formulas: Sequence[QuantityFormula], make: _Maker, on_states: "_OnStates | None"
 ) -> tuple[list[FoundQuantity], Energy | None]:
-    """The quantities, how they change, and notes; the energy takes the place of the last one that it holds."""
+    """The quantities, how they change, and notes; the energy takes the place of the last one that it
+    holds.
+    """
     formulas = list(formulas)
     if not formulas:
         return [], None
@@ -397,9 +408,13 @@ def _described(
     products = _products(vectors, rows, dim)
     points = make.trajectories.points()
     changes = [make.space.drift.change(row) for row in motion.rows(rows)]
-    means = np.einsum("pi,kij,pj->k", points, matrices, points, optimize=True) / 2 / len(points) + vectors @ points.mean(0)
+    means = np.einsum("pi,kij,pj->k", points, matrices, points, optimize=True) / 2 / len(
+        points
+    ) + vectors @ points.mean(0)
     quantities = [
-        FoundQuantity(formula, matrices[k], vectors[k], changes[k], float(means[k]), notes[k] or products[k], sines[k])
+        FoundQuantity(
+            formula, matrices[k], vectors[k], changes[k], float(means[k]), notes[k] or products[k], sines[k]
+        )
         for k, formula in enumerate(formulas)
     ]
     return quantities, energy
@@ -496,14 +511,18 @@ def _independence(
 
 
 def _algebra(
-    quantities: Sequence[FoundQuantity], found: Float[np.ndarray, "rank monomials"], scales: Float[np.ndarray, " dim"]
+    quantities: Sequence[FoundQuantity],
+    found: Float[np.ndarray, "rank monomials"],
+    scales: Float[np.ndarray, " dim"],
 ) -> tuple[LieAlgebra, bool]:
     """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
 
     Where these have decimals whose errors blur its name, that of the space before simple numbers.
     """
     dim = len(scales)
-    allowed = CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    allowed = (
+        CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    )
     algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
     if not quantities:
         return algebra, True

@@ -56,7 +56,7 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
     reference = float(energy.weights[used[0]])
     terms: dict[Monomial, SimpleNumber | float] = {}
     measured: dict[Monomial, list[Measured]] = {}
-    for k in used:
+    for k in used.tolist():
         ratio = float(energy.weights[k] / reference)
         weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
         for monomial, value in formulas[k].coefficients.items():

@@ -21,17 +21,18 @@ from ..typing import Hamiltonian, PRNGKey
 SIGNIFICANT = 3.0
 """Standard errors."""
 EXPLAINED, PARTLY = 0.1, 0.5
-"""R.m.s. error over the motion, noise taken away from both, up to which the motion is explained, or partly."""
+"""R.m.s. error over the motion, noise taken away from both, up to which the motion is explained, or
+partly."""
 AT_NOISE = 1.5
 """Mean squared error over that of the noise up to which errors are those of the noise."""
 ABOVE_NOISE = 4.0
 """Mean squared motion over that of the noise from which it can be seen what explains it."""
 WORSE = 1.3
-"""The factor by which the Hamiltonian fit's mean squared error must exceed the free one's: fits are never equally
-good."""
+"""The factor by which the Hamiltonian fit's mean squared error must exceed the free one's: fits are never
+equally good."""
 VISIBLE = 0.05
-"""The share of the motion by which that excess error must show: below it, noise-free data would tell fits apart that
-both follow the motion."""
+"""The share of the motion by which that excess error must show: below it, noise-free data would tell fits
+apart that both follow the motion."""
 ASYMMETRIC = 0.15
 """R.m.s. of the antisymmetric part of J^-1 Df over that of the whole, from which it is named."""
 DRIFT = 0.05
@@ -46,11 +47,13 @@ Reason = Literal["velocities", "friction", "coordinates", "energy"]
 
 
 class Asymmetry(NamedTuple):
-    """What of the derivatives of a field x' = f(x) no Hamiltonian in these coordinates has: J^-1 Df must be symmetric.
+    """What of the derivatives of a field x' = f(x) no Hamiltonian in these coordinates has: J^-1 Df must be
+    symmetric.
 
-    R.m.s. over states, over that of J^-1 Df. whole: all of the antisymmetric part. turning: a force at right angles
-    to the velocity (antisymmetric d p'/d p), as of a magnetic field or in a rotating frame where momenta are taken for
-    mass times velocity. friction: d q'/d q + (d p'/d p)^T without that. curl: of d p'/d q and d q'/d p.
+    R.m.s. over states, over that of J^-1 Df. whole: all of the antisymmetric part. turning: a force at right
+    angles to the velocity (antisymmetric d p'/d p), as of a magnetic field or in a rotating frame where
+    momenta are taken for mass times velocity. friction: d q'/d q + (d p'/d p)^T without that. curl: of d p'/d
+    q and d q'/d p.
     """
 
     whole: float
@@ -62,15 +65,16 @@ class Asymmetry(NamedTuple):
 class StructureCheck(NamedTuple):
     """A Hamiltonian fit, beside an unstructured field of the same size where there is one, on held-out rows.
 
-    rows: how many rows ahead states are predicted: as many as it takes for motion to exceed noise. motion: mean squared
-    change of a coordinate in them, floor: what noise alone adds to it, and to errors. mse_hamiltonian, mse_field: mean
-    squared errors of the posterior-predictive means (nan without a field). difference, difference_stderr: of the two
-    over their sum, along each trajectory: those that move more do not outweigh the others.
+    rows: how many rows ahead states are predicted: as many as it takes for motion to exceed noise. motion:
+    mean squared change of a coordinate in them, floor: what noise alone adds to it, and to errors.
+    mse_hamiltonian, mse_field: mean squared errors of the posterior-predictive means (nan without a field).
+    difference, difference_stderr: of the two over their sum, along each trajectory: those that move more do
+    not outweigh the others.
 
-    energy_trend, energy_trend_stderr: the change of the learned energy along a trajectory, by a straight line through
-    its values, in standard deviations of the energy over the set. correlation, correlation_stderr: of the energy with
-    time. Along data of a Hamiltonian system both are 0; friction makes them negative. nan for a single trajectory.
-    asymmetry: see `Asymmetry`, None without a field.
+    energy_trend, energy_trend_stderr: the change of the learned energy along a trajectory, by a straight line
+    through its values, in standard deviations of the energy over the set. correlation, correlation_stderr: of
+    the energy with time. Along data of a Hamiltonian system both are 0; friction makes them negative. nan for
+    a single trajectory. asymmetry: see `Asymmetry`, None without a field.
     """
 
     rows: int
@@ -125,7 +129,9 @@ class StructureCheck(NamedTuple):
 
     @property
     def hamiltonian(self) -> bool | None:
-        """False where something speaks against a Hamiltonian, None where the fits explain too little to say."""
+        """False where something speaks against a Hamiltonian, None where the fits explain too little to
+        say.
+        """
         if self.field_is_better or self.energy_drifts:
             return False
         return None if self.verdict == "not explained" else True
@@ -138,7 +144,9 @@ class StructureCheck(NamedTuple):
         if self.field_is_better and self.asymmetry is not None and self.asymmetry.whole > ASYMMETRIC:
             _, turning, friction, curl = self.asymmetry
             largest = max(turning, friction, curl)
-            return "velocities" if turning == largest else "friction" if friction == largest else "coordinates"
+            return (
+                "velocities" if turning == largest else "friction" if friction == largest else "coordinates"
+            )
         return "energy" if self.energy_drifts else "coordinates"
 
     def text(self) -> str:
@@ -174,7 +182,8 @@ def fit_vector_field(
     callback: Callable[[Report], None] | None = None,
 ) -> Posterior:
     """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
-    of a Hamiltonian (`fit`, which takes `resume` and tells `callback`), without symmetry; `periods` are those of angles.
+    of a Hamiltonian (`fit`, which takes `resume` and tells `callback`), without symmetry; `periods` are those
+    of angles.
 
     Nothing holds the volume of such a flow, so over windows of many steps it can run away: where the bound is
     not finite the fit begins anew with half the step size of the means, up to `ATTEMPTS` times in all. Raises
@@ -226,12 +235,13 @@ def structure_check(
     along: Trajectories | None = None,
     most_predictions: int = 1000,
 ) -> StructureCheck:
-    """How well a Hamiltonian `posterior`, and an unstructured `field` (`fit_vector_field`), predict `held_out`, in the
-    coordinates that they work in, with noise of `noise_variance` (2n,) on the states.
+    """How well a Hamiltonian `posterior`, and an unstructured `field` (`fit_vector_field`), predict
+    `held_out`, in the coordinates that they work in, with noise of `noise_variance` (2n,) on the states.
 
-    The energy is followed `along` these trajectories (None: `held_out`); more of them show a trend better, and those
-    that were learned from can only hide one. `hamiltonian` is the learned one (`learned_hamiltonian`). Of each
-    trajectory as many predictions are made, at most `most_predictions` in all.
+    The energy is followed `along` these trajectories (None: `held_out`); more of them show a trend better,
+    and those that were learned from can only hide one. `hamiltonian` is the learned one
+    (`learned_hamiltonian`). Of each trajectory as many predictions are made, at most `most_predictions` in
+    all.
     """
     floor = 2 * float(np.mean(noise_variance))
     rows, starts, times, targets, owner = _predictions(held_out, floor, most_predictions)
@@ -266,8 +276,8 @@ def structure_check(
 def _predictions(
     trajectories: Trajectories, floor: float, most: int
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How many rows ahead motion exceeds noise, and initial states, times, targets and trajectories of predictions
-    over these.
+    """How many rows ahead motion exceeds noise, and initial states, times, targets and trajectories of
+    predictions over these.
     """
     segments = trajectories.segments()
     longest = max(len(times) for times, _ in segments) - 1

@@ -256,8 +256,8 @@ def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> None
         entries = np.concatenate([matrices[:, k], vectors[:, k : k + 1]], axis=1)
         if np.abs(entries).max() > NEGLIGIBLE * max(np.abs(matrices).max(), np.abs(vectors).max()):
             raise ConfigError(
-                f"symmetry.mode: a fixed quantity contains {data.names[k]}, which is an angle (data.periodic):"
-                " no polynomial in an angle is a function on its circle"
+                f"symmetry.mode: a fixed quantity contains {data.names[k]}, which is an angle "
+                "(data.periodic): no polynomial in an angle is a function on its circle"
             )
 
 

@@ -1,7 +1,6 @@
 """Finding the columns of a layout among those of a file."""
 
 import difflib
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import NamedTuple
 from ._error import DataFileError
 from ._layout import Layout, suggestion
 
-DEGREES = {"deg", "degree", "degrees", "°"}
 TIMES = ("t", "Time", "TIME", "timestamp")
 TRAJECTORIES = ("Trajectory", "traj", "run", "trial", "id")
 """What a column of times or of trajectories may be called without being named by an option."""
@@ -138,10 +136,7 @@ class _Finder:
             units=tuple(kinds),
             time_unit=units[clock],
             periods=tuple(
-                layout.period_of(units[name])
-                if name in periodic
-                else None
-                for name in plain[:dof]
+                layout.period_of(units[name]) if name in periodic else None for name in plain[:dof]
             ),
             velocities=plain[dof:] if masses is not None else (),
             labels=labels,

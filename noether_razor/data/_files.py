@@ -44,8 +44,9 @@ class DataFileWarning(UserWarning):
 
 
 def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Sequence[str] = ()) -> None:
-    """Write an ``.npz`` with times, states, targets (if any), names, units, periods of angles (0: no angle)
-    where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with them, and given back by `read_data_file`.
+    """Write an ``.npz`` with times, states, targets (if any), names, units, the periods of angles (0: no
+    angle) where there are any, and lengths where they differ: whole, or not at all. `notes` are kept with
+    them, and given back by `read_data_file`.
     """
     path = Path(path)
     # The required arrays last: damage that hides the end of the archive then never hides only optional ones.
@@ -97,8 +98,9 @@ def read_data_file(
     columns of `layout`; None: those of the file ``<path>.toml`` if it exists (see `Layout.parse`). Arrays are
     either whole sets, ``times`` (trajectories, time) and ``states`` (trajectories, time, 2n), optionally
     ``lengths``, ``targets``, ``names``, ``units``, ``periods``, ``time_unit`` and ``recordings``, or
-    one-dimensional columns named as those of a text. A single array is (trajectories, time, columns) or (rows,
-    columns). `progress` is told the bytes read and to read, of a text. Values keep the units of the file.
+    one-dimensional columns named as those of a text. A single array is (trajectories, time, columns) or
+    (rows, columns). `progress` is told the bytes read and to read, of a text. Values keep the units of the
+    file.
 
     Raises `DataFileError` naming file and place for everything that is not a set of trajectories.
     """

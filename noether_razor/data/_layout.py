@@ -13,6 +13,8 @@ from ._error import DataFileError
 COLUMN_KEYS = ("names", "trajectory", "time", "positions", "momenta", "velocities", "ignore")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
+DEGREES = {"deg", "degree", "degrees", "°"}
+
 
 @dataclass(frozen=True)
 class Layout:

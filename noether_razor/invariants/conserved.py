@@ -10,8 +10,8 @@ from ..data import Trajectories
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 
 SLOW = 0.07
-"""R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which what
-drifts does so slowly."""
+"""R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
+what drifts does so slowly."""
 ENOUGH_ROWS = 3
 """Rows needed for each term: of fewer, some combination fits any data."""
 LARGEST_ROOT = 3.27
@@ -34,14 +34,16 @@ class ConservedSpace:
     """What stays constant along trajectories among the combinations of some terms.
 
     Rows are coefficients of the terms of `motion`. `conserved` (rank, M) do not change along trajectories and
-    differ between them. `same` (z, M) do not change either, but have the same value in the whole file: a constraint,
-    one orbit, noise alone, or too few trajectories. `drifting` (s, M) change slowly, beyond chance. `most` is how
-    many conserved quantities the recordings can show: one fewer than there are. `ratios` (M,) are the r.m.s. changes
-    of the combinations that change least over those that noise makes, squared, least first.
+    differ between them. `same` (z, M) do not change either, but have the same value in the whole file: a
+    constraint, one orbit, noise alone, or too few trajectories. `drifting` (s, M) change slowly, beyond
+    chance. `most` is how many conserved quantities the recordings can show: one fewer than there are.
+    `ratios` (M,) are the r.m.s. changes of the combinations that change least over those that noise makes,
+    squared, least first.
 
-    `settled` says that no trajectory alone decides the count: each left out, the others show the same. `enough`: there
-    are three rows a term. `hidden` counts conserved directions for which noise would hide a change of 8 % of
-    their spread. `clear`: what was rejected is well above the threshold. `told`: noise can be told from motion.
+    `settled` says that no trajectory alone decides the count: each left out, the others show the same.
+    `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
+    change of 8 % of their spread. `clear`: what was rejected is well above the threshold. `told`: noise can
+    be told from motion.
     """
 
     motion: Motion
@@ -97,21 +99,21 @@ def conserved_space(
     *,
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
 ) -> ConservedSpace:
-    """What all combinations of monomials of degree <= 2, or of `quantities` (coefficients of all monomials, in the
-    units of the data), do along `trajectories`: no model, no learning.
+    """What all combinations of monomials of degree <= 2, or of `quantities` (coefficients of all monomials,
+    in the units of the data), do along `trajectories`: no model, no learning.
 
-    1. The generalised eigenproblem of change along recordings against the covariance that noise gives it. What
-       changes no more than noise does may be conserved: the largest root of a Wishart matrix of pure noise, and the
-       error of the noise itself, say how much that is.
-    2. Of these, what the state drives (`Drift`) beyond chance is not conserved: this sees slow drifts far below the
-       noise, and does not depend on its size. Where a part decays, the rest is conserved only if its own rate rules
-       that decay out.
+    1. The generalised eigenproblem of change along recordings against the covariance that noise gives it.
+       What changes no more than noise does may be conserved: the largest root of a Wishart matrix of pure
+       noise, and the error of the noise itself, say how much that is.
+    2. Of these, what the state drives (`Drift`) beyond chance is not conserved: this sees slow drifts far
+       below the noise, and does not depend on its size. Where a part decays, the rest is conserved only if
+       its own rate rules that decay out.
     3. What is left is conserved where it differs between recordings, else the same everywhere.
-    4. Each recording is left out in turn (or tenths of them): what the others alone would call conserved and this
-       one rules out by far was decided by one trajectory.
+    4. Each recording is left out in turn (or tenths of them): what the others alone would call conserved and
+       this one rules out by far was decided by one trajectory.
 
-    Every trajectory takes part in each step, with thresholds for having chosen the directions on the same data.
-    Raises ValueError for a noise variance that is negative or not finite.
+    Every trajectory takes part in each step, with thresholds for having chosen the directions on the same
+    data. Raises ValueError for a noise variance that is negative or not finite.
     """
     motion = Motion.of(trajectories, noise_variance)
     count = motion.values.shape[1]
@@ -161,7 +163,9 @@ def _positive(matrix: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:
 def _root(dimensions: int, degrees: float) -> float:
     """The 99.9 % quantile of the largest root of a Wishart matrix of unit covariance."""
     first, second = np.sqrt(max(degrees - 0.5, 0.5)), np.sqrt(dimensions - 0.5)
-    return float((first + second) ** 2 + LARGEST_ROOT * (first + second) * (1 / first + 1 / second) ** (1 / 3))
+    return float(
+        (first + second) ** 2 + LARGEST_ROOT * (first + second) * (1 / first + 1 / second) ** (1 / 3)
+    )
 
 
 class _Problem:
@@ -174,9 +178,9 @@ class _Problem:
         lengths = np.bincount(motion.recording)
         shares = (1 - 1 / lengths)[motion.recording]
         within = motion.deviations(motion.recording) @ basis.T
-        self.floor = basis @ (
-            motion.floor**2 * motion.covariance + ROUNDING**2 * np.eye(basis.shape[1])
-        ) @ basis.T
+        self.floor = (
+            basis @ (motion.floor**2 * motion.covariance + ROUNDING**2 * np.eye(basis.shape[1])) @ basis.T
+        )
         self.moved, self.noise, self.count = [], [], []
         for k in range(folds):
             mine = self.fold == k
@@ -199,7 +203,9 @@ class _Problem:
         return motion.noise_variances(rows) + motion.floor**2 * size + ROUNDING**2 * np.sum(rows**2, axis=1)
 
     def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
-        """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the least."""
+        """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the
+        least.
+        """
         levels = np.cumsum(self.levels(rows), axis=1)
         degrees = self.motion.degrees * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
         chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
@@ -263,10 +269,10 @@ class _Problem:
         return np.array(found).reshape(-1, basis.shape[1])
 
 
-def _beyond(
-    rows: Float[np.ndarray, "K M"], known: Float[np.ndarray, "L M"]
-) -> Float[np.ndarray, "some M"]:
-    """An orthonormal basis of what the rows span beside the known ones, where that is a visible part of them."""
+def _beyond(rows: Float[np.ndarray, "K M"], known: Float[np.ndarray, "L M"]) -> Float[np.ndarray, "some M"]:
+    """An orthonormal basis of what the rows span beside the known ones, where that is a visible part of
+    them.
+    """
     if not len(rows):
         return rows
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -338,7 +344,9 @@ def _differing(
     values = (values - np.average(values, axis=0, weights=lengths)) * np.sqrt(lengths)[:, None]
     noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
     size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
-    noise = (noise + noise.T) / 2 + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
+    noise = (noise + noise.T) / 2 + np.diag(
+        motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1)
+    )
     between, directions = scipy.linalg.eigh(values.T @ values, noise)
     mixed = directions.T @ rows
     kept = len(rows)

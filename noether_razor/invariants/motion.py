@@ -11,10 +11,18 @@ from scipy.stats import ncx2
 
 from ..data import Trajectories
 from .noise import NoiseEstimate, noise_estimate
-from .terms import canonical_scales, coefficients, monomial_slopes, monomial_values, monomials, quadratic_parts
+from .terms import (
+    canonical_scales,
+    coefficients,
+    monomial_slopes,
+    monomial_values,
+    monomials,
+    quadratic_parts,
+)
 
 FLOOR = 1e-4
-"""R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated files."""
+"""R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
+files."""
 UNTOLD_FLOOR = 0.02
 """The same where noise cannot be told from motion: the change, noise and all, must stay below."""
 ROUNDING = 1e-6
@@ -31,12 +39,12 @@ RESOLVED = 1e-5
 class Change(NamedTuple):
     """How much one combination of terms changes along trajectories.
 
-    spread: its standard deviation over all rows, noise taken away. change: its r.m.s. change along a trajectory
-    over the spread, noise taken away. limit: the 95 % upper limit of the part of that which the state drives (see
-    `Drift`). hidden: the 95 % upper limit of the whole change, of any kind. excess: the standard errors by which that part exceeds chance. rate, rate_error: r.m.s. |dC/dt| over
-    the spread, per unit of time. decay, decay_error: gamma of dC/dt = -gamma (C - C0). decays:
-    whether that is beyond chance and a good part of what the state drives. noise: the standard
-    deviation of its noise over the spread.
+    spread: its standard deviation over all rows, noise taken away. change: its r.m.s. change along a
+    trajectory over the spread, noise taken away. limit: the 95 % upper limit of the part of that which the
+    state drives (see `Drift`). hidden: the 95 % upper limit of the whole change, of any kind. excess: the
+    standard errors by which that part exceeds chance. rate, rate_error: r.m.s. |dC/dt| over the spread, per
+    unit of time. decay, decay_error: gamma of dC/dt = -gamma (C - C0). decays: whether that is beyond chance
+    and a good part of what the state drives. noise: the standard deviation of its noise over the spread.
     """
 
     spread: float
@@ -56,12 +64,13 @@ class Change(NamedTuple):
 class Motion:
     """Values of M terms along trajectories, about their mean and of unit spread.
 
-    Terms are the monomials of degree 1 and 2 of x' = (x - `shift`) / `scales` that are `used` (all,): those of
-    columns that never move and of angles are not. `unit` (M,) are their standard deviations. `slopes` are their
-    derivatives by each coordinate times the standard deviation of its noise, `curvature` (M,) twice the variance
-    that noise makes to second order. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the
-    first row of each piece, `times` (rows,) that time. `recording` and `piece` (rows,) number what a row is of;
-    pieces of one recording count as one trajectory. `floor` is the relative change that counts as none.
+    Terms are the monomials of degree 1 and 2 of x' = (x - `shift`) / `scales` that are `used` (all,): those
+    of columns that never move and of angles are not. `unit` (M,) are their standard deviations. `slopes` are
+    their derivatives by each coordinate times the standard deviation of its noise, `curvature` (M,) twice the
+    variance that noise makes to second order. `integrals` (rows, M + 1) are those of 1 and of all terms over
+    time from the first row of each piece, `times` (rows,) that time. `recording` and `piece` (rows,) number
+    what a row is of; pieces of one recording count as one trajectory. `floor` is the relative change that
+    counts as none.
     """
 
     trajectories: Trajectories
@@ -82,8 +91,8 @@ class Motion:
     def of(
         cls, trajectories: Trajectories, noise_variance: float | Float[np.ndarray, " dim"] | None = None
     ) -> "Motion":
-        """The motion of all monomials of degree <= 2; `noise_variance` of the states, of all coordinates or of
-        each, None: as `noise_estimate` says, and zero where the noise is on stored targets only.
+        """The motion of all monomials of degree <= 2; `noise_variance` of the states, of all coordinates
+        or of each, None: as `noise_estimate` says, and zero where the noise is on stored targets only.
         """
         dim = trajectories.states.shape[2]
         noise = _noise(trajectories, noise_variance)
@@ -114,7 +123,9 @@ class Motion:
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
         deviation = np.sqrt(noise.variance) / scales
         row, column = np.triu_indices(dim)
-        second = np.concatenate([np.zeros(dim), 2 * (1 + (row == column)) * (deviation[row] * deviation[column]) ** 2])
+        second = np.concatenate(
+            [np.zeros(dim), 2 * (1 + (row == column)) * (deviation[row] * deviation[column]) ** 2]
+        )
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
@@ -125,7 +136,8 @@ class Motion:
             unit=unit,
             values=(terms - mean) / unit,
             slopes=tuple(
-                monomial_slopes(every, i)[:, used] * (deviation[i] / unit) for i in np.flatnonzero(deviation)
+                monomial_slopes(every, i)[:, used] * (deviation[i] / unit)
+                for i in np.flatnonzero(deviation).tolist()
             ),
             curvature=second[used] / unit**2,
             integrals=integral,
@@ -195,7 +207,9 @@ class Motion:
         return values - means(values, labels)[labels]
 
 
-def means(values: Float[np.ndarray, "rows K"], labels: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "labels K"]:
+def means(
+    values: Float[np.ndarray, "rows K"], labels: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, "labels K"]:
     """The means over the rows of each label."""
     count = np.bincount(labels)
     total = np.zeros((len(count), values.shape[1]))
@@ -206,9 +220,10 @@ def means(values: Float[np.ndarray, "rows K"], labels: Int[np.ndarray, " rows"])
 class Drift:
     """The part of changes along trajectories that the state drives.
 
-    Where C is not conserved, dC/dt is a function of the state. C about its mean over each piece is regressed on the
-    integrals over time of 1 and of all terms, with `weights` (rows,): what it explains of pure noise is chi-squared
-    with `degrees` degrees of freedom, in units of the residual variance, so the size of the noise need not be known.
+    Where C is not conserved, dC/dt is a function of the state. C about its mean over each piece is regressed
+    on the integrals over time of 1 and of all terms, with `weights` (rows,): what it explains of pure noise
+    is chi-squared with `degrees` degrees of freedom, in units of the residual variance, so the size of the
+    noise need not be known.
     """
 
     def __init__(self, motion: Motion, weights: Float[np.ndarray, " rows"]):
@@ -258,7 +273,9 @@ class Drift:
         most = _noncentrality(max(statistic, p), p)
         metric = self.rates.T @ self.rates / count
         rate = float(explained @ metric @ explained - variance * np.trace(metric))
-        error = np.sqrt(4 * variance * float(np.sum((metric @ explained) ** 2)) + 2 * variance**2 * np.sum(metric**2))
+        error = np.sqrt(
+            4 * variance * float(np.sum((metric @ explained) ** 2)) + 2 * variance**2 * np.sum(metric**2)
+        )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
         chance = UPPER * np.hypot(np.sqrt(2 / len(within)), motion.noise_error(row)) * noise
@@ -298,12 +315,10 @@ def _noncentrality(statistic: float, degrees: int) -> float:
     if ncx2.cdf(statistic, degrees, 1e-9) <= 0.05:
         return 0.0
     high = 10.0 + 4 * statistic
-    return float(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high))
+    return float(np.asarray(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high)))
 
 
-def _noise(
-    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
-) -> NoiseEstimate:
+def _noise(trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None) -> NoiseEstimate:
     dim = trajectories.states.shape[2]
     told, exact = np.ones(dim, bool), np.zeros(dim)
     if variance is None:

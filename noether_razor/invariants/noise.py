@@ -17,8 +17,8 @@ VISIBLE = 0.01
 
 
 class NoiseEstimate(NamedTuple):
-    """The variance of the noise of every column (2n,), its relative standard error, and whether it can be told
-    from the motion between rows.
+    """The variance of the noise of every column (2n,), its relative standard error, and whether it can be
+    told from the motion between rows.
     """
 
     variance: Float[np.ndarray, " dim"]
@@ -30,10 +30,11 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     """The noise of every column from differences along trajectories.
 
     Divided differences of order k over k + 1 neighbouring times, scaled to keep the variance of independent
-    noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the estimates
-    fall with the order until they are noise alone: the lowest order whose estimate is the least, to two standard
-    errors, is taken. Where that is still the highest order possible and a visible part of the spread, noise and
-    motion cannot be told apart. No rows to take differences of: no noise is seen, and none can be told.
+    noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the
+    estimates fall with the order until they are noise alone: the lowest order whose estimate is the least, to
+    two standard errors, is taken. Where that is still the highest order possible and a visible part of the
+    spread, noise and motion cannot be told apart. No rows to take differences of: no noise is seen, and none
+    can be told.
     """
     segments = trajectories.segments()
     spread = np.var(trajectories.points(), axis=0)

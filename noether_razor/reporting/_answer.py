@@ -19,13 +19,13 @@ STRONG, STANDARD_ERRORS = 3.0, 3.0
 """Nats that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 REASONS = {
     "velocities": (
-        "the momenta are not canonical: part of the force stands at right angles to the velocity, as in a magnetic "
-        "field (p = m v + q A) or a rotating frame (p = m (v + w x r))"
+        "the momenta are not canonical: part of the force stands at right angles to the velocity, as in a "
+        "magnetic field (p = m v + q A) or a rotating frame (p = m (v + w x r))"
     ),
     "friction": "the force resists or drives the motion (friction), which no Hamiltonian does",
     "coordinates": (
-        "no Hamiltonian in these coordinates moves the data; where momenta are masses times the rates of angles or "
-        "other curved coordinates, the canonical ones are p = M(q) v"
+        "no Hamiltonian in these coordinates moves the data; where momenta are masses times the rates of "
+        "angles or other curved coordinates, the canonical ones are p = M(q) v"
     ),
     "energy": "the learned energy changes along trajectories",
 }
@@ -35,7 +35,9 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
-    lines += _lines(quantities, lambda entry: f"changes by at most {_percent(entry['limit'])} of its spread (95 %)")
+    lines += _lines(
+        quantities, lambda entry: f"changes by at most {_percent(entry['limit'])} of its spread (95 %)"
+    )
     if symmetry["rank"]:
         lines += _about_space(symmetry)
     if drifting := symmetry["drifting"]:
@@ -88,13 +90,19 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
         doubts.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all of degree <= 2")
     elif data["recordings"] > 1 and rank and data["staying"] > data["most"]:
         shown = f"{data['recordings']} trajectories can show at most {data['most']}"
-        doubts.append(f"{shown}, and {data['staying']} combinations stay constant; {data['needed']} would tell")
+        doubts.append(
+            f"{shown}, and {data['staying']} combinations stay constant; {data['needed']} would tell"
+        )
     elif data["recordings"] > 1 and not data["settled"]:
-        doubts.append(f"a single trajectory decides the count; about {data['needed']} trajectories would tell")
+        doubts.append(
+            f"a single trajectory decides the count; about {data['needed']} trajectories would tell"
+        )
     if data["enough"] and data["recordings"] == 1:
         doubts.append(f"about {data['needed']} trajectories would tell")
     if rank and not data["noise_told"]:
-        doubts.append("noise cannot be told from motion between rows: changes below 2 % of the spread are not seen")
+        doubts.append(
+            "noise cannot be told from motion between rows: changes below 2 % of the spread are not seen"
+        )
     if rank and data["hidden"]:
         doubts.append(f"noise would hide a change of 8 % of the spread in {data['hidden']} of them")
     if rank and not data["clear"]:
@@ -107,18 +115,26 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
         if structure["reason"] is not None:
             doubts.append(REASONS[structure["reason"]])
             if rank:
-                doubts.append("they are invariants of the data, and generate no symmetry in these coordinates")
+                doubts.append(
+                    "they are invariants of the data, and generate no symmetry in these coordinates"
+                )
         elif structure["verdict"] == "not explained":
-            doubts.append("the model does not explain the motion: nothing is claimed of its Hamiltonian and symmetry")
+            doubts.append(
+                "the model does not explain the motion: nothing is claimed of its Hamiltonian and symmetry"
+            )
         elif structure["verdict"] == "explained" and not not_canonical:
             brackets = [q["bracket_with_hamiltonian"] for q in symmetry["quantities"]]
             against = [k for k, value in enumerate(brackets) if value is not None and value > COMMUTES]
             if against:
                 names = ", ".join(f"C{k + 1}" for k in against)
-                doubts.append(f"the learned H does not conserve {names} ({{C, H}} {max(v or 0 for v in brackets):.0%})")
+                doubts.append(
+                    f"the learned H does not conserve {names} ({{C, H}} {max(v or 0 for v in brackets):.0%})"
+                )
     gain = _gain(symmetry["evidence"])
     if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
-        doubts.append(f"a model with these built in explains the data worse ({gain[0]:+.0f} ± {gain[1]:.0f} nats)")
+        doubts.append(
+            f"a model with these built in explains the data worse ({gain[0]:+.0f} ± {gain[1]:.0f} nats)"
+        )
     return doubts
 
 
@@ -153,18 +169,17 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     lines = []
     if symmetry.get("restricted"):
         lines.append(
-            f"the model: has learned {symmetry['learned']} of the {symmetry['data']['shown']} that fresh trajectories "
-            "of its system conserve; only these are listed"
+            f"the model has learned {symmetry['learned']} of the {symmetry['data']['shown']} that fresh "
+            "trajectories of its system conserve; only these are listed"
         )
     elif symmetry["strengths"]:
-        lines.append(
-            f"the model, trained on the same data: its quantities hold {symmetry['learned']} of these {symmetry['rank']}"
-        )
+        held, rank = symmetry["learned"], symmetry["rank"]
+        lines.append(f"the model, trained on the same data: its quantities hold {held} of these {rank}")
     gain = _gain(symmetry["evidence"])
     if gain is not None and symmetry["rank"]:
         lines.append(
-            f"the bound with these built in is {gain[0]:+.0f} ± {gain[1]:.0f} nats above that without symmetry "
-            "(a difference of lower bounds, one fit each)"
+            f"the bound with these built in is {gain[0]:+.0f} ± {gain[1]:.0f} nats above that without "
+            "symmetry (a difference of lower bounds)"
         )
     elif symmetry["evidence"] and symmetry["rank"]:
         lines.append("no evidence from the bound: the refits have not converged, or failed")

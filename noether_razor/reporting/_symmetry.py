@@ -24,8 +24,8 @@ def symmetry_section(symmetry: Mapping[str, Any]) -> tuple[str, list[tuple[str, 
     figures = [
         (
             "drifts",
-            "How much combinations of monomials change along trajectories, over what noise does, least first: what "
-            "stays below the line is listed as conserved, or has one value in the whole file.",
+            "How much combinations of monomials change along trajectories, over what noise does: "
+            "those that stay constant are listed as conserved, or have one value in the whole file.",
             drift_figure(symmetry),
         )
     ]

@@ -65,13 +65,13 @@ def analysed_run(
 ) -> Analysed:
     """Analyse a trained run and write symmetry.json.
 
-    Of a run on data of a file, all of its trajectories say what is conserved; the run adds its Hamiltonian. Of a run
-    on a simulated system, fresh trajectories of that system test what the run has learned. The evidence compares
-    refits with the found space built in, with none, and the run itself, `repeats` of each refit with seeds of their
-    own (0: no evidence). `quantities` are formulas whose conservation is to be judged, see `parse_hypothesis`; each
-    costs as many refits more, see `compare_hypotheses`. `on_refit` is told the name, repeat and logged steps of every
-    refit. A refit that fails costs its part of the answer, and is named under "failed". Raises `RunError` for a run
-    that learned no quantities of degree <= 2.
+    Of a run on data of a file, all of its trajectories say what is conserved; the run adds its Hamiltonian.
+    Of a run on a simulated system, fresh trajectories of that system test what the run has learned. The
+    evidence compares refits with the found space built in, with none, and the run itself, `repeats` of each
+    refit with seeds of their own (0: no evidence). `quantities` are formulas whose conservation is to be
+    judged, see `parse_hypothesis`; each costs as many refits more, see `compare_hypotheses`. `on_refit` is
+    told the name, repeat and logged steps of every refit. A refit that fails costs its part of the answer,
+    and is named under "failed". Raises `RunError` for a run that learned no quantities of degree <= 2.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")

@@ -43,8 +43,8 @@ ENERGY_SAMPLES = 4
 def discover_config(
     data: Path, mapping: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Config:
-    """The default recipe for a data file: noise learned, a quarter of the trajectories kept aside from training. `mapping`
-    are keys of the data table. Raises `ConfigError`.
+    """The default recipe for a data file: noise learned, a quarter of the trajectories kept aside from
+    training. `mapping` are keys of the data table. Raises `ConfigError`.
     """
     table = {"file": str(data), "held_out": HELD_OUT, **(mapping or {})}
     return load_recipe(RECIPE, table, overrides, source="discover")
@@ -63,14 +63,15 @@ def discover_run(
     interrupted: Callable[[], bool] = lambda: False,
     on_reading: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned, write
-    symmetry.json and report.md, and return the contents of the former.
+    """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned,
+    write symmetry.json and report.md, and return the contents of the former.
 
     All trajectories say what is conserved, before anything is learned: that answer is written first and told
-    `on_answer`. What the model adds comes on top; where its training or a part after it fails, that part is left out
-    and named under "failed". `quantities` are formulas whose conservation is to be judged: each costs `repeats` (at
-    least 1) fits. With `resume` training and refits go on from their checkpoints. The other options are those of
-    `train_run` and `analysed_run`. Nothing is written before data and formulas have been read. Raises as these do.
+    `on_answer`. What the model adds comes on top; where its training or a part after it fails, that part is
+    left out and named under "failed". `quantities` are formulas whose conservation is to be judged: each
+    costs `repeats` (at least 1) fits. With `resume` training and refits go on from their checkpoints. The
+    other options are those of `train_run` and `analysed_run`. Nothing is written before data and formulas
+    have been read. Raises as these do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
@@ -82,10 +83,16 @@ def discover_run(
     hypotheses = [parse_hypothesis(text, trajectories.names, trajectories.velocities) for text in quantities]
     given = config.inference.noise_variance
     found = data_answer(trajectories, given if isinstance(given, float) else None)
-    symmetry = found.to_json() | {"notes": list(data.notes), "failed": {}}
+    symmetry: dict[str, Any] = found.to_json() | {"notes": list(data.notes), "failed": {}}
     if hypotheses:
         symmetry["hypotheses"] = [
-            {"formula": h.formula, "A": h.matrices.tolist(), "b": h.vectors.tolist(), "fit": None, "against": {}}
+            {
+                "formula": h.formula,
+                "A": h.matrices.tolist(),
+                "b": h.vectors.tolist(),
+                "fit": None,
+                "against": {},
+            }
             | of_data(h, trajectories)
             for h in hypotheses
         ]
@@ -101,7 +108,13 @@ def discover_run(
 
     try:
         train_run(
-            config, folder, resume=resume, on_progress=on_progress, interrupted=interrupted, data=data, early=True
+            config,
+            folder,
+            resume=resume,
+            on_progress=on_progress,
+            interrupted=interrupted,
+            data=data,
+            early=True,
         )
     except FloatingPointError as error:
         symmetry["failed"]["model"] = f"{error}; what the data alone say stands"
@@ -115,7 +128,7 @@ def discover_run(
     try:
         report_run(folder)
     except FloatingPointError as error:
-        symmetry["failed"]["report"] = str(error)
+        symmetry["failed"] = {**analysed.symmetry["failed"], "report": str(error)}
         folder.write_symmetry(symmetry)
     return symmetry
 
@@ -204,7 +217,9 @@ def _checks(folder: RunFolder, analysed: Analysed, on_refit: OnRefit) -> dict[st
 def _field(
     folder: RunFolder, run: TrainedRun, key: Any, on_refit: OnRefit, failed: dict[str, str]
 ) -> Posterior | None:
-    """The unstructured field fitted to the data of a run, from its folder where it is there; None where it fails."""
+    """The unstructured field fitted to the data of a run, from its folder where it is there; None where it
+    fails.
+    """
     problem, config = run.problem, run.config
     kept = KeptFit(folder, "field", [config.network.layers, config.network.width, problem.training.steps])
 

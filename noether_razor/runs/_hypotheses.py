@@ -77,8 +77,8 @@ def compare_hypotheses(
     *,
     on_refit: OnRefit | None = None,
 ) -> list[dict[str, Any]]:
-    """For each hypothesis: what the trajectories `tested` say of it, the total bound with it built in, and by how many
-    nats that exceeds the bound with no symmetry and with learned quantities.
+    """For each hypothesis: what the trajectories `tested` say of it, the total bound with it built in, and by
+    how many nats that exceeds the bound with no symmetry and with learned quantities.
 
     `evidence` is that of the run's analysis with as many `repeats`, whose fits without symmetry are shared;
     with one repeat the run itself is the fit with learned quantities, with more there are as many of it. Over
@@ -100,7 +100,9 @@ def compare_hypotheses(
             name = f"hypothesis {number + 1}"
             fit = refits(folder, run, "fixed", repeats, built_in, name=name, on_refit=on_refit).bound
         except FloatingPointError as error:
-            answers.append({**entry, "fit": None, "against": {}, "answer": _answer(said, None), "failed": str(error)})
+            answers.append(
+                {**entry, "fit": None, "against": {}, "answer": _answer(said, None), "failed": str(error)}
+            )
             continue
         against = {"none": gain(evidence["none"], fit), "learned": gain(learned, fit)}
         answers.append({**entry, "fit": fit, "against": against, "answer": _answer(said, against["none"])})

@@ -105,7 +105,9 @@ def refits(
     training = run.config.training.model_copy(update={"orbit_growth": growth})
     built_in = None
     if quantities is not None:
-        built_in = [np.asarray(p).tolist() for p in (quantities.symmetric_matrices(), quantities.vectors[...])]
+        built_in = [
+            np.asarray(p).tolist() for p in (quantities.symmetric_matrices(), quantities.vectors[...])
+        ]
     found, posteriors = [], []
     for repeat in range(repeats):
         config = run.config.model_copy(

@@ -77,9 +77,9 @@ def train_run(
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
     takes it from there; its seconds count as the run's. `data` are those of the configuration's file where
-    they have been read already. With `early`, a fit that has learned nothing is ended after a fifth of its steps.
-    `on_progress` is told each logged step, `on_reading` the bytes of a data file read and its size. When
-    `interrupted()` turns true, a checkpoint is written and KeyboardInterrupt raised. Other errors:
+    they have been read already. With `early`, a fit that has learned nothing is ended after a fifth of its
+    steps. `on_progress` is told each logged step, `on_reading` the bytes of a data file read and its size.
+    When `interrupted()` turns true, a checkpoint is written and KeyboardInterrupt raised. Other errors:
     `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteBoundError`, `NotLearnedError`.
     """
     if folder.holds_run():
@@ -90,7 +90,9 @@ def train_run(
         require_same(config, folder.read_config(), folder.config)
         if folder.summary.exists():
             return folder.read_summary()
-    return _evaluate(folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading, data, early))
+    return _evaluate(
+        folder, _train(config, folder, warm_start, on_progress, interrupted, on_reading, data, early)
+    )
 
 
 def warm_start_config(config: Config) -> Config | None:

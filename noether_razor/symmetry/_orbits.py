@@ -15,8 +15,8 @@ from ._expm import expm
 LARGEST_NORM = 60.0
 """Of |pi w . G|, below where the matrix exponential ends."""
 LARGEST_STRETCH = 16.0
-"""Of the symmetric part of pi w . J A: a state is stretched by exp of that at most, here to where the square of
-an image and of its error still fit float32.
+"""Of the symmetric part of pi w . J A: a state is stretched by exp of that at most, here to where the
+square of an image and of its error still fit float32.
 """
 
 

@@ -49,8 +49,8 @@ def early_check(
         if not worse or before == -np.inf:
             return ""
         return (
-            f"nothing learned after {report.step} of {training.steps} steps: NLL / N is {report.nll:.4g}, and "
-            f"{bar:.4g} for the prediction that nothing moves"
+            f"nothing learned after {report.step} of {training.steps} steps: NLL / N is {report.nll:.4g}, "
+            f"and {bar:.4g} for the prediction that nothing moves"
         )
 
     return should_stop

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import sympy
 from exact_trajectories import linear_motion, noisy
+from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
 from scipy.integrate import solve_ivp
 
 from noether_razor.analysis._analyse import Analysis, analyse
-from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
 from noether_razor.data import Trajectories
 from noether_razor.systems import CustomSystem
 

@@ -6,7 +6,6 @@ import pytest
 from exact_trajectories import noisy, oscillations
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from noether_razor.analysis._baseline import null_space_baseline
 from noether_razor.analysis._drift import drift_test, estimate_noise, pair_statistics
 from noether_razor.analysis._monomials import (
@@ -15,6 +14,7 @@ from noether_razor.analysis._monomials import (
     monomials,
     quadratic_parts,
 )
+
 from noether_razor.data import Trajectories, simulate
 from noether_razor.systems import CustomSystem, HamiltonianSystem, NBody, Oscillators, Pendulum
 

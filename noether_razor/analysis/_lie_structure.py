@@ -249,7 +249,7 @@ def commuting_action(matrices: Float[np.ndarray, "k m m"], noise: float, ratio: 
     growth, mixing = np.linalg.eigh(whitening @ (weights.real @ weights.real.T) @ whitening.T)
     # A little growth is a rotation with errors, or a weak spiral: not for us to say.
     if np.any((growth > ratio**2) & (growth < 0.25) | (growth < 1 - ratio**2) & (growth > 0.75)):
-        raise UndecidedError("an element of its centre is neither clearly elliptic nor clearly hyperbolic")
+        raise UndecidedError("within errors, an element that commutes with all may turn or stretch states")
     rows = mixing.T @ whitening @ basis
 
     def orthonormal(part: np.ndarray) -> np.ndarray:

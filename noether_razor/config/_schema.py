@@ -1,5 +1,6 @@
 """What a configuration file may say: frozen models, checked whole before anything runs."""
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from ..systems import SYSTEMS
+
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 
@@ -25,7 +28,7 @@ class _Table(BaseModel):
 class SystemTable(_Table):
     """The true system to simulate, and the distribution of its initial states."""
 
-    kind: Literal["oscillators", "n_body", "pendulum", "custom"] = "oscillators"
+    kind: str = Field(default="oscillators", description="a key of systems.SYSTEMS, or custom")
     dof: PositiveInt | None = Field(
         default=None, description="degrees of freedom; where the parameters do not fix them"
     )
@@ -39,6 +42,16 @@ class SystemTable(_Table):
     energy_below: float | None = Field(default=None, description="initial states of more energy are redrawn")
 
     hamiltonian: str | None = Field(default=None, description="the formula of a custom system in q1, p1, ..")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        known = (*SYSTEMS, "custom")
+        if kind not in known:
+            close = difflib.get_close_matches(kind, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+            raise ValueError(hint)
+        return kind
 
     @model_validator(mode="after")
     def _custom(self) -> "SystemTable":

@@ -1,6 +1,7 @@
 """Run folders: a configuration trained, evaluated and kept on disk."""
 
 from ._analyse import analyse_run as analyse_run
+from ._analyse import data_answer as data_answer
 from ._discover import discover_config as discover_config
 from ._discover import discover_run as discover_run
 from ._folder import RunError as RunError

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..data import Trajectories
 from ..typing import Hamiltonian
@@ -224,9 +224,10 @@ def analyse(
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     strongest = strengths.max(initial=0.0)
     candidates = directions[strengths > max(_STRENGTH * strongest, 1e-300)]
+    allowed = without_angles(dim, trajectories.angles())
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
     if on_states is not None and len(candidates):
-        candidates = _basis(np.concatenate([candidates, _commuting(on_states, scales)]))
+        candidates = _basis(np.concatenate([candidates, _commuting(on_states, scales, allowed)]))
 
     def test(rows: np.ndarray) -> DriftTest:
         return drift_test(
@@ -239,8 +240,6 @@ def analyse(
 
     every = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), scaled, noise / scales**2)
     refine = refine and every.differences.shape[0] >= ENOUGH_PAIRS * given.shape[1]
-
-    allowed = without_angles(dim, trajectories.angles())
 
     def refined(tested: DriftTest) -> DriftTest:
         return test(_basis(allowed * _corrected(tested, every, tolerance))) if refine else tested
@@ -341,7 +340,8 @@ def _formulas(
     statistics = pair_statistics(*quadratic_parts(np.eye(len(monomials(dim))), dim), trajectories, noise)
     # A coefficient of y = x / s is s times smaller in x.
     units = coefficients(*(part[None] for part in _ones(1 / scales)))[0]
-    found_coefficients = rounded(sparse * units, at, statistics, units, simplify)
+    allowed = without_angles(dim, trajectories.angles())
+    found_coefficients = rounded(sparse * units, at, statistics, units, simplify, allowed)
     formulas = [
         QuantityFormula.of(*row, trajectories.names, trajectories.units)
         for row in zip(*found_coefficients, strict=True)
@@ -415,14 +415,16 @@ def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -
 
 
 def _commuting(
-    on_states: _OnStates, scales: Float[np.ndarray, " dim"]
+    on_states: _OnStates, scales: Float[np.ndarray, " dim"], allowed: Bool[np.ndarray, " monomials"]
 ) -> Float[np.ndarray, "some monomials"]:
     """Quantities C of degree <= 2 whose bracket with the Hamiltonian nearly vanishes, in scaled coordinates:
-    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
+    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|. Of the
+    monomials that are `allowed`.
     """
     states, slopes = on_states.states / scales, on_states.gradients * scales
     dim = states.shape[1]
-    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
+    units = np.eye(len(allowed))[allowed]
+    matrices, vectors = quadratic_parts(units, dim)
     gradients = np.einsum("kij,tj->tki", matrices, states) + vectors
     flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
     brackets = np.einsum("tki,ti->tk", gradients, flow)
@@ -432,7 +434,7 @@ def _commuting(
     used = spreads > _RESOLVED * spreads.max()
     basis = axes[used].T / spreads[used]
     _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
-    return directions[sines <= _COMMUTING] @ basis.T
+    return directions[sines <= _COMMUTING] @ basis.T @ units
 
 
 def _energy(

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ._drift import STANDARD_ERRORS, PairStatistics
 from ._simple_numbers import NEAR, SimpleNumber, nearest_ratio, simple_number
@@ -38,13 +38,14 @@ def rounded(
     statistics: PairStatistics,
     units: Float[np.ndarray, " monomials"],
     simplify: bool = True,
+    allowed: Bool[np.ndarray, " monomials"] | None = None,
 ) -> Coefficients:
     """Coefficients as data and learning together have them, and simple numbers where both allow them; without
     `simplify` no number but 0.
 
     `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
     monomials on the same trajectories and in the same units, `units` what a coefficient of 1 in scaled
-    coordinates is in them. Coefficients as learned have errors of `_LEARNED`; the drift corrects them with
+    coordinates is in them; monomials that are not `allowed` (None: all are) stay out. Coefficients as learned have errors of `_LEARNED`; the drift corrects them with
     the covariance that the noise of the pairs, and drift that no correction removes, give it (a normal
     prior and a linear measurement). Then numbers are settled one by one, the surest first: 0 within 3.5
     errors, or else a `simple_number`, where the drift does not grow by more than two of its standard errors.
@@ -62,6 +63,8 @@ def rounded(
     chance = 2 * own.stderr()
     noise = own.noise_variances()
     free = np.delete(np.arange(rows.shape[1]), at)
+    if allowed is not None:
+        free = free[allowed[free]]
     for k, pivot in enumerate(at):
         learned = _LEARNED * units[free] / units[pivot]
         correction, covariance = _measured(values[k], noise[:, k], chance[k], statistics, free, learned)

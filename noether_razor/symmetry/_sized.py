@@ -88,7 +88,8 @@ def sized(
     def together(factors: np.ndarray) -> bool:
         flat = factors[:, None] * generators.reshape(len(generators), -1)
         elements = (directions @ flat).reshape(-1, *generators.shape[1:])
-        return np.pi * np.linalg.norm(flat, 2) <= LARGEST_NORM and all(near(e, (1.0,)) for e in elements)
+        short = bool(np.pi * np.linalg.norm(flat, 2) <= LARGEST_NORM)
+        return short and all(near(element, (1.0,)) for element in elements)
 
     if len(generators) > 1 and not together(factors):
         fixed = np.where(periodic, factors, 0.0)

@@ -45,11 +45,12 @@ def rounded(
 
     `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
     monomials on the same trajectories and in the same units, `units` what a coefficient of 1 in scaled
-    coordinates is in them; monomials that are not `allowed` (None: all are) stay out. Coefficients as learned have errors of `_LEARNED`; the drift corrects them with
-    the covariance that the noise of the pairs, and drift that no correction removes, give it (a normal
-    prior and a linear measurement). Then numbers are settled one by one, the surest first: 0 within 3.5
-    errors, or else a `simple_number`, where the drift does not grow by more than two of its standard errors.
-    The others follow each of them as their correlations say: what is left unsettled keeps its error.
+    coordinates is in them; monomials that are not `allowed` (None: all are) stay out. Coefficients as learned
+    have errors of `_LEARNED`; the drift corrects them with the covariance that the noise of the pairs, and
+    drift that no correction removes, give it (a normal prior and a linear measurement). Then numbers are
+    settled one by one, the surest first: 0 within 3.5 errors, or else a `simple_number`, where the drift does
+    not grow by more than two of its standard errors. The others follow each of them as their correlations
+    say: what is left unsettled keeps its error.
     """
     if not len(rows):
         return Coefficients(rows, np.zeros(rows.shape), [])

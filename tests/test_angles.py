@@ -176,7 +176,9 @@ def test_quantities_have_no_terms_in_an_angle():
 
 def test_a_fit_leaves_terms_in_an_angle_at_zero(pendulum_file):
     problem = build_problem(config(pendulum_file))
-    assert problem.data.periods == problem.posterior.network.periods == (TURN, None)
+    network = problem.posterior.network
+    assert isinstance(network, HamiltonianNetwork)
+    assert problem.data.periods == network.periods == (TURN, None)
     result = fit(
         problem.posterior,
         problem.observations,

@@ -684,8 +684,10 @@ def test_whole_sets_take_units_and_no_columns(tmp_path):
     path = write_arrays(tmp_path / "mine.npz", {"times": np.arange(3.0)[None], "states": np.ones((1, 3, 2))})
     data, _ = read_data_file(path, Layout(units={"q1": "m", "time": "s"}))
     assert data.units == ("m", "") and data.time_unit == "s"
-    with pytest.raises(DataFileError, match="periodic: is for files of columns"):
-        read_data_file(path, Layout(periodic=("q1",)))
+    with pytest.raises(DataFileError, match="gap: is for files of columns"):
+        read_data_file(path, Layout(gap=1.0))
+    with pytest.raises(DataFileError, match="p1: is periodic but no position"):
+        read_data_file(path, Layout(periodic=("p1",)))
     with pytest.raises(DataFileError, match="q2: has a unit"):
         read_data_file(path, Layout(units={"q2": "m"}))
 

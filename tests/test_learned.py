@@ -93,7 +93,7 @@ def test_a_fit_ends_where_it_is_told_to(posterior, data):
 def test_no_motion_is_the_gaussian_of_the_steps(data):
     pairs = data.transitions()
     steps = np.asarray(pairs.targets) - np.asarray(pairs.states)
-    variance = np.mean(steps**2)
+    variance = float(np.mean(steps**2))
     expected = np.mean(np.sum(np.log(2 * np.pi * variance) + steps**2 / variance, axis=1)) / 2
     assert no_motion_nll(pairs) == pytest.approx(expected)
     assert no_motion_nll(pairs, 2 * variance) > expected

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.conserved import QuadraticQuantities, quadratic_form
-from noether_razor.symmetry import Ball, FlowAveraging, flow_orbit, sized
+from noether_razor.symmetry import AffineOrbit, Ball, FlowAveraging, flow_orbit, sized
 from noether_razor.symmetry._orbits import _bounded
 from noether_razor.systems import NBody, Oscillators
 
@@ -93,6 +93,7 @@ def test_learned_flows_are_finite_however_large_their_generators(size):
 
     def total(matrices, vectors):
         orbit = FlowAveraging().orbit(jax.random.key(0), QuadraticQuantities(matrices, vectors), 32)
+        assert isinstance(orbit, AffineOrbit)
         return jnp.sum(jnp.tanh(orbit(jnp.asarray(STATES[0], jnp.float32)))), orbit.matrices
 
     (_, elements), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(matrices, vectors)

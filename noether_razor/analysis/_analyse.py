@@ -372,7 +372,9 @@ class _Maker:
         if not len(found):
             return []
         sparse, at = reduced(sparse_basis(found))
-        made = rounded(sparse * self.units, at, self.statistics, self.units, self.simplify)
+        made = rounded(
+            sparse * self.units, at, self.statistics, self.units, self.simplify, self.space.motion.used
+        )
         names, units = self.trajectories.names, self.trajectories.units
         formulas = [
             QuantityFormula.of(values, errors, simple, names, units, measured)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ._pairs import STANDARD_ERRORS, PairStatistics
 from ._simple_numbers import NEAR, SimpleNumber, nearest_ratio, simple_number
@@ -43,19 +43,21 @@ def rounded(
     statistics: PairStatistics,
     units: Float[np.ndarray, " monomials"],
     simplify: bool = True,
+    usable: Bool[np.ndarray, " monomials"] | None = None,
 ) -> Coefficients:
     """Coefficients as data and learning together have them, and simple numbers where both allow them; without
     `simplify` no number but 0.
 
     `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
     monomials on the same trajectories and in the same units, `units` what a coefficient of 1 in scaled
-    coordinates is in them. Coefficients as learned have errors of `_LEARNED`; the drift corrects them with
-    the covariance that the noise of the pairs, and drift that no correction removes, give it (a normal
-    prior and a linear measurement). Then numbers are settled one by one, the surest first: 0 within 3.5
-    errors, or else a `simple_number`, where the drift does not grow by more than two of its standard errors
-    and a share of its misfit, which is the drift that no coefficients remove: terms that only follow a
-    perturbation are not needed where they leave as much of it. For 0, errors have all of the misfit in them.
-    The others follow each of them as their correlations say: what is left unsettled keeps its error.
+    coordinates is in them; monomials that are not `usable` (None: all are) stay out. The coefficients given
+    have errors of `_LEARNED`; the drift corrects them with the covariance that the noise of the pairs, and
+    drift that no correction removes, give it (a normal prior and a linear measurement). Then numbers are
+    settled one by one, the surest first: 0 within 3.5 errors, or else a `simple_number`, where the drift does
+    not grow by more than two of its standard errors and a share of its misfit, which is the drift that no
+    coefficients remove: terms that only follow a perturbation are not needed where they leave as much of it.
+    For 0, errors have all of the misfit in them. The others follow each of them as their correlations say:
+    what is left unsettled keeps its error.
     """
     if not len(rows):
         return Coefficients(rows, np.zeros(rows.shape), [], [])
@@ -70,6 +72,8 @@ def rounded(
     chance = 2 * own.stderr()
     noise = own.noise_variances()
     free = np.delete(np.arange(rows.shape[1]), at)
+    if usable is not None:
+        free = free[usable[free]]
     for k, pivot in enumerate(at):
         learned = _LEARNED * units[free] / units[pivot]
         correction, covariance, wide, misfit = _measured(

@@ -12,6 +12,14 @@ MOST_ORDER = 10
 """The highest order of differences along a trajectory that noise is estimated from."""
 FEWEST_WINDOWS = 10
 """Windows of neighbouring rows below which an order of differences says nothing."""
+WIDTHS, DEGREES = (31, 21, 15), (4, 6)
+"""Rows of a window, widest first, and degrees of the polynomials that take the motion out of it."""
+AGREE = 1.1
+"""Ratio of what two degrees leave of a window, up to which the lower one has taken all motion out."""
+STANDS_OUT = 8.0
+"""Robust standard deviations by which a row must miss what its neighbours say, to stand out."""
+MOST_STANDING_OUT = 0.02
+"""Share of the rows that may stand out; of more, none does."""
 VISIBLE = 0.01
 """Share of a column's variance below which it does not matter whether it is noise or motion."""
 

@@ -194,6 +194,15 @@ class Trajectories:
             lengths=np.minimum(self.lengths, end),
         )
 
+    def without(self, rows: Bool[np.ndarray, "traj time"]) -> "Trajectories":
+        """The same without these points; at least 2 of each trajectory must stay. Targets go with them."""
+        kept = self.present() & ~rows
+        segments = [(t[k], x[k]) for t, x, k in zip(self.times, self.states, kept, strict=True)]
+        shorter = Trajectories.of_segments(segments)
+        return replace(
+            self, times=shorter.times, states=shorter.states, targets=None, lengths=shorter.lengths
+        )
+
     def present(self) -> Bool[np.ndarray, "traj time"]:
         """Which points are measured; the others are padding."""
         return np.arange(self.times.shape[1]) < self.lengths[:, None]

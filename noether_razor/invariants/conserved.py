@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..data import Trajectories
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
@@ -24,6 +24,10 @@ VISIBLE = 0.3
 """Part of a slow combination that others do not hold, from which it is one of its own."""
 FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
+STANDS_OUT = 8.0
+"""Robust standard deviations from which a row stands out."""
+MOST_LEFT_OUT = 0.02
+"""Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
 HIDDEN = 0.08
 """R.m.s. change over the spread: where noise would hide more, finding none says nothing."""
@@ -56,6 +60,7 @@ class ConservedSpace:
     enough: bool
     clear: bool
     hidden: int
+    left_out: int
 
     @property
     def rank(self) -> int:
@@ -115,16 +120,18 @@ def conserved_space(
     Every trajectory takes part in each step, with thresholds for having chosen the directions on the same
     data. Raises ValueError for a noise variance that is negative or not finite.
     """
-    motion = Motion.of(trajectories, noise_variance)
-    count = motion.values.shape[1]
-    basis = np.eye(count)
-    if quantities is not None:
-        basis = np.linalg.svd(motion.rows(quantities), full_matrices=False)
-        basis = basis[2][basis[1] > 1e-9 * max(basis[1].max(initial=0.0), np.finfo(float).tiny)]
-    problem = _Problem(motion, basis)
-    ratios, rows = problem.solve()
-    thresholds = problem.thresholds(rows)
-    kept = problem.quiet(ratios, thresholds)
+    left_out, rows_before = 0, len(trajectories.points())
+    while True:
+        motion = Motion.of(trajectories, noise_variance)
+        problem = _Problem(motion, _span(motion, quantities))
+        ratios, rows = problem.solve()
+        thresholds = problem.thresholds(rows)
+        kept = problem.quiet(ratios, thresholds)
+        spikes = _spikes(motion, rows[:kept])
+        if not spikes.any() or left_out + spikes.sum() > MOST_LEFT_OUT * rows_before:
+            break
+        left_out += int(spikes.sum())
+        trajectories = trajectories.without(spikes)
     level = problem.levels(rows[: max(kept, 1)]).mean(axis=1)
     weights = 1 / np.maximum(level, np.finfo(float).tiny)
     drift = Drift(motion, weights)
@@ -151,7 +158,42 @@ def conserved_space(
         enough=motion.degrees >= ENOUGH_ROWS * len(ratios),
         clear=min(noise_factor, drift_factor) > CLEAR,
         hidden=sum(change.hidden > HIDDEN for change in changes),
+        left_out=left_out,
     )
+
+
+def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Float[np.ndarray, "k M"]:
+    """An orthonormal basis of the combinations that are asked about."""
+    if quantities is None:
+        return np.eye(motion.values.shape[1])
+    _, sizes, directions = np.linalg.svd(motion.rows(quantities), full_matrices=False)
+    return directions[sizes > 1e-9 * max(sizes.max(initial=0.0), np.finfo(float).tiny)]
+
+
+def _spikes(motion: Motion, quiet: Float[np.ndarray, "K M"]) -> Bool[np.ndarray, "traj time"]:
+    """Rows that alone stand out: glitches of a measurement.
+
+    What does not change along a recording stands out by eight robust standard deviations from its median in
+    them, and not in the rows before and after.
+    """
+    trajectories = motion.trajectories
+    out = np.zeros(trajectories.times.shape, bool)
+    if trajectories.targets is not None or len(motion.values) < len(trajectories.points()) or not len(quiet):
+        return out
+    values = motion.values @ quiet.T
+    middle = np.stack([np.median(values[motion.recording == k], axis=0) for k in range(motion.recordings)])
+    off = np.abs(values - middle[motion.recording])
+    far = (off > STANDS_OUT * 1.4826 * np.median(off, axis=0) + ROUNDING * np.linalg.norm(quiet, axis=1)).any(
+        axis=1
+    )
+    beside = np.zeros_like(far)
+    beside[1:] |= far[:-1] & (motion.piece[1:] == motion.piece[:-1])
+    beside[:-1] |= far[1:] & (motion.piece[1:] == motion.piece[:-1])
+    chosen = far & ~beside
+    # Two points of every piece stay.
+    chosen &= (trajectories.lengths - np.bincount(motion.piece, chosen))[motion.piece] >= 2
+    out[motion.piece[chosen], motion.row[chosen]] = True
+    return out
 
 
 def _positive(matrix: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:

@@ -68,9 +68,9 @@ class Motion:
     of columns that never move and of angles are not. `unit` (M,) are their standard deviations. `slopes` are
     their derivatives by each coordinate times the standard deviation of its noise, `curvature` (M,) twice the
     variance that noise makes to second order. `integrals` (rows, M + 1) are those of 1 and of all terms over
-    time from the first row of each piece, `times` (rows,) that time. `recording` and `piece` (rows,) number
-    what a row is of; pieces of one recording count as one trajectory. `floor` is the relative change that
-    counts as none.
+    time from the first row of each piece. `recording` and `piece` (rows,) number
+    what a row is of; pieces of one recording count as one trajectory. `row` (rows,) says which of its piece a
+    row is. `floor` is the relative change that counts as none.
     """
 
     trajectories: Trajectories
@@ -85,6 +85,7 @@ class Motion:
     integrals: Float[np.ndarray, "rows more"]
     recording: Int[np.ndarray, " rows"]
     piece: Int[np.ndarray, " rows"]
+    row: Int[np.ndarray, " rows"]
     floor: float
 
     @classmethod
@@ -104,7 +105,7 @@ class Motion:
         moving[list(trajectories.angles())] = False
         used = np.array([all(moving[i] for i in m) for m in monomials(dim)])
         stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
-        values, integrals, states, piece = [], [], [], []
+        values, integrals, states, piece, row = [], [], [], [], []
         for number, (times, path) in enumerate(trajectories.segments()):
             scaled = (path - shift) / scales
             terms = monomial_values(scaled)[:, used]
@@ -116,19 +117,21 @@ class Motion:
             integrals.append(integral[kept])
             states.append(scaled[kept])
             piece.append(np.full(len(values[-1]), number))
+            row.append(np.arange(len(times))[kept])
         terms, every, number = np.concatenate(values), np.concatenate(states), np.concatenate(piece)
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
         integral = np.concatenate(integrals)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
         deviation = np.sqrt(noise.variance) / scales
-        row, column = np.triu_indices(dim)
+        one, other = np.triu_indices(dim)
         second = np.concatenate(
-            [np.zeros(dim), 2 * (1 + (row == column)) * (deviation[row] * deviation[column]) ** 2]
+            [np.zeros(dim), 2 * (1 + (one == other)) * (deviation[one] * deviation[other]) ** 2]
         )
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
+            row=np.concatenate(row),
             noise=noise,
             used=used,
             scales=scales,

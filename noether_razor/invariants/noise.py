@@ -1,5 +1,6 @@
 """The noise of measured states, from the rows alone."""
 
+from collections.abc import Sequence
 from math import comb
 from typing import NamedTuple
 
@@ -16,10 +17,9 @@ WIDTHS, DEGREES = (31, 21, 15), (4, 6)
 """Rows of a window, widest first, and degrees of the polynomials that take the motion out of it."""
 AGREE = 1.1
 """Ratio of what two degrees leave of a window, up to which the lower one has taken all motion out."""
-STANDS_OUT = 8.0
-"""Robust standard deviations by which a row must miss what its neighbours say, to stand out."""
-MOST_STANDING_OUT = 0.02
-"""Share of the rows that may stand out; of more, none does."""
+SLOW_ERROR = 0.1
+"""Relative error of a variance that rests on windows: how alike neighbours are is not known."""
+STANDARD_ERRORS = 3.0
 VISIBLE = 0.01
 """Share of a column's variance below which it does not matter whether it is noise or motion."""
 
@@ -35,7 +35,7 @@ class NoiseEstimate(NamedTuple):
 
 
 def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
-    """The noise of every column from differences along trajectories.
+    """The noise of every column, from the rows alone.
 
     Divided differences of order k over k + 1 neighbouring times, scaled to keep the variance of independent
     noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the
@@ -43,6 +43,10 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     two standard errors, is taken. Where that is still the highest order possible and a visible part of the
     spread, noise and motion cannot be told apart. No rows to take differences of: no noise is seen, and none
     can be told.
+
+    Noise of neighbours that are alike (smoothed rows, velocities made of differences of positions) is hardly
+    in these differences. So polynomials are also fitted in windows of 15 to 31 rows: where what they leave is
+    larger, and the same for degrees 4 and 6, that is the noise.
     """
     segments = trajectories.segments()
     spread = np.var(trajectories.points(), axis=0)
@@ -64,9 +68,42 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     low = estimates.min(axis=0) * (1 + 2 * relative[least, 0])
     order = np.argmax(estimates * (1 - 2 * relative) <= low, axis=0)
     columns = np.arange(len(spread))
-    variance = estimates[order, columns]
-    told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
-    return NoiseEstimate(variance, relative[order, 0], np.asarray(told))
+    variance, error = estimates[order, columns], relative[order, 0]
+    told = np.asarray((order < len(estimates) - 1) | (variance <= VISIBLE * spread))
+    return _with_slow_noise(NoiseEstimate(variance, error, told), segments)
+
+
+def _with_slow_noise(
+    fast: NoiseEstimate, segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]
+) -> NoiseEstimate:
+    """The estimate with what windows leave in its place, where that is larger and noise alone."""
+    variance, error = fast.variance.copy(), fast.relative_error.copy()
+    open_ = np.ones(len(variance), bool)
+    for width in WIDTHS:
+        times = [t[k : k + width] for t, _ in segments for k in range(0, len(t) - width + 1, width)]
+        if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
+            continue
+        states = [x[k : k + width] for _, x in segments for k in range(0, len(x) - width + 1, width)]
+        low, high = (_residual_variance(np.array(times), np.array(states), degree) for degree in DEGREES)
+        relative = np.sqrt(2 / (len(times) * (width - DEGREES[1] - 1)))
+        settled = open_ & (low <= AGREE * high) & (high > 0)
+        larger = settled & (
+            high > fast.variance * (1 + STANDARD_ERRORS * np.hypot(fast.relative_error, relative))
+        )
+        variance[larger], error[larger] = high[larger], np.hypot(relative, SLOW_ERROR)
+        open_ &= ~settled
+    return NoiseEstimate(variance, error, fast.told)
+
+
+def _residual_variance(
+    times: Float[np.ndarray, "windows width"], states: Float[np.ndarray, "windows width dim"], degree: int
+) -> Float[np.ndarray, " dim"]:
+    """The variance that polynomials in time leave in windows, from all degrees of freedom that are left."""
+    middle, span = times.mean(axis=1, keepdims=True), np.ptp(times, axis=1)[:, None]
+    powers = (2 * (times - middle) / span)[:, :, None] ** np.arange(degree + 1)
+    basis = np.linalg.qr(powers)[0]
+    left = states - basis @ (basis.mT @ states)
+    return np.sum(left**2, axis=(0, 1)) / (len(times) * (times.shape[1] - degree - 1))
 
 
 def _differences(

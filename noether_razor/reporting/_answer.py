@@ -122,7 +122,9 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
             doubts.append(
                 "the model does not explain the motion: nothing is claimed of its Hamiltonian and symmetry"
             )
-        elif structure["verdict"] == "explained" and not not_canonical:
+        elif structure["verdict"] == "partly explained":
+            doubts.append(f"the model explains the motion in part only ({structure['unexplained']:.0%} is left)")
+        elif not not_canonical:
             brackets = [q["bracket_with_hamiltonian"] for q in symmetry["quantities"]]
             against = [k for k, value in enumerate(brackets) if value is not None and value > COMMUTES]
             if against:
@@ -174,7 +176,7 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
             f"the model has learned {symmetry['learned']} of the {symmetry['data']['shown']} that fresh "
             "trajectories of its system conserve; only these are listed"
         )
-    elif symmetry["strengths"]:
+    elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
         lines.append(f"the model, trained on the same data: its quantities hold {held} of these {rank}")
     gain = _gain(symmetry["evidence"])

@@ -198,6 +198,7 @@ def _checks(folder: RunFolder, analysed: Analysed, on_refit: OnRefit) -> dict[st
             asymmetry=asymmetry,
             hamiltonian=found.hamiltonian,
             verdict=found.verdict,
+            unexplained=found.unexplained if math.isfinite(found.unexplained) else None,
             reason=found.reason,
         ) | {"text": found.text()}
 

@@ -15,6 +15,10 @@ FEWEST_WINDOWS = 10
 VISIBLE = 0.01
 """Share of a column's variance below which it does not matter whether it is noise or motion."""
 
+ALTERNATING = 1.5
+"""Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
+turns by more than a third of a period between rows: differences then raise it more than they do noise."""
+
 
 class NoiseEstimate(NamedTuple):
     """The variance of the noise of every column (2n,), its relative standard error, and whether it can be
@@ -33,8 +37,8 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the
     estimates fall with the order until they are noise alone: the lowest order whose estimate is the least, to
     two standard errors, is taken. Where that is still the highest order possible and a visible part of the
-    spread, noise and motion cannot be told apart. No rows to take differences of: no noise is seen, and none
-    can be told.
+    spread, or where the motion alternates from row to row, noise and motion cannot be told apart. No rows to
+    take differences of: no noise is seen, and none can be told.
     """
     segments = trajectories.segments()
     spread = np.var(trajectories.points(), axis=0)
@@ -58,7 +62,14 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     columns = np.arange(len(spread))
     variance = estimates[order, columns]
     told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
+    told &= estimates[0] <= ALTERNATING * _within(segments)
     return NoiseEstimate(variance, relative[order, 0], np.asarray(told))
+
+
+def _within(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
+    """The variance of every column about its means over trajectories."""
+    squares = sum(np.sum((states - states.mean(axis=0)) ** 2, axis=0) for _, states in segments)
+    return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))
 
 
 def _differences(

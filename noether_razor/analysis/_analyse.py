@@ -345,7 +345,7 @@ def _beside(
     if len(chosen) < len(first):
         chosen = []
     chosen = grown(chosen, sparse_basis(whole))
-    return np.array(chosen) if len(chosen) == len(rows) else rows
+    return np.array(chosen) if 0 < len(chosen) == len(rows) else rows
 
 
 def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarray, "some monomials"]:

@@ -41,8 +41,8 @@ class ConservedSpace:
     differ between them. `same` (z, M) do not change either, but have the same value in the whole file: a
     constraint, one orbit, noise alone, or too few trajectories. `drifting` (s, M) change slowly, beyond
     chance. `most` is how many conserved quantities the recordings can show: one fewer than there are.
-    `ratios` (M,) are the r.m.s. changes of the combinations that change least over those that noise makes,
-    squared, least first.
+    `ratios` (tested,) are the r.m.s. changes of the combinations that change least over those that noise
+    makes, squared, least first.
 
     `settled` says that no trajectory alone decides the count: each left out, the others show the same.
     `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
@@ -55,7 +55,7 @@ class ConservedSpace:
     conserved: Float[np.ndarray, "rank M"]
     same: Float[np.ndarray, "z M"]
     drifting: Float[np.ndarray, "s M"]
-    ratios: Float[np.ndarray, " M"]
+    ratios: Float[np.ndarray, " tested"]
     settled: bool
     enough: bool
     clear: bool
@@ -141,10 +141,10 @@ def conserved_space(
         noise_factor = float(ratios[kept] / thresholds[kept])
         beyond = drift.split(rows[kept : kept + 1])
         strength = float(np.sum(beyond[0] ** 2) / max(float(beyond[1][0, 0]), np.finfo(float).tiny))
-        noise_factor = max(noise_factor, strength / _root(1, drift.degrees))
+        noise_factor = max(noise_factor, strength / _root(1, float(drift.degrees)))
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
-    visible, same = _differing(problem, quiet)
+    visible, same = _differing(problem, quiet, rows[kept:])
     slow = np.concatenate([driven, problem.slow(quiet, driven)])
     changes = [drift.change(row) for row in visible]
     return ConservedSpace(
@@ -343,7 +343,7 @@ def _undriven(
     kept = len(rows)
     factor = np.inf
     while kept:
-        threshold = _root(kept, p) * (1 + p / drift.left)
+        threshold = _root(kept, float(p)) * (1 + p / drift.left)
         row = mixed[kept - 1]
         size = float(row @ motion.covariance @ row)
         variance = float(np.sum((directions[:, kept - 1] @ explained.T) ** 2)) / count
@@ -356,8 +356,8 @@ def _undriven(
 
 
 def _without_shared_decay(
-    drift: Drift, quiet: Float[np.ndarray, "k M"], driven: Float[np.ndarray, "d M"]
-) -> tuple[Float[np.ndarray, "k M"], Float[np.ndarray, "d M"]]:
+    drift: Drift, quiet: Float[np.ndarray, "q M"], driven: Float[np.ndarray, "d M"]
+) -> tuple[Float[np.ndarray, "k M"], Float[np.ndarray, "s M"]]:
     """The quiet combinations whose own rates rule out the decay of the driven ones, and the others."""
     rates = [drift.change(row) for row in driven]
     decaying = [change for change in rates if change.decays]
@@ -375,24 +375,34 @@ def _without_shared_decay(
 
 
 def _differing(
-    problem: _Problem, rows: Float[np.ndarray, "K M"]
+    problem: _Problem, rows: Float[np.ndarray, "K M"], others: Float[np.ndarray, "L M"]
 ) -> tuple[Float[np.ndarray, "v M"], Float[np.ndarray, "z M"]]:
-    """Of constant combinations, those whose values differ between recordings, and those whose do not."""
+    """Of constant combinations, those whose values differ between recordings, and those whose do not.
+
+    The error of their coefficients mixes some of the `others`, which change, into them.
+    """
     if not len(rows):
         return rows, rows
     motion = problem.motion
     lengths = np.bincount(motion.recording)
-    values = means(motion.values @ rows.T, motion.recording)
-    values = (values - np.average(values, axis=0, weights=lengths)) * np.sqrt(lengths)[:, None]
+
+    def differences(some: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "recordings K"]:
+        values = means(motion.values @ some.T, motion.recording)
+        return (values - np.average(values, axis=0, weights=lengths)) * np.sqrt(lengths)[:, None]
+
+    values = differences(rows)
+    moved = np.sum(motion.deviations(motion.recording, motion.values @ others.T) ** 2, axis=0)
+    mixed_in = float(
+        np.sum(np.sum(differences(others) ** 2, axis=0) / np.maximum(moved, np.finfo(float).tiny))
+    )
     noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
     size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
-    noise = (noise + noise.T) / 2 + np.diag(
-        motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1)
-    )
+    noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)
     mixed = directions.T @ rows
     kept = len(rows)
-    while kept and between[kept - 1] > _root(kept, max(1, motion.recordings - 1)):
+    degrees = max(1.0, motion.recordings - 1.0)
+    while kept and between[kept - 1] > _root(kept, degrees) + _root(kept, 1.0) * mixed_in:
         # The eigenvectors with the largest roots differ; walk down while the next still does.
         kept -= 1
     most = motion.recordings - 1

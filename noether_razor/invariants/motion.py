@@ -273,7 +273,7 @@ class Drift:
         statistic, p, count = float(explained @ explained) / variance, self.degrees, len(motion.values)
         excess = (np.cbrt(statistic / p) - (1 - 2 / (9 * p))) / np.sqrt(2 / (9 * p))
         # No less than where chance makes the statistic what it is on average.
-        most = _noncentrality(max(statistic, p), p)
+        most = _noncentrality(max(statistic, float(p)), p)
         metric = self.rates.T @ self.rates / count
         rate = float(explained @ metric @ explained - variance * np.trace(metric))
         error = np.sqrt(

@@ -17,11 +17,17 @@ WIDTHS, DEGREES = (31, 21, 15), (4, 6)
 """Rows of a window, widest first, and degrees of the polynomials that take the motion out of it."""
 AGREE = 1.1
 """Ratio of what two degrees leave of a window, up to which the lower one has taken all motion out."""
+SLOWEST = 10.0
+"""Variance in windows over that of differences from which it is motion."""
 SLOW_ERROR = 0.1
 """Relative error of a variance that rests on windows: how alike neighbours are is not known."""
 STANDARD_ERRORS = 3.0
 VISIBLE = 0.01
 """Share of a column's variance below which it does not matter whether it is noise or motion."""
+
+ALTERNATING = 1.5
+"""Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
+turns by more than a third of a period between rows: differences then raise it more than they do noise."""
 
 
 class NoiseEstimate(NamedTuple):
@@ -41,12 +47,12 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     noise, remove polynomials of degree k - 1 from the motion. What the motion leaves only adds, so the
     estimates fall with the order until they are noise alone: the lowest order whose estimate is the least, to
     two standard errors, is taken. Where that is still the highest order possible and a visible part of the
-    spread, noise and motion cannot be told apart. No rows to take differences of: no noise is seen, and none
-    can be told.
+    spread, or where the motion alternates from row to row, noise and motion cannot be told apart. No rows to
+    take differences of: no noise is seen, and none can be told.
 
     Noise of neighbours that are alike (smoothed rows, velocities made of differences of positions) is hardly
     in these differences. So polynomials are also fitted in windows of 15 to 31 rows: where what they leave is
-    larger, and the same for degrees 4 and 6, that is the noise.
+    up to ten times larger, and the same for degrees 4 and 6, that is the noise.
     """
     segments = trajectories.segments()
     spread = np.var(trajectories.points(), axis=0)
@@ -69,7 +75,8 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     order = np.argmax(estimates * (1 - 2 * relative) <= low, axis=0)
     columns = np.arange(len(spread))
     variance, error = estimates[order, columns], relative[order, 0]
-    told = np.asarray((order < len(estimates) - 1) | (variance <= VISIBLE * spread))
+    told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
+    told = np.asarray(told & (estimates[0] <= ALTERNATING * _within(segments)))
     return _with_slow_noise(NoiseEstimate(variance, error, told), segments)
 
 
@@ -78,7 +85,7 @@ def _with_slow_noise(
 ) -> NoiseEstimate:
     """The estimate with what windows leave in its place, where that is larger and noise alone."""
     variance, error = fast.variance.copy(), fast.relative_error.copy()
-    open_ = np.ones(len(variance), bool)
+    open_ = fast.told.copy()
     for width in WIDTHS:
         times = [t[k : k + width] for t, _ in segments for k in range(0, len(t) - width + 1, width)]
         if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
@@ -86,7 +93,7 @@ def _with_slow_noise(
         states = [x[k : k + width] for _, x in segments for k in range(0, len(x) - width + 1, width)]
         low, high = (_residual_variance(np.array(times), np.array(states), degree) for degree in DEGREES)
         relative = np.sqrt(2 / (len(times) * (width - DEGREES[1] - 1)))
-        settled = open_ & (low <= AGREE * high) & (high > 0)
+        settled = open_ & (low <= AGREE * high) & (high < SLOWEST * fast.variance)
         larger = settled & (
             high > fast.variance * (1 + STANDARD_ERRORS * np.hypot(fast.relative_error, relative))
         )
@@ -104,6 +111,12 @@ def _residual_variance(
     basis = np.linalg.qr(powers)[0]
     left = states - basis @ (basis.mT @ states)
     return np.sum(left**2, axis=(0, 1)) / (len(times) * (times.shape[1] - degree - 1))
+
+
+def _within(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
+    """The variance of every column about its means over trajectories."""
+    squares = sum(np.sum((states - states.mean(axis=0)) ** 2, axis=0) for _, states in segments)
+    return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))
 
 
 def _differences(

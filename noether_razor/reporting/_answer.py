@@ -123,7 +123,9 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 "the model does not explain the motion: nothing is claimed of its Hamiltonian and symmetry"
             )
         elif structure["verdict"] == "partly explained":
-            doubts.append(f"the model explains the motion in part only ({structure['unexplained']:.0%} is left)")
+            doubts.append(
+                f"the model explains the motion in part only ({structure['unexplained']:.0%} is left)"
+            )
         elif not not_canonical:
             brackets = [q["bracket_with_hamiltonian"] for q in symmetry["quantities"]]
             against = [k for k, value in enumerate(brackets) if value is not None and value > COMMUTES]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from ..data import Trajectories
 from ..invariants import Change, ConservedSpace, conserved_space
+from ..invariants.conserved import HIDDEN
 from ..invariants.terms import coefficients, monomials, quadratic_parts
 from ..typing import Hamiltonian
 from ._energy import Energy, energy_in, energy_quantity
@@ -19,6 +20,7 @@ from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
 from ._pairs import checked_quantities, pair_statistics
 from ._rounding import rounded
+from ._simple_numbers import NEAR, SimpleNumber
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities was not learned."""
@@ -33,6 +35,8 @@ _RESOLVED = 1e-6
 """Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
+_SMALL = 0.05
+"""Size of a term over the largest up to which it is left out where the data do without it."""
 _TERMS, _SLOW = 6, 0.3
 """Terms and change over the spread up to which a slow drift is printed."""
 _POINTS = 500
@@ -214,6 +218,8 @@ def analyse(
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
     independent, generating = _independence(quantities, trajectories, scales)
+    # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
+    space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
     algebra, closes = _algebra(quantities, rows, scales)
     slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
     shown = same if space.staying <= space.most else same[:0]
@@ -378,10 +384,41 @@ class _Maker:
         )
         names, units = self.trajectories.names, self.trajectories.units
         formulas = [
-            QuantityFormula.of(values, errors, simple, names, units, measured)
+            QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured)
             for values, errors, simple, measured in zip(*made, strict=True)
         ]
         return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
+
+    def _trimmed(
+        self, values: Float[np.ndarray, " monomials"], simple: Mapping[int, SimpleNumber]
+    ) -> Float[np.ndarray, " monomials"]:
+        """Coefficients without the small decimals whose absence adds no more to the change along trajectories
+        than noise does, or than nothing.
+        """
+        motion = self.space.motion
+        within = motion.deviations(motion.recording)
+        values = values.copy()
+        row = motion.rows(values[None])[0]
+        size = np.zeros(len(values))
+        size[motion.used] = np.abs(row)
+        small = (size <= _SMALL * size.max()) & (values != 0)
+        decimals = [j for j in np.flatnonzero(small).tolist() if j not in simple]
+        spread = float(row @ motion.covariance @ row)
+        noise = float(motion.noise_variances(row[None]).mean())
+
+        def more(without: list[int]) -> float:
+            """The change beyond that of all terms, over what may come of leaving these out."""
+            trial = values.copy()
+            trial[without] = 0.0
+            added = np.sum((within @ motion.rows(trial[None])[0]) ** 2) - np.sum((within @ row) ** 2)
+            chance = (len(without) + NEAR * np.sqrt(2 * len(without))) * noise
+            return float(added / max(NEAR**2 * noise, chance, motion.floor**2 * spread * len(within)))
+
+        # Together first, for errors of one term make up for those of others.
+        while decimals and more(decimals) > 1:
+            decimals.remove(max(decimals, key=lambda j: more([j])))
+        values[decimals] = 0.0
+        return values
 
 
 def _described(

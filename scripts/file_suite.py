@@ -72,7 +72,7 @@ class Score(NamedTuple):
 def score(found: Analysis, truth: np.ndarray) -> Score:
     """The answer against the true quantities."""
     dim = len(found.names)
-    rows = np.concatenate([found.matrices()[0].reshape(found.rank, -1), found.matrices()[1]], axis=1)
+    rows = np.concatenate([found.matrices()[0].reshape(-1, dim * dim), found.matrices()[1]], axis=1)
     inside = 0
     if len(rows) and len(truth):
         own, true = (np.linalg.svd(part, full_matrices=False)[2] for part in (rows, truth))

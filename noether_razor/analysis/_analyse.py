@@ -20,7 +20,7 @@ from ._formulas import QuantityFormula, reduced, sparse_basis
 from ._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
 from ._pairs import checked_quantities, pair_statistics
 from ._rounding import rounded
-from ._simple_numbers import NEAR, SimpleNumber
+from ._simple_numbers import SimpleNumber
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities was not learned."""
@@ -35,6 +35,8 @@ _RESOLVED = 1e-6
 """Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
 _DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
+_NEEDED = 5.0
+"""Standard errors from which the data need a small term."""
 _SMALL = 0.05
 """Size of a term over the largest up to which it is left out where the data do without it."""
 _TERMS, _SLOW = 6, 0.3
@@ -411,8 +413,8 @@ class _Maker:
             trial = values.copy()
             trial[without] = 0.0
             added = np.sum((within @ motion.rows(trial[None])[0]) ** 2) - np.sum((within @ row) ** 2)
-            chance = (len(without) + NEAR * np.sqrt(2 * len(without))) * noise
-            return float(added / max(NEAR**2 * noise, chance, motion.floor**2 * spread * len(within)))
+            chance = (len(without) + _NEEDED * np.sqrt(2 * len(without))) * noise
+            return float(added / max(_NEEDED**2 * noise, chance, motion.floor**2 * spread * len(within)))
 
         # Together first, for errors of one term make up for those of others.
         while decimals and more(decimals) > 1:

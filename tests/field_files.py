@@ -1,0 +1,186 @@
+"""Files as the field gives them, each with its truth; noise is on all columns unless the file is one of a
+simulation."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+Rows = Iterable[tuple[int, np.ndarray, np.ndarray]]
+"""Label, times (time,) and columns (time, columns) of each trajectory."""
+
+
+def _solved(field: Callable, start: np.ndarray, times: np.ndarray) -> np.ndarray:
+    solution = solve_ivp(
+        lambda t, x: field(x), (0, times[-1]), start, t_eval=times, rtol=1e-9, atol=1e-10, method="DOP853"
+    )
+    return solution.y.T
+
+
+def double_pendulum(generator: np.random.Generator) -> Rows:
+    """Angles and rates at 100 Hz, slight friction, 8 % of the frames dropped; one run swings, one whirls.
+    Truth: nothing of degree <= 2, and theta, omega are not canonical.
+    """
+    gravity, length = 9.8, 0.15
+
+    def field(x: np.ndarray) -> list[float]:
+        a, b, u, v = x
+        sine, cosine = np.sin(a - b), np.cos(a - b)
+        first = -2 * gravity / length * np.sin(a) - v * v * sine
+        second = -gravity / length * np.sin(b) + u * u * sine
+        below = 2 - cosine**2
+        return [
+            u,
+            v,
+            (first - cosine * second) / below - 0.02 * u,
+            (2 * second - cosine * first) / below - 0.02 * v,
+        ]
+
+    for label, start in enumerate(([-1.1, -1.3, -0.5, -6.0], [2.5, 3.0, -12.0, -25.0])):
+        times = np.arange(0, 8, 0.01)
+        states = _solved(field, np.array(start), times)
+        states = states + [0.003, 0.003, 0.05, 0.05] * generator.normal(size=states.shape)
+        seen = generator.uniform(size=len(times)) > 0.08
+        yield label, times[seen], states[seen]
+
+
+def charge(generator: np.random.Generator) -> Rows:
+    """A charge in a uniform field by its position and velocity. Truth: six invariants, but m v is not
+    canonical.
+    """
+    for label in range(24):
+        centre, size = generator.normal(size=2), generator.uniform(0.3, 1.5)
+        times = np.arange(0, 6, 0.12)
+        phase = generator.uniform(0, 2 * np.pi) - 1.5 * times
+        circle = size * np.stack([-np.sin(phase) / 1.5, np.cos(phase) / 1.5, np.cos(phase), np.sin(phase)], 1)
+        yield label, times, [*circle, *centre, 0, 0]
+
+
+def cartesian_pendulum(generator: np.random.Generator) -> Rows:
+    """A rigid pendulum in x, y, vx, vy. Truth: two constraints, and the energy, which is of degree two
+    here.
+    """
+    for label in range(24):
+        times = np.arange(0, 5, 0.1)
+        start = np.array([generator.uniform(-2.5, 2.5), generator.uniform(-1.5, 1.5)])
+        angle, rate = _solved(lambda x: [x[1], -np.sin(x[0])], start, times).T
+        yield (
+            label,
+            times,
+            np.stack([np.sin(angle), -np.cos(angle), rate * np.cos(angle), rate * np.sin(angle)], 1),
+        )
+
+
+def rotating_frame(generator: np.random.Generator) -> Rows:
+    """Satellites of the Earth in the frame that turns with the Moon, with velocities. Truth: nothing of
+    degree <= 2.
+    """
+    moon = 0.01215
+
+    def field(s: np.ndarray) -> list[float]:
+        x, y, u, v = s
+        earthward, moonward = np.hypot(x + moon, y) ** 3, np.hypot(x - 1 + moon, y) ** 3
+        return [
+            u,
+            v,
+            x + 2 * v - (1 - moon) * (x + moon) / earthward - moon * (x - 1 + moon) / moonward,
+            y - 2 * u - (1 - moon) * y / earthward - moon * y / moonward,
+        ]
+
+    for label in range(24):
+        radius, angle = generator.uniform(0.3, 0.55), generator.uniform(0, 2 * np.pi)
+        speed = radius**-0.5 * generator.uniform(0.85, 1.1) - radius
+        start = [radius * np.cos(angle) - moon, radius * np.sin(angle)]
+        start += [-speed * np.sin(angle), speed * np.cos(angle)]
+        times = np.arange(0, 3, 0.05)
+        yield label, times, _solved(field, np.array(start), times)
+
+
+def euler_orbits(generator: np.random.Generator) -> Rows:
+    """Attraction 1 / r by explicit Euler steps, as a beginner stores it. Truth: energy and L grow, nothing
+    is conserved.
+    """
+    for label in range(24):
+        radius, angle = generator.uniform(0.7, 1.6), generator.uniform(0, 2 * np.pi)
+        speed = radius**-0.5 * generator.uniform(0.8, 1.15)
+        q = radius * np.array([np.cos(angle), np.sin(angle)])
+        p = speed * np.array([-np.sin(angle), np.cos(angle)])
+        states = []
+        for _ in range(60):
+            states.append([*q, *p])
+            q, p = q + 0.05 * p, p - 0.05 * q / np.linalg.norm(q) ** 3
+        yield label, 0.05 * np.arange(60), np.array(states)
+
+
+def cut_orbit(generator: np.random.Generator) -> Rows:
+    """One rosette of 2000 rows, cut into 40 'trajectories'. Truth: L, of which the file has one value."""
+    times = np.arange(0, 200, 0.1)
+
+    def field(s: np.ndarray) -> np.ndarray:
+        return np.r_[s[2:], -s[:2] / (s[:2] @ s[:2] + 0.1) ** 1.5]
+
+    states = _solved(field, np.array([1.5, 0, 0.1, 0.55]), times)
+    states = states + 0.002 * generator.normal(size=states.shape)
+    for label in range(40):
+        part = slice(50 * label, 50 * label + 50)
+        yield label, times[part], states[part]
+
+
+def three_oscillators(generator: np.random.Generator) -> Rows:
+    """Three equal oscillators, 24 trajectories of 40 rows. Truth: u(3), nine."""
+    for label in range(24):
+        first, second = generator.normal(size=(2, 1, 3))
+        times = 0.15 * np.arange(40)
+        cosine, sine = np.cos(times)[:, None], np.sin(times)[:, None]
+        states = np.concatenate([first * cosine + second * sine, second * cosine - first * sine], axis=1)
+        yield label, times, states + 0.005 * generator.normal(size=states.shape)
+
+
+def whirling_pendulum(generator: np.random.Generator) -> Rows:
+    """A pendulum by an encoder that counts turns and was not set to zero. Truth: nothing of degree <= 2."""
+    for label in range(20):
+        start = [generator.uniform(-1.5, 1.5), generator.uniform(-1, 1)]
+        if label % 2 == 0:
+            start = [
+                2 * np.pi * generator.integers(-20, 1),
+                generator.choice([-1, 1]) * generator.uniform(2.5, 6),
+            ]
+        times = 0.1 * np.arange(60)
+        states = _solved(lambda x: [x[1], -np.sin(x[0])], np.array(start), times)
+        yield label, times, states + 0.003 * generator.normal(size=states.shape)
+
+
+class FieldFile(NamedTuple):
+    """A file of the field: how it is made, its columns, and the options that read it."""
+
+    rows: Callable[[np.random.Generator], Rows]
+    columns: str
+    options: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> Path:
+        """Write it as text."""
+        lines = [f"trajectory,time,{self.columns}"]
+        for label, times, states in self.rows(np.random.default_rng(0)):
+            lines += [
+                f"{label},{t:.3f}," + ",".join(f"{value:.8f}" for value in state)
+                for t, state in zip(times, states, strict=True)
+            ]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+
+VELOCITIES = ("--positions", "x,y", "--velocities", "vx,vy", "--masses", "1")
+RATES = ("--positions", "t1,t2", "--velocities", "o1,o2", "--masses", "1")
+FILES = {
+    "double pendulum": FieldFile(double_pendulum, "t1,t2,o1,o2", RATES),
+    "charge in a field": FieldFile(charge, "x,y,vx,vy", VELOCITIES),
+    "cartesian pendulum": FieldFile(cartesian_pendulum, "x,y,vx,vy", VELOCITIES),
+    "rotating frame": FieldFile(rotating_frame, "x,y,vx,vy", VELOCITIES),
+    "euler orbits": FieldFile(euler_orbits, "q1,q2,p1,p2"),
+    "cut orbit": FieldFile(cut_orbit, "q1,q2,p1,p2"),
+    "three oscillators": FieldFile(three_oscillators, "q1,q2,q3,p1,p2,p3"),
+    "whirling pendulum": FieldFile(whirling_pendulum, "q1,p1"),
+    "whirling pendulum, periodic": FieldFile(whirling_pendulum, "q1,p1", ("--periodic", "q1")),
+}

@@ -1,0 +1,80 @@
+"""Files as the field gives them: what the data alone say of each, and (slow) the whole of `discover` by
+default settings."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from field_files import FILES
+
+from noether_razor.analysis import Analysis
+from noether_razor.data import Layout, load_trajectories
+from noether_razor.runs import data_answer
+
+RANKS = {name: 0 for name in FILES} | {
+    "charge in a field": 6,
+    "cartesian pendulum": 1,
+    "three oscillators": 9,
+}
+
+
+def answer(name: str, folder: Path) -> Analysis:
+    """What the data of a file alone say."""
+    file = FILES[name]
+    given = dict(zip(file.options[::2], file.options[1::2], strict=True))
+    lists = {key: given[f"--{key}"].split(",") for key in ("positions", "velocities") if f"--{key}" in given}
+    options = {"columns": lists}
+    if "--masses" in given:
+        options |= {"masses": float(given["--masses"])}
+    if "--periodic" in given:
+        options |= {"periodic": [given["--periodic"]]}
+    path = file.write(folder / "file.csv")
+    with pytest.warns() if lists or "--periodic" in given else _quiet():
+        return data_answer(load_trajectories(path, Layout.parse(options)))
+
+
+class _quiet:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_data_say_what_is_conserved(name: str, tmp_path: Path) -> None:
+    found = answer(name, tmp_path)
+    assert found.rank == RANKS[name]
+    expected = {
+        "cut orbit": ["q1*p2 - q2*p1"],
+        "cartesian pendulum": ["x^2 + y^2", "x*m_vx + y*m_vy"],
+    }
+    assert {q.formula.text() for q in found.same} == set(expected.get(name, []))
+    if name == "cartesian pendulum":
+        assert found.quantities[0].formula.text() == "2*y + m_vx^2 + m_vy^2"
+    if name == "three oscillators":
+        assert found.algebra.name == "u(3)"
+    if name == "charge in a field":
+        assert not found.closes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_discover_is_right(name: str, tmp_path: Path) -> None:
+    file, run = FILES[name], tmp_path / "run"
+    path = file.write(tmp_path / "file.csv")
+    command = [sys.executable, "-m", "noether_razor", "discover", path, *file.options, "--out", run]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    symmetry = json.loads((run / "symmetry.json").read_text())
+    assert symmetry["rank"] == RANKS[name]
+    headline = done.stdout.splitlines()[0]
+    if name in ("charge in a field", "rotating frame", "double pendulum"):
+        # m v is not canonical: no Hamiltonian explains the motion, or momenta are named.
+        assert symmetry["hamiltonian"] is not True
+        assert "not canonical" in headline or "no Hamiltonian" in headline or "explain" in headline
+    if name == "cut orbit":
+        assert "cannot tell" in headline
+    if name == "three oscillators":
+        assert symmetry["algebra"]["name"] == "u(3)"
+        assert symmetry["hamiltonian"] is True

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,10 @@ from noether_razor.data import Transitions, simulate
 from noether_razor.inference import Posterior
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.systems import Oscillators
+
+# jax 0.10.0 and 0.10.1 log kilobytes whenever they read a program from the cache on disk, and a child whose
+# stderr is read only at its end then waits for ever. Children inherit this.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -308,7 +308,9 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_bad_usage() -> None:
-    assert_bad_input(run("train"), "argument", "config")
+    missing = run("train")
+    assert_bad_input(missing, "argument")
+    assert "config" in missing.stderr.lower()
     assert_bad_input(run("trian", DEBUG), "trian")
     assert_bad_input(run("train", DEBUG, "--ouut", "x"), "--ouut")
     assert_bad_input(run("simulate", DEBUG, "--out", "data.csv"), "data.csv", ".npz")

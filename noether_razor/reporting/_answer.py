@@ -71,7 +71,9 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} of degree <= 2"
     else:
         said = "no conserved quantities of degree <= 2"
-        if data["staying"]:
+        if data["shown"]:
+            said += " were learned"
+        elif data["staying"]:
             said = "cannot tell what is conserved: what stays constant is the same in the whole file"
     named = symmetry["algebra"]["name"]
     if rank and symmetry["closes"] and symmetry["hamiltonian"] is not False and "not named" not in named:

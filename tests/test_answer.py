@@ -133,6 +133,7 @@ def test_what_drifts_slowly_stands_beside_it():
 def test_what_the_data_cannot_tell_is_said_first(data, start, doubt):
     said = headline(symmetry(data=data))
     assert said.startswith(start) and "; BUT " in said and doubt in said.split("; BUT ")[1]
+    assert ("u(1)" in said) == data.get("enough", True)
 
 
 def test_one_orbit_tells_no_count():

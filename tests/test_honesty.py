@@ -214,7 +214,7 @@ def check(**changes: Any) -> StructureCheck:
         "energy_trend_stderr": 0.01,
         "correlation": 0.1,
         "correlation_stderr": 0.1,
-        "asymmetry": Asymmetry(0.05, 0.03, 0.02, 0.01),
+        "asymmetry": Asymmetry(0.1, 0.05, 0.05, 0.02),
     }
     return StructureCheck(**(values | changes))
 
@@ -230,6 +230,13 @@ def check(**changes: Any) -> StructureCheck:
         # Noise as large as the motion: it cannot be seen what explains it.
         ({"floor": 0.9, "mse_hamiltonian": 1.0, "mse_field": 1.0}, "not explained", None, None),
         ({"mse_hamiltonian": 0.2, "difference": 0.8}, "partly explained", False, "coordinates"),
+        # The better field is Hamiltonian itself.
+        (
+            {"mse_hamiltonian": 0.2, "difference": 0.8, "asymmetry": Asymmetry(0.02, 0.0, 0.01, 0.01)},
+            "partly explained",
+            True,
+            None,
+        ),
         # Beyond chance, by a third, and visibly.
         ({"mse_hamiltonian": 0.2, "difference": 0.02}, "partly explained", True, None),
         ({"mse_hamiltonian": 0.012, "difference": 0.8}, "explained", True, None),
@@ -251,7 +258,7 @@ def test_verdicts_need_size_and_significance(changes, verdict, hamiltonian, reas
         (Asymmetry(0.6, 0.5, 0.1, 0.1), "velocities"),
         (Asymmetry(0.6, 0.1, 0.5, 0.1), "friction"),
         (Asymmetry(0.6, 0.1, 0.1, 0.5), "coordinates"),
-        (Asymmetry(0.05, 0.04, 0.01, 0.01), "coordinates"),
+        (Asymmetry(0.08, 0.06, 0.01, 0.01), "coordinates"),
         (None, "coordinates"),
     ],
 )

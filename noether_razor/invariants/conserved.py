@@ -125,8 +125,9 @@ def conserved_space(
     ratios, rows = problem.solve()
     thresholds = problem.thresholds(rows)
     kept = problem.quiet(ratios, thresholds)
-    level = problem.levels(rows[: max(kept, 1)]).mean(axis=1)
-    weights = 1 / np.maximum(level, np.finfo(float).tiny)
+    level = problem.levels(rows[: max(kept, 1)]).sum(axis=1) / max(1, min(len(rows), max(kept, 1)))
+    # Where no column moves there is nothing to weigh.
+    weights = 1 / np.maximum(level, np.finfo(float).tiny if len(rows) else 1.0)
     drift = Drift(motion, weights)
     quiet, driven, factor = _undriven(drift, rows[:kept])
     noise_factor, drift_factor = np.inf, factor
@@ -293,7 +294,8 @@ def _undriven(
     if not len(rows):
         return rows, rows, np.inf
     explained, residual = drift.split(rows)
-    tiny = np.finfo(float).tiny + 1e-12 * np.trace(residual) / len(rows)
+    # Rows are in units of their noise.
+    tiny = 1e-12 * (1 + np.trace(residual) / len(rows))
     values, directions = scipy.linalg.eigh(explained.T @ explained, residual + tiny * np.eye(len(rows)))
     mixed = directions.T @ rows
     motion = drift.motion

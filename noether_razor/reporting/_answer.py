@@ -66,7 +66,8 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     elif rank and (not data["settled"] or data["staying"] > data["most"]):
         said = f"at least {many} of degree <= 2"
         if not data["settled"]:
-            said = f"cannot tell how many are conserved: {data['staying']} combinations stay constant"
+            stay = _many(data["staying"], "combination stays", "combinations stay")
+            said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
         said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} of degree <= 2"
     else:
@@ -76,7 +77,8 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         elif data["staying"]:
             said = "cannot tell what is conserved: what stays constant is the same in the whole file"
     named = symmetry["algebra"]["name"]
-    if rank and symmetry["closes"] and symmetry["hamiltonian"] is not False and "not named" not in named:
+    canonical = symmetry["hamiltonian"] is not False
+    if rank and data["enough"] and symmetry["closes"] and canonical and "not named" not in named:
         aliases = symmetry["algebra"]["aliases"]
         said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
     if drifting := len(symmetry["drifting"]):

@@ -56,10 +56,10 @@ def test_noise_on_the_states_and_nothing_to_find_start_as_well():
 def test_too_few_data_and_other_values_are_one_line():
     few = tables(initialise="data")
     few["data"] = {"trajectories": 7, "transitions": 4}
-    with pytest.raises(ConfigError, match=r"^symmetry\.initialise: data needs 42 pairs.*got 14[^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^symmetry\.initialise: data needs 49 rows, got 35; [^\n]*$"):
         build_problem(parse_config(few))
     few["data"]["trajectories"] = 1
-    with pytest.raises(ConfigError, match=r"^symmetry\.initialise: [^\n]*at least 2 trajectories[^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^symmetry\.initialise: data needs 43 rows, got 5[^\n]*$"):
         build_problem(parse_config(few))
     with pytest.raises(ConfigError, match=r"symmetry\.initialise: .*'random' or 'data'"):
         parse_config(tables(initialise="null"))

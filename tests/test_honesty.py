@@ -1,8 +1,9 @@
-"""What the data can tell: coverage of phase space, sampling, and whether there is a Hamiltonian at all."""
+"""What the data can tell: few trajectories, sampling, and whether there is a Hamiltonian at all."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -10,17 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.analysis import (
-    PhaseSpaceCoverage,
     StructureCheck,
     fit_vector_field,
-    phase_space_coverage,
     points_a_turn,
     sampling_check,
     structure_check,
 )
-from noether_razor.analysis._structure import ATTEMPTS
+from noether_razor.analysis._structure import ATTEMPTS, Asymmetry, field_asymmetry
 from noether_razor.data import Trajectories
 from noether_razor.inference import Estimator, Posterior
+from noether_razor.invariants import conserved_space
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import FitResult, NonFiniteBoundError, Training, fit
@@ -48,47 +48,41 @@ def oscillators(
     return Trajectories.of_segments(segments)
 
 
-# Coverage
+# Few trajectories
 
 
 @pytest.mark.parametrize(("frequencies", "laws"), [((1.0, 1.0), 4), ((1.0, 2**0.5), 2), ((1.0,), 1)])
 @pytest.mark.parametrize("noise", [0.0, 0.03])
 def test_accidents_vanish_as_trajectories_are_added(frequencies, laws, noise):
-    found = phase_space_coverage(oscillators(24, frequencies, noise=noise), noise_variance=noise**2)
-    counts = [count for _, count in found.constant]
-    assert counts[-1] == laws
-    assert counts == sorted(counts, reverse=True)
-    if len(frequencies) == 2:
+    data = oscillators(24, frequencies, noise=noise)
+    spaces = [conserved_space(data[:count], noise_variance=noise**2) for count in (1, 2, 4, 8, 24)]
+    counts = [space.staying for space in spaces]
+    assert counts == sorted(counts, reverse=True) and counts[-1] == spaces[-1].rank == laws
+    assert spaces[-1].decided and not spaces[0].decided
+    if frequencies == (1.0, 1.0):
         assert counts[0] > laws
-    assert found.enough and f": {laws} combination" in found.text()
-    assert found.dimensions == pytest.approx(2 * len(frequencies), rel=0.2)
-
-
-def test_the_count_that_fell_last_is_told():
-    found = PhaseSpaceCoverage(20, 1000, 14, ((1, 6), (8, 2), (16, 1), (20, 1)), 16, 4.0)
-    assert not found.enough
-    assert "1 combination stays constant" in found.text() and "along 8 of them 2:" in found.text()
+    # Never more than trajectories can show.
+    assert all(space.rank <= space.most for space in spaces)
 
 
 def test_one_orbit_of_two_equal_oscillators_keeps_ten():
-    found = phase_space_coverage(oscillators(1))
-    assert found.constant == ((1, 10),) and found.monomials == 14
-    assert not found.enough and "cannot tell a law from an accident" in found.text()
+    found = conserved_space(oscillators(1))
+    assert (found.staying, found.rank, len(found.ratios)) == (10, 0, 14) and not found.decided
 
 
 def test_few_trajectories_are_said_with_a_number():
-    found = phase_space_coverage(oscillators(2))
-    assert not found.enough
-    assert "about 8 would tell" in found.text()
+    found = conserved_space(oscillators(2))
+    assert not found.decided and found.rank == 1 and 4 <= found.needed <= 12
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(-30, 30), st.integers(-30, 30), st.floats(-3, 3))
-def test_coverage_does_not_depend_on_units(q, p, offset):
+def test_the_count_does_not_depend_on_units(q, p, offset):
     data = oscillators(8)
     units = np.array([2.0**q, 2.0**q, 2.0**p, 2.0**p])
     moved = Trajectories(data.times, (data.states + offset) * units, lengths=data.lengths)
-    assert phase_space_coverage(moved).constant == phase_space_coverage(data).constant
+    found, plain = conserved_space(moved), conserved_space(data)
+    assert (found.staying, found.rank, found.decided) == (plain.staying, plain.rank, plain.decided)
 
 
 # Sampling
@@ -152,16 +146,25 @@ def structure_of(decay: float) -> StructureCheck:
     assert isinstance(field.network, VectorFieldNetwork)
     learned = ours.network_with(ours.means())
     return structure_check(
-        ours, field, jax.random.key(2), held_out, hamiltonian=learned, averaging=NoAveraging(), **common
+        ours,
+        field,
+        jax.random.key(2),
+        held_out,
+        noise_variance=np.full(2, 1e-4),
+        hamiltonian=learned,
+        averaging=NoAveraging(),
+        **common,
     )
 
 
 def test_friction_is_told_from_its_absence():
     free, damped = structure_of(0.0), structure_of(0.15)
-    assert free.hamiltonian and "consistent with a Hamiltonian" in free.text()
-    assert not damped.hamiltonian and damped.text().startswith("non-Hamiltonian")
-    assert damped.energy_drifts and damped.energy_trend < 0
-    assert damped.field_is_better
+    assert free.hamiltonian is True and free.verdict == "explained" and free.reason is None
+    assert free.asymmetry is not None and "motion explained" in free.text()
+    assert damped.hamiltonian is False and damped.energy_drifts and damped.energy_trend < 0
+    assert damped.field_is_better and damped.asymmetry is not None
+    assert damped.asymmetry.friction > max(free.asymmetry.friction, damped.asymmetry.turning)
+    assert damped.reason in ("friction", "energy")
 
 
 @pytest.mark.parametrize("failures", [2, ATTEMPTS])
@@ -197,29 +200,126 @@ def test_a_field_that_runs_away_is_fitted_anew_with_smaller_steps(
     assert rates == [usual / 2**k for k in range(min(failures + 1, ATTEMPTS))]
 
 
-def test_the_signs_need_size_and_significance():
-    calm = StructureCheck(1.0, 0.99, 0.01, 0.001, 0.01, 0.001, 0.1, 0.01, motion=10.0)
-    assert calm.hamiltonian
-    worse = calm._replace(mse_hamiltonian=1.5, difference=0.2)
-    assert not worse.hamiltonian
-    assert worse._replace(difference_stderr=0.1).hamiltonian
-    assert worse._replace(motion=100.0).hamiltonian
-    drifting = calm._replace(energy_trend=-0.2, correlation=-0.8)
-    assert not drifting.hamiltonian
-    assert drifting._replace(correlation_stderr=0.3).hamiltonian
+def check(**changes: Any) -> StructureCheck:
+    """A model that follows the motion as well as a free field does, to the noise."""
+    values: dict[str, Any] = {
+        "rows": 1,
+        "motion": 1.0,
+        "floor": 0.01,
+        "mse_hamiltonian": 0.0101,
+        "mse_field": 0.01,
+        "difference": 0.005,
+        "difference_stderr": 0.01,
+        "energy_trend": 0.01,
+        "energy_trend_stderr": 0.01,
+        "correlation": 0.1,
+        "correlation_stderr": 0.1,
+        "asymmetry": Asymmetry(0.1, 0.05, 0.05, 0.02),
+    }
+    return StructureCheck(**(values | changes))
 
 
-def test_one_trajectory_has_no_standard_error(posterior):
-    with pytest.raises(ValueError, match="at least 2"):
-        structure_check(
-            posterior,
-            posterior,
-            jax.random.key(0),
-            oscillators(1, (1.0,)),
-            hamiltonian=hamiltonian,
-            averaging=NoAveraging(),
-            estimator=FEW,
-        )
+@pytest.mark.parametrize(
+    ("changes", "verdict", "hamiltonian", "reason"),
+    [
+        ({}, "explained", True, None),
+        ({"mse_hamiltonian": 0.05}, "partly explained", True, None),
+        # What explains too little says nothing of a Hamiltonian, for or against.
+        ({"mse_hamiltonian": 0.9, "mse_field": 0.9}, "not explained", None, None),
+        ({"mse_hamiltonian": float("inf")}, "not explained", None, None),
+        # Noise as large as the motion: it cannot be seen what explains it.
+        ({"floor": 0.9, "mse_hamiltonian": 1.0, "mse_field": 1.0}, "not explained", None, None),
+        ({"mse_hamiltonian": 0.2, "difference": 0.8}, "partly explained", False, "coordinates"),
+        # The better field is Hamiltonian itself.
+        (
+            {"mse_hamiltonian": 0.2, "difference": 0.8, "asymmetry": Asymmetry(0.02, 0.0, 0.01, 0.01)},
+            "partly explained",
+            True,
+            None,
+        ),
+        # Beyond chance, by a third, and visibly.
+        ({"mse_hamiltonian": 0.2, "difference": 0.02}, "partly explained", True, None),
+        ({"mse_hamiltonian": 0.012, "difference": 0.8}, "explained", True, None),
+        ({"mse_hamiltonian": 0.015, "mse_field": 0.0145, "difference": 0.8}, "explained", True, None),
+        ({"energy_trend": -0.2, "correlation": -0.8}, "explained", False, "energy"),
+        ({"energy_trend": -0.2, "correlation": -0.2}, "explained", True, None),
+        ({"energy_trend": -0.02, "correlation": -0.8}, "explained", True, None),
+    ],
+)
+def test_verdicts_need_size_and_significance(changes, verdict, hamiltonian, reason):
+    found = check(**changes)
+    assert (found.verdict, found.hamiltonian, found.reason) == (verdict, hamiltonian, reason)
+    assert f"motion {verdict}" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("asymmetry", "reason"),
+    [
+        (Asymmetry(0.6, 0.5, 0.1, 0.1), "velocities"),
+        (Asymmetry(0.6, 0.1, 0.5, 0.1), "friction"),
+        (Asymmetry(0.6, 0.1, 0.1, 0.5), "coordinates"),
+        (Asymmetry(0.08, 0.06, 0.01, 0.01), "coordinates"),
+        (None, "coordinates"),
+    ],
+)
+def test_what_speaks_against_a_hamiltonian_is_named(asymmetry, reason):
+    found = check(mse_hamiltonian=0.2, difference=0.8, asymmetry=asymmetry)
+    assert found.hamiltonian is False and found.reason == reason
+    # Slow friction: the fits are as good, the energy falls.
+    drifting = check(energy_trend=-0.2, correlation=-0.8, asymmetry=asymmetry)
+    assert drifting.hamiltonian is False and drifting.reason == "energy"
+
+
+def linear_field(matrix: np.ndarray) -> Posterior:
+    """x' = M x."""
+
+    class Linear(nnx.Module):
+        def __init__(self):
+            self.kernel = nnx.Param(jnp.asarray(matrix.T, jnp.float32))
+
+        def __call__(self, state: jax.Array) -> jax.Array:
+            return state @ self.kernel[...]
+
+    return Posterior(Linear(), relative_scale=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rates", "largest"),
+    [
+        (np.zeros((2, 2)), None),
+        (-0.8 * np.eye(2), "friction"),
+        (np.array([[0.0, 1.0], [-1.0, 0.0]]), "turning"),
+    ],
+)
+def test_the_field_tells_friction_from_forces_at_right_angles(rates, largest):
+    zero, one = np.zeros((2, 2)), np.eye(2)
+    matrix = np.block([[zero, one], [-one, rates]])
+    states = np.random.default_rng(0).normal(size=(20, 4))
+    found = field_asymmetry(linear_field(matrix), jax.random.key(0), states)
+    if largest is None:
+        assert found.whole < 1e-3
+    else:
+        assert found.whole > 0.15 and getattr(found, largest) == max(found[1:])
+    # A force that no potential has.
+    turning = np.block([[zero, one], [np.array([[-1.0, 0.7], [-0.7, -1.0]]), zero]])
+    curl = field_asymmetry(linear_field(turning), jax.random.key(0), states)
+    assert curl.curl == max(curl[1:]) > 0.15
+
+
+def test_one_trajectory_has_no_standard_error_and_nothing_to_compare_needs_no_field(posterior):
+    found = structure_check(
+        posterior,
+        None,
+        jax.random.key(0),
+        oscillators(1, (1.0,)),
+        noise_variance=np.full(2, 1e-4),
+        hamiltonian=hamiltonian,
+        averaging=NoAveraging(),
+        estimator=FEW,
+    )
+    assert np.isnan([found.mse_field, found.energy_trend, found.difference_stderr]).all()
+    assert found.asymmetry is None and not found.field_is_better and not found.energy_drifts
+    assert "energy" not in found.text() and "without structure" not in found.text()
 
 
 @pytest.mark.parametrize("size", [{"dim": 0}, {"layers": 1}, {"width": 0}])

@@ -1,5 +1,6 @@
 """What measured trajectories alone say of conservation: counts, limits, noise, and what they cannot tell."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -215,6 +216,21 @@ class TestWhatAFileCannotTell:
     def test_too_few_rows_are_said(self):
         found = conserved_space(measured(oscillators((1.0, 1.0), 6, 5), 0.01))
         assert not found.enough and not found.decided and found.rows_needed == 42
+
+    @pytest.mark.parametrize(("count", "length"), [(1, 2), (1, 3), (2, 2), (3, 3), (20, 2)])
+    @pytest.mark.parametrize("share", [0.0, 0.01])
+    def test_of_hardly_any_rows_nothing_is_decided(self, count, length, share):
+        exact = linear_motion(np.eye(4), 0, count, length)
+        found = analyse(
+            np.zeros((0, 4, 4)), np.zeros((0, 4)), measured(exact, share) if share else exact, restrict=False
+        ).to_json()
+        assert found["decided"] is False
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+    def test_rows_that_do_not_move_say_nothing(self):
+        still = Trajectories(np.tile(np.arange(5.0), (3, 1)), np.ones((3, 5, 2)))
+        found = analyse(np.zeros((0, 2, 2)), np.zeros((0, 2)), still, restrict=False)
+        assert found.rank == 0
 
     def test_one_trajectory_tells_no_count(self):
         found = conserved_space(measured(oscillators((1.0, 1.0), 1, 200), 0.01))

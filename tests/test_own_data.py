@@ -10,7 +10,9 @@ import pytest
 from test_cli import DEBUG, assert_bad_input, run
 
 from noether_razor.analysis import direction_quantities, flat_generators
-from noether_razor.config import ConfigError, build_problem, file_layout, parse_config
+from noether_razor.config import ConfigError, build_problem, build_system, file_layout, parse_config
+from noether_razor.config._build import MAX_SUBSTEPS, substeps_for
+from noether_razor.config._schema import SystemTable
 from noether_razor.conserved import QuadraticQuantities
 from noether_razor.data import Trajectories, fit_scale, scaled_trajectories
 from noether_razor.runs import RunFolder, load_run
@@ -193,8 +195,11 @@ def test_degrees_of_freedom_of_equal_units_share_their_scales() -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("data.masses=[-1]", ("data.masses: expected positive numbers (--masses), got [-1]",)),
-        ("data.masses=0", ("data.masses: expected positive numbers (--masses), got 0",)),
+        (
+            "data.masses=[-1]",
+            ("data.masses: expected positive numbers, one for all positions or one for each, got [-1]",),
+        ),
+        ("data.masses=0", ("data.masses: expected positive numbers", "without mass p = m v is 0), got 0")),
         ("data.step=0.1", ("mine.csv", "column t: holds the times", "--dt 0.1")),
         ("data.periodic=['y']", ("mine.csv", "column y", "periodic but no position")),
         ("data.columns.velocity=['v']", ("data.columns.velocity", "did you mean velocities")),
@@ -236,3 +241,33 @@ def test_damaged_files_are_bad_input(tmp_path: Path, content: bytes, parts: tupl
     result = run("train", DEBUG, "--out", tmp_path / "run", "--set", f"data.file='{path}'")
     assert_bad_input(result, "mine.csv", *parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_substeps_reach_across_rows_left_out():
+    assert substeps_for(np.full(100, 0.1)) == 1
+    usual = np.full(1000, 0.4)
+    assert substeps_for(np.append(usual, [0.8] * 30)) == 2
+    assert substeps_for(np.append(usual, 1.8)) == 2
+    assert substeps_for(np.append(usual, [1.8] * 30)) == 4
+    assert substeps_for(np.full(10, 1e9)) == MAX_SUBSTEPS
+
+
+def test_a_mass_of_zero_is_one_true_message():
+    table = SystemTable(kind="n_body", parameters={"masses": [1.0, 0.0]})
+    with pytest.raises(ConfigError, match="got 0 for body 2: a body without mass has no momentum"):
+        build_system(table)
+    custom = SystemTable(kind="custom", dof=1, hamiltonian="p1**2 / (2 * m) + q1**2", parameters={"m": 0.0})
+    with pytest.raises(ConfigError, match="is zero; expected a divisor that is not"):
+        build_system(custom)
+
+
+@pytest.mark.parametrize("masses", [0, [1.0, 0.0], ["0"], [-1], True, [True], "heavy", [], float("inf")])
+def test_wrong_masses_of_a_file_are_one_message(masses):
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"data": {"file": "x.csv", "masses": masses}})
+    assert str(caught.value).count("data.masses") == 1 and "expected positive numbers" in str(caught.value)
+
+
+@pytest.mark.parametrize("masses", [2, 2.0, [1, 2.5], ["2.5"]])
+def test_right_masses_of_a_file_are_read(masses):
+    assert parse_config({"data": {"file": "x.csv", "masses": masses}}).data.masses

@@ -9,12 +9,12 @@ from noether_razor.experiments import SUITE, Score, run_suite, score, suite_tabl
 from noether_razor.systems import Oscillators
 
 
-def symmetry(matrices: np.ndarray, name: str, baseline: int | None = None) -> dict:
+def symmetry(matrices: np.ndarray, name: str, shown: int = 0) -> dict:
     return {
         "rank": len(matrices),
         "quantities": [{"A": matrix.tolist(), "b": [0.0] * len(matrix)} for matrix in matrices],
         "algebra": {"name": name},
-        "baseline": None if baseline is None else {"rank": baseline},
+        "data": {"shown": shown},
     }
 
 
@@ -29,6 +29,7 @@ def test_the_true_space_in_any_basis_is_right():
     mixing = np.random.default_rng(0).normal(size=(4, 4))
     found = scored(np.tensordot(mixing, truth, axes=1), "u(2)")
     assert found.right and (found.discovered, found.false, found.true_algebra) == (4, 0, "u(2)")
+    assert found.shown == 4
 
 
 def test_false_directions_and_missing_ones_are_told_apart():
@@ -49,7 +50,7 @@ def test_a_negative_control_is_right_when_nothing_is_found():
     false = score(symmetry(np.eye(2)[None], "u(1)"), truth, system="pendulum", seed=1, seconds=1.0)
     assert not false.right and false.false == 1
     table = suite_table([found, false])
-    assert "| pendulum | 0, trivial | 1 of 2 | 0, 1 | trivial, u(1) | 0, - |" in table
+    assert "| pendulum | 0, trivial | 1 of 2 | 0, 1 | trivial, u(1) | 0, 0 |" in table
     assert "0 of 2 (0%) of runs right, false ones counted double" in table
 
 

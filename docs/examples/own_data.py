@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 import noether_razor as nr
-from noether_razor.analysis import direction_quantities, phase_space_coverage
+from noether_razor.analysis import direction_quantities
 from noether_razor.data import Layout, fit_scale, read_data_file, scaled_trajectories
 
 
@@ -39,7 +39,8 @@ def main(path: Path, steps: int = 1500, width: int = 64) -> np.ndarray:
     )
     data, notes = read_data_file(path, layout)
     print(*notes, sep="\n")
-    print(phase_space_coverage(data).text())
+    space = nr.conserved_space(data)
+    print(f"{space.rank} of degree <= 2 conserved along {len(data)} trajectories, decided: {space.decided}")
 
     # Networks want numbers of order one; the scales keep Poisson brackets, and all is mapped back exactly.
     scale = fit_scale(data)

@@ -11,9 +11,7 @@ from ._errors import learned_substep_error as learned_substep_error
 from ._errors import one_step_errors as one_step_errors
 from ._errors import prediction_errors as prediction_errors
 from ._errors import substep_error as substep_error
-from ._evidence import BoundChange as BoundChange
 from ._evidence import BoundEstimate as BoundEstimate
-from ._evidence import bound_change as bound_change
 from ._evidence import estimate_bound as estimate_bound
 from ._evidence import random_part as random_part
 from ._formulas import Measurement as Measurement
@@ -22,7 +20,6 @@ from ._formulas import measured_text as measured_text
 from ._generators import direction_quantities as direction_quantities
 from ._generators import flat_generators as flat_generators
 from ._generators import nearest_generators as nearest_generators
-from ._generators import nearest_quantities as nearest_quantities
 from ._generators import parallelness as parallelness
 from ._generators import principal_cosines as principal_cosines
 from ._generators import singular_directions as singular_directions

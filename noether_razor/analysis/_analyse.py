@@ -595,6 +595,8 @@ def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) 
     return float(np.linalg.norm(off) / max(size, 1e-300))
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | bool) -> float | bool | None:
     """JSON knows no infinities."""
+    if isinstance(value, bool):
+        return value
     return float(value) if np.isfinite(value) else None

@@ -44,9 +44,12 @@ class Calibration(NamedTuple):
 
     def text(self) -> str:
         """One sentence for a report."""
+        half, most = f"{self.half:.0%}", f"{self.most:.0%}"
+        if np.isfinite(self.half_stderr):
+            half, most = f"{half} ± {self.half_stderr:.0%}", f"{most} ± {self.most_stderr:.0%}"
         said = (
-            f"of {self.values} held-out values {self.half:.0%} ± {self.half_stderr:.0%} lie in the 50 % band "
-            f"of rollouts from first states and {self.most:.0%} ± {self.most_stderr:.0%} in the 90 % band "
+            f"of {self.values} held-out values {half} lie in the 50 % band of rollouts from first states and "
+            f"{most} in the 90 % band "
             f"({self.first_most:.0%} in the first third of a trajectory, {self.last_most:.0%} in the last)"
         )
         if self.spread_scale == 1:

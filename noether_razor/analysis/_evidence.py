@@ -52,13 +52,6 @@ class BoundEstimate(NamedTuple):
     kl: float
 
 
-class BoundChange(NamedTuple):
-    """A difference of two totals of -ELBO, in nats, and its standard error."""
-
-    nats: float
-    stderr: float
-
-
 @partial(jax.jit, static_argnames=("graph", "total", "averaging", "estimator", "prior_precision"))
 def _sweeps(
     graph: nnx.GraphDef[Posterior],
@@ -190,39 +183,3 @@ def estimate_bound(
         level = int(np.argmax(variances / costs / [len(v) + sweeps for v in values]))
     nll, kl = (float(part) for part in values[0].mean((0, 1)) + values[1].mean((0, 1)))
     return BoundEstimate(nll + kl, nll, error, kl)
-
-
-def bound_change(
-    before: Posterior,
-    after: Posterior,
-    key: PRNGKey,
-    data: Observations,
-    total: int,
-    *,
-    averaging: Averaging,
-    estimator: Estimator,
-    prior_precision: PriorPrecision = "optimal",
-) -> BoundChange:
-    """By how much the total -ELBO of `after` exceeds that of `before`, two posteriors of one structure, on
-    the random part `data` of `total` transitions.
-
-    Both take the same weights' noise and the same group elements (common random numbers), so small changes
-    are told with few sweeps. The standard error is that over blocks of data and over sweeps.
-    """
-    for_order, for_sweeps = jax.random.split(key)
-    dealt = _dealt(data, for_order)
-    sweeps, graph = _sweeps_a_round(dealt), nnx.split(before)[0]
-
-    def estimates(keys: Key[Array, " sweeps"], params: nnx.State) -> Float[np.ndarray, "sweeps blocks"]:
-        options = {"averaging": averaging, "estimator": estimator, "prior_precision": prior_precision}
-        values = _sweeps(graph, params, keys, dealt, total, **options)
-        return np.asarray(values, dtype=np.float64).sum(-1)
-
-    changes = []
-    for round_ in range(-(-LEAST // sweeps)):
-        keys = jax.random.split(jax.random.fold_in(for_sweeps, round_), sweeps)
-        changes.append(estimates(keys, nnx.state(after)) - estimates(keys, nnx.state(before)))
-    change = total * np.concatenate(changes)
-    of_sweeps, of_blocks = change.mean(axis=1), change.mean(axis=0)
-    variance = sum(np.var(v, ddof=1) / len(v) for v in (of_sweeps, of_blocks) if len(v) > 1)
-    return BoundChange(float(change.mean()), float(np.sqrt(variance)))

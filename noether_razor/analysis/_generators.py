@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -63,13 +62,6 @@ def nearest_generators(
         nearest = None if basis is None else sign * (basis.T @ (basis @ scaled)).reshape(matrix.shape)
         pairs.append(GeneratorPair(float(value), sign * matrix, nearest))
     return pairs
-
-
-def nearest_quantities(quantities: QuadraticQuantities, space: QuadraticQuantities) -> QuadraticQuantities:
-    """The quantities whose generators are those of `quantities`, projected on the span of `space`."""
-    basis = _span(space)
-    nearest = direction_quantities(flat_generators(quantities) @ basis.T @ basis)
-    return QuadraticQuantities(jnp.asarray(nearest.matrices), jnp.asarray(nearest.vectors))
 
 
 def _span(known: QuadraticQuantities) -> Float[np.ndarray, "rank size"]:

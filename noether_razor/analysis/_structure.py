@@ -35,6 +35,8 @@ VISIBLE = 0.05
 apart that both follow the motion."""
 ASYMMETRIC = 0.15
 """R.m.s. of the antisymmetric part of J^-1 Df over that of the whole, from which it is named."""
+SYMMETRIC = 0.05
+"""The same up to which the field is Hamiltonian itself, and only fits better."""
 DRIFT = 0.05
 """The share of its standard deviation by which energy must change along a trajectory to count."""
 ATTEMPTS = 4
@@ -114,7 +116,11 @@ class StructureCheck(NamedTuple):
 
     @property
     def field_is_better(self) -> bool:
-        """Whether the unstructured field predicts better: beyond chance, by nearly a third, and visibly."""
+        """Whether the unstructured field predicts better: beyond chance, by nearly a third, and visibly; and
+        by what no Hamiltonian has.
+        """
+        if self.asymmetry is not None and self.asymmetry.whole <= SYMMETRIC:
+            return False
         return (
             self.difference > SIGNIFICANT * self.difference_stderr
             and self.mse_hamiltonian > WORSE * self.mse_field

@@ -17,7 +17,8 @@ def conserved_start(data: Trajectories, count: int) -> QuadraticQuantities | Non
     space = conserved_space(data)
     if not space.enough:
         raise ConfigError(
-            f"symmetry.initialise: data needs {space.rows_needed} rows, got {len(data.points())}; "
+            f"symmetry.initialise: data needs {space.rows_needed + space.motion.recordings} rows, "
+            f"got {len(data.points())}; "
             "take random, or more data"
         )
     rows = space.motion.quantities(space.conserved[:count])

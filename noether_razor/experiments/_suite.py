@@ -40,7 +40,8 @@ SUITE = (
 
 class Score(NamedTuple):
     """One run against the truth: ranks and algebras, dimensions of the found space inside the true one
-    (`discovered`) and outside it (`false`), the same of the baseline, and seconds of training and analysis.
+    (`discovered`) and outside it (`false`), how many the data alone show, and seconds of training and
+    analysis.
     """
 
     system: str
@@ -51,7 +52,7 @@ class Score(NamedTuple):
     algebra: str
     discovered: int
     false: int
-    baseline_rank: int | None
+    shown: int
     seconds: float
 
     @property
@@ -83,7 +84,6 @@ def score(
     if len(flat) and len(true):
         cosines = np.linalg.svd(_orthonormal(flat) @ _orthonormal(true).T, compute_uv=False)
         discovered = int(np.sum(cosines > 0.95))
-    baseline = symmetry["baseline"]
     return Score(
         system=system,
         seed=seed,
@@ -93,7 +93,7 @@ def score(
         algebra=symmetry["algebra"]["name"],
         discovered=discovered,
         false=symmetry["rank"] - discovered,
-        baseline_rank=None if baseline is None else baseline["rank"],
+        shown=symmetry["data"]["shown"],
         seconds=seconds,
     )
 
@@ -170,7 +170,7 @@ def suite_table(scores: Sequence[Score], systems: Sequence[SuiteSystem] = SUITE)
     dimensions that are not true; the last line weighs a run with a false discovery as two wrong ones.
     """
     lines = [
-        "| system | truth | right | ranks found | algebras found | baseline ranks | minutes |",
+        "| system | truth | right | ranks found | algebras found | shown by the data | minutes |",
         "|---|---|---|---|---|---|---|",
     ]
     for system in systems:
@@ -179,10 +179,10 @@ def suite_table(scores: Sequence[Score], systems: Sequence[SuiteSystem] = SUITE)
             continue
         found = ", ".join(dict.fromkeys(item.algebra for item in own))
         ranks = ", ".join(str(item.rank) for item in own)
-        baseline = ", ".join("-" if item.baseline_rank is None else str(item.baseline_rank) for item in own)
+        shown = ", ".join(str(item.shown) for item in own)
         lines.append(
             f"| {system.title} | {own[0].true_rank}, {own[0].true_algebra} | "
-            f"{sum(item.right for item in own)} of {len(own)} | {ranks} | {found} | {baseline} | "
+            f"{sum(item.right for item in own)} of {len(own)} | {ranks} | {found} | {shown} | "
             f"{np.mean([item.seconds for item in own]) / 60:.1f} |"
         )
     true, found = sum(item.true_rank for item in scores), sum(item.rank for item in scores)

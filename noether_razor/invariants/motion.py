@@ -292,7 +292,7 @@ class Drift:
             rate_error=float(error / (2 * root) if root > np.sqrt(error) / 2 else np.sqrt(error)) / spread,
             decay=decay,
             decay_error=decay_error,
-            decays=(decay / decay_error) ** 2 > max(STANDARD_ERRORS**2, (statistic - p) / 4),
+            decays=bool(abs(decay) > decay_error * np.sqrt(max(STANDARD_ERRORS**2, (statistic - p) / 4))),
             noise=float(np.sqrt(max(noise, 0.0))) / spread,
         )
 
@@ -308,7 +308,9 @@ class Drift:
         slopes = inverse @ ((drivers / size).T @ values)
         left = values - (drivers / size) @ slopes
         variance = float(left @ left) / max(1, self.left)
-        return -float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
+        rate, error = float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
+        # Of few exact rows nothing is left.
+        return -rate, max(error, 1e-9 * abs(rate), 1e-100)
 
 
 def _noncentrality(statistic: float, degrees: int) -> float:

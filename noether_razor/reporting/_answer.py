@@ -66,47 +66,54 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     elif rank and (not data["settled"] or data["staying"] > data["most"]):
         said = f"at least {many} of degree <= 2"
         if not data["settled"]:
-            said = f"cannot tell how many are conserved: {data['staying']} combinations stay constant"
+            stay = _many(data["staying"], "combination stays", "combinations stay")
+            said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
         said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} of degree <= 2"
     else:
         said = "no conserved quantities of degree <= 2"
-        if data["staying"]:
+        if data["shown"]:
+            said += " were learned"
+        elif data["staying"]:
             said = "cannot tell what is conserved: what stays constant is the same in the whole file"
     named = symmetry["algebra"]["name"]
-    if rank and symmetry["closes"] and symmetry["hamiltonian"] is not False and "not named" not in named:
+    canonical = symmetry["hamiltonian"] is not False
+    if rank and data["enough"] and symmetry["closes"] and canonical and "not named" not in named:
         aliases = symmetry["algebra"]["aliases"]
         said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
     if drifting := len(symmetry["drifting"]):
         said += f"; {drifting} more {'drifts' if drifting == 1 else 'drift'} slowly"
+    said = "; ".join([said, *_limits(symmetry)])
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
+
+
+def _limits(symmetry: Mapping[str, Any]) -> list[str]:
+    """What the file cannot show, and how much more would."""
+    data, rank, limits = symmetry["data"], symmetry["rank"], []
+    needed = f"about {data['needed']} trajectories would tell"
+    if not data["enough"]:
+        limits.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all of degree <= 2")
+    elif data["recordings"] == 1:
+        limits.append(needed)
+    elif rank and data["staying"] > data["most"]:
+        shown = f"{data['recordings']} trajectories can show at most {data['most']}"
+        limits.append(f"{shown}, and {data['staying']} combinations stay constant; {needed}")
+    elif not data["settled"]:
+        limits.append(f"a single trajectory decides the count; {needed}")
+    if rank and not data["noise_told"]:
+        limits.append(
+            "noise cannot be told from motion between rows: changes below 2 % of the spread are not seen"
+        )
+    if rank and data["hidden"]:
+        limits.append(f"noise would hide a change of 8 % of the spread in {data['hidden']} of them")
+    if rank and not data["clear"]:
+        limits.append("more are rejected by a narrow margin only")
+    return limits
 
 
 def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
     """What speaks against the answer."""
-    data, rank = symmetry["data"], symmetry["rank"]
-    doubts = []
-    if not data["enough"]:
-        doubts.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all of degree <= 2")
-    elif data["recordings"] > 1 and rank and data["staying"] > data["most"]:
-        shown = f"{data['recordings']} trajectories can show at most {data['most']}"
-        doubts.append(
-            f"{shown}, and {data['staying']} combinations stay constant; {data['needed']} would tell"
-        )
-    elif data["recordings"] > 1 and not data["settled"]:
-        doubts.append(
-            f"a single trajectory decides the count; about {data['needed']} trajectories would tell"
-        )
-    if data["enough"] and data["recordings"] == 1:
-        doubts.append(f"about {data['needed']} trajectories would tell")
-    if rank and not data["noise_told"]:
-        doubts.append(
-            "noise cannot be told from motion between rows: changes below 2 % of the spread are not seen"
-        )
-    if rank and data["hidden"]:
-        doubts.append(f"noise would hide a change of 8 % of the spread in {data['hidden']} of them")
-    if rank and not data["clear"]:
-        doubts.append("more are rejected by a narrow margin only")
+    rank, doubts = symmetry["rank"], []
     structure = symmetry.get("checks", {}).get("structure")
     not_canonical = symmetry["hamiltonian"] is False
     if rank and not symmetry["closes"] and not not_canonical:

@@ -36,6 +36,8 @@ CHECKED_TRAJECTORIES, CHECKED_POINTS = 50, 10_000
 """Held-out trajectories and their points for comparing the learned Hamiltonian, at most."""
 CALIBRATED_POINTS, CALIBRATED_LENGTH = 500, 100
 """Points of held-out trajectories that rollouts pass, at most, and of one trajectory."""
+WINDS = 3
+"""Turns that a position covers in the file, from which it may be an angle."""
 ENERGY_SAMPLES = 4
 """Draws of weights for the energy along trajectories."""
 
@@ -117,7 +119,7 @@ def discover_run(
             early=True,
         )
     except FloatingPointError as error:
-        symmetry["failed"]["model"] = f"{error}; what the data alone say stands"
+        symmetry["failed"]["model"] = f"{error}; what the data alone say stands{_winding(trajectories)}"
         folder.write_symmetry(symmetry)
         return symmetry
     analysed = analysed_run(folder, quantities=quantities, repeats=repeats, on_refit=told)
@@ -131,6 +133,17 @@ def discover_run(
         symmetry["failed"] = {**analysed.symmetry["failed"], "report": str(error)}
         folder.write_symmetry(symmetry)
     return symmetry
+
+
+def _winding(trajectories: Trajectories) -> str:
+    """A hint where a position winds and was not said to be an angle."""
+    points, angles = trajectories.points(), trajectories.angles()
+    for k in range(trajectories.dof):
+        turns = float(np.ptp(points[:, k])) / (2 * np.pi)
+        if k not in angles and not trajectories.units[k] and turns > WINDS:
+            name = trajectories.names[k]
+            return f"; {name} covers {turns:.0f} times 2 pi: if it is an angle, say --periodic {name}"
+    return ""
 
 
 def _data(

@@ -100,9 +100,7 @@ def compare_hypotheses(
             name = f"hypothesis {number + 1}"
             fit = refits(folder, run, "fixed", repeats, built_in, name=name, on_refit=on_refit).bound
         except FloatingPointError as error:
-            answers.append(
-                {**entry, "fit": None, "against": {}, "answer": _answer(said, None), "failed": str(error)}
-            )
+            answers.append({**entry, "fit": None, "against": {}, "failed": str(error)})
             continue
         against = {"none": gain(evidence["none"], fit), "learned": gain(learned, fit)}
         answers.append({**entry, "fit": fit, "against": against, "answer": _answer(said, against["none"])})
@@ -110,7 +108,7 @@ def compare_hypotheses(
 
 
 def of_data(hypothesis: Hypothesis, trajectories: Trajectories) -> dict[str, Any]:
-    """What trajectories say of a hypothesis: of several quantities, of the one that changes most."""
+    """What trajectories alone say of a hypothesis: of several quantities, of the one that changes most."""
     rows = coefficients(hypothesis.matrices, hypothesis.vectors)
     space = conserved_space(trajectories, rows)
     verdict = "not conserved"
@@ -120,7 +118,9 @@ def of_data(hypothesis: Hypothesis, trajectories: Trajectories) -> dict[str, Any
         verdict = "slowly drifting"
     changes = [space.drift.change(row) for row in space.motion.rows(rows)]
     worst = max(changes, key=lambda change: change.change)
-    return {"drift": worst.change, "limit": max(change.hidden for change in changes), "data_verdict": verdict}
+    limit = max(change.hidden for change in changes)
+    said = {"drift": worst.change, "limit": limit, "data_verdict": verdict}
+    return {**said, "answer": _answer(said, None)}
 
 
 def _answer(said: Mapping[str, Any], against_none: Mapping[str, Any] | None) -> str:

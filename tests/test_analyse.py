@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import sympy
 from exact_trajectories import linear_motion, noisy
-from noether_razor.analysis._monomials import coefficients, monomials, quadratic_parts
 from scipy.integrate import solve_ivp
 
 from noether_razor.analysis._analyse import Analysis, analyse

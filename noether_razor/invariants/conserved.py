@@ -120,7 +120,6 @@ def conserved_space(
     Every trajectory takes part in each step, with thresholds for having chosen the directions on the same
     data. Raises ValueError for a noise variance that is negative or not finite.
     """
-<<<<<<< HEAD
     left_out, rows_before = 0, len(trajectories.points())
     while True:
         motion = Motion.of(trajectories, noise_variance)
@@ -133,23 +132,9 @@ def conserved_space(
             break
         left_out += int(spikes.sum())
         trajectories = trajectories.without(spikes)
-    level = problem.levels(rows[: max(kept, 1)]).mean(axis=1)
-    weights = 1 / np.maximum(level, np.finfo(float).tiny)
-=======
-    motion = Motion.of(trajectories, noise_variance)
-    count = motion.values.shape[1]
-    basis = np.eye(count)
-    if quantities is not None:
-        basis = np.linalg.svd(motion.rows(quantities), full_matrices=False)
-        basis = basis[2][basis[1] > 1e-9 * max(basis[1].max(initial=0.0), np.finfo(float).tiny)]
-    problem = _Problem(motion, basis)
-    ratios, rows = problem.solve()
-    thresholds = problem.thresholds(rows)
-    kept = problem.quiet(ratios, thresholds)
     level = problem.levels(rows[: max(kept, 1)]).sum(axis=1) / max(1, min(len(rows), max(kept, 1)))
     # Where no column moves there is nothing to weigh.
     weights = 1 / np.maximum(level, np.finfo(float).tiny if len(rows) else 1.0)
->>>>>>> wt-tests
     drift = Drift(motion, weights)
     quiet, driven, factor = _undriven(drift, rows[:kept])
     noise_factor, drift_factor = np.inf, factor

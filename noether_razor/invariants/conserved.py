@@ -26,6 +26,8 @@ FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 STANDS_OUT = 8.0
 """Robust standard deviations from which a row stands out."""
+LEAST_SPREAD = 0.2
+"""Of the noise: rows that stand out make it seem larger than it is, but not by more than this."""
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
@@ -127,7 +129,7 @@ def conserved_space(
         ratios, rows = problem.solve()
         thresholds = problem.thresholds(rows)
         kept = problem.quiet(ratios, thresholds)
-        spikes = _spikes(motion, rows[:kept])
+        spikes = _spikes(motion, rows[:kept], problem.levels(rows[:kept]))
         if not spikes.any() or left_out + spikes.sum() > MOST_LEFT_OUT * rows_before:
             break
         left_out += int(spikes.sum())
@@ -171,8 +173,10 @@ def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Floa
     return directions[sizes > 1e-9 * max(sizes.max(initial=0.0), np.finfo(float).tiny)]
 
 
-def _spikes(motion: Motion, quiet: Float[np.ndarray, "K M"]) -> Bool[np.ndarray, "traj time"]:
-    """Rows that alone stand out: glitches of a measurement.
+def _spikes(
+    motion: Motion, quiet: Float[np.ndarray, "K M"], levels: Float[np.ndarray, "rows K"]
+) -> Bool[np.ndarray, "traj time"]:
+    """Rows that alone stand out: glitches of a measurement. `levels` are the variances of the noise.
 
     What does not change along a recording stands out by eight robust standard deviations from its median in
     them, and not in the rows before and after.
@@ -183,10 +187,9 @@ def _spikes(motion: Motion, quiet: Float[np.ndarray, "K M"]) -> Bool[np.ndarray,
         return out
     values = motion.values @ quiet.T
     middle = np.stack([np.median(values[motion.recording == k], axis=0) for k in range(motion.recordings)])
-    off = np.abs(values - middle[motion.recording])
-    far = (off > STANDS_OUT * 1.4826 * np.median(off, axis=0) + ROUNDING * np.linalg.norm(quiet, axis=1)).any(
-        axis=1
-    )
+    # In units of the noise at each row, which is larger where a quantity is steep.
+    off = np.abs(values - middle[motion.recording]) / np.sqrt(levels)
+    far = (off > STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)).any(axis=1)
     beside = np.zeros_like(far)
     beside[1:] |= far[:-1] & (motion.piece[1:] == motion.piece[:-1])
     beside[:-1] |= far[1:] & (motion.piece[1:] == motion.piece[:-1])

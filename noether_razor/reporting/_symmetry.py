@@ -108,7 +108,7 @@ def found_figure(symmetry: Mapping[str, Any]) -> Figure:
 
 def along_figure(along: Mapping[str, Any]) -> Figure:
     """(C(t) - C(0)) / spread along a few trajectories, one panel a quantity."""
-    values = np.array(along["values"])[:SHOWN_QUANTITIES]
+    values = along["values"][:SHOWN_QUANTITIES]
     figure = Figure(figsize=(7, 1.4 * len(values) + 0.8), layout="constrained")
     panels = figure.subplots(len(values), 1, squeeze=False, sharex=True)[:, 0]
     for k, (axes, curves) in enumerate(zip(panels, values, strict=True)):

@@ -129,8 +129,8 @@ def discover_run(
     folder.write_symmetry(symmetry)
     try:
         report_run(folder)
-    except FloatingPointError as error:
-        symmetry["failed"] = {**analysed.symmetry["failed"], "report": str(error)}
+    except Exception as error:  # whatever a picture fails of costs the report alone
+        symmetry["failed"] = {**analysed.symmetry["failed"], "report": f"{type(error).__name__}: {error}"}
         folder.write_symmetry(symmetry)
     return symmetry
 
@@ -188,8 +188,8 @@ def _checks(folder: RunFolder, analysed: Analysed, on_refit: OnRefit) -> dict[st
     def check(name: str, make: Callable[[], dict[str, Any]]) -> None:
         try:
             checks[name] = make()
-        except FloatingPointError as error:
-            failed[name] = str(error)
+        except Exception as error:  # whatever a check fails of costs that check alone
+            failed[name] = f"{type(error).__name__}: {error}"
 
     def structure() -> dict[str, Any]:
         few = scaled[:CHECKED_TRAJECTORIES]

@@ -151,6 +151,7 @@ class Analysis:
             "energy": None
             if self.energy is None
             else {"weights": self.energy.weights.tolist(), "residual": self.energy.residual},
+            "velocities": bool(space.motion.trajectories.velocities),
             "time_unit": space.motion.trajectories.time_unit,
             "data": {
                 "rows": len(space.motion.trajectories.points()),

@@ -31,6 +31,12 @@ REASONS = {
 }
 
 
+VELOCITIES = (
+    "momenta were made of velocities, and mass times velocity is no canonical momentum in a rotating frame, in a "
+    "magnetic field or for rates of angles"
+)
+
+
 def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
@@ -133,7 +139,9 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
             doubts.append(
                 f"the model explains the motion in part only ({structure['unexplained']:.0%} is left)"
             )
-        elif not not_canonical:
+        if structure["reason"] is None and structure["verdict"] != "explained" and symmetry["velocities"]:
+            doubts.append(VELOCITIES)
+        if structure["verdict"] == "explained" and not not_canonical:
             brackets = [q["bracket_with_hamiltonian"] for q in symmetry["quantities"]]
             against = [k for k, value in enumerate(brackets) if value is not None and value > COMMUTES]
             if against:

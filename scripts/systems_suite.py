@@ -9,9 +9,9 @@ from noether_razor.runs import write_whole
 TABLE = Path(__file__).parents[1] / "docs" / "suite.md"
 HEADING = (
     "# Discovery and false discovery\n\n"
-    "Written by `scripts/systems_suite`, recipe `configs/systems/base.toml`. Each run learns from 200 simulated "
-    "trajectories and is tested on 100 fresh noise-free ones of the same simulator: the table says what runs learn "
-    "of what such data show. What a file of its own can tell is in [files.md](files.md).\n\n"
+    "Written by `scripts/systems_suite`, recipe `configs/systems/base.toml`. Each run learns from 200\n"
+    "simulated trajectories and is tested on 100 fresh noise-free ones of the same simulator: the table\n"
+    "says what runs learn of such data. What a file of its own can tell is in [files.md](files.md).\n\n"
 )
 
 

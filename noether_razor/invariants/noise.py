@@ -17,6 +17,9 @@ WIDTHS, DEGREES = (31, 21, 15), (4, 6)
 """Rows of a window, widest first, and degrees of the polynomials that take the motion out of it."""
 AGREE = 1.1
 """Ratio of what two degrees leave of a window, up to which the lower one has taken all motion out."""
+FEWEST_LONG, FAST_MOTION = 5, 0.7
+"""Trajectories of ten windows or more from which their median is asked, and its share of the mean up to
+which it is taken."""
 SLOWEST = 10.0
 """Variance in windows over that of differences from which it is motion."""
 SLOW_ERROR = 0.1
@@ -58,14 +61,11 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     spread = np.var(trajectories.points(), axis=0)
     variances, errors = [], []
     for order in range(1, MOST_ORDER + 1):
-        total, windows = np.zeros(spread.shape), 0
-        for times, states in segments:
-            if len(times) > order:
-                total += np.sum(_differences(times, states, order) ** 2, axis=0)
-                windows += len(times) - order
+        squares = [_differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
+        windows = sum(len(part) for part in squares)
         if windows < FEWEST_WINDOWS:
             break
-        variances.append(total / windows)
+        variances.append(_typical(squares, _overlap(order)))
         errors.append(np.sqrt(2 * _overlap(order) / windows))
     if not variances:
         return NoiseEstimate(np.zeros(spread.shape), np.ones(spread.shape), np.zeros(spread.shape, bool))
@@ -78,6 +78,23 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
     told = np.asarray(told & (estimates[0] <= ALTERNATING * _within(segments)))
     return _with_slow_noise(NoiseEstimate(variance, error, told), segments)
+
+
+def _typical(
+    squares: Sequence[Float[np.ndarray, "windows dim"]], overlap: float
+) -> Float[np.ndarray, " dim"]:
+    """The mean over all windows, or its median over trajectories where that is less: motion that is too
+    fast for the sampling on a few trajectories is no noise on the others.
+    """
+    mean = np.concatenate(squares).mean(axis=0)
+    long = [part for part in squares if len(part) >= FEWEST_WINDOWS * overlap]
+    if len(long) < FEWEST_LONG:
+        return mean
+    degrees = np.array([len(part) / overlap for part in long])[:, None]
+    # Of a mean of squares, the median is below the mean (Wilson and Hilferty).
+    own = np.array([part.mean(axis=0) for part in long]) / (1 - 2 / (9 * degrees)) ** 3
+    middle = np.median(own, axis=0)
+    return np.where(middle < FAST_MOTION * mean, middle, mean)
 
 
 def _with_slow_noise(

@@ -32,7 +32,7 @@ REASONS = {
 
 
 VELOCITIES = (
-    "momenta were made of velocities, and mass times velocity is no canonical momentum in a rotating frame, a "
+    "momenta were made of velocities, and mass times velocity is not canonical in a rotating frame, a "
     "magnetic field or for rates of angles"
 )
 

@@ -176,7 +176,7 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
             f"the model has learned {symmetry['learned']} of the {symmetry['data']['shown']} that fresh "
             "trajectories of its system conserve; only these are listed"
         )
-    elif symmetry["strengths"]:
+    elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
         lines.append(f"the model, trained on the same data: its quantities hold {held} of these {rank}")
     gain = _gain(symmetry["evidence"])

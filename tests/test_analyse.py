@@ -134,7 +134,7 @@ class TestFound:
         data = motion(system, QUIET, seed=2)
         found = analyse(*learned(exact(system), 0, error=error), data, noise_variance=QUIET)
         assert found.rank == SYSTEMS[name][1]
-        assert not any(quantity.formula.errors for quantity in found.quantities), found.text()
+        assert not any(quantity.formula.errors for quantity in found.quantities)
         rows, truth = coefficients(*found.matrices()), np.linalg.qr(coefficients(*exact(system)).T)[0]
         np.testing.assert_allclose(rows @ truth @ truth.T, rows, atol=1e-5)
 

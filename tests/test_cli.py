@@ -15,7 +15,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from noether_razor.cli import main
+from noether_razor.cli import _train, main
+from noether_razor.config import load_config
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
@@ -383,7 +384,20 @@ def test_the_module_runs_as_a_program() -> None:
 
 def test_a_bound_that_is_not_finite_fails_with_its_step_and_site(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = run("train", DEBUG, "--out", out, "--set", "symmetry.initial_scale=1000")
+    result = run("train", DEBUG, "--out", out, "--set", "training.rates.weights=1e30")
     assert result.returncode == 1
-    assert result.stderr.count("\n") == 1 and "step 0" in result.stderr and "flow" in result.stderr
+    assert result.stderr.count("\n") == 1 and "not finite at step 2, first at the KL" in result.stderr
     assert not (out / "summary.json").exists()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_where_stderr_is_no_terminal_lines_say_what_is_being_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    monkeypatch.setattr(_train, "HEARTBEAT", 0.02)
+    with _train.LiveProgress(load_config(DEBUG), quiet) as live:
+        live.refit("found 1", 3, -2.0)
+        time.sleep(0.3)
+    said = capsys.readouterr().err
+    assert_only_progress(said)
+    assert ("found 1  -ELBO    -2.000  step 3 of" in said) == (not quiet)

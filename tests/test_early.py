@@ -58,7 +58,7 @@ def test_no_motion_is_the_gaussian_of_the_steps(data):
     variance = np.mean(steps**2)
     expected = np.mean(np.sum(np.log(2 * np.pi * variance) + steps**2 / variance, axis=1)) / 2
     assert no_motion_nll(pairs) == pytest.approx(expected)
-    assert no_motion_nll(pairs, 2 * variance) > expected
+    assert no_motion_nll(pairs, 2 * float(variance)) > expected
     assert no_motion_nll(windows_of(data, 1)) == pytest.approx(expected)
     assert no_motion_nll(windows_of(data, 5)) > expected
     still = Transitions(np.zeros((3, 2)), np.zeros((3, 2)), np.ones(3))

@@ -319,7 +319,8 @@ def test_every_later_verb_goes_on_with_windows(trained, tmp_path):
     assert "Likelihood of windows of 4 steps" in (trained / "report.md").read_text()
 
 
-def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, monkeypatch):
+def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
     learned, seen, growth = load_run(RunFolder(trained)), [], []
 
     def fitted(posterior, data, training, **_):
@@ -333,15 +334,19 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, monke
 
     monkeypatch.setattr(refits_module, "fit", fitted)
     monkeypatch.setattr(refits_module, "estimate_bound", estimated)
-    found = refits_module.refits(learned, "none", 1)
+    found = refits_module.refits(folder, learned, "none", 1)
     (data, count), (part, total) = seen
     assert isinstance(data, Windows) and isinstance(part, Windows)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
     assert found.bound["negative_elbo_total"] == 3.0 * 12 * 17
     # Averages over a few points of wide orbits of several quantities would ruin the fit.
     for built_in in (jnp.eye(2)[None], jnp.stack([jnp.eye(2), jnp.diag(jnp.array([1.0, 0.0]))])):
-        refits_module.refits(learned, "fixed", 1, QuadraticQuantities(built_in))
+        refits_module.refits(folder, learned, "fixed", 1, QuadraticQuantities(built_in))
     assert growth == [0, 0, round(learned.config.training.steps * 2 / 3)]
+    # What was estimated of a finished fit is kept, each by what is built in.
+    estimates = len(seen)
+    assert refits_module.refits(folder, learned, "none", 1).bound == found.bound
+    assert len(seen) == estimates + 1 and len(list(folder.refits.glob("*/result.json"))) == 3
 
 
 def test_windows_of_targets_are_bad_input(tmp_path):

@@ -189,7 +189,8 @@ def _spikes(
     middle = np.stack([np.median(values[motion.recording == k], axis=0) for k in range(motion.recordings)])
     # In units of the noise at each row, which is larger where a quantity is steep.
     off = np.abs(values - middle[motion.recording]) / np.sqrt(levels)
-    far = (off > STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)).any(axis=1)
+    limit = STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)
+    far = np.any(off > limit, axis=1, keepdims=True)[:, 0]
     beside = np.zeros_like(far)
     beside[1:] |= far[:-1] & (motion.piece[1:] == motion.piece[:-1])
     beside[:-1] |= far[1:] & (motion.piece[1:] == motion.piece[:-1])

@@ -139,8 +139,8 @@ class TestFound:
         np.testing.assert_allclose(rows @ truth @ truth.T, rows, atol=1e-5)
 
     def test_terms_that_only_follow_a_perturbation_are_not_needed(self):
-        """L about an oblate earth, less than a turn: of its axis it is conserved, the rest drifts slowly, and
-        combinations of 20 terms drift a little less.
+        """L about an oblate earth, less than a turn: about its axis it is conserved; the rest is not, nor are
+        combinations of 20 terms that change a little less.
         """
         angular = np.zeros((3, 6, 6))
         for matrix, (i, j) in zip(angular, [(0, 1), (0, 2), (1, 2)], strict=True):
@@ -150,8 +150,6 @@ class TestFound:
             data = oblate(seed)
             found = analyse(*learned((angular, np.zeros((3, 6))), 0, error=0.01), data, noise_variance=0.0)
             assert [quantity.formula.text() for quantity in found.quantities] == ["q1*p2 - q2*p1"]
-            drifting = {quantity.formula.text() for quantity in found.drifting}
-            assert drifting == {"q1*p3 - q3*p1", "q2*p3 - q3*p2"}
 
     @pytest.mark.parametrize("coupling", [3e-3, 3e-4])
     def test_a_small_term_that_exact_data_need_is_kept(self, coupling):

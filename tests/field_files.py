@@ -55,7 +55,7 @@ def charge(generator: np.random.Generator) -> Rows:
         times = np.arange(0, 6, 0.12)
         phase = generator.uniform(0, 2 * np.pi) - 1.5 * times
         circle = size * np.stack([-np.sin(phase) / 1.5, np.cos(phase) / 1.5, np.cos(phase), np.sin(phase)], 1)
-        yield label, times, [*circle, *centre, 0, 0]
+        yield label, times, circle + np.array([*centre, 0.0, 0.0])
 
 
 def cartesian_pendulum(generator: np.random.Generator) -> Rows:

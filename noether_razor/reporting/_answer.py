@@ -11,6 +11,8 @@ WIDEST_COLUMN = 60
 """Characters of a formula for which the others make room."""
 MEASURED = 3
 """Measured coefficients beside a formula."""
+NOTHING = 1e-9
+"""Of a mean over the largest coefficient, which is rounding."""
 MOST_SAME = 6
 """Combinations that are the same everywhere, of which formulas are printed."""
 COMMUTES = 0.3
@@ -149,6 +151,8 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 doubts.append(
                     f"the learned H does not conserve {names} ({{C, H}} {max(v or 0 for v in brackets):.0%})"
                 )
+    elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
+        doubts.append(VELOCITIES)
     gain = _gain(symmetry["evidence"])
     if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
         doubts.append(
@@ -223,7 +227,8 @@ def _lines(
     entries: Sequence[Mapping[str, Any]], said: Any, *, name: str = "C", equals: bool = False
 ) -> list[str]:
     written = [
-        f"{entry['formula']} = {entry['mean']:.6g}" if equals else str(entry["formula"]) for entry in entries
+        f"{entry['formula']} = {_rounded(entry):.6g}" if equals else str(entry["formula"])
+        for entry in entries
     ]
     width = max((len(text) for text in written if len(text) <= WIDEST_COLUMN), default=0)
     lines = []
@@ -240,6 +245,12 @@ def _lines(
         ]
         lines.append(f"  {label}{text:<{width}}{unit}  {'; '.join(part for part in parts if part)}".rstrip())
     return lines
+
+
+def _rounded(entry: Mapping[str, Any]) -> float:
+    """The mean of a quantity, 0 where it is rounding."""
+    size = max(np.abs(entry["A"]).max(), np.abs(entry["b"]).max())
+    return entry["mean"] if abs(entry["mean"]) > NOTHING * size else 0.0
 
 
 def _rate(entry: Mapping[str, Any], unit: str) -> str:

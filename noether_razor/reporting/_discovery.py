@@ -27,8 +27,9 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
 
 def _checks_text(symmetry: Mapping[str, Any]) -> str:
     checks = symmetry.get("checks")
+    notes = [f"! {note}" for note in symmetry.get("notes", [])]
     if not checks:
-        return ""
+        return "\n".join([*notes, ""])
     lines = [
         f"checks of the model ({checks['trajectories']} trajectories to learn from, "
         f"{checks['held_out_trajectories']} kept aside, {checks['transitions']} transitions)"
@@ -37,8 +38,7 @@ def _checks_text(symmetry: Mapping[str, Any]) -> str:
         if name in checks:
             passed = name not in PASSED or checks[name].get(PASSED[name])
             lines.append(f"{' ' if passed else '!'} {checks[name]['text']}")
-    lines += [f"! {note}" for note in symmetry.get("notes", [])]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *notes, ""])
 
 
 def _hypothesis(entry: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ def test_what_drifts_slowly_stands_beside_it():
         (
             {"recordings": 4, "most": 3, "staying": 4, "shown": 3, "needed": 8},
             "at least 1 conserved quantity of degree <= 2",
-            "4 trajectories can show at most 3, and 4 combinations stay constant; about 8 trajectories would tell",
+            "4 trajectories can show at most 3, and 4 combinations stay constant; about 8 trajectories would",
         ),
         (
             {"settled": False, "staying": 2},

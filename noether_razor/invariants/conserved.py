@@ -26,6 +26,11 @@ FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 STANDS_OUT = 8.0
 """Robust standard deviations from which a row stands out."""
+JUMPS, TWICE = 60.0, 1.9
+"""Robust deviations from the line between neighbours from which a row jumps, and by how much more than
+theirs."""
+ALONE = 5.0
+"""By how much more it does so than the rows before and after: motion that is fast is so in several."""
 LEAST_SPREAD = 0.2
 """Of the noise: rows that stand out make it seem larger than it is, but not by more than this."""
 MOST_LEFT_OUT = 0.02
@@ -123,19 +128,26 @@ def conserved_space(
     data. Raises ValueError for a noise variance that is negative or not finite.
     """
     left_out, rows_before = 0, len(trajectories.points())
+    jumps = _jumps(trajectories)
+    if 0 < jumps.sum() <= MOST_LEFT_OUT * rows_before:
+        left_out, trajectories = int(jumps.sum()), trajectories.without(jumps)
     while True:
         motion = Motion.of(trajectories, noise_variance)
         problem = _Problem(motion, _span(motion, quantities))
         ratios, rows = problem.solve()
         thresholds = problem.thresholds(rows)
         kept = problem.quiet(ratios, thresholds)
-        spikes = _spikes(motion, rows[:kept], problem.levels(rows[:kept]))
+        # Spikes hide what is quiet: all that changes less than most is asked.
+        asked = rows[: max(kept, len(rows) // 2)]
+        spikes = _spikes(motion, asked, problem.levels(asked))
         if not spikes.any() or left_out + spikes.sum() > MOST_LEFT_OUT * rows_before:
             break
         left_out += int(spikes.sum())
         trajectories = trajectories.without(spikes)
     level = problem.levels(rows[: max(kept, 1)]).sum(axis=1) / max(1, min(len(rows), max(kept, 1)))
-    # Where no column moves there is nothing to weigh.
+    # One weight a recording: at single rows the noise that makes a row seem exact would choose it. Where no
+    # column moves there is nothing to weigh.
+    level = means(level[:, None], motion.recording)[motion.recording, 0]
     weights = 1 / np.maximum(level, np.finfo(float).tiny if len(rows) else 1.0)
     drift = Drift(motion, weights)
     quiet, driven, factor = _undriven(drift, rows[:kept])
@@ -173,13 +185,35 @@ def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Floa
     return directions[sizes > 1e-9 * max(sizes.max(initial=0.0), np.finfo(float).tiny)]
 
 
+def _jumps(trajectories: Trajectories) -> Bool[np.ndarray, "traj time"]:
+    """Rows that miss the line between their neighbours by far, and by twice what these miss theirs by:
+    jumps that would hide in the noise that they make.
+    """
+    out = np.zeros(trajectories.times.shape, bool)
+    if trajectories.targets is not None:
+        return out
+    found = []
+    for times, states in trajectories.segments():
+        miss = np.zeros_like(states)
+        if len(times) > 4:
+            share = ((times[1:-1] - times[:-2]) / (times[2:] - times[:-2]))[:, None]
+            miss[1:-1] = np.abs(states[1:-1] - states[:-2] - share * (states[2:] - states[:-2]))
+        found.append(miss)
+    together = np.concatenate(found)
+    limit = JUMPS * 1.4826 * np.median(together, axis=0) + ROUNDING * together.max(axis=0)
+    for k, miss in enumerate(found):
+        beside = np.maximum(np.roll(miss, 1, axis=0), np.roll(miss, -1, axis=0))
+        out[k, : len(miss)] = np.any((miss > limit) & (miss > TWICE * beside), axis=1)
+    return out
+
+
 def _spikes(
     motion: Motion, quiet: Float[np.ndarray, "K M"], levels: Float[np.ndarray, "rows K"]
 ) -> Bool[np.ndarray, "traj time"]:
     """Rows that alone stand out: glitches of a measurement. `levels` are the variances of the noise.
 
-    What does not change along a recording stands out by eight robust standard deviations from its median in
-    them, and not in the rows before and after.
+    What hardly changes along a recording stands out by eight robust standard deviations from its median in
+    them, and far less in the rows before and after.
     """
     trajectories = motion.trajectories
     out = np.zeros(trajectories.times.shape, bool)
@@ -189,12 +223,12 @@ def _spikes(
     middle = np.stack([np.median(values[motion.recording == k], axis=0) for k in range(motion.recordings)])
     # In units of the noise at each row, which is larger where a quantity is steep.
     off = np.abs(values - middle[motion.recording]) / np.sqrt(levels)
-    limit = STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)
-    far = np.any(off > limit, axis=1, keepdims=True)[:, 0]
-    beside = np.zeros_like(far)
-    beside[1:] |= far[:-1] & (motion.piece[1:] == motion.piece[:-1])
-    beside[:-1] |= far[1:] & (motion.piece[1:] == motion.piece[:-1])
-    chosen = far & ~beside
+    far = off > STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)
+    beside = np.zeros_like(off)
+    same = (motion.piece[1:] == motion.piece[:-1])[:, None]
+    beside[1:] = np.maximum(beside[1:], off[:-1] * same)
+    beside[:-1] = np.maximum(beside[:-1], off[1:] * same)
+    chosen = np.any(far & (off > ALONE * beside), axis=1, keepdims=True)[:, 0]
     # Two points of every piece stay.
     chosen &= (trajectories.lengths - np.bincount(motion.piece, chosen))[motion.piece] >= 2
     out[motion.piece[chosen], motion.row[chosen]] = True

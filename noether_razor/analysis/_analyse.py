@@ -14,6 +14,7 @@ from ..data import Trajectories
 from ..invariants import Change, ConservedSpace, conserved_space
 from ..invariants.conserved import HIDDEN
 from ..invariants.terms import coefficients, monomials, quadratic_parts
+from ..phase_space import FAR
 from ..typing import Hamiltonian
 from ._energy import Energy, energy_in, energy_quantity
 from ._formulas import QuantityFormula, reduced, sparse_basis
@@ -200,6 +201,12 @@ def analyse(
     """
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
     checked_quantities(matrices, vectors, trajectories)
+    origin = _origin(trajectories)
+    if origin.any():
+        # Far from 0 a square is a linear term: brackets and formulas are made about where the data are.
+        vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
+        targets = None if trajectories.targets is None else trajectories.targets - origin
+        trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
     space = conserved_space(trajectories, noise_variance=noise_variance)
     scales = space.motion.scales
     given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
@@ -228,9 +235,9 @@ def analyse(
     shown = same if space.staying <= space.most else same[:0]
     return Analysis(
         names=trajectories.names,
-        quantities=tuple(quantities),
-        drifting=tuple(quantity for quantity in slow if _readable(quantity)),
-        same=tuple(_described(make.formulas(shown), make, None)[0]),
+        quantities=_moved(quantities, origin),
+        drifting=_moved([replace(entry, note="") for entry in slow if _readable(entry)], origin),
+        same=_moved(_described(make.formulas(shown), make, None)[0], origin),
         independent=independent,
         generating=generating,
         algebra=algebra,
@@ -244,10 +251,45 @@ def analyse(
     )
 
 
+def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
+    """Round values near the means of coordinates that are many spreads away from 0; 0 for the others."""
+    points = trajectories.points()
+    mean, spread = points.mean(axis=0), points.std(axis=0)
+    far = (np.abs(mean) > FAR * spread) & (spread > 1e-12 * np.abs(mean))
+    far[list(trajectories.angles())] = False
+    step = 10.0 ** np.round(np.log10(np.where(far, spread, 1.0)))
+    return np.where(far, np.round(mean / step) * step, 0.0)
+
+
+def _about(hamiltonian: Hamiltonian | None, origin: Float[np.ndarray, " dim"]) -> Hamiltonian | None:
+    """The same Hamiltonian of states that count from `origin`."""
+    if hamiltonian is None:
+        return None
+    return lambda state: hamiltonian(state + jnp.asarray(origin, state.dtype))
+
+
+def _moved(
+    quantities: Sequence[FoundQuantity], origin: Float[np.ndarray, " dim"]
+) -> tuple[FoundQuantity, ...]:
+    """Quantities of states that count from `origin`, as such of the states themselves, up to constants."""
+    if not origin.any():
+        return tuple(quantities)
+    at = tuple(origin.tolist())
+    return tuple(
+        replace(
+            entry,
+            formula=replace(entry.formula, origin=at),
+            vector=entry.vector - entry.matrix @ origin,
+        )
+        for entry in quantities
+    )
+
+
 def _readable(quantity: FoundQuantity) -> bool:
     """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
     terms = len(quantity.formula.coefficients)
-    return terms <= max(_TERMS, len(quantity.vector)) and quantity.change.change <= _SLOW
+    change = quantity.change
+    return terms <= max(_TERMS, len(quantity.vector)) and change.change <= _SLOW and change.noise <= 1
 
 
 def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:

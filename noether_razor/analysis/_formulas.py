@@ -141,7 +141,8 @@ class QuantityFormula:
 
     `coefficients` {monomial: value} leave out what is zero, `errors` {monomial: error} hold those that are
     not simple numbers. `measured` {monomial: (value, error)} has what simple numbers were measured as, where
-    they were not chosen.
+    they were not chosen. `origin` are the values from which variables count, where that is not 0: (q1 -
+    640)^2.
     """
 
     coefficients: dict[Monomial, SimpleNumber | float]
@@ -149,6 +150,7 @@ class QuantityFormula:
     names: tuple[str, ...]
     units: tuple[str, ...]
     measured: dict[Monomial, Measured] = field(default_factory=dict)
+    origin: tuple[float, ...] = ()
 
     @classmethod
     def of(
@@ -247,7 +249,11 @@ class QuantityFormula:
 
     def expression(self) -> sympy.Expr:
         """In sympy, over symbols named as the variables."""
-        symbols = [sympy.Symbol(name) for name in self.names]
+        origin = self.origin or (0.0,) * len(self.names)
+        symbols = [
+            sympy.Symbol(name) - sympy.Float(at) if at else sympy.Symbol(name)
+            for name, at in zip(self.names, origin, strict=True)
+        ]
         return sympy.Add(
             *(
                 (
@@ -275,9 +281,12 @@ class QuantityFormula:
         return " ".join(parts)
 
     def _powers(self, monomial: Monomial) -> list[str]:
-        if len(monomial) == 2 and monomial[0] == monomial[1]:
-            return [f"{self.names[monomial[0]]}^2"]
-        return [self.names[i] for i in monomial]
+        names = [self._variable(i) for i in monomial]
+        return [f"{names[0]}^2"] if len(names) == 2 and monomial[0] == monomial[1] else names
+
+    def _variable(self, index: int) -> str:
+        at = self.origin[index] if self.origin else 0.0
+        return f"({self.names[index]} {'-' if at > 0 else '+'} {abs(at):.10g})" if at else self.names[index]
 
     def _digits(self, monomial: Monomial) -> int:
         value, error = abs(float(self.coefficients[monomial])), self.errors.get(monomial, 0.0)

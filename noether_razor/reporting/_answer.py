@@ -49,7 +49,9 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     if symmetry["rank"]:
         lines += _about_space(symmetry)
     if drifting := symmetry["drifting"]:
-        lines.append("slowly drifting, not counted")
+        lines.append(
+            "slowly drifting, not counted (a weak perturbation; a coarse integrator and smoothed rows look alike)"
+        )
         lines += _lines(drifting, lambda entry: _rate(entry, unit), name="D")
     if same := symmetry["same_everywhere"]:
         lines.append("the same value in the whole file: a constraint, or one orbit; the file cannot tell")
@@ -184,7 +186,7 @@ def _about_space(symmetry: Mapping[str, Any]) -> list[str]:
     if symmetry["hamiltonian"] is False:
         return [independent]
     central = ", with a constant that brackets produce" if algebra["central_extension"] else ""
-    name = f"{algebra['name']}{''.join(f' = {alias}' for alias in algebra['aliases'][:1])}{central}"
+    name = f"{algebra['name'].split(':')[0]}{''.join(f' = {alias}' for alias in algebra['aliases'][:1])}{central}"
     if not name.startswith("does not close"):
         name += f", closure error {algebra['closure_error']:.1%}"
     return [independent, f"  algebra: {name}"]
@@ -258,7 +260,7 @@ def _rate(entry: Mapping[str, Any], unit: str) -> str:
         word = "decays" if entry["decay"] > 0 else "grows"
         return f"{word} by {_with_error(entry['decay'], entry['decay_error'])} per {unit}"
     rate, error = entry["rate"], entry["rate_error"]
-    moved = f"changes by {_percent(entry['drift'])} of its spread along a trajectory"
+    moved = f"changes by {_percent(max(entry['drift'], entry['limit']))} of its spread along a trajectory"
     if rate is None or error is None or not rate > error:
         return moved
     return f"{moved}, at {_with_error(rate, error)} of its spread per {unit} (r.m.s.)"

@@ -87,7 +87,7 @@ def analysed_run(
     run = load_run(folder)
     recorded = run.problem.recorded
     hypotheses = [parse_hypothesis(text, recorded.names, recorded.velocities) for text in quantities]
-    found = _found(folder, run)
+    found, tested = _found(folder, run)
     plain, evidence = None, None
     failed: dict[str, str] = {}
     if repeats:
@@ -95,7 +95,6 @@ def analysed_run(
             evidence, plain = _evidence(folder, run, found, repeats, failed, on_refit)
         except FloatingPointError as error:
             failed["evidence"] = str(error)
-    tested = found.space.motion.trajectories
     symmetry = found.to_json() | {
         "evidence": evidence,
         "failed": failed,
@@ -113,8 +112,8 @@ def analysed_run(
     return Analysed(run, symmetry, plain)
 
 
-def _found(folder: RunFolder, run: TrainedRun) -> Analysis:
-    """What is conserved, and what the run learned of it."""
+def _found(folder: RunFolder, run: TrainedRun) -> tuple[Analysis, Trajectories]:
+    """What is conserved, what the run learned of it, and the trajectories that say so."""
     trained, problem, config = run.posterior.quantities, run.problem, run.config
     if not isinstance(trained, QuadraticQuantities):
         raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
@@ -140,7 +139,7 @@ def _found(folder: RunFolder, run: TrainedRun) -> Analysis:
     else:
         given = config.inference.noise_variance
         trajectories, noise = problem.recorded, given if isinstance(given, float) else None
-    return analyse(
+    found = analyse(
         learned.matrices,
         learned.vectors,
         trajectories,
@@ -148,6 +147,7 @@ def _found(folder: RunFolder, run: TrainedRun) -> Analysis:
         hamiltonian=hamiltonian,
         restrict=simulated,
     )
+    return found, trajectories
 
 
 def _along(found: Analysis, trajectories: Trajectories) -> dict[str, Any] | None:

@@ -50,7 +50,7 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
         lines += _about_space(symmetry)
     if drifting := symmetry["drifting"]:
         lines.append(
-            "slowly drifting, not counted (a weak perturbation; a coarse integrator and smoothed rows look alike)"
+            "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothed rows look so)"
         )
         lines += _lines(drifting, lambda entry: _rate(entry, unit), name="D")
     if same := symmetry["same_everywhere"]:
@@ -186,7 +186,10 @@ def _about_space(symmetry: Mapping[str, Any]) -> list[str]:
     if symmetry["hamiltonian"] is False:
         return [independent]
     central = ", with a constant that brackets produce" if algebra["central_extension"] else ""
-    name = f"{algebra['name'].split(':')[0]}{''.join(f' = {alias}' for alias in algebra['aliases'][:1])}{central}"
+    # Why an algebra has no name, and its invariants, are in symmetry.json.
+    name = (
+        algebra["name"].split(":")[0] + "".join(f" = {alias}" for alias in algebra["aliases"][:1]) + central
+    )
     if not name.startswith("does not close"):
         name += f", closure error {algebra['closure_error']:.1%}"
     return [independent, f"  algebra: {name}"]

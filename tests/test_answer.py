@@ -20,6 +20,7 @@ DATA = {
     "hidden": 0,
     "noise_told": True,
     "left_out": 0,
+    "copies": 0,
     "needed": 100,
     "noise_variance": [1e-4] * 4,
     "ratios": [1.0, 50.0],

@@ -407,3 +407,47 @@ class TestTerms:
     def test_scales_of_coordinates_that_do_not_move_are_finite(self):
         assert (canonical_scales(np.array([[1.0, 0.0], [1.0, 2.0]])) > 0).all()
         assert (canonical_scales(np.ones((3, 2))) > 0).all()
+
+
+class TestRowsThatAreNone:
+    @pytest.mark.parametrize("size", [0.1, 1.0, 10.0])
+    def test_a_glitch_in_one_row_is_left_out(self, size):
+        data = measured(oscillators((1.0, 1.0), 15, length=100, dt=0.1), 0.01)
+        states = data.states.copy()
+        states[0, 50] += size
+        space = conserved_space(Trajectories(data.times, states))
+        assert space.rank == 4 and space.left_out == 1 and space.decided
+
+    def test_copies_count_once(self):
+        data = measured(oscillators((1.0, 1.0), 4), 0.01)
+        copied = Trajectories(np.tile(data.times, (5, 1)), np.tile(data.states, (5, 1, 1)))
+        space = conserved_space(copied)
+        assert space.copies == 16 and space.most == 3 and space.rank == 3 and not space.decided
+
+    def test_columns_of_very_different_noise(self):
+        """Rows at which a noisy column happens to be small are not exact."""
+        data = oscillators((1.0, 1.6), 25, length=100, dt=0.1)
+        noise = np.array([0.001, 0.1, 0.1, 0.001]) * np.random.default_rng(3).normal(size=data.states.shape)
+        assert conserved_space(Trajectories(data.times, data.states + noise)).rank == 2
+
+    def test_velocities_made_of_differences_of_positions(self):
+        times = 0.05 * np.arange(201)
+        generator = np.random.default_rng(0)
+        states = []
+        for first, second in generator.normal(size=(20, 2, 2)):
+            position = first * np.cos(times)[:, None] + second * np.sin(times)[:, None]
+            position += 0.003 * generator.normal(size=position.shape)
+            states.append(np.concatenate([position, np.gradient(position, times, axis=0)], axis=1))
+        assert conserved_space(Trajectories(np.tile(times, (20, 1)), np.array(states))).rank == 4
+
+    @pytest.mark.parametrize("offset", [30.0, 1e3, 1e5])
+    def test_offsets_hide_no_group(self, offset):
+        data = measured(oscillators((1.0, 1.0), 15, length=100, dt=0.1), 0.01)
+        moved = Trajectories(data.times, data.states + np.array([offset, -5 * offset, 0.0, 0.0]))
+        found = analyse(np.zeros((0, 4, 4)), np.zeros((0, 4)), moved, restrict=False)
+        assert found.rank == 4 and found.algebra.name == "u(2)"
+        # A and b are in the units of the data.
+        matrices, vectors = found.matrices()
+        values = np.einsum("pi,kij,pj->pk", moved.points(), matrices, moved.points()) / 2
+        values = (values + moved.points() @ vectors.T).reshape(15, 100, 4)
+        assert np.std(values - values.mean(axis=1, keepdims=True)) < 0.1 * np.std(values, axis=(0, 1)).min()

@@ -167,6 +167,7 @@ class Analysis:
                 "hidden": space.hidden,
                 "noise_told": space.told,
                 "left_out": space.left_out,
+                "copies": space.copies,
                 "needed": space.needed,
                 "noise_variance": space.motion.noise.variance.tolist(),
                 "ratios": [float(max(ratio, 0.0)) for ratio in space.ratios],

@@ -68,6 +68,7 @@ class ConservedSpace:
     clear: bool
     hidden: int
     left_out: int
+    copies: int
 
     @property
     def rank(self) -> int:
@@ -127,6 +128,7 @@ def conserved_space(
     Every trajectory takes part in each step, with thresholds for having chosen the directions on the same
     data. Raises ValueError for a noise variance that is negative or not finite.
     """
+    trajectories, copies = _without_copies(trajectories)
     left_out, rows_before = 0, len(trajectories.points())
     jumps = _jumps(trajectories)
     if 0 < jumps.sum() <= MOST_LEFT_OUT * rows_before:
@@ -174,6 +176,7 @@ def conserved_space(
         clear=min(noise_factor, drift_factor) > CLEAR,
         hidden=sum(change.hidden > HIDDEN for change in changes),
         left_out=left_out,
+        copies=copies,
     )
 
 
@@ -183,6 +186,17 @@ def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Floa
         return np.eye(motion.values.shape[1])
     _, sizes, directions = np.linalg.svd(motion.rows(quantities), full_matrices=False)
     return directions[sizes > 1e-9 * max(sizes.max(initial=0.0), np.finfo(float).tiny)]
+
+
+def _without_copies(trajectories: Trajectories) -> tuple[Trajectories, int]:
+    """The trajectories without those whose states are another's, row by row, and how many these are: their
+    noise is the same, so they say nothing more.
+    """
+    first: dict[bytes, int] = {}
+    for k, (_, states) in enumerate(trajectories.segments()):
+        first.setdefault(states.tobytes(), k)
+    copies = len(trajectories) - len(first)
+    return (trajectories[np.array(sorted(first.values()))], copies) if copies else (trajectories, 0)
 
 
 def _jumps(trajectories: Trajectories) -> Bool[np.ndarray, "traj time"]:

@@ -80,9 +80,7 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     return _with_slow_noise(NoiseEstimate(variance, error, told), segments)
 
 
-def _typical(
-    squares: Sequence[Float[np.ndarray, "windows dim"]], overlap: float
-) -> Float[np.ndarray, " dim"]:
+def _typical(squares: Sequence[np.ndarray], overlap: float) -> Float[np.ndarray, " dim"]:
     """The mean over all windows, or its median over trajectories where that is less: motion that is too
     fast for the sampling on a few trajectories is no noise on the others.
     """
@@ -97,9 +95,7 @@ def _typical(
     return np.where(middle < FAST_MOTION * mean, middle, mean)
 
 
-def _with_slow_noise(
-    fast: NoiseEstimate, segments: Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]
-) -> NoiseEstimate:
+def _with_slow_noise(fast: NoiseEstimate, segments: Sequence[tuple[np.ndarray, np.ndarray]]) -> NoiseEstimate:
     """The estimate with what windows leave in its place, where that is larger and noise alone."""
     variance, error = fast.variance.copy(), fast.relative_error.copy()
     open_ = fast.told.copy()

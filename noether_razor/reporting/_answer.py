@@ -172,6 +172,8 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     unseen = data["staying"] - data["shown"]
     if unseen:
         said += f"; {unseen} of them {'has' if unseen == 1 else 'have'} one value in all"
+    if copies := data["copies"]:
+        said += f"; {_many(copies, 'trajectory repeats', 'trajectories repeat')} others, not counted"
     if out := data["left_out"]:
         said += f"; {_many(out, 'row stands', 'rows stand')} out by more than 8 times the noise, not used"
     return said

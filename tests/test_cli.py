@@ -261,7 +261,7 @@ def test_other_modes_and_the_paper_estimator_train(tmp_path: Path, mode: str, es
         ("symmetry.quantities=0", ("symmetry.quantities", "0")),
         ("symmetry.mode=learnt", ("symmetry.mode", "'learned'")),
         ("symmetry.measure=haar", ("symmetry.measure", "fixed")),
-        ("system.kind=pendulums", ("system.kind", "'pendulum'")),
+        ("system.kind=pendulums", ("system.kind", "did you mean pendulum")),
         ("system.dof=0", ("system.dof", "0")),
         ("system.parameters.frequency=[1]", ("system.parameters.frequency", "did you mean frequencies")),
         ("system.parameters.frequencies=[0]", ("system.parameters", "frequencies")),

@@ -494,7 +494,7 @@ def test_keys_of_the_configuration() -> None:
     assert config.data.masses == (2.0,) and parse_config(config.model_dump(mode="json")) == config
     for masses in (0, [1, -1], "heavy", ["0"], [[1]]):
         with pytest.raises(
-            ValueError, match=r"^config: data\.masses: expected positive numbers \(--masses\), got"
+            ValueError, match=r"^config: data\.masses: expected positive numbers, one for all .* got"
         ):
             parse_config({"data": {"file": "a.csv", "masses": masses}})
 

@@ -180,11 +180,11 @@ def test_the_bound_is_likelihood_plus_weighted_kl(estimate, transitions):
     np.testing.assert_allclose(terms.negative_elbo(0.25), terms.nll + 0.25 * terms.total_kl(), rtol=1e-6)
 
 
-def test_generators_too_large_for_the_exponential_make_the_likelihood_nan(posterior, transitions, estimate):
+def test_generators_however_large_leave_the_bound_finite(posterior, transitions, estimate):
     params = nnx.state(posterior)
     params["quantities"] = jax.tree.map(lambda leaf: 1e4 * leaf, params["quantities"])
     terms = estimate(KEY, transitions, params)
-    assert np.isnan(terms.nll) and np.isfinite(terms.total_kl())
+    assert np.isfinite(terms.nll) and np.isfinite(terms.total_kl())
 
 
 def test_the_mean_over_minibatches_is_the_bound_on_all_transitions(transitions, estimate):

@@ -226,7 +226,7 @@ def test_exact_states_leave_nothing_to_choose():
 
 
 def test_where_noise_cannot_be_told_from_motion_it_says_so():
-    data = oscillations(20, 30, noise=0.0, dt=1.6)
+    data = oscillations(20, 30, noise=0.0, dt=2.2)
     assert likelihood.noise_of_states(data) is None
     found = chosen(data, None)
     assert found.kind == "transitions" and "cannot be told" in found.text

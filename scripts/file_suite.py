@@ -208,9 +208,9 @@ so, with the number of trajectories that would.
 
 {suite}
 
-For comparison, the test before (its null-space baseline on the quarter of the trajectories kept aside, which equalled
-what its trained runs found in 39 of 39), on the same 520 files: 182 "cannot tell", of the other 338 answers 215 (64 %)
-right in count and directions, and 76 of 573 directions (13 %) false.
+For comparison, the test before (its null-space baseline on the quarter of the trajectories kept aside, which
+equalled what its trained runs found in 39 of 39), on the same 520 files: 182 "cannot tell", of the other 338
+answers 215 (64 %) right in count and directions, and 76 of 573 directions (13 %) false.
 
 ## Laws that are slightly broken
 

@@ -1,10 +1,9 @@
 """Quantities of degree <= 2 as coefficients of monomials, and the scaled coordinates to judge them in."""
 
-from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 Monomial = tuple[int, ...]
 """The coordinates that are multiplied: (i,) is x_i, (i, j) with i <= j is x_i x_j."""
@@ -13,13 +12,6 @@ Monomial = tuple[int, ...]
 def monomials(dim: int) -> list[Monomial]:
     """All monomials of degree 1 and 2 in `dim` coordinates, linear ones first; dim (dim + 3) / 2 of them."""
     return [*((i,) for i in range(dim)), *combinations_with_replacement(range(dim), 2)]
-
-
-def without_angles(dim: int, angles: Sequence[int]) -> Bool[np.ndarray, " monomials"]:
-    """Which of `monomials` are functions on phase space: those that contain none of the coordinates
-    `angles`.
-    """
-    return np.array([not set(angles) & set(factors) for factors in monomials(dim)])
 
 
 def monomial_values(states: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points monomials"]:

@@ -1,5 +1,5 @@
 """``python -m noether_razor``."""
 
-from .cli import main
+from .app.cli import main
 
 main()

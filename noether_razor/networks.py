@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from .phase_space import Periods
+from .scaling import Periods
 from .typing import Scalar, State
 
 

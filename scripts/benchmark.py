@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from noether_razor.config import Problem, build_problem, load_config
-from noether_razor.data import Transitions
+from noether_razor.app.config import Problem, build_problem, load_config
 from noether_razor.inference import BoundTerms, Posterior, bound_and_gradient, paper_estimator
 from noether_razor.phase_space import hamiltonian_field
 from noether_razor.symmetry import Box, flow_orbit, symmetrised
 from noether_razor.training import initial_state, make_loop
+from noether_razor.trajectories import Transitions
 
 CONFIG = Path(__file__).parents[1] / "configs" / "oscillator" / "learned.toml"
 EFFICIENT_STEPS = 50

@@ -19,7 +19,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from noether_razor.config import build_problem, load_config
+from noether_razor.app.config import build_problem, load_config
 from noether_razor.training import initial_state, make_loop
 
 BATCH = 100

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from noether_razor.analysis import Analysis, lie_algebra
-from noether_razor.config import build_system, load_config
-from noether_razor.data import Trajectories, load_trajectories, save_trajectories, simulate
-from noether_razor.experiments import SUITE
-from noether_razor.runs import data_answer, write_whole
+from noether_razor.app.config import build_system, load_config
+from noether_razor.app.runs import data_answer, write_whole
+from noether_razor.invariants import Analysis
+from noether_razor.lie import lie_algebra
+from noether_razor.paper import SUITE
 from noether_razor.systems import CustomSystem
+from noether_razor.trajectories import Trajectories, load_trajectories, save_trajectories, simulate
 
 DOCS = Path(__file__).parents[1] / "docs" / "files.md"
 ROWS = 51

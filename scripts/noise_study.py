@@ -8,12 +8,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from noether_razor.analysis import principal_cosines, singular_directions
-from noether_razor.config import build_problem, build_system, load_config, simulate_data
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import Trajectories, load_trajectories, save_trajectories
-from noether_razor.phase_space import Quadratics
-from noether_razor.runs import (
+from noether_razor.app.config import build_problem, build_system, load_config, simulate_data
+from noether_razor.app.runs import (
     RunFolder,
     TrainedRun,
     analyse_run,
@@ -22,6 +18,9 @@ from noether_razor.runs import (
     train_run,
     write_whole,
 )
+from noether_razor.quadratic_forms import Quadratics
+from noether_razor.quantities import QuadraticQuantities, principal_cosines, singular_directions
+from noether_razor.trajectories import Trajectories, load_trajectories, save_trajectories
 
 TABLE = Path(__file__).parents[1] / "docs" / "noise.md"
 SYSTEMS = {"isotropic": "2 equal oscillators", "two_bodies": "2 bodies, plane"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from noether_razor.analysis._simple_numbers import simple_number
+from noether_razor.invariants.simple_numbers import simple_number
 
 TRUE = {
     "1": 1.0,

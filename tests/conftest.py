@@ -10,11 +10,11 @@ import jax
 import pytest
 from flax import nnx
 
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import Transitions, simulate
 from noether_razor.inference import Posterior
 from noether_razor.networks import HamiltonianNetwork
+from noether_razor.quantities import QuadraticQuantities
 from noether_razor.systems import Oscillators
+from noether_razor.trajectories import Transitions, simulate
 
 # jax 0.10.0 and 0.10.1 log kilobytes whenever they read a program from the cache on disk, and a child whose
 # stderr is read only at its end then waits for ever. Children inherit this.

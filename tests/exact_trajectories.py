@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from noether_razor.data import Trajectories
+from noether_razor.trajectories import Trajectories
 
 
 def linear_motion(

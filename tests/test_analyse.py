@@ -9,11 +9,11 @@ import sympy
 from exact_trajectories import linear_motion, noisy
 from scipy.integrate import solve_ivp
 
-from noether_razor.analysis._analyse import Analysis, analyse
-from noether_razor.data import Trajectories
+from noether_razor.invariants import Analysis, analyse
 from noether_razor.invariants.terms import coefficients, monomials, quadratic_parts
 from noether_razor.reporting import symmetry_text
 from noether_razor.systems import CustomSystem
+from noether_razor.trajectories import Trajectories
 
 NOISE = 1e-3
 QUIET = 1e-7

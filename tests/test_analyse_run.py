@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.cli import main
-from noether_razor.config import build_problem, default_quantities, load_config
-from noether_razor.conserved import QuadraticQuantities
+from noether_razor.app.cli import main
+from noether_razor.app.config import build_problem, default_quantities, load_config
+from noether_razor.app.runs import RunError, RunFolder, analyse_run, held_out, load_run, train_run
+from noether_razor.app.runs.refits import converged
+from noether_razor.quantities import QuadraticQuantities
 from noether_razor.reporting import symmetry_section
-from noether_razor.runs import RunError, RunFolder, analyse_run, held_out, load_run, train_run
-from noether_razor.runs._refits import converged
 from noether_razor.training import TrainState, initial_state
 
 ROOT = Path(__file__).parents[1]

@@ -7,9 +7,15 @@ import pytest
 from flax import nnx
 from scipy.integrate import solve_ivp
 
-from noether_razor.config import ConfigError, build_problem, parse_config
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import (
+from noether_razor.app.config import ConfigError, build_problem, parse_config
+from noether_razor.inference import windows_of
+from noether_razor.invariants import conserved_space
+from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
+from noether_razor.quantities import QuadraticQuantities
+from noether_razor.scaling import PhaseScale, centres_and_spreads
+from noether_razor.symmetry import NoAveraging
+from noether_razor.training import Training, fit
+from noether_razor.trajectories import (
     Layout,
     Trajectories,
     fit_scale,
@@ -17,12 +23,6 @@ from noether_razor.data import (
     save_trajectories,
     scaled_trajectories,
 )
-from noether_razor.inference import windows_of
-from noether_razor.invariants import conserved_space
-from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
-from noether_razor.phase_space import PhaseScale, centres_and_spreads
-from noether_razor.symmetry import NoAveraging
-from noether_razor.training import Training, fit
 
 TURN = 2 * np.pi
 

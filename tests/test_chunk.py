@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.conserved import QuadraticQuantities
 from noether_razor.inference import Estimator, Posterior, bound_and_gradient, paper_estimator
 from noether_razor.integrators import euler_step
 from noether_razor.networks import HamiltonianNetwork
+from noether_razor.quantities import QuadraticQuantities
 from noether_razor.symmetry import Ball, FlowAveraging, flow_orbit, symmetrised
 
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.config import build_system, parse_config
-from noether_razor.data import (
+from noether_razor.app.config import build_system, parse_config
+from noether_razor.systems import NBody, Oscillators
+from noether_razor.trajectories import (
     DataFileError,
     Trajectories,
     fit_scale,
@@ -25,7 +26,6 @@ from noether_razor.data import (
     scaled_trajectories,
     simulate,
 )
-from noether_razor.systems import NBody, Oscillators
 from noether_razor.typing import Scalar, State
 
 SYSTEM = Oscillators((1.0, 2**0.5))

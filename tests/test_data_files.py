@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from noether_razor.data import (
+from noether_razor.trajectories import (
     DataFileError,
     DataFileWarning,
     Layout,
@@ -26,8 +26,8 @@ from noether_razor.data import (
     read_data_file,
     read_states,
 )
-from noether_razor.data import _csv as csv_reader
-from noether_razor.data._writing import NUMBER
+from noether_razor.trajectories import csv as csv_reader
+from noether_razor.trajectories.writing import NUMBER
 
 several_examples = settings(max_examples=60, deadline=None)
 AS_IT_IS = Layout(periodic=(), gap=1e9)
@@ -737,7 +737,7 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path, monkeypatch):
 
 
 def test_very_unequal_trajectories_do_not_fill_the_memory(monkeypatch):
-    from noether_razor.data import _assemble
+    from noether_razor.trajectories import assemble as _assemble
 
     monkeypatch.setattr(_assemble, "LARGEST_PADDING", 10_000)
     short = "".join(f"{k},0,1,1\n{k},1,1,1\n" for k in range(100))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noether_razor.cli._app import app
-from noether_razor.config import file_layout, load_recipe, parse_config
-from noether_razor.data import (
+from noether_razor.app.cli.application import app
+from noether_razor.app.config import file_layout, load_recipe, parse_config
+from noether_razor.trajectories import (
     DataFile,
     DataFileError,
     Layout,
@@ -206,7 +206,7 @@ def test_dates_are_counted_from_the_first() -> None:
 
 
 def test_dates_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from noether_razor.data import _csv
+    from noether_razor.trajectories import csv as _csv
 
     monkeypatch.setattr(_csv, "BLOCK", 1000)
     assert_oscillators(read("a.csv", dated()), "times are dates")

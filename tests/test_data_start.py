@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from noether_razor.analysis import principal_cosines, singular_directions
-from noether_razor.config import ConfigError, build_problem, parse_config
-from noether_razor.conserved import QuadraticQuantities
+from noether_razor.app.config import ConfigError, build_problem, parse_config
+from noether_razor.quantities import QuadraticQuantities, principal_cosines, singular_directions
 
 
 def tables(**symmetry: object) -> dict:

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 from test_cli import assert_bad_input, assert_only_progress, files, run
 
-from noether_razor.config import Config, build_problem
-from noether_razor.data import Trajectories, hold_out, load_trajectories
-from noether_razor.inference import Posterior
-from noether_razor.reporting import discovery_text, symmetry_text
-from noether_razor.runs import (
+from noether_razor.app.config import Config, build_problem
+from noether_razor.app.runs import (
     RunError,
     RunFolder,
     analyse_run,
@@ -22,9 +19,12 @@ from noether_razor.runs import (
     load_run,
     parse_hypothesis,
 )
-from noether_razor.runs._hypotheses import answer, gain
+from noether_razor.app.runs.hypotheses import answer, gain
+from noether_razor.inference import Posterior
+from noether_razor.reporting import discovery_text, symmetry_text
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import NonFiniteBoundError, Report, fit
+from noether_razor.trajectories import Trajectories, hold_out, load_trajectories
 
 LENGTH = 1e6
 """The unit of the file: nothing in it is of order one."""
@@ -221,7 +221,7 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
             raise NonFiniteBoundError(7, "the gradient")
         return fit(posterior, *arguments, averaging=averaging, **rest)
 
-    monkeypatch.setattr("noether_razor.runs._refits.fit", breaks)
+    monkeypatch.setattr("noether_razor.app.runs.refits.fit", breaks)
     found = analyse_run(folder, quantities=("q1^2 + p1^2",))
     assert found["quantities"] == before["quantities"] and found["decided"] is True
     assert found == folder.read_symmetry()
@@ -246,7 +246,7 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     def breaks(*_: Any, **__: Any) -> Any:
         raise NonFiniteBoundError(7, "the gradient")
 
-    monkeypatch.setattr("noether_razor.runs._discover.train_run", breaks)
+    monkeypatch.setattr("noether_razor.app.runs.discover.train_run", breaks)
     folder = RunFolder(tmp_path / "run")
     told: list[dict[str, Any]] = []
     found = discover_run(

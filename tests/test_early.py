@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from noether_razor.data import Transitions, simulate
 from noether_razor.inference import Estimator, windows_of
 from noether_razor.symmetry import NoAveraging
 from noether_razor.systems import Oscillators
 from noether_razor.training import Report, Training, early_check, fit, no_motion_nll
+from noether_razor.trajectories import Transitions, simulate
 
 ESTIMATOR = Estimator(substeps=1, group_samples=1, weight_samples=2)
 

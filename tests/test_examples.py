@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from noether_razor.config import file_layout, parse_config
-from noether_razor.data import Layout, read_data_file
+from noether_razor.app.config import file_layout, parse_config
+from noether_razor.trajectories import Layout, read_data_file
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "data.md").read_text(encoding="utf-8")

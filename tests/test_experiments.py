@@ -17,10 +17,11 @@ import jax
 import numpy as np
 import pytest
 
-from noether_razor.cli import main
-from noether_razor.config import ConfigError, build_problem, load_config
-from noether_razor.data import Trajectories
-from noether_razor.experiments import (
+from noether_razor.app.cli import main
+from noether_razor.app.config import ConfigError, build_problem, load_config
+from noether_razor.app.runs import RunFolder, train_run, warm_start_config
+from noether_razor.inference import bound_terms
+from noether_razor.paper import (
     BUDGETS,
     TARGETS,
     Comparison,
@@ -29,21 +30,21 @@ from noether_razor.experiments import (
     PhasePlane,
     Progress,
     Spectrum,
+    plan,
     reproduce,
     row_config,
     run_all,
     share_out,
     table_result,
+    targets,
+    workers,
 )
-from noether_razor.experiments import _targets as targets
-from noether_razor.experiments import _workers as workers
-from noether_razor.experiments._claims import mean_and_stderr
-from noether_razor.experiments._reproduce import noise_floors, table_lines
-from noether_razor.experiments._runner import plan, wall_seconds
-from noether_razor.experiments._workers import Place, makespan, places
-from noether_razor.inference import bound_terms
-from noether_razor.runs import RunFolder, train_run, warm_start_config
+from noether_razor.paper.claims import mean_and_stderr
+from noether_razor.paper.reproduction import noise_floors, table_lines
+from noether_razor.paper.runner import wall_seconds
+from noether_razor.paper.workers import Place, makespan, places
 from noether_razor.training import NonFiniteBoundError
+from noether_razor.trajectories import Trajectories
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
@@ -388,7 +389,7 @@ def test_a_table_is_made_resumed_and_made_again(tmp_path: Path, monkeypatch: pyt
             assert row[metric]["stderr"] is None and row[metric]["values"] == [row[metric]["mean"]]
 
     # Nothing is trained again, and figure 2 is drawn from the same runs.
-    with patch("noether_razor.runs._run.fit", side_effect=AssertionError):
+    with patch("noether_razor.app.runs.run.fit", side_effect=AssertionError):
         assert run(*command)[:2] == (0, text)
         code, text, errors = run("reproduce", "figure2", "--budget", "quick", "--out", tmp_path)
     assert (code, errors) == (0, "") and "figure2.png" in text

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from field_files import FILES
 
-from noether_razor.analysis import Analysis
-from noether_razor.data import Layout, load_trajectories
-from noether_razor.runs import data_answer
+from noether_razor.app.runs import data_answer
+from noether_razor.invariants import Analysis
+from noether_razor.trajectories import Layout, load_trajectories
 
 RANKS = {name: 0 for name in FILES} | {
     "charge in a field": 6,

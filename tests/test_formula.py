@@ -13,12 +13,11 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.conserved import QuadraticQuantities, quadratic_form, unitary_quantities
+from noether_razor.formula import FormulaError, parse_formula
+from noether_razor.formula.parse import FUNCTIONS, Formula, canonical_names
 from noether_razor.phase_space import poisson_bracket
-from noether_razor.systems._custom import CustomSystem
-from noether_razor.systems._formula import FUNCTIONS, Formula, FormulaError, canonical_names, parse_formula
-from noether_razor.systems._n_body import NBody
-from noether_razor.systems._oscillators import Oscillators
+from noether_razor.quantities import QuadraticQuantities, quadratic_form, unitary_quantities
+from noether_razor.systems import CustomSystem, NBody, Oscillators
 
 NAMES = canonical_names(2)
 STATE = np.array([0.7, -0.4, 0.3, 1.1])

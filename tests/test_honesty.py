@@ -10,20 +10,20 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.analysis import (
+from noether_razor.diagnostics import (
     StructureCheck,
     fit_vector_field,
     points_a_turn,
     sampling_check,
     structure_check,
 )
-from noether_razor.analysis._structure import ATTEMPTS, Asymmetry, field_asymmetry
-from noether_razor.data import Trajectories
+from noether_razor.diagnostics.structure import ATTEMPTS, Asymmetry, field_asymmetry
 from noether_razor.inference import Estimator, Posterior
 from noether_razor.invariants import conserved_space
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import FitResult, NonFiniteBoundError, Training, fit
+from noether_razor.trajectories import Trajectories
 
 
 def oscillators(
@@ -179,7 +179,7 @@ def test_a_field_that_runs_away_is_fitted_anew_with_smaller_steps(
             raise NonFiniteBoundError(7, "the gradient")
         return fit(posterior, data, training, **rest)
 
-    monkeypatch.setattr("noether_razor.analysis._structure.fit", breaks)
+    monkeypatch.setattr("noether_razor.diagnostics.structure.fit", breaks)
 
     def field() -> Posterior:
         return fit_vector_field(

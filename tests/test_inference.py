@@ -12,9 +12,6 @@ import pytest
 from flax import nnx
 from numpyro.distributions.kl import kl_divergence
 
-from noether_razor.analysis import learned_substep_error
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import Transitions
 from noether_razor.inference import (
     Estimator,
     IsotropicNormal,
@@ -24,12 +21,14 @@ from noether_razor.inference import (
     bound_terms,
     optimal_precision,
     paper_estimator,
-    predict,
 )
 from noether_razor.integrators import euler_step, transition
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.phase_space import hamiltonian_field
+from noether_razor.prediction import learned_substep_error, predict
+from noether_razor.quantities import QuadraticQuantities
 from noether_razor.symmetry import FlowAveraging, NoAveraging
+from noether_razor.trajectories import Transitions
 
 ESTIMATOR = Estimator(group_samples=4, weight_samples=4)
 COMMON: dict[str, Any] = {"averaging": FlowAveraging(), "estimator": ESTIMATOR}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from noether_razor import ConservedSpace, analyse, conserved_space
-from noether_razor.data import Trajectories
 from noether_razor.invariants import Motion, noise_estimate
 from noether_razor.invariants.terms import canonical_scales, coefficients, monomials, quadratic_parts
+from noether_razor.trajectories import Trajectories
 
 ROOT = 2**0.5
 SPIN = {(0, 3): 1.0, (1, 2): -1.0}

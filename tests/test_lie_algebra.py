@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.analysis._lie_algebra import LieAlgebra, Quadratics, bracket, lie_algebra
+from noether_razor.lie import LieAlgebra, bracket, lie_algebra
+from noether_razor.quadratic_forms import Quadratics
 from noether_razor.systems import NBody
 
 Quantities = tuple[np.ndarray, np.ndarray]

@@ -17,24 +17,25 @@ from test_cli import assert_bad_input, files, run
 from test_training import same
 from test_windows import Oscillator
 
-from noether_razor.analysis import BoundEstimate, estimate_bound, random_part
-from noether_razor.config import ConfigError, build_problem, parse_config
-from noether_razor.config import _likelihood as likelihood
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import Trajectories
+from noether_razor.app.config import ConfigError, build_problem, likelihood, parse_config
+from noether_razor.app.runs import RunFolder, load_run
+from noether_razor.app.runs import refits as refits_module
 from noether_razor.inference import (
+    BoundEstimate,
     Estimator,
     InitialStates,
     Posterior,
     Windows,
+    estimate_bound,
     observed_bound_terms,
+    random_part,
     windows_of,
 )
-from noether_razor.runs import RunFolder, load_run
-from noether_razor.runs import _refits as refits_module
+from noether_razor.quantities import QuadraticQuantities
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import Checkpoint, FitResult, Rates, Report, Training, fit, initial_state
-from noether_razor.training._loop import rows_a_step
+from noether_razor.training.loop import rows_a_step
+from noether_razor.trajectories import Trajectories
 
 STEPS = 4
 ESTIMATOR = Estimator(group_samples=1, weight_samples=2)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from test_cli import DEBUG, assert_bad_input, run
 
-from noether_razor.analysis import direction_quantities, flat_generators
-from noether_razor.config import ConfigError, build_problem, build_system, file_layout, parse_config
-from noether_razor.config._build import MAX_SUBSTEPS, substeps_for
-from noether_razor.config._schema import SystemTable
-from noether_razor.conserved import QuadraticQuantities
-from noether_razor.data import Trajectories, fit_scale, scaled_trajectories
-from noether_razor.runs import RunFolder, load_run
+from noether_razor.app.config import ConfigError, build_problem, build_system, file_layout, parse_config
+from noether_razor.app.config.build import MAX_SUBSTEPS, substeps_for
+from noether_razor.app.config.schema import SystemTable
+from noether_razor.app.runs import RunFolder, load_run
+from noether_razor.quantities import QuadraticQuantities, direction_quantities, flat_generators
+from noether_razor.trajectories import Trajectories, fit_scale, scaled_trajectories
 
 LENGTH, MASS, SECOND = 1e6, 2.0, 50.0
 """Units in which nothing is of order one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from noether_razor.experiments import TARGETS, Table, plan, run_all
+from noether_razor.paper import TARGETS, Table, plan, run_all
 
 SEEDS = 5
 

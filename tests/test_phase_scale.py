@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from noether_razor.integrators import rollout
-from noether_razor.phase_space import PhaseScale, Quadratics, hamiltonian_field, poisson_bracket
+from noether_razor.phase_space import hamiltonian_field, poisson_bracket
+from noether_razor.quadratic_forms import Quadratics
+from noether_razor.scaling import PhaseScale
 from noether_razor.typing import Hamiltonian
 
 pytestmark = pytest.mark.usefixtures("double_precision")

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import DEBUG, assert_bad_input, files, run
 
-from noether_razor.analysis import Calibration, bands, posterior_rollouts, rollout_calibration
-from noether_razor.analysis._rollouts import _refined
-from noether_razor.cli._predict import parse_times
-from noether_razor.data import Trajectories
-from noether_razor.inference import Estimator, Posterior, predict
+from noether_razor.app.cli.predict import parse_times
+from noether_razor.diagnostics import Calibration, rollout_calibration
+from noether_razor.inference import Estimator, Posterior
+from noether_razor.prediction import bands, posterior_rollouts, predict
+from noether_razor.prediction.rollouts import _refined
 from noether_razor.symmetry import NoAveraging
+from noether_razor.trajectories import Trajectories
 
 ESTIMATOR = Estimator(weight_samples=5, group_samples=2)
 FOLLOW: dict[str, Any] = {"averaging": NoAveraging(), "estimator": ESTIMATOR}

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from noether_razor.config import ConfigError, build_problem, load_config
-from noether_razor.data import EscapeError, simulate
+from noether_razor.app.config import ConfigError, build_problem, load_config
 from noether_razor.systems import CustomSystem, Oscillators
+from noether_razor.trajectories import EscapeError, simulate
 
 SHIPPED = (
     "isotropic incommensurate two_equal_one_other opposite_signs central_plane central_space uniform_field "

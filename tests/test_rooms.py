@@ -12,34 +12,40 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing"},
-    {"random"},
+    {"typing", "quadratic_forms"},
+    {"random", "formula"},
     {"phase_space"},
-    {"integrators"},
-    {"conserved", "networks"},
+    {"scaling", "integrators"},
+    {"lie", "quantities", "networks"},
     {"systems"},
-    {"data"},
+    {"trajectories"},
     {"invariants"},
     {"symmetry"},
     {"inference"},
     {"training"},
-    {"analysis"},
+    {"prediction"},
+    {"diagnostics"},
     {"reporting"},
-    {"config"},
-    {"runs"},
-    {"experiments"},
-    {"cli"},
+    {"app.config"},
+    {"app.runs"},
+    {"paper"},
+    {"app.cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 # The public names and `python -m noether_razor` stand outside the house.
-OUTSIDE = {"__init__", "__main__"}
+OUTSIDE = {"__init__", "__main__", "app.__init__"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return room_name(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def room_name(parts: tuple[str, ...] | list[str]) -> str:
+    """The first part of a module's name; `app` has rooms of its own."""
+    return ".".join(parts[:2] if parts[0] == "app" else parts[:1])
 
 
 def imported_modules(path: Path) -> Iterator[str]:
@@ -57,24 +63,31 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 def imported_rooms(path: Path) -> set[str]:
     names = [name.split(".") for name in imported_modules(path)]
-    return {name[1] for name in names if name[0] == "noether_razor" and len(name) > 1}
+    return {room_name(name[1:]) for name in names if name[0] == "noether_razor" and len(name) > 1}
 
 
 def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
     lines = [
-        "from ..data import Trajectories",
+        "from ..trajectories import Trajectories",
         "from .. import networks",
-        "from ._loop import Loop",
-        "import noether_razor.cli",
-        "if TYPE_CHECKING:\n    from noether_razor.config import Config",
-        "def f():\n    from ..runs import train_run",
+        "from .loop import Loop",
+        "import noether_razor.app.cli",
+        "if TYPE_CHECKING:\n    from noether_razor.app.config import Config",
+        "def f():\n    from ..app.runs import train_run",
         "import numpy as np",
     ]
-    path = tmp_path / "training" / "_fit.py"
+    path = tmp_path / "training" / "fitting.py"
     path.parent.mkdir()
     path.write_text("\n".join(lines))
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    assert imported_rooms(path) == {"data", "networks", "training", "cli", "config", "runs"}
+    assert imported_rooms(path) == {
+        "trajectories",
+        "networks",
+        "training",
+        "app.cli",
+        "app.config",
+        "app.runs",
+    }
 
 
 def test_every_room_has_a_rank():
@@ -92,7 +105,7 @@ def test_rooms_import_only_from_earlier_rooms(path):
 @every_file
 def test_only_config_and_what_is_above_it_know_pydantic_and_the_terminal(path):
     room = room_of(path)
-    if room not in OUTSIDE and RANK[room] < RANK["config"]:
+    if room not in OUTSIDE and RANK[room] < RANK["app.config"]:
         packages = {name.split(".")[0] for name in imported_modules(path)}
         assert not packages & {"pydantic", "typer", "rich", "click", "argparse"}
 

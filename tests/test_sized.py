@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.conserved import QuadraticQuantities, quadratic_form
+from noether_razor.quantities import QuadraticQuantities, quadratic_form
 from noether_razor.symmetry import AffineOrbit, Ball, FlowAveraging, flow_orbit, sized
-from noether_razor.symmetry._orbits import _bounded
+from noether_razor.symmetry.orbits import _bounded
 from noether_razor.systems import NBody, Oscillators
 
 STATES = np.random.default_rng(0).standard_normal((300, 4))

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from noether_razor.config import Config, load_config, read_data
-from noether_razor.conserved import QuadraticQuantities, angular_momentum, quadratic_form
-from noether_razor.data import Layout, Trajectories, read_data_file
+from noether_razor.app.config import Config, load_config, read_data
+from noether_razor.app.runs import RunFolder, discover_config, discover_run
 from noether_razor.invariants import conserved_space
 from noether_razor.invariants.terms import coefficients
-from noether_razor.runs import RunFolder, discover_config, discover_run
+from noether_razor.quantities import QuadraticQuantities, angular_momentum, quadratic_form
+from noether_razor.trajectories import Layout, Trajectories, read_data_file
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from noether_razor.experiments import SUITE, Score, run_suite, score, suite_table
+from noether_razor.paper import SUITE, Score, run_suite, score, suite_table
 from noether_razor.systems import Oscillators
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from noether_razor.conserved import GeneralQuantities, QuadraticQuantities, angular_momentum
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.phase_space import hamiltonian_field, symplectic_matrix
+from noether_razor.quantities import GeneralQuantities, QuadraticQuantities, angular_momentum
 from noether_razor.symmetry import (
     AffineOrbit,
     Ball,

@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noether_razor.conserved import QuadraticQuantities, angular_momentum, linear_momentum, unitary_quantities
 from noether_razor.phase_space import hamiltonian_field, poisson_bracket
+from noether_razor.quantities import (
+    QuadraticQuantities,
+    angular_momentum,
+    linear_momentum,
+    unitary_quantities,
+)
 from noether_razor.systems import SYSTEMS, HamiltonianSystem, NBody, Oscillators, Pendulum, normal_states
 
 pytestmark = pytest.mark.usefixtures("double_precision")

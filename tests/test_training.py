@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.data import Transitions
 from noether_razor.inference import BoundTerms, Estimator, Posterior, paper_estimator
 from noether_razor.integrators import euler_step
 from noether_razor.networks import HamiltonianNetwork
@@ -28,9 +27,10 @@ from noether_razor.training import (
     initial_state,
     make_loop,
 )
-from noether_razor.training import _fit as fit_module
-from noether_razor.training import _loop as loop_module
-from noether_razor.training._loop import batch_size
+from noether_razor.training import fitting as fit_module
+from noether_razor.training import loop as loop_module
+from noether_razor.training.loop import batch_size
+from noether_razor.trajectories import Transitions
 
 ESTIMATOR = Estimator(step=euler_step, group_samples=2, weight_samples=2)
 TRAINING = Training(steps=8, batch=14, log_every=3)

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from noether_razor.conserved import QuadraticQuantities, coefficient_units
-from noether_razor.training._whitening import _shortened, whitened
+from noether_razor.quantities import QuadraticQuantities, coefficient_units
+from noether_razor.training.whitening import _shortened, whitened
 
 DIM = 4
 SIZE = DIM * (DIM + 1) // 2 + DIM

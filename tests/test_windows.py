@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.data import Trajectories, Transitions
 from noether_razor.inference import (
     Estimator,
     InitialStates,
@@ -16,6 +15,7 @@ from noether_razor.inference import (
     windows_of,
 )
 from noether_razor.symmetry import Ball, FlowAveraging, NoAveraging
+from noether_razor.trajectories import Trajectories, Transitions
 
 NOISE = 0.04
 

@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 
 import noether_razor as nr
-from noether_razor.analysis import direction_quantities
-from noether_razor.data import Layout, fit_scale, read_data_file, scaled_trajectories
+from noether_razor.quantities import direction_quantities
+from noether_razor.trajectories import Layout, fit_scale, read_data_file, scaled_trajectories
 
 
 def write_measurements(path: Path) -> None:

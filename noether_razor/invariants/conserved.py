@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from ..data import Trajectories
+from ..trajectories import Trajectories
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 
 SLOW = 0.07

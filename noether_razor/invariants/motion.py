@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import brentq
 from scipy.stats import ncx2
 
-from ..data import Trajectories
+from ..trajectories import Trajectories
 from .noise import NoiseEstimate, noise_estimate
 from .terms import (
     canonical_scales,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..data import Trajectories
+from ..trajectories import Trajectories
 
 MOST_ORDER = 10
 """The highest order of differences along a trajectory that noise is estimated from."""

@@ -1,11 +1,19 @@
 """Tables, figures and the report of a run."""
 
-from ._answer import headline as headline
-from ._answer import symmetry_text as symmetry_text
-from ._discovery import discovery_text as discovery_text
-from ._figures import contour_figure as contour_figure
-from ._figures import spectra_figure as spectra_figure
-from ._report import ReportData as ReportData
-from ._report import summary_text as summary_text
-from ._report import write_report as write_report
-from ._symmetry import symmetry_section as symmetry_section
+from .answer import headline, symmetry_text
+from .discovery import discovery_text
+from .figures import contour_figure, spectra_figure
+from .report import ReportData, summary_text, write_report
+from .symmetry import symmetry_section
+
+__all__ = [
+    "ReportData",
+    "contour_figure",
+    "discovery_text",
+    "headline",
+    "spectra_figure",
+    "summary_text",
+    "symmetry_section",
+    "symmetry_text",
+    "write_report",
+]

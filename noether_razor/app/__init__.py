@@ -1,0 +1,1 @@
+"""The command line, its run folders and configurations: a thin view of the library."""

@@ -1,0 +1,7 @@
+"""The command line."""
+
+from .application import main
+
+__all__ = [
+    "main",
+]

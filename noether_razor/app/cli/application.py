@@ -1,0 +1,101 @@
+"""The program: its verbs, and the one place where errors become exit codes."""
+
+import shlex
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from . import analyse as _analyse
+from . import discover as _discover
+from . import evaluate as _evaluate
+from . import predict as _predict
+from . import report as _report
+from . import reproduce as _reproduce
+from . import simulate as _simulate
+from . import train as _train
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="noether-razor",
+    help="Learn the Hamiltonian, the conserved quantities and the symmetry of a system from trajectories.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(_train.train)
+app.command("discover")(_discover.discover)
+app.command("evaluate")(_evaluate.evaluate)
+app.command("analyse")(_analyse.analyse)
+app.command("predict")(_predict.predict)
+app.command("report")(_report.report)
+app.command("simulate")(_simulate.simulate)
+app.command("reproduce")(_reproduce.reproduce)
+
+
+def _show_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(version("noether-razor"))
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        # Typer turns a KeyboardInterrupt into this code without a word.
+        code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
+        code, message = _explain(error)
+        _complain(message, debug)
+    if code == INTERRUPTED:
+        _complain(f"interrupted; go on with: {_to_go_on(arguments)}", debug=False)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    # Some releases of Typer depend on click, others carry a copy of it: usage errors are known by what they
+    # offer.
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return BAD_INPUT, usage()
+    # Imported here, so that `--help` does not wait for JAX.
+    from ...training import CheckpointError
+    from ...trajectories import DataFileError
+    from ..config import ConfigError
+    from ..runs import RunError
+
+    if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, FloatingPointError):
+        return FAILED, f"the run failed: {error}"
+    return FAILED, f"the run failed: {type(error).__name__}: {error}"
+
+
+def _to_go_on(arguments: list[str]) -> str:
+    """The command that goes on where this one was interrupted."""
+    resumes = any(verb in arguments for verb in ("train", "discover")) and "--resume" not in arguments
+    return shlex.join(["noether-razor", *arguments, *(["--resume"] if resumes else [])])
+
+
+def _complain(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print("noether-razor: " + " ".join(message.split()), file=sys.stderr)

@@ -1,0 +1,127 @@
+"""``discover DATA``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .train import Interruption, LiveProgress
+
+if TYPE_CHECKING:
+    from ...training import Report
+
+
+def discover(
+    data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<data name>-<seed>.")] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMULA",
+            help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Fits of each kind for the evidence, with seeds of their own.")
+    ] = 1,
+    trajectory: Annotated[str | None, typer.Option(metavar="NAME", help="Column of trajectories.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column of times.")] = None,
+    dt: Annotated[
+        float | None, typer.Option("--dt", metavar="TIME", help="Time between rows, if no column has times.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Names of all columns, if the file has none.")
+    ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Columns: x,y (or x{},y{}: {} for each trajectory); default q1..qn."
+        ),
+    ] = None,
+    momenta: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Columns: px,py; default p1..pn.")
+    ] = None,
+    velocities: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="In place of momenta, with --masses.")
+    ] = None,
+    masses: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="One a position, or one for all.")
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns that are no data.")] = None,
+    periodic: Annotated[
+        str | None, typer.Option(metavar="NAMES", help='Positions that are angles; "" for none.')
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column; may be repeated.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
+) -> None:
+    """Say what a file of trajectories conserves, and what it cannot tell; write a run with its report.
+
+    What the columns mean may also stand in DATA.toml beside the file.
+    """
+    from ...reporting import discovery_text, headline, symmetry_text
+    from ..runs import RunFolder, discover_config, discover_run
+
+    columns = {
+        "names": _names(names),
+        "trajectory": trajectory,
+        "time": time,
+        "positions": _names(positions),
+        "momenta": _names(momenta),
+        "velocities": _names(velocities),
+        "ignore": _names(ignore),
+    }
+    mapping: dict[str, Any] = {
+        "columns": {key: value for key, value in columns.items() if value is not None},
+        "step": dt,
+        "masses": _names(masses),
+        "periodic": _names(periodic),
+        "units": _units(unit) if unit else None,
+    }
+    config = discover_config(data, {k: v for k, v in mapping.items() if v is not None}, overrides or [])
+    folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
+    with Interruption() as stop, LiveProgress(config, quiet) as live:
+
+        def on_refit(name: str, repeat: int, report: "Report") -> None:
+            live.refit(f"{name} {repeat + 1}", report.step, report.negative_elbo)
+
+        def on_answer(symmetry: dict[str, Any]) -> None:
+            if not quiet:
+                live.say(f"the data alone: {headline(symmetry)}\nnow learning the dynamics")
+
+        symmetry = discover_run(
+            config,
+            folder,
+            quantities=quantity or [],
+            repeats=repeats,
+            resume=resume,
+            on_progress=live.update,
+            on_refit=on_refit,
+            on_answer=on_answer,
+            interrupted=stop,
+            on_reading=live.reading,
+        )
+    if not quiet:
+        typer.echo(symmetry_text(symmetry) + discovery_text(symmetry), nl=False)
+        if folder.report.exists():
+            typer.echo(f"report {folder.report}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _units(pairs: list[str]) -> dict[str, str]:
+    units = {}
+    for pair in pairs:
+        name, separator, unit = pair.partition("=")
+        if not separator or not name.strip():
+            raise typer.BadParameter(f"got {pair!r}, expected NAME=UNIT", param_hint="--unit")
+        units[name.strip()] = unit.strip()
+    return units

@@ -1,0 +1,70 @@
+"""Which likelihood suits the noise of the data."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ...invariants import noise_estimate
+from ...trajectories import Trajectories
+from .load import ConfigError
+from .schema import InferenceTable
+
+LARGE_NOISE = 0.3
+"""Standard deviation of the noise over the r.m.s. step, above which windows learn more than single
+transitions do in as many steps (docs/noise.md).
+"""
+
+
+class Likelihood(NamedTuple):
+    """Which likelihood a run is of, and why.
+
+    window_steps: of a window; None for single transitions. noise_to_step: the standard deviation of the noise
+    over the r.m.s. step from row to row, in the coordinates of training; None where states are exact or it
+    cannot be told. text: the reason in a line, empty where there was nothing to choose.
+    """
+
+    kind: Literal["transitions", "windows"]
+    window_steps: int | None
+    noise_to_step: float | None
+    text: str
+
+
+def noise_of_states(data: Trajectories) -> float | None:
+    """The mean variance of the noise on states, estimated from neighbouring rows; None where these are too
+    far apart for that.
+    """
+    found = noise_estimate(data)
+    return float(np.mean(found.variance)) if found.told.all() else None
+
+
+def choose_likelihood(table: InferenceTable, data: Trajectories, variance: float | None) -> Likelihood:
+    """The likelihood that `table` asks for, or that suits `data`, in the coordinates of training, with noise
+    of `variance` on all states; 0 where they are exact, None where it is not known.
+
+    Raises `ConfigError` for windows of data that have targets beside exact states.
+    """
+    if table.likelihood == "windows" and data.targets is not None:
+        raise ConfigError(
+            "inference.likelihood: windows are for noise on all states, but these data have noisy targets "
+            'beside exact states; give likelihood = "transitions"'
+        )
+    ratio, kind = None, "transitions"
+    if variance == 0:
+        reason = ""
+    elif variance is None:
+        reason = "the noise cannot be told from the motion between rows"
+    else:
+        moves = np.concatenate([np.diff(path, axis=0) for _, path in data.segments()])
+        step, noise = float(np.sqrt(np.mean(moves**2))), float(np.sqrt(variance))
+        ratio = noise / max(step, np.finfo(np.float64).tiny)
+        kind = "windows" if ratio > LARGE_NOISE else "transitions"
+        reason = (
+            f"noise of standard deviation {noise:.2g} is {ratio:.2f} of the r.m.s. step {step:.2g} of scaled "
+            f"states, {'above' if ratio > LARGE_NOISE else 'not above'} {LARGE_NOISE}"
+        )
+    if table.likelihood != "auto":
+        kind = table.likelihood
+        reason = f"as asked; {reason}" if reason else ""
+    named = f"windows of {table.window_steps} steps" if kind == "windows" else "single transitions"
+    steps = table.window_steps if kind == "windows" else None
+    return Likelihood(kind, steps, ratio, f"{named}: {reason}" if reason else "")

@@ -1,0 +1,167 @@
+"""Reading TOML configurations: `extends`, overrides, and errors that name the key."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from .schema import Config
+
+PACKAGE = Path(__file__).parents[2]
+SHIPPED = PACKAGE / "configs"
+"""Configurations inside an installed wheel; a checkout has them beside the package."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: one line naming the file, each key, what was got and what is
+    expected.
+    """
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML file, the files it `extends`, then ``table.key=value`` overrides, and check the whole.
+
+    `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up
+    among the configurations that the package ships. Raises `ConfigError`.
+    """
+    path = _found(Path(path))
+    tables = _read(path, ())
+    for override in overrides:
+        _override(tables, override)
+    return parse_config(tables, source=str(path))
+
+
+def load_recipe(
+    recipe: str | Path, data: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str
+) -> Config:
+    """The configuration `recipe` with `data` in place of its data table: what it says of simulated data, such
+    as their noise, is not true of others. Overrides come last; errors name `source`. Raises `ConfigError`.
+    """
+    tables = _read(_found(Path(recipe)), ()) | {"data": dict(data)}
+    for override in overrides:
+        _override(tables, override)
+    return parse_config(tables, source=source)
+
+
+def parse_config(tables: dict[str, Any], source: str = "config") -> Config:
+    """Check tables that are already in memory. Raises `ConfigError` naming every wrong key at once."""
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _found(path: Path) -> Path:
+    """`path`, or the shipped configuration of that name."""
+    if path.exists():
+        return path
+    shipped = _shipped(path)
+    if shipped is None:
+        raise ConfigError(f"{path}: no such file")
+    return shipped
+
+
+def _shipped(path: Path) -> Path | None:
+    if path.is_absolute():
+        return None
+    relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    for root in (SHIPPED, PACKAGE.parent / "configs"):
+        if (root / relative).is_file():
+            return root / relative
+    return None
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise ConfigError(f"{path}: extends itself")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        named = f" (named by {seen[-1]})" if seen else ""
+        raise ConfigError(f"{path}: no such file{named}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    parent = tables.pop("extends", None)
+    if parent is None:
+        return tables
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends: got {parent!r}, expected the path of a file")
+    return _merge(_read(path.parent / parent, (*seen, resolved)), tables)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _override(tables: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    parts = name.strip().split(".")
+    if not separator or not all(parts):
+        raise ConfigError(f"--set {override}: expected table.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string, so that the shell needs no second quotes
+    *path, last = parts
+    for part in path:
+        tables = tables.setdefault(part, {})
+        if not isinstance(tables, dict):
+            raise ConfigError(f"--set {override}: {part} is not a table")
+    tables[last] = value
+
+
+def _explain(item: Any) -> str:
+    where = [part for part in item["loc"] if isinstance(part, str)]
+    # Members of a union add their own names to the path; those are no keys of the file.
+    known = _known_path(where)
+    path = ".".join(known) or "config"
+    if item["type"] == "extra_forbidden":
+        names = _fields(known[:-1])
+        close = difflib.get_close_matches(known[-1], names, n=1)
+        hint = f", did you mean {close[0]}?" if close else f", expected one of {', '.join(names)}"
+        return f"{path}: unknown key{hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    got = item.get("input")
+    return f"{path}: {message}" + ("" if isinstance(got, dict | BaseModel) else f", got {got!r}")
+
+
+def _known_path(where: list[str]) -> list[str]:
+    model: type[BaseModel] | None = Config
+    path: list[str] = []
+    for part in where:
+        path.append(part)
+        model = _table(model, part) if model else None
+        if model is None:
+            break
+    return path
+
+
+def _fields(path: list[str]) -> list[str]:
+    model: type[BaseModel] | None = Config
+    for part in path:
+        model = _table(model, part)
+        if model is None:
+            return []
+    return sorted(model.model_fields)
+
+
+def _table(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a table inside a table, whether it may be left out or not; None for a plain value."""
+    if name not in model.model_fields:
+        return None
+    annotation = model.model_fields[name].annotation
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

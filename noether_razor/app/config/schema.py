@@ -1,0 +1,337 @@
+"""What a configuration file may say: frozen models, checked whole before anything runs."""
+
+import difflib
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ...systems import SYSTEMS
+
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class SystemTable(_Table):
+    """The true system to simulate, and the distribution of its initial states."""
+
+    kind: str = Field(default="oscillators", description="a key of systems.SYSTEMS, or custom")
+    dof: PositiveInt | None = Field(
+        default=None, description="degrees of freedom; where the parameters do not fix them"
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="fields of the system's class")
+    initial_scale_q: NonNegativeFloat = Field(
+        default=1.0, description="standard deviation of the initial positions"
+    )
+    initial_scale_p: NonNegativeFloat = Field(
+        default=1.0, description="standard deviation of the initial momenta"
+    )
+    energy_below: float | None = Field(default=None, description="initial states of more energy are redrawn")
+
+    hamiltonian: str | None = Field(default=None, description="the formula of a custom system in q1, p1, ..")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        known = (*SYSTEMS, "custom")
+        if kind not in known:
+            close = difflib.get_close_matches(kind, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+            raise ValueError(hint)
+        return kind
+
+    @model_validator(mode="after")
+    def _custom(self) -> "SystemTable":
+        if self.kind == "custom" and (self.hamiltonian is None or self.dof is None):
+            raise ValueError("a custom system needs dof and hamiltonian")
+        if self.kind != "custom" and self.hamiltonian is not None:
+            raise ValueError(f'hamiltonian belongs to kind = "custom", got kind = "{self.kind}"')
+        return self
+
+    @model_validator(mode="after")
+    def _moving(self) -> "SystemTable":
+        if self.initial_scale_q == 0 and self.initial_scale_p == 0:
+            raise ValueError(
+                "initial_scale_q and initial_scale_p are both 0: every trajectory would be the same"
+            )
+        return self
+
+
+def _masses(value: Any) -> Any:
+    """One mass or several, as a tuple; with one message for all that are none."""
+    if value is None:
+        return None
+    try:
+        return TypeAdapter(tuple[PositiveFloat, ...]).validate_python(
+            value if isinstance(value, list | tuple) else [value], strict=False
+        )
+    except ValidationError:
+        raise ValueError("expected positive numbers (--masses)") from None
+
+
+class ColumnsTable(_Table):
+    """The names of a data file's columns."""
+
+    names: tuple[str, ...] | None = Field(
+        default=None, description="of all columns, for a file without names"
+    )
+    trajectory: str | None = Field(default=None, description="which trajectory a row is of")
+    time: str | None = None
+    positions: tuple[str, ...] | None = Field(default=None, description="None: q1..qn")
+    momenta: tuple[str, ...] | None = Field(default=None, description="in the order of positions; p1..pn")
+    velocities: tuple[str, ...] | None = Field(default=None, description="in place of momenta, with masses")
+    ignore: tuple[str, ...] | None = None
+
+
+class DataTable(_Table):
+    """Training data: simulated, or read from a file."""
+
+    file: str | None = Field(
+        default=None, description="a table in text or arrays to read trajectories from, not to simulate them"
+    )
+    columns: ColumnsTable = ColumnsTable()
+    step: PositiveFloat | None = Field(
+        default=None, description="the time between rows of a file without a column of times"
+    )
+    masses: Annotated[tuple[float, ...] | None, BeforeValidator(_masses)] = Field(
+        default=None, description="of a file with velocities, one for all or one a position: p = m v"
+    )
+    periodic: tuple[str, ...] | None = Field(
+        default=None,
+        description="positions of a file that are angles: unwrapped, and H is periodic in them; [] if jumps "
+        "are none",
+    )
+    period: PositiveFloat | None = Field(default=None, description="of these angles; None: 2 pi, or 360 deg")
+    units: dict[str, str] | None = Field(default=None, description="of a file's columns, by name")
+    gap: PositiveFloat | None = Field(
+        default=None, description="the longest time between two rows of one trajectory of a file"
+    )
+    delimiter: str | None = Field(
+        default=None, description="of a text: a character, or tab or space; None: the one its lines have"
+    )
+    scale: Literal["auto", "none"] = Field(
+        default="auto", description="train on data of a file in scaled canonical coordinates, or as they are"
+    )
+    spread: PositiveFloat = Field(
+        default=1.0, description="standard deviation of scaled coordinates, about the shortest length in H"
+    )
+    held_out: Annotated[
+        float,
+        Field(ge=0, le=0.5, description="share of a file's trajectories that is not trained on, to test on"),
+    ] = 0.0
+    trajectories: PositiveInt = 7
+    transitions: PositiveInt = 4
+    dt: PositiveFloat = 0.2
+
+    noise_variance: NonNegativeFloat = 1e-3
+    noise_on: Literal["targets", "states"] = "targets"
+
+    @field_validator("masses", mode="before")
+    @classmethod
+    def _positive_masses(cls, masses: Any) -> Any:
+        """One message for a number and a list: the members of the union would each have their own."""
+        try:
+            listed = masses if isinstance(masses, list | tuple) else [masses]
+            values = [float(mass) for mass in listed if not isinstance(mass, bool)]
+        except (TypeError, ValueError):
+            listed, values = [], []
+        if masses is not None and not (
+            len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values)
+        ):
+            why = " (without mass p = m v is 0)" if 0 in values else ""
+            raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
+        return masses
+
+
+class TestSet(_Table):
+    """One test set: noise-free trajectories from initial states of other scales, or of the data's own."""
+
+    scale_q: NonNegativeFloat | Literal["system"] = 1.0
+    scale_p: NonNegativeFloat | Literal["system"] = 0.2
+    shift_q: float = 0.0
+
+
+class EvaluationTable(_Table):
+    """Test sets, and the size of the final estimates."""
+
+    trajectories: PositiveInt = 100
+    transitions: PositiveInt = 20
+    sets: dict[str, TestSet] = Field(
+        default_factory=lambda: {
+            "test": TestSet(),
+            "wider": TestSet(scale_q=3.0),
+            "moved": TestSet(shift_q=1.0),
+        }
+    )
+    weight_samples: Annotated[int, Field(ge=2)] = 16
+    group_samples: PositiveInt = 64
+    nll_stderr: PositiveFloat = Field(
+        default=0.02, description="standard error to which NLL / N is estimated, in nats per transition"
+    )
+
+
+class NetworkTable(_Table):
+    """The network F."""
+
+    layers: Annotated[int, Field(ge=2, description="weight matrices, the readout among them")] = 3
+    width: PositiveInt = 200
+    elu_alpha: PositiveFloat = 1.0
+
+
+class SymmetryTable(_Table):
+    """What the network is averaged over."""
+
+    mode: Literal["none", "fixed", "learned"] = "learned"
+    quantities: PositiveInt | None = Field(
+        default=None,
+        description="K, how many quantities to learn; None: (n + 1)^2, at most all of degree <= 2",
+    )
+    fixed: Literal["all", "euclidean"] = Field(
+        default="all",
+        description="what mode fixed builds in: all known quantities of degree at most two, or of n_body the "
+        "momenta and angular momenta alone, which generate SE(d)",
+    )
+    measure: Literal["ball", "box", "gaussian", "haar"] = "ball"
+    initial_scale: PositiveFloat = Field(
+        default=0.1, description="standard deviation of the entries of learned quantities at the start"
+    )
+    initialise: Literal["random", "data"] = Field(
+        default="random",
+        description="learned quantities start at random, or with what the data alone show to be conserved "
+        "and the rest at random",
+    )
+
+
+class InferenceTable(_Table):
+    """The posterior and the estimator of the bound."""
+
+    likelihood: Literal["auto", "transitions", "windows"] = Field(
+        default="auto",
+        description="of single transitions, whose inputs are taken for exact, or of windows with latent "
+        "initial states; auto: windows where states have noise above 0.3 of a step",
+    )
+    window_steps: PositiveInt = Field(default=8, description="steps of a window")
+    estimator: Literal["efficient", "paper"] = "efficient"
+    group_samples: PositiveInt | None = Field(
+        default=None, description="group elements an average; None: 16, or the paper's 200"
+    )
+    weight_samples: PositiveInt | None = Field(
+        default=None, description="weight samples a step; None: 4, or the paper's 20"
+    )
+    chunk: PositiveInt | None = Field(
+        default=None, description="group elements evaluated at a time, to bound memory; None: all"
+    )
+    substeps: PositiveInt | Literal["auto"] = Field(
+        default="auto", description="integrator steps a transition"
+    )
+    noise_variance: PositiveFloat | Literal["data", "learned"] = Field(
+        default="data", description="sigma^2: a number, that of the data, or learned"
+    )
+    prior_precision: PositiveFloat | Literal["optimal", "learned"] = "optimal"
+    relative_scale: PositiveFloat = Field(
+        default=0.1, description="initial posterior over root-mean-square weight"
+    )
+    correlated: bool = Field(
+        default=False, description="full row and column covariances instead of diagonal ones"
+    )
+
+
+class RatesTable(_Table):
+    """Peak step sizes."""
+
+    weights: PositiveFloat = 2e-2
+    scales: PositiveFloat = 3e-2
+    correlations: PositiveFloat = 1e-3
+    quantities: PositiveFloat = 1e-2
+    hyper: PositiveFloat = 1e-2
+    initial_states: PositiveFloat = 0.1
+
+
+class WarmStartTable(_Table):
+    """A fit without symmetry, on data of another dt, whose weights and scales the next one starts from."""
+
+    steps: PositiveInt = 1500
+    dt: PositiveFloat = Field(default=0.1, description="time between its states; as many as the run has")
+    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
+    rates: RatesTable | None = Field(default=None, description="None: those of the run")
+
+
+class TrainingTable(_Table):
+    """The training loop."""
+
+    steps: PositiveInt = 3000
+    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
+    rates: RatesTable = RatesTable()
+    second_moment: Annotated[float, Field(gt=0, lt=1, description="Adam's beta_2")] = 0.95
+    clip: PositiveFloat | None = Field(default=None, description="global gradient norm to clip at")
+    kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
+    orbit_growth: Annotated[
+        int, Field(ge=0, description="steps over which fixed quantities' group coordinates grow to full size")
+    ] = 0
+    log_every: PositiveInt = 100
+    checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
+    warm_start: tuple[WarmStartTable, ...] = Field(
+        default=(), description="fits that come before, each starting from the last"
+    )
+
+
+class Config(_Table):
+    """A whole configuration: one table a room."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    system: SystemTable = SystemTable()
+    data: DataTable = DataTable()
+    network: NetworkTable = NetworkTable()
+    symmetry: SymmetryTable = SymmetryTable()
+    inference: InferenceTable = InferenceTable()
+    training: TrainingTable = TrainingTable()
+    evaluation: EvaluationTable = EvaluationTable()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_noise(cls, tables: Any) -> Any:
+        """The noise of a file is learned unless a variance is named."""
+        match tables:
+            case {"data": {"file": str(), **data}} if "noise_variance" not in data:
+                inference = tables.get("inference", {})
+                if isinstance(inference, dict) and "noise_variance" not in inference:
+                    return {**tables, "inference": {**inference, "noise_variance": "learned"}}
+        return tables
+
+    @model_validator(mode="after")
+    def _columns_of_a_file(self) -> "Config":
+        about_files = ("columns", "step", "masses", "periodic", "period", "units", "gap", "delimiter")
+        for key in about_files:
+            if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
+                raise ValueError(f"data.{key} is about a file, but data.file is not given")
+        if self.data.file is None and self.data.held_out:
+            raise ValueError("data.held_out is about a file, but data.file is not given")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_of_noisy_states(self) -> "Config":
+        simulated = self.data.file is None
+        if simulated and self.inference.likelihood == "windows" and self.data.noise_on == "targets":
+            raise ValueError(
+                "inference.likelihood: windows are for noise on all states, but data.noise_on is targets"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_warm_start(self) -> "Config":
+        if self.training.warm_start and self.data.file is not None:
+            raise ValueError("training.warm_start simulates data of its own and does not go with data.file")
+        return self

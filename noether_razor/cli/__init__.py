@@ -1,3 +1,0 @@
-"""The command line: one small file a verb."""
-
-from ._app import main as main

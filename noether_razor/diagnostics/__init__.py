@@ -1,0 +1,16 @@
+"""Can the model be believed: structure, sampling, calibration."""
+
+from .calibration import Calibration, rollout_calibration
+from .sampling import SamplingCheck, points_a_turn, sampling_check
+from .structure import StructureCheck, fit_vector_field, structure_check
+
+__all__ = [
+    "Calibration",
+    "SamplingCheck",
+    "StructureCheck",
+    "fit_vector_field",
+    "points_a_turn",
+    "rollout_calibration",
+    "sampling_check",
+    "structure_check",
+]

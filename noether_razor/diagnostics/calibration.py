@@ -1,0 +1,147 @@
+"""Whether the bands of rollouts hold what they promise."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ..inference import Estimator, Posterior
+from ..prediction import posterior_rollouts
+from ..random import normal
+from ..symmetry import Averaging
+from ..trajectories import Trajectories
+from ..typing import PRNGKey
+
+HALF, MOST = (0.25, 0.75), (0.05, 0.95)
+SPREAD_SCALES = np.geomspace(0.1, 10, 81)
+"""Factors of the spread that are tried."""
+
+
+class Calibration(NamedTuple):
+    """What bands of rollouts from the first states of held-out trajectories hold.
+
+    spread_scale: the smallest factor of the spread between samples with which the 90 % bands hold 90 % of
+        the values (`posterior_rollouts` takes it), 1 for a single trajectory. half, most: the shares of
+        values, of all coordinates at all times after the first, inside the 50 % and 90 % bands of each
+        trajectory scaled so that *the other* trajectories have 90 % in theirs. half_stderr, most_stderr:
+        their standard errors over trajectories (nan for one). first_most, last_most: the second share in the
+        first and last third of each trajectory, where one-step and accumulated errors show. unscaled_half,
+        unscaled_most: the shares in the bands as they were learned. values: how many there were.
+    """
+
+    spread_scale: float
+    half: float
+    half_stderr: float
+    most: float
+    most_stderr: float
+    first_most: float
+    last_most: float
+    unscaled_half: float
+    unscaled_most: float
+    values: int
+
+    def text(self) -> str:
+        """One sentence for a report."""
+        half, most = f"{self.half:.0%}", f"{self.most:.0%}"
+        if np.isfinite(self.half_stderr):
+            half, most = f"{half} ± {self.half_stderr:.0%}", f"{most} ± {self.most_stderr:.0%}"
+        said = (
+            f"of {self.values} held-out values {half} lie in the 50 % band of rollouts from first states and "
+            f"{most} in the 90 % band "
+            f"({self.first_most:.0%} in the first third of a trajectory, {self.last_most:.0%} in the last)"
+        )
+        if self.spread_scale == 1:
+            return said
+        return (
+            f"{said}, each band scaled by what the other trajectories ask for, "
+            f"{self.spread_scale:.2g} in all (as learned {self.unscaled_half:.0%} and "
+            f"{self.unscaled_most:.0%})"
+        )
+
+
+def rollout_calibration(
+    posterior: Posterior,
+    key: PRNGKey,
+    trajectories: Trajectories,
+    *,
+    averaging: Averaging,
+    estimator: Estimator,
+    samples: int = 100,
+    noise_variance: float | Float[np.ndarray, " dim"] = 0.0,
+    longest_step: float | None = None,
+    most_trajectories: int = 50,
+) -> Calibration:
+    """Coverage of rollouts on `trajectories` that were not trained on, in the coordinates of `posterior`, and
+    the factor of their spread that makes it right.
+
+    Bands are quantiles over `samples` draws of weights, group elements, and measurement noise on the first
+    states and on the values, of `noise_variance` (0: exact), of all coordinates or of each. The first
+    `most_trajectories` are used. A variational posterior that has not contracted is too wide, one of
+    independent weights too narrow; one factor on held-out data mends both in the mean (recalibration:
+    Kuleshov, Fenner & Ermon, ICML 2018).
+
+    Raises ValueError for fewer than 20 samples, which have no 90 % band, and FloatingPointError as
+    `posterior_rollouts` does.
+    """
+    if samples < 20:
+        raise ValueError(f"samples must be at least 20, got {samples}")
+    used = trajectories[:most_trajectories]
+    for_paths, for_noise = jax.random.split(key)
+    paths = posterior_rollouts(
+        posterior,
+        for_paths,
+        used.states[:, 0],
+        used.times,
+        averaging=averaging,
+        estimator=replace(estimator, weight_samples=samples),
+        longest_step=longest_step,
+        initial_variance=noise_variance,
+    )[:, :, 1:]
+    centre = paths.mean(axis=0)
+    noise = np.sqrt(noise_variance) * np.asarray(normal(for_noise, paths.shape))
+    values, present = used.states[:, 1:], used.present()[:, 1:]
+    counts = present.sum(axis=1)
+
+    def inside(scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """The shares of coordinates inside both bands, of each trajectory at each time."""
+        sampled = centre + scale * (paths - centre) + noise
+        outer_low, low, high, outer_high = np.quantile(sampled, [MOST[0], *HALF, MOST[1]], axis=0)
+        half = (low <= values) & (values <= high)
+        most = (outer_low <= values) & (values <= outer_high)
+        return half.mean(axis=2) * present, most.mean(axis=2) * present
+
+    total = counts.sum()
+    spread_scale, scales = 1.0, [1.0]
+    if len(used) > 1:
+        held = np.array([inside(scale)[1].sum(axis=1) for scale in SPREAD_SCALES])  # (scales, trajectories)
+        by_others = (held.sum(axis=1, keepdims=True) - held) / (total - counts)
+        spread_scale = _smallest(held.sum(axis=1) / total)
+        scales = [_smallest(shares) for shares in by_others.T]
+    by_scale = {scale: inside(scale) for scale in {1.0, *scales}}
+    half, most = (np.array([by_scale[s][band][k] for k, s in enumerate(scales)]) for band in (0, 1))
+    early = present & (np.arange(present.shape[1]) < np.ceil(counts[:, None] / 3))
+    late = present & (np.arange(present.shape[1]) >= np.floor(2 * counts[:, None] / 3))
+    return Calibration(
+        spread_scale=spread_scale,
+        half=float(half.sum() / total),
+        half_stderr=_stderr(half.sum(axis=1) / counts),
+        most=float(most.sum() / total),
+        most_stderr=_stderr(most.sum(axis=1) / counts),
+        first_most=float(most[early].mean()),
+        last_most=float(most[late].mean()),
+        unscaled_half=float(by_scale[1.0][0].sum() / total),
+        unscaled_most=float(by_scale[1.0][1].sum() / total),
+        values=int(total * used.states.shape[2]),
+    )
+
+
+def _smallest(shares: Float[np.ndarray, " scales"]) -> float:
+    """The smallest factor that holds 90 %; the largest where none does."""
+    enough = shares >= MOST[1] - MOST[0]
+    return float(SPREAD_SCALES[np.argmax(enough) if enough.any() else -1])
+
+
+def _stderr(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

@@ -1,0 +1,106 @@
+"""Whether data are sampled finely enough for what they show."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..inference import Estimator
+from ..prediction import substep_error
+from ..trajectories import Trajectories
+from ..typing import Hamiltonian
+
+MOST_SUBSTEPS = 16
+FEWEST_POINTS = 4.0
+"""Points a turn below which the way between them can be guessed in more than one way."""
+
+
+class SamplingCheck(NamedTuple):
+    """Whether integrator steps between rows follow the dynamics.
+
+    substeps: the fewest integrator steps a transition whose error, against twice as many, stays below
+        `limit`, a tenth of the noise's standard deviation; None where `most_substeps` do not.
+    error: that error, or that of the most sub-steps tried. points_a_turn: see `points_a_turn`.
+    """
+
+    substeps: int | None
+    error: float
+    limit: float
+    points_a_turn: float
+
+    @property
+    def fine_enough(self) -> bool:
+        """Whether the rule can be met, and rows are close enough to show where motion turns."""
+        return self.substeps is not None and self.points_a_turn >= FEWEST_POINTS
+
+    def text(self) -> str:
+        """One sentence for a report."""
+        turn = f"{self.points_a_turn:.1f} rows a turn of the motion"
+        if self.substeps is None:
+            return (
+                f"sampling is too coarse: the integrator's error between rows is {self.error:.2g}, "
+                f"{self.error / self.limit:.1f} times a tenth of the noise, at the most steps allowed "
+                f"({turn})"
+            )
+        if not self.fine_enough:
+            return f"sampling is too coarse: {turn}, at least {FEWEST_POINTS:.0f} are needed"
+        return f"sampling is fine enough: {self.substeps} integrator steps between rows, {turn}"
+
+
+def points_a_turn(trajectories: Trajectories) -> float:
+    """How many rows there are in a full turn of the direction of motion: 2 pi over the median angle between
+    neighbouring displacements of scaled states; inf for straight motion, 2 at worst (motion back and forth),
+    nan where no trajectory has three points.
+    """
+    deviation = trajectories.spreads()
+    scale = np.where(deviation > 0, deviation, 1.0)
+    angles = []
+    for _, states in trajectories.segments():
+        moves = np.diff(states / scale, axis=0)
+        before, after = moves[:-1], moves[1:]
+        lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        cosine = np.sum(before * after, axis=1)[lengths > 0] / lengths[lengths > 0]
+        angles.append(np.arccos(np.clip(cosine, -1, 1)))
+    together = np.concatenate(angles)
+    if not together.size:
+        return float("nan")
+    middle = float(np.median(together))
+    return 2 * np.pi / middle if middle > 0 else float("inf")
+
+
+def sampling_check(
+    hamiltonian: Hamiltonian,
+    trajectories: Trajectories,
+    *,
+    noise_variance: float,
+    estimator: Estimator,
+    most_substeps: int = MOST_SUBSTEPS,
+) -> SamplingCheck:
+    """The sub-step rule on a true or learned Hamiltonian, in the coordinates that it works in.
+
+    Sub-steps are doubled from 1 until the rule is met, then halved back; `estimator` says the integrator.
+    Raises ValueError for a noise variance that is not positive.
+    """
+    if not noise_variance > 0:
+        raise ValueError(f"noise_variance must be positive, got {noise_variance}")
+    transitions = trajectories.transitions()
+    limit = float(np.sqrt(noise_variance)) / 10
+
+    def error(substeps: int) -> float:
+        return substep_error(hamiltonian, transitions, estimator=replace(estimator, substeps=substeps))
+
+    turn = points_a_turn(trajectories)
+    failed, substeps = 0, 1
+    # `not <=`: an error that is not finite is too large.
+    while not (found := error(substeps)) <= limit:
+        if substeps >= most_substeps:
+            return SamplingCheck(None, found, limit, turn)
+        failed, substeps = substeps, min(2 * substeps, most_substeps)
+    while substeps - failed > 1:
+        middle = (failed + substeps) // 2
+        between = error(middle)
+        if between <= limit:
+            substeps, found = middle, between
+        else:
+            failed = middle
+    return SamplingCheck(substeps, found, limit, turn)

@@ -1,0 +1,647 @@
+"""From measured trajectories, and quantities of degree <= 2 that were learned, to what is conserved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from jaxtyping import Float
+
+from ..lie import LieAlgebra, bracket, lie_algebra
+from ..quadratic_forms import Quadratics
+from ..scaling import FAR
+from ..trajectories import Trajectories
+from ..typing import Hamiltonian
+from .conserved import HIDDEN, ConservedSpace, conserved_space
+from .energy import Energy, energy_in, energy_quantity
+from .formulas import QuantityFormula, reduced, sparse_basis
+from .motion import Change
+from .pairs import checked_quantities, pair_statistics
+from .rounding import rounded
+from .simple_numbers import SimpleNumber
+from .terms import coefficients, monomials, quadratic_parts
+
+_STRENGTH = 0.01
+"""Share of the largest singular value below which a direction of the quantities was not learned."""
+_INSIDE = 0.95
+"""Cosine, by spreads over the data, from which a conserved direction is one of those that were learned."""
+_COMMUTING = 0.1
+"""R.m.s. of {C, H} over |grad C| |grad H| up to which C counts as learned: ten times the error of
+learning."""
+_NEW = 0.1
+"""Size, against that of the factors, from which a bracket or product outside a space is a new one."""
+_RESOLVED = 1e-6
+"""Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
+_DEPENDENT = 0.1
+"""Singular value of unit gradients, against the largest, up to which they count as dependent."""
+_NEEDED = 5.0
+"""Standard errors from which the data need a small term."""
+_SMALL = 0.05
+"""Size of a term over the largest up to which it is left out where the data do without it."""
+_TERMS, _SLOW = 6, 0.3
+"""Terms and change over the spread up to which a slow drift is printed."""
+_POINTS = 500
+"""States at which gradients and the Hamiltonian are evaluated."""
+CLOSED = 0.05
+"""The closure error up to which a space closes under the Poisson bracket."""
+
+
+@dataclass(frozen=True)
+class FoundQuantity:
+    """One quantity C(x) = x^T A x / 2 + b^T x in the units of the data.
+
+    `matrix` A (2n, 2n), `vector` b (2n,). `change` says how it moves along trajectories, `mean` is its mean
+    over all rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C,
+    H} / (|grad C| |grad H|) for the Hamiltonian given, in scaled coordinates, None without one.
+    """
+
+    formula: QuantityFormula
+    matrix: Float[np.ndarray, "dim dim"]
+    vector: Float[np.ndarray, " dim"]
+    change: Change
+    mean: float
+    note: str = ""
+    bracket: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of "quantities", "drifting" or "same_everywhere" in symmetry.json."""
+        names = self.formula.names
+        return {
+            "formula": self.formula.text(),
+            "latex": self.formula.latex(),
+            "A": self.matrix.tolist(),
+            "b": self.vector.tolist(),
+            "drift": self.change.change,
+            "errors": {"*".join(names[i] for i in m): error for m, error in self.formula.errors.items()},
+            "measured": {
+                "*".join(names[i] for i in m): measurement._asdict()
+                for m, measurement in self.formula.measurements().items()
+            },
+            "unit": self.formula.unit(),
+            "note": self.note,
+            "mean": self.mean,
+            "bracket_with_hamiltonian": self.bracket,
+            **{key: _number(value) for key, value in self.change._asdict().items() if key != "change"},
+        }
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is conserved: the found space by a sparse basis, and everything said about it.
+
+    `quantities` has `rank` entries, `drifting` those that change slowly, `same` those that have one value in
+    the whole file. `independent` is how many are functionally independent, `generating` the indices of as
+    many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
+    within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates,
+    and `learned` how many of the found directions these hold. `space` is the test of the data. `evidence` is
+    as in symmetry.json, None where no refits were made.
+    """
+
+    names: tuple[str, ...]
+    quantities: tuple[FoundQuantity, ...]
+    drifting: tuple[FoundQuantity, ...]
+    same: tuple[FoundQuantity, ...]
+    independent: int
+    generating: tuple[int, ...]
+    algebra: LieAlgebra
+    closes: bool
+    strengths: Float[np.ndarray, " given"]
+    learned: int
+    space: ConservedSpace
+    restricted: bool = True
+    hamiltonian: bool | None = None
+    energy: Energy | None = None
+    evidence: Mapping[str, Any] | None = None
+
+    @property
+    def rank(self) -> int:
+        """The dimension of the space of conserved quantities of degree <= 2, constants excluded."""
+        return len(self.quantities)
+
+    def matrices(self) -> tuple[Float[np.ndarray, "rank dim dim"], Float[np.ndarray, "rank dim"]]:
+        """A and b of the found quantities, stacked, in the units of the data."""
+        dim = len(self.names)
+        matrices = np.array([quantity.matrix for quantity in self.quantities]).reshape(-1, dim, dim)
+        return matrices, np.array([quantity.vector for quantity in self.quantities]).reshape(-1, dim)
+
+    def expressions(self) -> list[sympy.Expr]:
+        """The found quantities in sympy."""
+        return [quantity.formula.expression() for quantity in self.quantities]
+
+    def to_json(self) -> dict[str, Any]:
+        """The contents of symmetry.json."""
+        space = self.space
+        return {
+            "rank": self.rank,
+            "decided": space.decided and self.closes,
+            "evidence": None if self.evidence is None else dict(self.evidence),
+            "quantities": [quantity.to_json() for quantity in self.quantities],
+            "drifting": [quantity.to_json() for quantity in self.drifting],
+            "same_everywhere": [quantity.to_json() for quantity in self.same],
+            "independent": self.independent,
+            "generating": list(self.generating),
+            "hamiltonian": self.hamiltonian,
+            "algebra": self.algebra.to_json(),
+            "closes": self.closes,
+            "names": list(self.names),
+            "strengths": self.strengths.tolist(),
+            "learned": self.learned,
+            "restricted": self.restricted,
+            "energy": None
+            if self.energy is None
+            else {"weights": self.energy.weights.tolist(), "residual": self.energy.residual},
+            "velocities": bool(space.motion.trajectories.velocities),
+            "time_unit": space.motion.trajectories.time_unit,
+            "data": {
+                "rows": len(space.motion.trajectories.points()),
+                "rows_needed": space.rows_needed + space.motion.recordings,
+                "recordings": space.motion.recordings,
+                "most": space.most,
+                "staying": space.staying,
+                "shown": space.rank,
+                "settled": space.settled,
+                "enough": space.enough,
+                "clear": space.clear,
+                "hidden": space.hidden,
+                "noise_told": space.told,
+                "left_out": space.left_out,
+                "copies": space.copies,
+                "needed": space.needed,
+                "noise_variance": space.motion.noise.variance.tolist(),
+                "ratios": [float(max(ratio, 0.0)) for ratio in space.ratios],
+            },
+        }
+
+
+def analyse(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    trajectories: Trajectories,
+    *,
+    noise_variance: float | Float[np.ndarray, " dim"] | None = None,
+    hamiltonian: Hamiltonian | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    restrict: bool = True,
+    simplify: bool = True,
+) -> Analysis:
+    """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T
+    x, K of them, hold.
+
+    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of
+    the states, one number or one a column, None to estimate it. With `restrict`, only what the given
+    quantities hold counts: directions within a cosine of 0.95 of their span, of what nearly commutes with
+    `hamiltonian`, itself included (where a few symmetries determine H, learning has no reason to find the
+    others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
+    basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
+
+    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them;
+    `evidence` goes into the answer as it is. Raises ValueError for shapes that do not fit and numbers that
+    are not finite.
+    """
+    matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+    checked_quantities(matrices, vectors, trajectories)
+    origin = _origin(trajectories)
+    if origin.any():
+        # Far from 0 a square is a linear term: brackets and formulas are made about where the data are.
+        vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
+        targets = None if trajectories.targets is None else trajectories.targets - origin
+        trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
+    space = conserved_space(trajectories, noise_variance=noise_variance)
+    scales = space.motion.scales
+    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
+    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
+    on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
+    if on_states is not None and len(learned):
+        learned = np.concatenate([learned, _commuting(on_states, scales)])
+    held, drifting = _held(space, learned, scales)
+    found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
+
+    rows, same, drifting = (_basis(_scaled(space, part)) for part in (found, space.same, drift_rows))
+    if restrict:
+        same = same[:0]
+    if len(rows) and len(same):
+        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
+        # everywhere.
+        rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
+    make = _Maker(space, simplify)
+    quantities, energy = _described(make.formulas(rows), make, on_states)
+    independent, generating = _independence(quantities, trajectories, scales)
+    # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
+    space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
+    algebra, closes = _algebra(quantities, rows, scales)
+    slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
+    shown = same if space.staying <= space.most else same[:0]
+    return Analysis(
+        names=trajectories.names,
+        quantities=_moved(quantities, origin),
+        drifting=_moved([replace(entry, note="") for entry in slow if _readable(entry)], origin),
+        same=_moved(_described(make.formulas(shown), make, None)[0], origin),
+        independent=independent,
+        generating=generating,
+        algebra=algebra,
+        closes=closes,
+        strengths=strengths,
+        learned=len(held),
+        space=space,
+        restricted=restrict,
+        energy=energy,
+        evidence=evidence,
+    )
+
+
+def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
+    """Round values near the means of coordinates that are many spreads away from 0; 0 for the others."""
+    points = trajectories.points()
+    mean, spread = points.mean(axis=0), points.std(axis=0)
+    far = (np.abs(mean) > FAR * spread) & (spread > 1e-12 * np.abs(mean))
+    far[list(trajectories.angles())] = False
+    step = 10.0 ** np.round(np.log10(np.where(far, spread, 1.0)))
+    return np.where(far, np.round(mean / step) * step, 0.0)
+
+
+def _about(hamiltonian: Hamiltonian | None, origin: Float[np.ndarray, " dim"]) -> Hamiltonian | None:
+    """The same Hamiltonian of states that count from `origin`."""
+    if hamiltonian is None:
+        return None
+    return lambda state: hamiltonian(state + jnp.asarray(origin, state.dtype))
+
+
+def _moved(
+    quantities: Sequence[FoundQuantity], origin: Float[np.ndarray, " dim"]
+) -> tuple[FoundQuantity, ...]:
+    """Quantities of states that count from `origin`, as such of the states themselves, up to constants."""
+    if not origin.any():
+        return tuple(quantities)
+    at = tuple(origin.tolist())
+    return tuple(
+        replace(
+            entry,
+            formula=replace(entry.formula, origin=at),
+            vector=entry.vector - entry.matrix @ origin,
+        )
+        for entry in quantities
+    )
+
+
+def _readable(quantity: FoundQuantity) -> bool:
+    """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
+    terms = len(quantity.formula.coefficients)
+    change = quantity.change
+    return terms <= max(_TERMS, len(quantity.vector)) and change.change <= _SLOW and change.noise <= 1
+
+
+def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
+    """Combinations of the terms of a space as coefficients of monomials of x / scales."""
+    dim = len(space.motion.scales)
+    return (
+        space.motion.quantities(rows) * _units(space.motion.scales)
+        if len(rows)
+        else np.zeros((0, len(monomials(dim))))
+    )
+
+
+def _units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " monomials"]:
+    """What monomials of x are times those of x / scales."""
+    return coefficients(np.outer(scales, scales)[None] * (1 + np.eye(len(scales))), scales[None])[0]
+
+
+def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank monomials"]:
+    """An orthonormal basis of the span of `rows`, whatever their sizes."""
+    if not len(rows):
+        return rows
+    size = np.linalg.norm(rows, axis=1, keepdims=True)
+    _, values, directions = np.linalg.svd(rows / size, full_matrices=False)
+    return directions[values > 1e-3]
+
+
+def _held(
+    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"], scales: Float[np.ndarray, " dim"]
+) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
+    """What of the conserved and of the drifting combinations the learned quantities hold."""
+    motion = space.motion
+    values, axes = np.linalg.eigh(motion.covariance)
+    root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
+    units = _units(scales)
+
+    def inside(rows: np.ndarray) -> np.ndarray:
+        if not len(rows) or not len(learned):
+            return rows[:0]
+        own = np.linalg.qr((rows @ root).T)
+        other = np.linalg.qr((motion.rows(learned / units) @ root).T)[0]
+        left, cosines, _ = np.linalg.svd(own[0].T @ other)
+        kept = left[:, : len(cosines)][:, cosines >= _INSIDE]
+        return kept.T @ np.linalg.inv(own[1]).T @ rows
+
+    found = inside(space.conserved)
+    while 0 < len(found) < len(space.conserved):
+        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(scales))])
+        more = inside(space.conserved)
+        if len(more) <= len(found):
+            break
+        found = more
+    return found, inside(space.drifting)
+
+
+def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
+    """Brackets of quantities and products of the linear ones among them that are new; `rows` are
+    orthonormal.
+    """
+    left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
+    size = np.pad(size, (0, len(rows) - len(size)))
+    linear = left[:, size <= _NEW].T @ rows[:, :dim]
+    one, other = np.triu_indices(len(linear))
+    products = linear[one][:, :, None] * linear[other][:, None, :]
+    implied = np.concatenate(
+        [
+            _brackets(rows, dim),
+            coefficients(products + np.swapaxes(products, 1, 2), np.zeros((len(one), dim))),
+        ]
+    )
+    _, size, new = np.linalg.svd(implied - (implied @ rows.T) @ rows, full_matrices=False)
+    return new[size > _NEW]
+
+
+def _brackets(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "pairs monomials"]:
+    """The Poisson brackets of all pairs, in scaled coordinates, constants left out."""
+    space = Quadratics(*quadratic_parts(rows, dim), np.zeros(len(rows)))
+    first, second = np.triu_indices(len(rows), k=1)
+    brackets = bracket(*(Quadratics(*(part[index] for part in space)) for index in (first, second)))
+    return coefficients(brackets.matrices, brackets.vectors)
+
+
+def _beside(
+    rows: Float[np.ndarray, "K monomials"],
+    known: Float[np.ndarray, "L monomials"],
+    first: Float[np.ndarray, "F monomials"],
+) -> Float[np.ndarray, "K monomials"]:
+    """Combinations that with `known` span what `rows` and `known` do: `first`, where all of these are new,
+    then the sparsest; `rows` themselves where these are too few.
+
+    What is known may be added to a quantity without a change in what it says.
+    """
+    whole = _basis(np.concatenate([rows, known]))
+    spanned = np.linalg.qr(known.T)[0] if len(known) else np.zeros((rows.shape[1], 0))
+
+    def grown(chosen: list[np.ndarray], more: np.ndarray) -> list[np.ndarray]:
+        for row in more:
+            trial = np.array([*chosen, row / np.linalg.norm(row)])
+            beyond = trial - (trial @ spanned) @ spanned.T
+            if len(trial) <= len(rows) and np.linalg.svd(beyond, compute_uv=False).min() > _NEW:
+                chosen = [*chosen, trial[-1]]
+        return chosen
+
+    chosen = grown([], first)
+    if len(chosen) < len(first):
+        chosen = []
+    chosen = grown(chosen, sparse_basis(whole))
+    return np.array(chosen) if 0 < len(chosen) == len(rows) else rows
+
+
+def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarray, "some monomials"]:
+    """A sparse basis of the brackets of a space, as far as they lie in it."""
+    if len(rows) < 2:
+        return rows[:0]
+    brackets = _brackets(rows, dim)
+    _, sizes, directions = np.linalg.svd(brackets @ rows.T, full_matrices=False)
+    return sparse_basis(directions[sizes > _NEW * sizes.max(initial=1e-9)] @ rows)
+
+
+class _Maker:
+    """Makes formulas of spaces, and says how these move."""
+
+    def __init__(self, space: ConservedSpace, simplify: bool):
+        self.space, self.simplify = space, simplify
+        self.trajectories = space.motion.trajectories
+        self.units = _units(1 / space.motion.scales)
+        self.dim = len(space.motion.scales)
+        every = quadratic_parts(np.eye(len(monomials(self.dim))), self.dim)
+        self.statistics = pair_statistics(*every, self.trajectories, space.motion.noise.variance)
+
+    def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
+        """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
+        if not len(found):
+            return []
+        sparse, at = reduced(sparse_basis(found))
+        made = rounded(
+            sparse * self.units, at, self.statistics, self.units, self.simplify, self.space.motion.used
+        )
+        names, units = self.trajectories.names, self.trajectories.units
+        formulas = [
+            QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured)
+            for values, errors, simple, measured in zip(*made, strict=True)
+        ]
+        return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
+
+    def _trimmed(
+        self, values: Float[np.ndarray, " monomials"], simple: Mapping[int, SimpleNumber]
+    ) -> Float[np.ndarray, " monomials"]:
+        """Coefficients without the small decimals whose absence adds no more to the change along trajectories
+        than noise does, or than nothing.
+        """
+        motion = self.space.motion
+        within = motion.deviations(motion.recording)
+        values = values.copy()
+        row = motion.rows(values[None])[0]
+        size = np.zeros(len(values))
+        size[motion.used] = np.abs(row)
+        small = (size <= _SMALL * size.max()) & (values != 0)
+        decimals = [j for j in np.flatnonzero(small).tolist() if j not in simple]
+        spread = float(row @ motion.covariance @ row)
+        noise = float(motion.noise_variances(row[None]).mean())
+
+        def more(without: list[int]) -> float:
+            """The change beyond that of all terms, over what may come of leaving these out."""
+            trial = values.copy()
+            trial[without] = 0.0
+            added = np.sum((within @ motion.rows(trial[None])[0]) ** 2) - np.sum((within @ row) ** 2)
+            chance = (len(without) + _NEEDED * np.sqrt(2 * len(without))) * noise
+            return float(added / max(_NEEDED**2 * noise, chance, motion.floor**2 * spread * len(within)))
+
+        # Together first, for errors of one term make up for those of others.
+        while decimals and more(decimals) > 1:
+            decimals.remove(max(decimals, key=lambda j: more([j])))
+        values[decimals] = 0.0
+        return values
+
+
+def _described(
+    formulas: Sequence[QuantityFormula], make: _Maker, on_states: "_OnStates | None"
+) -> tuple[list[FoundQuantity], Energy | None]:
+    """The quantities, how they change, and notes; the energy takes the place of the last one that it
+    holds.
+    """
+    formulas = list(formulas)
+    if not formulas:
+        return [], None
+    motion, dim = make.space.motion, make.dim
+    rows = np.array([formula.row() for formula in formulas])
+    notes = [""] * len(formulas)
+    energy, sines = None, [None] * len(formulas)
+    if on_states is not None:
+        states, values, gradients = on_states
+        energy = energy_in(rows, states, values)
+        if energy is not None:
+            at, formula, note = energy_quantity(formulas, energy)
+            formulas = [*formulas[:at], *formulas[at + 1 :], formula]
+            notes = [""] * (len(formulas) - 1) + [note]
+            rows = np.array([formula.row() for formula in formulas])
+            energy = energy_in(rows, states, values)
+        sines = _sines(rows, states, gradients, motion.scales)
+    matrices, vectors = quadratic_parts(rows, dim)
+    products = _products(vectors, rows, dim)
+    points = make.trajectories.points()
+    changes = [make.space.drift.change(row) for row in motion.rows(rows)]
+    means = np.einsum("pi,kij,pj->k", points, matrices, points, optimize=True) / 2 / len(
+        points
+    ) + vectors @ points.mean(0)
+    quantities = [
+        FoundQuantity(
+            formula, matrices[k], vectors[k], changes[k], float(means[k]), notes[k] or products[k], sines[k]
+        )
+        for k, formula in enumerate(formulas)
+    ]
+    return quantities, energy
+
+
+class _OnStates(NamedTuple):
+    """A Hamiltonian and its gradient on some states."""
+
+    states: Float[np.ndarray, "points dim"]
+    values: Float[np.ndarray, " points"]
+    gradients: Float[np.ndarray, "points dim"]
+
+
+def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> _OnStates:
+    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))(jnp.asarray(states, jnp.float32))
+    values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
+    return _OnStates(states, values, gradients)
+
+
+def _commuting(
+    on_states: _OnStates, scales: Float[np.ndarray, " dim"]
+) -> Float[np.ndarray, "some monomials"]:
+    """Quantities C of degree <= 2 whose bracket with the Hamiltonian nearly vanishes, in scaled coordinates:
+    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
+    """
+    states, slopes = on_states.states / scales, on_states.gradients * scales
+    dim = states.shape[1]
+    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
+    gradients = np.einsum("kij,tj->tki", matrices, states) + vectors
+    flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
+    brackets = np.einsum("tki,ti->tk", gradients, flow)
+    sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
+    sizes = sizes.reshape(-1, sizes.shape[2])
+    _, spreads, axes = np.linalg.svd(sizes / np.sqrt(len(states)), full_matrices=False)
+    used = spreads > _RESOLVED * spreads.max()
+    basis = axes[used].T / spreads[used]
+    _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
+    return directions[sines <= _COMMUTING] @ basis.T
+
+
+def _sines(
+    rows: Float[np.ndarray, "rank monomials"],
+    states: Float[np.ndarray, "points dim"],
+    gradients: Float[np.ndarray, "points dim"],
+    scales: Float[np.ndarray, " dim"],
+) -> list[float]:
+    """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
+    matrices, vectors = quadratic_parts(rows, len(scales))
+    own = (np.einsum("kij,pj->kpi", matrices, states) + vectors[:, None]) * scales
+    other = gradients * scales
+    position, momentum = np.split(other, 2, axis=1)
+    field = np.concatenate([momentum, -position], axis=1)
+    brackets = np.einsum("kpi,pi->kp", own, field)
+    bound = np.linalg.norm(own, axis=2) * np.linalg.norm(other, axis=1)
+    return [float(np.sqrt(np.mean(b**2) / np.mean(s**2))) for b, s in zip(brackets, bound, strict=True)]
+
+
+def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
+    """For every quantity that is a product of two linear ones, which."""
+    linear = [k for k in range(len(rows)) if not rows[k, dim:].any()]
+    names = [""] * len(rows)
+    for at, i in enumerate(linear):
+        for j in linear[at:]:
+            product = np.outer(vectors[i], vectors[j])
+            row = coefficients((product + product.T)[None], np.zeros((1, dim)))[0]
+            for k in range(len(rows)):
+                aligned = abs(row @ rows[k]) / (np.linalg.norm(row) * np.linalg.norm(rows[k]))
+                if aligned > 1 - 1e-3:
+                    names[k] = f"C{i + 1}^2" if i == j else f"C{i + 1}*C{j + 1}"
+    return names
+
+
+def _independence(
+    quantities: list[FoundQuantity], trajectories: Trajectories, scales: Float[np.ndarray, " dim"]
+) -> tuple[int, tuple[int, ...]]:
+    """How many quantities are functionally independent, and the first so many that are."""
+    states = trajectories.points()
+    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    gradients = [(states @ quantity.matrix + quantity.vector) * scales for quantity in quantities]
+    gradients = [gradient / np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+
+    def rank(chosen: list[int]) -> int:
+        size = np.linalg.svd(np.stack([gradients[k] for k in chosen], axis=1), compute_uv=False)
+        # Dependent gradients are so everywhere, independent ones may be nearly parallel here and there.
+        typical = np.quantile(size / np.maximum(size[:, :1], np.finfo(float).tiny), 0.9, axis=0)
+        return int(np.sum(typical > _DEPENDENT))
+
+    generating: list[int] = []
+    for k in range(len(quantities)):
+        if rank([*generating, k]) > len(generating):
+            generating.append(k)
+    return len(generating), tuple(generating)
+
+
+def _algebra(
+    quantities: Sequence[FoundQuantity],
+    found: Float[np.ndarray, "rank monomials"],
+    scales: Float[np.ndarray, " dim"],
+) -> tuple[LieAlgebra, bool]:
+    """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
+
+    Where these have decimals whose errors blur its name, that of the space before simple numbers.
+    """
+    dim = len(scales)
+    allowed = (
+        CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    )
+    algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
+    if not quantities:
+        return algebra, True
+    matrices = np.array([quantity.matrix for quantity in quantities]) * scales[:, None] * scales
+    vectors = np.array([quantity.vector for quantity in quantities]) * scales
+    of_formulas = lie_algebra(matrices, vectors, tolerance=allowed)
+    exact = not any(quantity.formula.errors for quantity in quantities)
+    # Partly rounded, small entries no longer tell how large errors are.
+    if not algebra.named or (exact and of_formulas.named):
+        algebra = of_formulas
+    # {f, g} in x is {f, g} in y over the constant s_q s_p.
+    product = scales[0] * scales[dim // 2]
+    basis = Quadratics(
+        algebra.basis.matrices / (scales[:, None] * scales),
+        algebra.basis.vectors / scales,
+        algebra.basis.constants,
+    )
+    constants = algebra.structure_constants / product
+    return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
+
+
+def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
+    """The error of the coefficients over their size, in scaled coordinates."""
+    formula = quantity.formula
+    errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
+    size = np.linalg.norm(formula.row() * _units(scales))
+    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items()]
+    return float(np.linalg.norm(off) / max(size, 1e-300))
+
+
+def _number(value: float | bool) -> float | bool | None:
+    """JSON knows no infinities."""
+    if isinstance(value, bool):
+        return value
+    return float(value) if np.isfinite(value) else None

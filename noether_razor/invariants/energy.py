@@ -1,0 +1,99 @@
+"""The energy among the found quantities."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from .formulas import QuantityFormula
+from .rounding import Measured
+from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
+from .terms import Monomial, monomial_values
+
+_TOLERANCE = 0.05
+"""Share of the spread of H that the quantities may leave."""
+_EXACT = 5e-4
+"""Relative error of the weights of an energy that the quantities hold whole."""
+
+
+class Energy(NamedTuple):
+    """The energy H as a combination of the found quantities: `weights` (rank,) up to a constant, and the
+    r.m.s. of what they leave of H over its spread.
+    """
+
+    weights: Float[np.ndarray, " rank"]
+    residual: float
+
+
+def energy_in(
+    rows: Float[np.ndarray, "rank monomials"],
+    states: Float[np.ndarray, "points dim"],
+    values: Float[np.ndarray, " points"],
+) -> Energy | None:
+    """H as a combination of the quantities, None where they leave more than a twentieth of its spread."""
+    found = monomial_values(states) @ rows.T
+    found, values = found - found.mean(axis=0), values - values.mean()
+    size, spread = np.std(found, axis=0), np.std(values)
+    used = np.ones(len(rows), dtype=bool)
+    weights = np.zeros(len(rows))
+    for _ in range(3):
+        weights = np.zeros(len(rows))
+        weights[used] = np.linalg.lstsq(found[:, used] / size[used], values, rcond=1e-6)[0] / size[used]
+        used = np.abs(weights) * size > _TOLERANCE * spread
+        if not used.any():
+            return None
+    residual = float(np.std(values - found @ weights) / max(spread, np.finfo(float).tiny))
+    return Energy(weights, residual) if residual <= _TOLERANCE else None
+
+
+def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tuple[int, QuantityFormula, str]:
+    """Which quantity to replace, by a multiple of the energy, and which multiple that is."""
+    used = np.flatnonzero(energy.weights)
+    at = int(used[-1])
+    error = max(energy.residual / 2, _EXACT)
+    reference = float(energy.weights[used[0]])
+    terms: dict[Monomial, SimpleNumber | float] = {}
+    measured: dict[Monomial, list[Measured]] = {}
+    for k in used.tolist():
+        ratio = float(energy.weights[k] / reference)
+        weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
+        for monomial, value in formulas[k].coefficients.items():
+            terms[monomial] = added(terms.get(monomial, Fraction(0)), multiplied(weight, value))
+            own, own_error = formulas[k].measured.get(monomial, (float(value), 0.0))
+            off = float(np.hypot(own_error * ratio, 0.0 if k == used[0] else error * ratio * own))
+            measured.setdefault(monomial, []).append((ratio * own, off))
+    largest = max(abs(float(value)) for value in terms.values())
+    terms = {monomial: value for monomial, value in terms.items() if abs(float(value)) > 1e-9 * largest}
+    errors = {monomial: error * abs(float(value)) for monomial, value in terms.items()}
+    sums = {
+        m: (sum(v for v, _ in parts), sum(e**2 for _, e in parts) ** 0.5) for m, parts in measured.items()
+    }
+    formula = QuantityFormula.of_terms(
+        terms,
+        errors,
+        formulas[at].names,
+        formulas[at].units,
+        {monomial: (value, off) for monomial, (value, off) in sums.items() if off},
+    )
+    first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
+    factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)
+    return at, formula, _times(factor, error)
+
+
+def _times(factor: float, error: float) -> str:
+    ratio = simple_number(factor, error * abs(factor))
+    words = {
+        1.0: "the energy H",
+        2.0: "twice the energy H",
+        0.5: "half the energy H",
+        -1.0: "minus the energy H",
+    }
+    if ratio is not None and float(ratio) in words:
+        return words[float(ratio)]
+    return (
+        f"{factor:.3g} times the energy H"
+        if ratio is None
+        else f"{simple_expression(ratio)} times the energy H"
+    )

@@ -1,0 +1,125 @@
+"""Changes of quantities between pairs of points of one trajectory, for the errors of coefficients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..trajectories import Trajectories
+
+STANDARD_ERRORS = 3.0
+"""How many standard errors a drift must exceed what noise alone would make of it."""
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """How K quantities change over pairs of points of one trajectory, and how they spread over all points.
+
+    `differences` (pairs, K) are D = C(x_s) - C(x_t). Under conservation the variance of D is |g_s|^2 +
+    |g_t|^2 - `curvature`: with gradients g at the two noisy points times the standard deviation of the noise,
+    `noise_gradients` (pairs, 4n, K), and `curvature` (K, K) = tr(A_k S A_l S) for the noise covariance S.
+    `variance` (K, K) is that of the values over all points, less the part of the noise, `raw_variance` with
+    it. `trajectory` (pairs,) numbers the trajectories. Pairs do not overlap: their noises are independent.
+    """
+
+    differences: Float[np.ndarray, "pairs K"]
+    noise_gradients: Float[np.ndarray, "pairs ends K"]
+    curvature: Float[np.ndarray, "K K"]
+    variance: Float[np.ndarray, "K K"]
+    raw_variance: Float[np.ndarray, "K K"]
+    trajectory: Int[np.ndarray, " pairs"]
+
+    @property
+    def drift(self) -> Float[np.ndarray, "K K"]:
+        """Mean of D_k D_l, noise and all."""
+        return self.differences.T @ self.differences / len(self.differences)
+
+    @property
+    def noise(self) -> Float[np.ndarray, "K K"]:
+        """What noise alone makes of that mean."""
+        pairs, ends, count = self.noise_gradients.shape
+        flat = self.noise_gradients.reshape(pairs * ends, count)
+        return flat.T @ flat / pairs - self.curvature
+
+    def combined(self, rows: Float[np.ndarray, "M K"]) -> "PairStatistics":
+        """The same of the combinations sum_k rows_mk C_k."""
+        return PairStatistics(
+            differences=self.differences @ rows.T,
+            noise_gradients=self.noise_gradients @ rows.T,
+            curvature=rows @ self.curvature @ rows.T,
+            variance=rows @ self.variance @ rows.T,
+            raw_variance=rows @ self.raw_variance @ rows.T,
+            trajectory=self.trajectory,
+        )
+
+    def noise_variances(self) -> Float[np.ndarray, "pairs K"]:
+        """The variance of every D under conservation; zero where its estimate at noisy points is negative."""
+        return np.maximum(np.sum(self.noise_gradients**2, axis=1) - np.diag(self.curvature), 0.0)
+
+    def stderr(self) -> Float[np.ndarray, " K"]:
+        """Standard error of mean D^2 - noise, from its spread over trajectories, (K,)."""
+        excess = self.differences**2 - self.noise_variances()
+        count = int(self.trajectory.max()) + 1
+        sums = np.zeros((count, excess.shape[1]))
+        np.add.at(sums, self.trajectory, excess - excess.mean(axis=0))
+        return np.sqrt(np.sum(sums**2, axis=0) * count / max(1, count - 1)) / len(excess)
+
+
+def checked_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: Trajectories) -> None:
+    """Raises ValueError for quantities that do not fit the trajectories or are not finite."""
+    dim = trajectories.states.shape[2]
+    if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):
+        raise ValueError(
+            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
+            f"got {matrices.shape} and {vectors.shape}"
+        )
+    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
+        raise ValueError("matrices and vectors must be finite")
+
+
+def pair_statistics(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    trajectories: Trajectories,
+    noise_variance: Float[np.ndarray, " dim"],
+) -> PairStatistics:
+    """Statistics of quantities (`matrices` (K, 2n, 2n), `vectors` (K, 2n)) on `trajectories`.
+
+    A point of the first half of a trajectory is paired with one of its second half, every point once at most;
+    lags are half the trajectory on average and differ between trajectories, so that no period hides a drift.
+    """
+    segments = trajectories.segments()
+    origin = np.mean(np.concatenate([states for _, states in segments]), axis=0)
+    deviation = np.sqrt(noise_variance)
+    first, second, owner = [], [], []
+    for number, (_, states) in enumerate(segments):
+        half = len(states) // 2
+        shift = int(half * ((number * 0.6180339887498949) % 1))
+        partner = len(states) - half + (np.arange(half) + shift) % half
+        first.append(states[:half])
+        second.append(states[partner])
+        owner.append(np.full(half, number))
+    ends = [np.concatenate(part) - origin for part in (first, second)]
+    # About the mean of the data, where large offsets cancel nothing.
+    matrices = (matrices + np.swapaxes(matrices, 1, 2)) / 2
+    vectors = vectors + matrices @ origin
+
+    def values(states: np.ndarray) -> np.ndarray:
+        return np.einsum("pi,kij,pj->pk", states, matrices, states, optimize=True) / 2 + states @ vectors.T
+
+    def noise_gradients(states: np.ndarray) -> np.ndarray:
+        return (np.einsum("kij,pj->pik", matrices, states) + vectors.T) * deviation[:, None]
+
+    scaled = matrices * deviation[:, None] * deviation
+    curvature = np.einsum("kij,lji->kl", scaled, scaled)
+    everything = np.concatenate([states for _, states in segments]) - origin
+    raw = np.cov(values(everything), rowvar=False).reshape(len(matrices), len(matrices))
+    gradients = noise_gradients(everything).reshape(everything.size, len(matrices))
+    return PairStatistics(
+        differences=values(ends[0]) - values(ends[1]),
+        noise_gradients=np.concatenate([noise_gradients(end) for end in ends], axis=1),
+        curvature=curvature,
+        variance=raw - (gradients.T @ gradients / len(everything) - curvature / 2),
+        raw_variance=raw,
+        trajectory=np.concatenate(owner),
+    )

@@ -1,0 +1,39 @@
+"""The paper's tables and figures."""
+
+from .claims import Claim, Comparison, FullAlgebra, NearFloor, Spectrum, Verdict
+from .reproduction import reproduce, table_result
+from .runner import Run, plan, run_all
+from .suite import SUITE, Score, SuiteSystem, run_suite, score, suite_table
+from .targets import BUDGETS, TARGETS, Budget, Column, PhasePlane, Row, Spectra, Table, row_config
+from .workers import Progress, share_out
+
+__all__ = [
+    "BUDGETS",
+    "SUITE",
+    "TARGETS",
+    "Budget",
+    "Claim",
+    "Column",
+    "Comparison",
+    "FullAlgebra",
+    "NearFloor",
+    "PhasePlane",
+    "Progress",
+    "Row",
+    "Run",
+    "Score",
+    "Spectra",
+    "Spectrum",
+    "SuiteSystem",
+    "Table",
+    "Verdict",
+    "plan",
+    "reproduce",
+    "row_config",
+    "run_all",
+    "run_suite",
+    "score",
+    "share_out",
+    "suite_table",
+    "table_result",
+]

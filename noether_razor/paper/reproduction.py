@@ -1,0 +1,286 @@
+"""One command for each table and figure: train what is missing, then write it beside the claims."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from ..app.config import Config, build_system, stream
+from ..app.runs import RunFolder, load_run, write_whole
+from ..prediction import learned_hamiltonian
+from ..reporting import contour_figure, spectra_figure
+from ..typing import Hamiltonian
+from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
+from .runner import Run, plan, run_all, wall_seconds
+from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
+from .workers import Progress, places
+
+SMOKE = "**Smoke run** (budget quick): it shows that all parts work together; its numbers mean nothing."
+LEARNED = "learned"
+PLANE, GRID = 3.0, 61
+"""Half the side of figure 2, where initial positions have standard deviation 1, and its points a side."""
+
+
+def reproduce(
+    target: str,
+    *,
+    seeds: int,
+    budget: Budget,
+    out: Path,
+    on_progress: Progress = lambda _, __: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> str:
+    """Make a table or figure of the paper in the folder `out` and return its Markdown; "all" makes each.
+
+    Writes ``<target>.md``, ``<target>.json`` and for figures ``.png`` and ``.pdf``, each whole or not at all.
+    Runs go to ``out/runs/<budget>``: those that are finished are not run again, one that was stopped goes on.
+    `seeds` is their number, from 0; figure 2 shows seed 0 alone. Raises ValueError for a target that is not
+    one of `TARGETS`, and what `run_all` raises.
+    """
+    if target == "all":
+        return "\n".join(
+            reproduce(
+                name, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
+            )
+            for name in TARGETS
+        )
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)} or all, got {target!r}")
+    made = TARGETS[target]
+    table = made.table if isinstance(made, PhasePlane) else made
+    count = 1 if isinstance(made, PhasePlane) else seeds
+    runs = plan(table.rows, seeds=count, budget=budget, out=out, paper=table.paper)
+    summaries = run_all(runs, on_progress=on_progress, interrupted=interrupted)
+    if isinstance(made, Table):
+        text = _table(made, runs, summaries, budget, out)
+    elif isinstance(made, Spectra):
+        text = _spectra(made, runs, summaries, budget, out)
+    else:
+        text = _phase_plane(made, runs, budget, out)
+    write_whole(out / f"{target}.md", text)
+    return text
+
+
+def noise_floors(config: Config) -> dict[str, float]:
+    """What a perfect model reaches on targets of noise variance s in d dimensions: train MSE s, and NLL / N =
+    d / 2 (log(2 pi s) + 1) nats.
+    """
+    variance = config.data.noise_variance
+    dim = 2 * build_system(config.system).dof
+    return {"train_mse": variance, "nll": dim / 2 * (math.log(2 * math.pi * variance) + 1)}
+
+
+def table_result(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]], floors: Mapping[str, float], claims: Sequence[Claim]
+) -> dict[str, Any]:
+    """The numbers of a table from the summaries of each row, a seed each, and its claims judged.
+
+    Every metric has ``mean``, ``stderr`` (None for one seed) and ``values``; the row "learned" also carries
+    ``singular_values``, ``parallelness`` and ``principal_cosines`` with the known quantities, a list a seed
+    each.
+    """
+    numbers: dict[str, dict[str, Any]] = {}
+    for name, summaries in rows.items():
+        numbers[name] = {
+            column.metric: mean_and_stderr([_at(summary, column.path) for summary in summaries])
+            for column in COLUMNS
+        }
+        if name == LEARNED:
+            for key in ("singular_values", "parallelness", "principal_cosines"):
+                numbers[name][key] = [summary["symmetry"][key] for summary in summaries]
+    verdicts = [claim.judge(numbers, floors) for claim in claims]
+    return {
+        "rows": numbers,
+        "floors": dict(floors),
+        "claims": [verdict._asdict() for verdict in verdicts],
+    }
+
+
+def _at(summary: Any, path: Sequence[str]) -> float:
+    for key in path:
+        summary = summary[key]
+    return summary
+
+
+def _by_row(runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for run, summary in zip(runs, summaries, strict=True):
+        rows.setdefault(run.row, []).append(summary)
+    return rows
+
+
+def _about(runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget) -> dict[str, Any]:
+    processes = len(places(len(runs)))
+    return {
+        "budget": budget,
+        "seeds": sorted({run.seed for run in runs}),
+        "processes": processes,
+        "wall_seconds": wall_seconds(runs, summaries, processes),
+        "device": ", ".join(sorted({summary["device"] for summary in summaries})),
+    }
+
+
+def _heading(title: str, about: Mapping[str, Any]) -> list[str]:
+    lines = [f"# {title}", ""]
+    if about["budget"] == "quick":
+        lines += [SMOKE, ""]
+    return [
+        *lines,
+        f"Budget {about['budget']}, seeds {', '.join(map(str, about['seeds']))}, "
+        f"{about['wall_seconds']:.0f} s of training and evaluation on {about['device']}, "
+        f"{about['processes']} runs at a time.",
+        "",
+    ]
+
+
+def _verdict_lines(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"- {'held' if v['held'] else '**not held**'}: {v['claim']}; {v['detail']}" for v in verdicts]
+
+
+def _table(
+    table: Table, runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, out: Path
+) -> str:
+    about = _about(runs, summaries, budget)
+    result = about | table_result(_by_row(runs, summaries), noise_floors(runs[0].config), table.claims)
+    write_whole(out / f"{table.name}.json", json.dumps(result, indent=2) + "\n")
+    return "\n".join([*_heading(table.title, about), *table_lines(result), ""])
+
+
+def table_lines(result: Mapping[str, Any]) -> list[str]:
+    """The Markdown of a `table_result` with its ``seeds``: mean ± standard error, noise floors, claims."""
+    lines = [
+        "| | " + " | ".join(column.title for column in COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
+    for name, row in result["rows"].items():
+        cells = []
+        for column in COLUMNS:
+            form = "{:.2e}" if column.metric.endswith("mse") else "{:.3f}"
+            mean, stderr = row[column.metric]["mean"], row[column.metric]["stderr"]
+            cells.append(form.format(mean) + ("" if stderr is None else " ± " + form.format(stderr)))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    floors = result["floors"]
+    shown = {"train_mse": "{:.2e}", "nll": "{:.3f}"}
+    cells = [shown[c.metric].format(floors[c.metric]) if c.metric in floors else "" for c in COLUMNS]
+    lines += ["| *noise floor* | " + " | ".join(cells) + " |", ""]
+    lines += [
+        "Mean ± standard error over seeds; N transitions; MSE of one step of the posterior-predictive mean, "
+        "on noisy targets for train, on true ones for the others.",
+        "",
+    ]
+    for seed, cosines in zip(result["seeds"], result["rows"][LEARNED]["principal_cosines"], strict=True):
+        listed = ", ".join(f"{cosine:.3f}" for cosine in cosines)
+        lines.append(f"- principal cosines of learned with the known quantities, seed {seed}: {listed}")
+    lines.append("")
+    return [*lines, "What the paper claims:", "", *_verdict_lines(result["claims"])]
+
+
+def _spectra(
+    figure: Spectra, runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, out: Path
+) -> str:
+    about = _about(runs, summaries, budget)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, found in _by_row(runs, summaries).items():
+        values = [summary["symmetry"]["singular_values"] for summary in found]
+        known = len(found[0]["symmetry"]["principal_cosines"])
+        gaps = [gap_after(v, known) for v in values]
+        rows[name] = {
+            "singular_values": values,
+            "parallelness": [summary["symmetry"]["parallelness"] for summary in found],
+            "known": known,
+            "gap": [gap if math.isfinite(gap) else None for gap in gaps],
+            "beyond": [rest_ratio(v, known) for v in values],
+            "budget": budget,
+            "seeds": about["seeds"],
+        }
+    verdicts: list[Verdict] = [claim.judge(rows, {}) for claim in figure.claims]
+    title = figure.title + (" (smoke run)" if budget == "quick" else "")
+    drawn = spectra_figure(
+        {
+            f"n = {name}": (row["singular_values"], row["parallelness"], row["known"])
+            for name, row in rows.items()
+        },
+        title,
+    )
+    _save(drawn, out, figure.name)
+    write_whole(out / f"{figure.name}.json", json.dumps(rows, indent=2) + "\n")
+    lines = [
+        *_heading(figure.title, about),
+        f"![{figure.title}]({figure.name}.png)",
+        "",
+        "| n | seed | known | lowest parallelness of these | gap after them | largest beyond / largest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        for k, seed in enumerate(about["seeds"]):
+            lowest = min(row["parallelness"][k][: row["known"]])
+            gap = "none" if row["gap"][k] is None else f"{row['gap'][k]:.3g}"
+            lines.append(
+                f"| {name} | {seed} | {row['known']} | {lowest:.4f} | {gap} | {row['beyond'][k]:.2%} |"
+            )
+    found = _verdict_lines([verdict._asdict() for verdict in verdicts])
+    return "\n".join([*lines, "", "What the paper claims:", "", *found, ""])
+
+
+def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: Path) -> str:
+    axis = np.linspace(-PLANE, PLANE, GRID)
+    states = np.stack(np.meshgrid(axis, axis), axis=-1)
+    truth = build_system(runs[0].config.system).hamiltonian
+    energies = {f"{run.row}": _learned_energy(run.folder, states) for run in runs}
+    true_energy = energies["true H"] = _energy(truth, states)
+    errors = {
+        # The constant is arbitrary: both energies are taken from their means.
+        name: float(np.std(energy - true_energy) / np.std(true_energy))
+        for name, energy in energies.items()
+        if name != "true H"
+    }
+    data = load_run(runs[0].folder).problem.data
+    panels = {f"H of row {name}" if name in errors else name: energy for name, energy in energies.items()}
+    drawn = contour_figure(axis, axis, panels, data.states, (data.names[0], data.names[1]))
+    if budget == "quick":
+        drawn.suptitle("smoke run")
+    _save(drawn, out, figure.name)
+    summaries = [run.folder.read_summary() for run in runs]
+    about = _about(runs, summaries, budget)
+    write_whole(out / f"{figure.name}.json", json.dumps(about | {"energy_error": errors}, indent=2) + "\n")
+    lines = [
+        *_heading(figure.title, about),
+        f"![{figure.title}]({figure.name}.png)",
+        "",
+        f"| row | r.m.s. error of H on the square of side {2 * PLANE:g}, over its standard deviation |",
+        "|---|---|",
+        *(f"| {name} | {error:.1%} |" for name, error in errors.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _learned_energy(folder: RunFolder, states: Float[np.ndarray, "np nq 2"]) -> Float[np.ndarray, "np nq"]:
+    run = load_run(folder)
+    learned = learned_hamiltonian(
+        run.posterior,
+        stream(run.config.seed, "report"),
+        averaging=run.problem.averaging,
+        estimator=run.problem.evaluator,
+    )
+    return _energy(learned, states)
+
+
+def _energy(hamiltonian: Hamiltonian, states: Float[np.ndarray, "np nq 2"]) -> Float[np.ndarray, "np nq"]:
+    points = jnp.asarray(states.reshape(-1, 2), jnp.float32)
+    return np.asarray(jax.jit(jax.vmap(hamiltonian))(points), np.float64).reshape(states.shape[:2])
+
+
+def _save(figure: Figure, out: Path, name: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for suffix in ("png", "pdf"):
+        temporary = out / f".{name}.{suffix}"
+        figure.savefig(temporary, dpi=130)
+        temporary.replace(out / f"{name}.{suffix}")

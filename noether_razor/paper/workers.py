@@ -1,0 +1,193 @@
+"""Jobs side by side: a process for each accelerator, or for each share of the cores.
+
+Processes, not threads: NumPyro's stack of handlers is one a process, so two threads must not trace at once.
+Small products leave cores idle, so that on a CPU two runs of one core each finish sooner than one after the
+other on both (docs/numerics.md).
+"""
+
+import contextlib
+import heapq
+import multiprocessing
+import os
+import queue
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import jax
+
+from ..app.config import ConfigError
+from ..app.runs import RunError
+from ..training import CheckpointError, NonFiniteBoundError
+from ..trajectories import DataFileError
+
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+Progress = Callable[[str, dict[str, Any]], None]
+"""Told the name of a run and each step that it logs."""
+
+POLL_SECONDS = 0.2
+
+SENT = (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteBoundError)
+"""Errors that come back from a process as they are; of others the words do."""
+
+
+@runtime_checkable
+class Job(Protocol[Result_co]):
+    """A function of module level, or a partial one: it is sent to a process."""
+
+    def __call__(self, *, on_progress: Progress, interrupted: Callable[[], bool]) -> Result_co: ...
+
+
+class Place(NamedTuple):
+    """Where a worker runs: its environment variables, and the cores that it is kept to (None: all)."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    cores: tuple[int, ...] | None = None
+
+
+def places(jobs: int) -> list[Place]:
+    """At most one place a job: each accelerator of this machine, or on a CPU its cores in equal shares."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        cores = _cores()
+        count = max(1, min(jobs, len(cores)))
+        return [Place(cores=tuple(cores[k::count])) for k in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(k) for k in range(len(devices))]
+    # This process has seen the devices, and may hold memory on them.
+    return [
+        Place((("CUDA_VISIBLE_DEVICES", name), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false")))
+        for name in names[: max(1, min(jobs, len(devices)))]
+    ]
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def share_out(
+    jobs: Sequence[Job[Result]],
+    *,
+    on_progress: Progress = lambda _, __: None,
+    interrupted: Callable[[], bool] = lambda: False,
+    on_result: Callable[[int, Result], None] = lambda _, __: None,
+) -> list[Result]:
+    """The result of each job, in order; jobs are handed out in order, one at a time, to a worker process at
+    each of `places`. A single job, or a single place, needs no other process.
+
+    `on_result` is told the number and result of each job as it is done. A FloatingPointError of a job is
+    raised when all others are done; any other error, and `interrupted()` turning true, stops them: running
+    jobs are told, and KeyboardInterrupt or the error is raised when they have ended. RuntimeError where a
+    worker died.
+    """
+    at = places(len(jobs)) if len(jobs) > 1 else []
+    results: dict[int, Result] = {}
+    failures: list[FloatingPointError] = []
+    if len(at) < 2:
+        for index, job in enumerate(jobs):
+            try:
+                results[index] = job(on_progress=on_progress, interrupted=interrupted)
+                on_result(index, results[index])
+            except FloatingPointError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return [results[index] for index in range(len(jobs))]
+
+    stopped: BaseException | None = None
+    with _workers(jobs, at) as (processes, messages, stop):
+        working = len(processes)
+        while working:
+            if interrupted() and not stop.is_set():
+                stop.set()
+            try:
+                kind, where, what = messages.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                dead = [p.exitcode for p in processes if p.exitcode not in (None, 0)]
+                if dead:
+                    raise RuntimeError(f"a worker process ended with exit code {dead[0]}") from None
+                continue
+            if kind == "progress":
+                on_progress(where, what)
+            elif kind == "result":
+                results[where] = what
+                on_result(where, what)
+            elif kind == "end":
+                working -= 1
+            elif isinstance(what, FloatingPointError):
+                failures.append(what)
+            else:
+                stopped = stopped or what
+    if stopped is not None:
+        raise stopped
+    if len(results) + len(failures) < len(jobs):
+        raise KeyboardInterrupt
+    if failures:
+        raise failures[0]
+    return [results[index] for index in range(len(jobs))]
+
+
+@contextlib.contextmanager
+def _workers(jobs: Sequence[Job[Any]], at: Sequence[Place]) -> Iterator[tuple[list[BaseProcess], Any, Any]]:
+    context = multiprocessing.get_context("spawn")
+    waiting, messages, stop = context.Queue(), context.Queue(), context.Event()
+    for index, job in enumerate(jobs):
+        waiting.put((index, job))
+    for _ in at:
+        waiting.put(None)
+    processes: list[BaseProcess] = [
+        context.Process(target=_work, args=(place, waiting, messages, stop, os.getpid()), daemon=True)
+        for place in at
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield processes, messages, stop
+    finally:
+        waiting.cancel_join_thread()  # what was not handed out is not waited for
+        for process in processes:
+            if process.is_alive():
+                process.join(timeout=5)
+                process.terminate()
+
+
+def _work(place: Place, waiting: Any, messages: Any, stop: Any, parent: int) -> None:
+    """Do jobs until none is left; what happens goes into `messages`. JAX has not chosen its devices yet."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the parent, which tells by `stop`
+    os.environ.update(place.environment)
+    if place.cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, place.cores)
+
+    def interrupted() -> bool:
+        return stop.is_set() or os.getppid() != parent
+
+    while (item := waiting.get()) is not None and not interrupted():
+        index, job = item
+        try:
+            result = job(
+                on_progress=lambda name, line: messages.put(("progress", name, line)),
+                interrupted=interrupted,
+            )
+            messages.put(("result", index, result))
+        except KeyboardInterrupt:
+            break
+        except Exception as error:
+            if not isinstance(error, FloatingPointError):
+                stop.set()
+            if not isinstance(error, SENT):
+                error = RuntimeError(f"{type(error).__name__}: {error}")
+            messages.put(("error", index, error))
+    messages.put(("end", None, None))
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """How long `workers` need for jobs of so many seconds that are handed out in order."""
+    busy_until = [0.0] * max(1, workers)
+    for job in seconds:
+        heapq.heapreplace(busy_until, busy_until[0] + job)
+    return max(busy_until)

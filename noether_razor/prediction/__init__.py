@@ -1,0 +1,25 @@
+"""Predictions of a posterior: one step, rollouts, bands, errors."""
+
+from .errors import (
+    PredictionErrors,
+    learned_hamiltonian,
+    learned_substep_error,
+    one_step_errors,
+    prediction_errors,
+    substep_error,
+)
+from .predictive import predict
+from .rollouts import Bands, bands, posterior_rollouts
+
+__all__ = [
+    "Bands",
+    "PredictionErrors",
+    "bands",
+    "learned_hamiltonian",
+    "learned_substep_error",
+    "one_step_errors",
+    "posterior_rollouts",
+    "predict",
+    "prediction_errors",
+    "substep_error",
+]

@@ -1,0 +1,92 @@
+"""Orbits: sampled group elements as maps of phase space."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..integrators import transition
+from ..phase_space import hamiltonian_field
+from ..quantities import ConservedQuantities, QuadraticQuantities
+from ..typing import State
+from .exponential import expm
+
+LARGEST_NORM = 60.0
+"""Of |pi w . G|, below where the matrix exponential ends."""
+LARGEST_STRETCH = 16.0
+"""Of the symmetric part of pi w . J A: a state is stretched by exp of that at most, here to where the
+square of an image and of its error still fit float32.
+"""
+
+
+@runtime_checkable
+class Orbit(Protocol):
+    """The sampled group elements of one evaluation of the bound: a state to its images."""
+
+    def __call__(self, state: State, /) -> Float[Array, "samples dim"]: ...
+
+
+class TrivialOrbit:
+    """The orbit of the identity alone: no symmetry."""
+
+    def __call__(self, state: State) -> Float[Array, "1 dim"]:
+        return state[None]
+
+
+class AffineOrbit(NamedTuple):
+    """Images M_s x + v_s: the exact flow of quantities of degree two, or elements of a linear group."""
+
+    matrices: Float[Array, "samples dim dim"]
+    shifts: Float[Array, "samples dim"]
+
+    def __call__(self, state: State) -> Float[Array, "samples dim"]:
+        return self.matrices @ state + self.shifts
+
+
+class FlowOrbit(NamedTuple):
+    """Images under the flow of pi sum_k w_k C_k, integrated to time 1 with `steps` Runge-Kutta steps."""
+
+    quantities: ConservedQuantities
+    coordinates: Float[Array, "samples K"]
+    steps: int
+
+    def __call__(self, state: State) -> Float[Array, "samples dim"]:
+        def image(w: Float[Array, " K"]) -> State:
+            field = hamiltonian_field(lambda x: jnp.pi * jnp.dot(w, self.quantities(x)))
+            return transition(field, state, jnp.ones((), state.dtype), substeps=self.steps)
+
+        return jax.vmap(image)(self.coordinates)
+
+
+def flow_orbit(
+    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 32
+) -> Orbit:
+    """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w
+    = exp(pi w . G)).
+
+    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. The time is shortened for
+    elements so far out that no number would hold their images, see `_bounded`.
+    """
+    if isinstance(quantities, QuadraticQuantities):
+        generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
+        elements = expm(_bounded(generators))
+        return AffineOrbit(elements[:, :-1, :-1], elements[:, :-1, -1])
+    return FlowOrbit(quantities, coordinates, flow_steps)
+
+
+def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:
+    """`generators`, those beyond `LARGEST_NORM` or `LARGEST_STRETCH` shortened to that: elements of the same
+    one-parameter groups. The factor is exactly 1 below, and continuous.
+    """
+    linear = generators[:, :-1, :-1]
+    norm = _norm(generators)
+    stretch = _norm((linear + linear.mT) / 2)
+    factor = jnp.minimum(1.0, jnp.minimum(LARGEST_NORM / norm, LARGEST_STRETCH / stretch))
+    return factor[:, None, None] * generators
+
+
+def _norm(matrices: Float[Array, "samples m m"]) -> Float[Array, " samples"]:
+    # Of no square smaller than the least number: the root has no derivative at 0.
+    squares = jnp.sum(matrices**2, axis=(-2, -1))
+    return jnp.sqrt(jnp.maximum(squares, jnp.finfo(matrices.dtype).tiny))

@@ -1,0 +1,98 @@
+"""Checkpoints on disk, by orbax."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from .loop import TrainState
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: which one and why."""
+
+
+class Checkpoint:
+    """The newest state of a run in one folder: `save` replaces it whole, `restore` gives it back bit for bit.
+
+    Orbax writes into a temporary folder and renames it; the state before stays until then, so that a process
+    killed at any moment leaves one that is whole. `info` is a small JSON object stored with the state
+    (seconds spent, a fingerprint of the configuration).
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).absolute()
+
+    def steps(self) -> list[int]:
+        """Steps of the states on disk, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def save(self, state: TrainState, info: dict[str, Any]) -> None:
+        """Write `state` and `info`, then drop older states."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        step = int(state.step)
+        target = self.folder / str(step)
+        if target.exists():
+            return
+        leaves = _leaves(state)
+        shapes = {name: list(leaf.shape) for name, leaf in leaves.items()}
+        with ocp.Checkpointer(_handler()) as checkpointer:
+            arguments = ocp.args.Composite(
+                state=ocp.args.PyTreeSave(leaves), info=ocp.args.JsonSave({"shapes": shapes, "info": info})
+            )
+            checkpointer.save(target, args=arguments)
+        for old in self.steps():
+            if old != step:
+                shutil.rmtree(self.folder / str(old))
+
+    def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """The newest state, in the structure of `like`, and its info; None when there is none.
+
+        Raises `CheckpointError` when it is damaged or belongs to another model.
+        """
+        steps = self.steps()
+        if not steps:
+            return None
+        folder = self.folder / str(steps[-1])
+        wanted = _leaves(like)
+        abstract = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+            for name, leaf in wanted.items()
+        }
+        try:
+            with ocp.Checkpointer(_handler()) as checkpointer:
+                about = checkpointer.restore(folder, args=ocp.args.Composite(info=ocp.args.JsonRestore()))[
+                    "info"
+                ]
+                if about["shapes"] != {name: list(leaf.shape) for name, leaf in wanted.items()}:
+                    raise CheckpointError(f"{folder}: the checkpoint belongs to another model or optimiser")
+                arguments = ocp.args.PyTreeRestore(
+                    abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
+                )
+                leaves = checkpointer.restore(folder, args=ocp.args.Composite(state=arguments))["state"]
+        except CheckpointError:
+            raise
+        except Exception as error:  # orbax and tensorstore raise many kinds on damaged files
+            raise CheckpointError(
+                f"{folder}: damaged or incomplete checkpoint ({type(error).__name__})"
+            ) from error
+        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted]), about["info"]
+
+
+def _leaves(state: TrainState) -> dict[str, jax.Array]:
+    """Leaves by number and path: numbered, so that their order is the tree's."""
+    paths = jax.tree_util.tree_flatten_with_path(state)[0]
+    return {
+        f"{i:04d}{jax.tree_util.keystr(path, simple=True, separator='.')}": leaf
+        for i, (path, leaf) in enumerate(paths)
+    }
+
+
+def _handler() -> ocp.CompositeCheckpointHandler:
+    return ocp.CompositeCheckpointHandler(
+        state=ocp.PyTreeCheckpointHandler(), info=ocp.JsonCheckpointHandler()
+    )

@@ -1,0 +1,110 @@
+"""Steps for quantities of degree two that look at all of their coefficients together."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from ..quantities import coefficient_units
+
+MOMENTUM, SECOND_MOMENT = 0.9, 0.99
+LARGEST = 10.0
+"""Norm of a gradient's row in units of the root of its second moment, a coefficient."""
+DAMPING = 1e-6
+"""Of the eigenvalues of the second moment, over the largest: what rounding leaves of them in float32."""
+EVERY, AT_FIRST = 10, 100
+"""Steps between two eigendecompositions, after so many that take one each."""
+
+
+class WhitenedState(NamedTuple):
+    """Momentum and second moment of the gradient's rows, and the inverse root of the latter."""
+
+    step: Int[Array, ""]
+    momentum: Float[Array, "K size"]
+    second: Float[Array, "size size"]
+    root: Float[Array, "size size"]
+
+
+def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> optax.GradientTransformation:
+    """Momentum over the square root of the second moment of the gradient, a full matrix that all quantities
+    share: Shampoo (Gupta et al. 2018) with the factor on the side of the coefficients alone.
+
+    Near a symmetry the bound is flat along conserved quantities and steep across them, and the steep
+    directions mix all entries of (A, b): a step size for each entry, as Adam has, is that of the steep ones,
+    and what is conserved drowns. In the eigenvectors of the second moment the two are apart, and each moves
+    at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a
+    usual size: the root is some steps old, so that one outlier would throw the quantities where no flow is
+    finite, and its square would hold them still for hundreds of steps. Coefficients that never had a gradient
+    stay where they are.
+
+    Expects a tree of ``matrices`` (K, 2n, 2n), with symmetric gradients, and ``vectors`` (K, 2n). `spreads`
+    (2n) are the sizes of the coordinates, among which noise in the steps is balanced; None: all alike.
+    """
+
+    def init(params: Any) -> WhitenedState | optax.EmptyState:
+        if not jax.tree.leaves(params):  # no such quantities in the model
+            return optax.EmptyState()
+        rows = _rows(params, spreads)
+        square = jnp.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
+        return WhitenedState(jnp.zeros((), jnp.int32), jnp.zeros_like(rows), square, square)
+
+    def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        if isinstance(state, optax.EmptyState):
+            return gradient, state
+        rows = _rows(gradient, spreads)
+        rows = jnp.where(state.step < AT_FIRST, rows, _shortened(rows, state.root))
+        count = state.step + 1
+        momentum = MOMENTUM * state.momentum + (1 - MOMENTUM) * rows
+        second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * rows.T @ rows / len(rows)
+        due = (state.step < AT_FIRST) | (state.step % EVERY == 0)
+        root = jax.lax.cond(
+            due, lambda: _inverse_root(second / (1 - SECOND_MOMENT**count)), lambda: state.root
+        )
+        steps = -jnp.asarray(rate(state.step)) * (momentum / (1 - MOMENTUM**count)) @ root
+        steps = jnp.where(jnp.diagonal(second) > 0, steps, 0.0)
+        return _unflatten(steps, gradient, spreads), WhitenedState(count, momentum, second, root)
+
+    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+
+
+def _shortened(rows: Float[Array, "K size"], root: Float[Array, "size size"]) -> Float[Array, "K size"]:
+    limit = LARGEST * np.sqrt(rows.shape[1])
+    # What is not finite stays so, for the caller to see.
+    norms = jnp.linalg.norm(rows @ root, axis=1, keepdims=True)
+    return rows * jnp.where(norms > limit, limit / norms, 1.0)
+
+
+def _inverse_root(second: Float[Array, "size size"]) -> Float[Array, "size size"]:
+    # Where a gradient is not finite the caller drops the step, but an eigendecomposition may not return.
+    values, vectors = jnp.linalg.eigh(jnp.nan_to_num(second, posinf=0.0, neginf=0.0))
+    floor = DAMPING * values[-1] + jnp.finfo(values.dtype).tiny
+    return (vectors / jnp.sqrt(jnp.maximum(values, 0) + floor)) @ vectors.T
+
+
+def _rows(tree: Any, spreads: tuple[float, ...] | None) -> Float[Array, "K size"]:
+    """Gradients with respect to (A, b), a row a quantity: in an orthonormal basis of symmetric matrices and
+    vectors, of coordinates divided by `spreads`.
+    """
+    matrices, vectors = jax.tree.leaves(tree)
+    (i, j), weights, of_matrices, of_vectors = _basis(vectors.shape[1], spreads)
+    return jnp.concatenate([matrices[:, i, j] * weights * of_matrices, vectors * of_vectors], axis=1)
+
+
+def _unflatten(rows: Float[Array, "K size"], like: Any, spreads: tuple[float, ...] | None) -> Any:
+    """The steps of (A, b) that rows of steps in the basis of `_rows` stand for."""
+    leaves, structure = jax.tree.flatten(like)
+    (i, j), weights, of_matrices, of_vectors = _basis(leaves[1].shape[1], spreads)
+    entries = rows[:, : len(i)] / weights * of_matrices
+    matrices = jnp.zeros_like(leaves[0]).at[:, i, j].set(entries).at[:, j, i].set(entries)
+    return jax.tree.unflatten(structure, [matrices, rows[:, len(i) :] * of_vectors])
+
+
+def _basis(dim: int, spreads: tuple[float, ...] | None) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the upper triangle, the weight sqrt 2 off its diagonal, and the units of coefficients."""
+    i, j = np.triu_indices(dim)
+    of_matrices, of_vectors = coefficient_units(dim // 2, spreads)
+    return (i, j), np.where(i == j, 1.0, np.sqrt(2)).astype(np.float32), of_matrices[i, j], of_vectors

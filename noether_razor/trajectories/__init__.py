@@ -1,0 +1,28 @@
+"""Measured or simulated trajectories: the checked data set, files, simulation."""
+
+from .assemble import DataFile
+from .dataset import Trajectories, Transitions
+from .error import DataFileError
+from .files import DataFileWarning, load_trajectories, read_data_file, read_states, save_trajectories
+from .hold_out import hold_out
+from .layout import Layout
+from .scaled import fit_scale, scaled_trajectories
+from .simulation import EscapeError, simulate
+
+__all__ = [
+    "DataFile",
+    "DataFileError",
+    "DataFileWarning",
+    "EscapeError",
+    "Layout",
+    "Trajectories",
+    "Transitions",
+    "fit_scale",
+    "hold_out",
+    "load_trajectories",
+    "read_data_file",
+    "read_states",
+    "save_trajectories",
+    "scaled_trajectories",
+    "simulate",
+]

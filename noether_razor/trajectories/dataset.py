@@ -1,0 +1,271 @@
+"""Checked sets of trajectories."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..scaling import Periods, centres_and_spreads, whole_turns
+
+
+class Transitions(NamedTuple):
+    """Pairs (x_t, target of x_{t+1}) and the time between them; rows are independent given H."""
+
+    states: Float[Array | np.ndarray, "transitions dim"]
+    targets: Float[Array | np.ndarray, "transitions dim"]
+    dt: Float[Array | np.ndarray, " transitions"]
+
+    @property
+    def size(self) -> int:
+        """The number of transitions."""
+        return self.dt.shape[0]
+
+
+def default_names(dof: int) -> tuple[str, ...]:
+    """q1..qn, p1..pn."""
+    return (*(f"q{i + 1}" for i in range(dof)), *(f"p{i + 1}" for i in range(dof)))
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Trajectories of one system, each sampled at times and for a length of its own.
+
+    `times` (trajectories, time) increase strictly along each row; `states` (trajectories, time, 2n) hold
+    positions first; `targets`, if given, are noisy copies of ``states[:, 1:]`` to learn from, with the states
+    themselves as noise-free inputs. `names` and `units` have one entry a coordinate; by default q1..pn and no
+    units. `lengths` (trajectories,) says how many points of each row are the trajectory; empty: all. What
+    follows them is padding: whatever was given there, it is stored as a copy of the last time, state and
+    target, so that nothing moves in it. `time_unit` is the unit of `times`. `periods` has one entry a
+    coordinate: the period of an angle, None for what is none; states hold angles unwrapped, and which turn a
+    trajectory begins in means nothing.
+
+    `recordings` (trajectories,) number the recordings: trajectories with one number are pieces of one, cut at
+    gaps, along which the same is conserved with the same value. By default each is its own. `velocities` are
+    the masses by which velocities, in the order of the momenta, were multiplied to make these, by the names
+    of the velocities; empty where momenta were measured.
+
+    Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
+    """
+
+    times: np.ndarray
+    states: np.ndarray
+    targets: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    units: tuple[str, ...] = field(default=())
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    time_unit: str = ""
+    recordings: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    velocities: Mapping[str, float] = field(default_factory=dict)
+    periods: Periods = ()
+
+    def __post_init__(self) -> None:
+        for name in ("times", "states", "targets"):
+            value = getattr(self, name)
+            if value is not None:
+                if np.iscomplexobj(value):
+                    raise ValueError(f"{name} must be real numbers, got complex ones")
+                object.__setattr__(self, name, np.asarray(value, dtype=np.float64))
+        if self.states.ndim != 3:
+            raise ValueError(f"states must have shape (trajectories, time, 2n), got {self.states.shape}")
+        count, length, dim = self.states.shape
+        if dim == 0 or dim % 2:
+            raise ValueError(
+                f"states need as many momenta as positions, got {dim} columns, an odd number or none"
+            )
+        if count < 1 or length < 2:
+            raise ValueError(
+                f"at least 1 trajectory of 2 points is needed, got {count} trajectories of {length} points"
+            )
+        if self.times.shape != (count, length):
+            raise ValueError(f"times must have shape {(count, length)}, got {self.times.shape}")
+        if self.targets is not None and self.targets.shape != (count, length - 1, dim):
+            raise ValueError(f"targets must have shape {(count, length - 1, dim)}, got {self.targets.shape}")
+        object.__setattr__(self, "lengths", _checked_lengths(self.lengths, count, length))
+        if self.lengths.min() < length:
+            for name, shift in (("times", 0), ("states", 0), ("targets", 1)):
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, _padded(getattr(self, name), self.lengths - shift))
+        for name in ("times", "states", "targets"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+                raise ValueError(f"{name} must be finite, got {value[where]} at index {where}")
+        late = np.argwhere((np.diff(self.times, axis=1) <= 0) & self.present()[:, 1:])
+        if late.size:
+            trajectory, step = (int(i) for i in late[0])
+            raise ValueError(
+                f"times must increase along each trajectory, got {self.times[trajectory, step]} then "
+                f"{self.times[trajectory, step + 1]} in trajectory {trajectory}"
+            )
+        object.__setattr__(self, "names", tuple(self.names) or default_names(dim // 2))
+        object.__setattr__(self, "units", tuple(self.units) or ("",) * dim)
+        object.__setattr__(self, "periods", tuple(self.periods) or (None,) * dim)
+        for name in ("names", "units", "periods"):
+            if len(getattr(self, name)) != dim:
+                raise ValueError(f"{name} must have {dim} entries, got {len(getattr(self, name))}")
+        object.__setattr__(self, "recordings", _checked_recordings(self.recordings, count))
+        if len(self.velocities) not in (0, dim // 2):
+            raise ValueError(f"velocities must have {dim // 2} entries or none, got {len(self.velocities)}")
+        for name, period in zip(self.names, self.periods, strict=True):
+            if period is not None and not (period > 0 and np.isfinite(period)):
+                raise ValueError(f"periods must be positive and finite, or None, got {period} for {name}")
+
+    @classmethod
+    def of_segments(
+        cls,
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
+        *,
+        names: tuple[str, ...] = (),
+        units: tuple[str, ...] = (),
+        time_unit: str = "",
+        recordings: Sequence[int] | np.ndarray = (),
+        velocities: Mapping[str, float] | None = None,
+        periods: Periods = (),
+    ) -> "Trajectories":
+        """A set of trajectories given one by one as times (time,) and states (time, 2n), of any lengths.
+
+        Raises ValueError where times and states do not fit each other, and as the constructor does.
+        """
+        if not segments:
+            raise ValueError("at least 1 trajectory of 2 points is needed, got 0 trajectories")
+        lengths = np.array([len(times) for times, _ in segments])
+        dim = np.shape(segments[0][1])[-1]
+        times = np.zeros((len(segments), lengths.max()))
+        states = np.zeros((len(segments), lengths.max(), dim))
+        for row, (at, path) in enumerate(segments):
+            if np.shape(path) != (len(at), dim):
+                raise ValueError(
+                    f"states of trajectory {row} must have shape {(len(at), dim)}, got {np.shape(path)}"
+                )
+            times[row, : len(at)], states[row, : len(at)] = at, path
+        return cls(
+            times,
+            states,
+            names=names,
+            units=units,
+            lengths=lengths,
+            time_unit=time_unit,
+            recordings=np.asarray(recordings, dtype=None if len(recordings) else np.int64),
+            velocities=velocities or {},
+            periods=periods,
+        )
+
+    @property
+    def dof(self) -> int:
+        """Degrees of freedom n."""
+        return self.states.shape[2] // 2
+
+    @property
+    def recording_count(self) -> int:
+        """How many recordings the trajectories are pieces of."""
+        return len(np.unique(self.recordings))
+
+    def __len__(self) -> int:
+        return self.states.shape[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (states for _, states in self.segments())
+
+    def __getitem__(self, rows: slice | Int[np.ndarray, " chosen"]) -> "Trajectories":
+        """The trajectories of a slice or of numbers, as a set of the same kind, padded no further than it
+        needs.
+        """
+        lengths = self.lengths[rows]
+        end = int(lengths.max(initial=0))
+        return replace(
+            self,
+            times=self.times[rows, :end],
+            states=self.states[rows, :end],
+            targets=None if self.targets is None else self.targets[rows, : max(end - 1, 0)],
+            lengths=lengths,
+            recordings=self.recordings[rows],
+        )
+
+    def first(self, points: int) -> "Trajectories":
+        """The first `points` (at least 2) of each trajectory, of shorter ones all."""
+        end = min(points, self.times.shape[1])
+        return replace(
+            self,
+            times=self.times[:, :end],
+            states=self.states[:, :end],
+            targets=None if self.targets is None else self.targets[:, : end - 1],
+            lengths=np.minimum(self.lengths, end),
+        )
+
+    def without(self, rows: Bool[np.ndarray, "traj time"]) -> "Trajectories":
+        """The same without these points; at least 2 of each trajectory must stay. Targets go with them."""
+        kept = self.present() & ~rows
+        segments = [(t[k], x[k]) for t, x, k in zip(self.times, self.states, kept, strict=True)]
+        shorter = Trajectories.of_segments(segments)
+        return replace(
+            self, times=shorter.times, states=shorter.states, targets=None, lengths=shorter.lengths
+        )
+
+    def present(self) -> Bool[np.ndarray, "traj time"]:
+        """Which points are measured; the others are padding."""
+        return np.arange(self.times.shape[1]) < self.lengths[:, None]
+
+    def points(self) -> Float[np.ndarray, "points dim"]:
+        """All measured states, trajectory by trajectory."""
+        return self.states[self.present()]
+
+    def spreads(self) -> Float[np.ndarray, " dim"]:
+        """The standard deviation of each coordinate over all measured states, of an angle that on its
+        circle.
+        """
+        return centres_and_spreads(self.points(), self.periods)[1]
+
+    def angles(self) -> tuple[int, ...]:
+        """Which coordinates of a state are angles."""
+        return tuple(k for k, period in enumerate(self.periods) if period is not None)
+
+    def segments(self) -> list[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]:
+        """Each trajectory as its times (time,) and states (time, 2n), without padding."""
+        rows = zip(self.times, self.states, self.lengths, strict=True)
+        return [(times[:length], states[:length]) for times, states, length in rows]
+
+    def transitions(self) -> Transitions:
+        """Every (x_t, target of x_{t+1}, dt), trajectory by trajectory; the next states are the targets where
+        none are stored. Nothing leads into the padding or out of it. Whole turns of x_t are taken from both
+        ends: however many there are, float32 holds what is left.
+        """
+        targets = self.states[:, 1:] if self.targets is None else self.targets
+        present = self.present()[:, 1:]
+        states, targets = self.states[:, :-1][present], targets[present]
+        if self.angles():
+            turns = whole_turns(states, self.periods)
+            states, targets = states - turns, targets - turns
+        return Transitions(states, targets, np.diff(self.times, axis=1)[present])
+
+
+def _checked_lengths(lengths: np.ndarray, count: int, longest: int) -> np.ndarray:
+    if np.size(lengths) == 0:
+        return np.full(count, longest, dtype=np.int64)
+    array = np.asarray(lengths)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"lengths must be {count} whole numbers, got {array.dtype} of shape {array.shape}")
+    if array.min() < 2 or array.max() > longest:
+        wrong = int(np.argmax((array < 2) | (array > longest)))
+        raise ValueError(
+            f"lengths must be from 2 to {longest}, got {int(array[wrong])} for trajectory {wrong}"
+        )
+    return array.astype(np.int64)
+
+
+def _checked_recordings(recordings: np.ndarray, count: int) -> np.ndarray:
+    if np.size(recordings) == 0:
+        return np.arange(count)
+    array = np.asarray(recordings)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"recordings must be {count} whole numbers, got {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(np.int64)
+
+
+def _padded(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`values` with everything from ``lengths[k]`` on in row k replaced by the entry before."""
+    columns = np.minimum(np.arange(values.shape[1]), lengths[:, None] - 1)
+    return values[np.arange(len(values))[:, None], columns]

@@ -1,0 +1,48 @@
+"""Trajectories in scaled canonical coordinates."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..scaling import PhaseScale, whole_turns
+from .dataset import Trajectories
+
+
+def fit_scale(trajectories: Trajectories, *, spread: float = 1.0) -> PhaseScale:
+    """The scales of `PhaseScale.fitted` for a set of trajectories; degrees of freedom whose positions and
+    momenta have the same named units share theirs.
+    """
+    pairs = list(
+        zip(trajectories.units[: trajectories.dof], trajectories.units[trajectories.dof :], strict=True)
+    )
+    named = all(any(pair) for pair in pairs)
+    return PhaseScale.fitted(
+        trajectories.segments(),
+        kinds=pairs if named else None,
+        spread=spread,
+        periods=trajectories.periods,
+    )
+
+
+def scaled_trajectories(trajectories: Trajectories, scale: PhaseScale) -> Trajectories:
+    """The same trajectories in the coordinates of `scale`, without units; those of angles begin within half a
+    turn of 0. Raises ValueError where the degrees of freedom differ.
+    """
+    if scale.dof != trajectories.dof:
+        raise ValueError(f"the scale is for {scale.dof} degrees of freedom, got {trajectories.dof}")
+    states, targets = trajectories.states, trajectories.targets
+    if trajectories.angles():
+        turns = whole_turns(states[:, :1] - np.array(scale.shifts), trajectories.periods)
+        states = states - turns
+        targets = None if targets is None else targets - turns
+    sizes = zip(trajectories.periods, scale.scales.tolist(), strict=True)
+    return replace(
+        trajectories,
+        times=scale.times(trajectories.times),
+        states=scale.states(states),
+        targets=None if targets is None else scale.states(targets),
+        periods=tuple(None if period is None else period / size for period, size in sizes),
+        units=(),
+        time_unit="",
+        velocities={},
+    )

@@ -228,12 +228,12 @@ def analyse(
         rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
-    independent, generating = _independence(quantities, trajectories, scales)
+    shown = same if space.staying <= space.most else same[:0]
+    independent, generating = _independence(quantities, shown, trajectories, scales)
     # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
     space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
     algebra, closes = _algebra(quantities, rows, scales)
     slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
-    shown = same if space.staying <= space.most else same[:0]
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
@@ -575,13 +575,24 @@ def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
 
 
 def _independence(
-    quantities: list[FoundQuantity], trajectories: Trajectories, scales: Float[np.ndarray, " dim"]
+    quantities: list[FoundQuantity],
+    same: Float[np.ndarray, "z monomials"],
+    trajectories: Trajectories,
+    scales: Float[np.ndarray, " dim"],
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities are functionally independent, and the first so many that are."""
+    """How many quantities are functionally independent where the data are, and the first so many that are.
+
+    Where combinations have the `same` value in the whole file (in scaled coordinates), that is the surface on
+    which they have it: what is a function of the others there may be none elsewhere.
+    """
     states = trajectories.points()
     states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
     gradients = [(states @ quantity.matrix + quantity.vector) * scales for quantity in quantities]
-    gradients = [gradient / np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    if len(same):
+        normals = _normals(same, states / scales)
+        gradients = [g - np.einsum("tij,tkj,tk->ti", normals, normals, g) for g in gradients]
+    sizes = [np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    gradients = [g / max(size, np.finfo(float).tiny) for g, size in zip(gradients, sizes, strict=True)]
 
     def rank(chosen: list[int]) -> int:
         size = np.linalg.svd(np.stack([gradients[k] for k in chosen], axis=1), compute_uv=False)
@@ -594,6 +605,17 @@ def _independence(
         if rank([*generating, k]) > len(generating):
             generating.append(k)
     return len(generating), tuple(generating)
+
+
+def _normals(
+    same: Float[np.ndarray, "z monomials"], states: Float[np.ndarray, "points dim"]
+) -> Float[np.ndarray, "points dim normals"]:
+    """Orthonormal bases, filled up with zeros, of the gradients of `same` at each state."""
+    matrices, vectors = quadratic_parts(same, states.shape[1])
+    gradients = np.einsum("kij,tj->tik", matrices, states) + vectors.T
+    gradients = gradients / np.maximum(np.sqrt(np.sum(gradients**2, axis=1).mean(axis=0)), 1e-300)
+    directions, sizes, _ = np.linalg.svd(gradients, full_matrices=False)
+    return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]
 
 
 def _algebra(

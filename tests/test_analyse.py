@@ -1,6 +1,7 @@
 """Quantities with the errors of learning become the right rank, formulas and algebra."""
 
 import json
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import sympy
 from exact_trajectories import linear_motion, noisy
 from scipy.integrate import solve_ivp
 
-from noether_razor.analysis._analyse import Analysis, analyse
+from noether_razor.analysis._analyse import Analysis, _of_its_own, analyse
 from noether_razor.data import Trajectories
 from noether_razor.invariants.terms import coefficients, monomials, quadratic_parts
 from noether_razor.reporting import symmetry_text
@@ -275,6 +276,15 @@ class TestFound:
         # Of an H of higher degree nothing is taken up that the data do not conserve.
         quartic = CustomSystem(2, "(p1**2 + p2**2 + q1**2 - q2**2) / 2 + q1**4 + q2**4")
         assert rank_and_name(quartic.hamiltonian)[0] == 2
+
+    def test_what_drifts_as_its_formula_has_it_is_none_of_the_conserved(self, oscillators):
+        first, second, *_ = oscillators.quantities
+        both = replace(
+            first.formula, coefficients={**first.formula.coefficients, **second.formula.coefficients}
+        )
+        assert not _of_its_own(replace(first, formula=both), oscillators.quantities, oscillators.space)
+        assert _of_its_own(first, oscillators.quantities[1:], oscillators.space)
+        assert _of_its_own(first, (), oscillators.space)
 
     def test_works_without_noise_and_without_knowing_it(self):
         system = system_of("isotropic 2")

@@ -141,6 +141,21 @@ class TestRounding:
         assert 4 not in found.measured[0] and 8 not in found.measured[0]
         assert all(found.simple[0][j] for j in found.measured[0])
 
+    def test_what_is_negligible_in_the_units_of_the_data_is_no_term(self):
+        """Momenta of 10^34: at the pivot of p1 + p2 a square may have 10^12 of it, which is nothing."""
+        scales, data = np.array([1e11, 1e11, 1e34, 1e34]), oscillations(0, [1.0, 2.0])
+        data = replace(data, states=data.states * scales)
+        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, 1e-6 * scales**2)
+        units = np.array([1 / np.prod(scales[list(m)]) for m in monomials(4)])
+        momentum, square = np.zeros((2, 14))
+        momentum[2:4] = 1.0
+        square[monomials(4).index((2, 2))] = square[monomials(4).index((3, 3))] = 1.0
+        square[2] = 1e-22
+        at = np.array([2, monomials(4).index((2, 2))])
+        found = rounded(np.array([momentum, square]) * units, at, statistics, units)
+        assert found.values[1, 2] == 0 and found.simple[1][2] == 0
+        np.testing.assert_array_equal(found.values[[0, 1], at], 1.0)
+
 
 class TestNames:
     @pytest.mark.parametrize("number", [ROOT_2, GOLDEN, Surd(Fraction(0), Fraction(-1, 2), 2)])

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..data import Trajectories
 from ..invariants import Change, ConservedSpace, conserved_space
 from ..invariants.conserved import HIDDEN
+from ..invariants.motion import Motion
 from ..invariants.terms import coefficients, monomials, quadratic_parts
 from ..phase_space import FAR
 from ..typing import Hamiltonian
@@ -234,10 +235,15 @@ def analyse(
     space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
     algebra, closes = _algebra(quantities, rows, scales)
     slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
+    slow = [
+        replace(entry, note="")
+        for entry in slow
+        if _readable(entry) and _of_its_own(entry, quantities, space)
+    ]
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
-        drifting=_moved([replace(entry, note="") for entry in slow if _readable(entry)], origin),
+        drifting=_moved(slow, origin),
         same=_moved(_described(make.formulas(shown), make, None)[0], origin),
         independent=independent,
         generating=generating,
@@ -293,6 +299,15 @@ def _readable(quantity: FoundQuantity) -> bool:
     return terms <= max(_TERMS, len(quantity.vector)) and change.change <= _SLOW and change.noise <= 1
 
 
+def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space: ConservedSpace) -> bool:
+    """Whether a visible part of what a quantity is, as its formula has it, is none of the others."""
+    rows = np.array([entry.formula.row() for entry in (quantity, *others)])
+    rows = space.motion.rows(rows) @ _spreads(space.motion)
+    own, *known = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    spanned = np.linalg.svd(np.array(known), full_matrices=False)[2] if known else np.zeros((0, len(own)))
+    return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
+
+
 def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
     """Combinations of the terms of a space as coefficients of monomials of x / scales."""
     dim = len(space.motion.scales)
@@ -322,9 +337,7 @@ def _held(
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
     motion = space.motion
-    values, axes = np.linalg.eigh(motion.covariance)
-    root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
-    units = _units(scales)
+    root, units = _spreads(motion), _units(scales)
 
     def inside(rows: np.ndarray) -> np.ndarray:
         if not len(rows) or not len(learned):
@@ -343,6 +356,14 @@ def _held(
             break
         found = more
     return found, inside(space.drifting)
+
+
+def _spreads(motion: Motion) -> Float[np.ndarray, "M M"]:
+    """The root of the covariance of the terms, by which rows become as long as what they are the coefficients
+    of spreads.
+    """
+    values, axes = np.linalg.eigh(motion.covariance)
+    return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:

@@ -82,7 +82,10 @@ def discover_run(
     data = _data(config, folder, resume, on_reading)
     trajectories = data.trajectories
     # A wrong formula is said before anything is trained.
-    hypotheses = [parse_hypothesis(text, trajectories.names, trajectories.velocities) for text in quantities]
+    hypotheses = [
+        parse_hypothesis(text, trajectories.names, trajectories.velocities, trajectories.angles())
+        for text in quantities
+    ]
     given = config.inference.noise_variance
     found = data_answer(trajectories, given if isinstance(given, float) else None)
     symmetry: dict[str, Any] = found.to_json() | {"notes": list(data.notes), "failed": {}}

@@ -294,7 +294,11 @@ OK = "a,0,1,2\na,1,1,2\n"
         (HEAD + "a,0,1\n", ["line 2", "3 fields", "4 columns"]),
         (HEAD + "a,0,1,5,2\n", ["line 2", "5 fields", "4 columns"]),
         (HEAD + 'a,0,"1,2\n', ["line 2", "quotes"]),
-        ("time,q1,p1\n1,1,2\n0,1,2\n", ["line 3, column time", "no column of trajectories"]),
+        (
+            "time,q1,p1\n0,1,2\n1,1,2\n0,1,2\n",
+            ["line 4, column time", "no column tells trajectories apart", "--trajectory NAME"],
+        ),
+        ("block,time,q1,p1\n" + OK, ["column block", "--ignore block", "--trajectory block"]),
         ("trajectory,time,q1,q2,p1\n" + OK, ["line 1", "2 positions (q1, q2) and 1 momenta (p1)"]),
         ("trajectory,time,q1,q3,p1,p2\n", ["line 1, column q2", "missing"]),
         ("trajectory,time,q1,p1,note\n", ["line 1, column note", "unknown", "ignore"]),

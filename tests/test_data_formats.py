@@ -379,6 +379,14 @@ HOSTILE: dict[str, tuple[str, list[str]]] = {
         ["line 3, column q1", "'1,5'", "a decimal '.' as in other numbers"],
     ),
     "thousands": ("time;q1;p1\n0;1.000,5;2\n1;1,5;2\n", ["line 2, column q1", "'1.000,5'"]),
+    "commas for two things": (
+        "time,q1,p1\n0,0,1,5,2,25\n0,5,1,4,2\n1,1,3,2,5\n",
+        ["line 2: 6 fields", "3 columns", "commas are both decimal marks and delimiters", "; or tabs"],
+    ),
+    "quoted decimal commas": (
+        'time,q1,p1\n0,"1,5",2\n1,"1,4",2\n',
+        ["line 2, column q1", "'1,5'", "a decimal point where commas are delimiters"],
+    ),
     "a comma too many": ("time,q1,p1\n0,1,5,2\n1,1,2\n2,1,2\n", ["line 2", "4 fields", "3 columns"]),
     "units below the names": ("time,q1,p1\ns,m,kg\n0,1,2\n", ["line 2, column", "expected a finite number"]),
     "a second header": ("time,q1,p1\n0,1,2\ntime,q1,p1\n1,2,3\n", ["line 3, column", "got 'q1'"]),

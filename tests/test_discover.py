@@ -169,6 +169,11 @@ ROW = "trajectory,time,q1,p1\n"
         ("good", ("--quantity", "q1^3"), ("--quantity", "degree at most 2")),
         ("good", ("--quantity", "__import__('os')"), ("--quantity",)),
         ("good", ("--quantity", "q1 - q1"), ("--quantity", "constant")),
+        (
+            "good",
+            ("--periodic", "q1", "--quantity", "p1, q1*p1"),
+            ("--quantity", "'q1*p1': contains q1, which is an angle"),
+        ),
         ("good", ("--unit", "q1"), ("--unit", "NAME=UNIT")),
         ("good", ("--positions", "x"), ("mine.csv", "column x", "is missing")),
         ("good", ("--set", "data.held_out=0.9"), ("data.held_out", "0.9")),

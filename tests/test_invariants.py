@@ -169,6 +169,8 @@ class TestWhatAFileCannotTell:
         data = measured(Trajectories(data.times, data.states / size[:, None, None]), 0.01)
         found = analyse(np.zeros((0, 4, 4)), np.zeros((0, 4)), data, restrict=False)
         assert (found.rank, found.algebra.name, found.space.staying) == (3, "su(2)", 4)
+        # The sum of their squares is that of the energy.
+        assert found.independent == 2
         (energy,) = found.same
         np.testing.assert_allclose(energy.matrix / energy.matrix[0, 0], np.eye(4), atol=0.02)
         assert energy.mean == pytest.approx(energy.matrix[0, 0] / 2, rel=0.02)
@@ -212,6 +214,27 @@ class TestWhatAFileCannotTell:
         assert shared(same, row({(0, 2): 1.0, (1, 3): 1.0})) > 0.99
         every = np.concatenate([conserved(found), same])
         assert shared(every, row({(2, 2): 0.5, (3, 3): 0.5, (1,): 1.0})) > 0.99
+
+    def test_on_a_sphere_what_depends_on_the_rest_there_is_not_independent(self):
+        """Free motion on |x| = 1: L and p^2 are conserved, and p^2 = |L|^2 only where x p = 0."""
+        start = normal(30, 6)
+        at = start[:, :3] / np.linalg.norm(start[:, :3], axis=1, keepdims=True)
+        velocity = start[:, 3:] - np.sum(start[:, 3:] * at, axis=1, keepdims=True) * at
+        speed = np.linalg.norm(velocity, axis=1, keepdims=True)
+        times = np.tile(np.linspace(0, 6, 60), (30, 1))
+        turn = (speed * times)[:, :, None]
+        ahead = (velocity / speed)[:, None]
+        at = at[:, None]
+        states = np.concatenate(
+            [
+                np.cos(turn) * at + np.sin(turn) * ahead,
+                speed[:, :, None] * (np.cos(turn) * ahead - np.sin(turn) * at),
+            ],
+            axis=2,
+        )
+        data = measured(Trajectories(times, states), 0.01)
+        found = analyse(np.zeros((0, 6, 6)), np.zeros((0, 6)), data, restrict=False)
+        assert (found.rank, len(found.same), found.independent) == (4, 2, 3)
 
     def test_too_few_rows_are_said(self):
         found = conserved_space(measured(oscillators((1.0, 1.0), 6, 5), 0.01))

@@ -152,6 +152,9 @@ def test_a_single_trajectory_is_not_scaled():
     found = calibrated(0.04, held_out(0.1, count=1))
     assert found.spread_scale == 1
     assert (found.half, found.most) == (found.unscaled_half, found.unscaled_most)
+    assert "held-out values" in found.text()
+    # A file of one trajectory keeps none aside.
+    assert "held-out" not in (said := found.text(held_out=False)) and "values that were trained on" in said
 
 
 def test_scaled_rollouts_keep_their_mean():

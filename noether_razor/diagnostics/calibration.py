@@ -42,13 +42,14 @@ class Calibration(NamedTuple):
     unscaled_most: float
     values: int
 
-    def text(self) -> str:
-        """One sentence for a report."""
+    def text(self, *, held_out: bool = True) -> str:
+        """One sentence for a report; `held_out`: the trajectories were not trained on."""
         half, most = f"{self.half:.0%}", f"{self.most:.0%}"
         if np.isfinite(self.half_stderr):
             half, most = f"{half} ± {self.half_stderr:.0%}", f"{most} ± {self.most_stderr:.0%}"
+        values = "held-out values" if held_out else "values that were trained on (none are kept aside)"
         said = (
-            f"of {self.values} held-out values {half} lie in the 50 % band of rollouts from first states and "
+            f"of {self.values} {values} {half} lie in the 50 % band of rollouts from first states and "
             f"{most} in the 90 % band "
             f"({self.first_most:.0%} in the first third of a trajectory, {self.last_most:.0%} in the last)"
         )
@@ -73,8 +74,8 @@ def rollout_calibration(
     longest_step: float | None = None,
     most_trajectories: int = 50,
 ) -> Calibration:
-    """Coverage of rollouts on `trajectories` that were not trained on, in the coordinates of `posterior`, and
-    the factor of their spread that makes it right.
+    """Coverage of rollouts on `trajectories`, best such that were not trained on, in the coordinates of
+    `posterior`, and the factor of their spread that makes it right.
 
     Bands are quantiles over `samples` draws of weights, group elements, and measurement noise on the first
     states and on the values, of `noise_variance` (0: exact), of all coordinates or of each. The first

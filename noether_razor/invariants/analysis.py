@@ -18,7 +18,7 @@ from ..typing import Hamiltonian
 from .conserved import HIDDEN, ConservedSpace, conserved_space
 from .energy import Energy, energy_in, energy_quantity
 from .formulas import QuantityFormula, reduced, sparse_basis
-from .motion import Change
+from .motion import Change, Motion
 from .pairs import checked_quantities, pair_statistics
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
@@ -229,16 +229,21 @@ def analyse(
         rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
-    independent, generating = _independence(quantities, trajectories, scales)
+    shown = same if space.staying <= space.most else same[:0]
+    independent, generating = _independence(quantities, shown, trajectories, scales)
     # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
     space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
     algebra, closes = _algebra(quantities, rows, scales)
     slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
-    shown = same if space.staying <= space.most else same[:0]
+    slow = [
+        replace(entry, note="")
+        for entry in slow
+        if _readable(entry) and _of_its_own(entry, quantities, space)
+    ]
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
-        drifting=_moved([replace(entry, note="") for entry in slow if _readable(entry)], origin),
+        drifting=_moved(slow, origin),
         same=_moved(_described(make.formulas(shown), make, None)[0], origin),
         independent=independent,
         generating=generating,
@@ -294,6 +299,15 @@ def _readable(quantity: FoundQuantity) -> bool:
     return terms <= max(_TERMS, len(quantity.vector)) and change.change <= _SLOW and change.noise <= 1
 
 
+def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space: ConservedSpace) -> bool:
+    """Whether a visible part of what a quantity is, as its formula has it, is none of the others."""
+    rows = np.array([entry.formula.row() for entry in (quantity, *others)])
+    rows = space.motion.rows(rows) @ _spreads(space.motion)
+    own, *known = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    spanned = np.linalg.svd(np.array(known), full_matrices=False)[2] if known else np.zeros((0, len(own)))
+    return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
+
+
 def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
     """Combinations of the terms of a space as coefficients of monomials of x / scales."""
     dim = len(space.motion.scales)
@@ -323,9 +337,7 @@ def _held(
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
     motion = space.motion
-    values, axes = np.linalg.eigh(motion.covariance)
-    root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
-    units = _units(scales)
+    root, units = _spreads(motion), _units(scales)
 
     def inside(rows: np.ndarray) -> np.ndarray:
         if not len(rows) or not len(learned):
@@ -344,6 +356,14 @@ def _held(
             break
         found = more
     return found, inside(space.drifting)
+
+
+def _spreads(motion: Motion) -> Float[np.ndarray, "M M"]:
+    """The root of the covariance of the terms, by which rows become as long as what they are the coefficients
+    of spreads.
+    """
+    values, axes = np.linalg.eigh(motion.covariance)
+    return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
@@ -576,13 +596,24 @@ def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
 
 
 def _independence(
-    quantities: list[FoundQuantity], trajectories: Trajectories, scales: Float[np.ndarray, " dim"]
+    quantities: list[FoundQuantity],
+    same: Float[np.ndarray, "z monomials"],
+    trajectories: Trajectories,
+    scales: Float[np.ndarray, " dim"],
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities are functionally independent, and the first so many that are."""
+    """How many quantities are functionally independent where the data are, and the first so many that are.
+
+    Where combinations have the `same` value in the whole file (in scaled coordinates), that is the surface on
+    which they have it: what is a function of the others there may be none elsewhere.
+    """
     states = trajectories.points()
     states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
     gradients = [(states @ quantity.matrix + quantity.vector) * scales for quantity in quantities]
-    gradients = [gradient / np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    if len(same):
+        normals = _normals(same, states / scales)
+        gradients = [g - np.einsum("tij,tkj,tk->ti", normals, normals, g) for g in gradients]
+    sizes = [np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    gradients = [g / max(size, np.finfo(float).tiny) for g, size in zip(gradients, sizes, strict=True)]
 
     def rank(chosen: list[int]) -> int:
         size = np.linalg.svd(np.stack([gradients[k] for k in chosen], axis=1), compute_uv=False)
@@ -595,6 +626,17 @@ def _independence(
         if rank([*generating, k]) > len(generating):
             generating.append(k)
     return len(generating), tuple(generating)
+
+
+def _normals(
+    same: Float[np.ndarray, "z monomials"], states: Float[np.ndarray, "points dim"]
+) -> Float[np.ndarray, "points dim normals"]:
+    """Orthonormal bases, filled up with zeros, of the gradients of `same` at each state."""
+    matrices, vectors = quadratic_parts(same, states.shape[1])
+    gradients = np.einsum("kij,tj->tik", matrices, states) + vectors.T
+    gradients = gradients / np.maximum(np.sqrt(np.sum(gradients**2, axis=1).mean(axis=0)), 1e-300)
+    directions, sizes, _ = np.linalg.svd(gradients, full_matrices=False)
+    return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]
 
 
 def _algebra(

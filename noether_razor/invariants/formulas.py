@@ -1,6 +1,6 @@
 """From a space of quantities of degree <= 2 to formulas that a person can read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
@@ -121,18 +121,17 @@ class Measurement(NamedTuple):
     error: float
 
     def text(self) -> str:
-        """The size: 2 = 2.0003 ± 0.0004, or 1.643 ± 0.004."""
-        value = abs(self.value)
-        first = f"{self.name} = " if self.name is not None else ""
+        """As 2.0003 ± 0.0004."""
+        value = self.value
         if not self.error > 0:
-            return f"{first}{value:.6g}"
+            return f"{value:.6g}"
         places = -int(np.floor(np.log10(self.error)))
         # 0.0096 is 0.010.
         places = -int(np.floor(np.log10(round(self.error, places))))
         if -6 < places <= _MOST_PLACES:
             digits = max(places, 0)
-            return f"{first}{round(value, places):.{digits}f} ± {round(self.error, places):.{digits}f}"
-        return f"{first}{value:.6g} ± {self.error:.0e}"
+            return f"{round(value, places):.{digits}f} ± {round(self.error, places):.{digits}f}"
+        return f"{value:.6g} ± {self.error:.0e}"
 
 
 @dataclass(frozen=True)
@@ -236,16 +235,15 @@ class QuantityFormula:
             if monomial in self.measured:
                 name = _size(value) if isinstance(value, Fraction | Surd) else None
                 found[monomial] = Measurement(name, *self.measured[monomial])
-            elif monomial in self.errors:
+            elif self.errors.get(monomial, 0.0) > 0:
                 found[monomial] = Measurement(None, float(value), self.errors[monomial])
         return found
 
     def measured_text(self, most: int | None = None) -> str:
-        """As 2 = 2.0003 ± 0.0004, and 1.643 ± 0.004 for what has no name; of more than `most` the first.
-
-        Signs are left to the formula, and what reads the same is written once.
-        """
-        return measured_text(self.measurements().values(), most)
+        """As coefficient of q2^2: 2.0003 ± 0.0004, of p2^2: 1.643 ± 0.004; of more than `most` the first."""
+        return measured_text(
+            {"*".join(self._powers(m)): found for m, found in self.measurements().items()}, most
+        )
 
     def expression(self) -> sympy.Expr:
         """In sympy, over symbols named as the variables."""
@@ -302,12 +300,12 @@ class QuantityFormula:
         return f"{abs(value):.{self._digits(monomial)}g}"
 
 
-def measured_text(measurements: Iterable[Measurement], most: int | None = None) -> str:
-    """See `QuantityFormula.measured_text`."""
-    written = list(dict.fromkeys(measurement.text() for measurement in measurements))
+def measured_text(measurements: Mapping[str, Measurement], most: int | None = None) -> str:
+    """See `QuantityFormula.measured_text`; `measurements` by terms as they stand in the formula."""
+    written = [f"of {term}: {measurement.text()}" for term, measurement in measurements.items()]
     if most is not None and len(written) > most:
         written = [*written[:most], "..."]
-    return ", ".join(written)
+    return f"coefficient {', '.join(written)}" if written else ""
 
 
 def _size(number: SimpleNumber) -> str:

@@ -113,9 +113,14 @@ def _simple_gauge(
         if ratio is not None:
             target[k, j] = float(ratio)
             simple[k][int(at[j])] = ratio
-    if np.linalg.cond(square) > _CONDITION:
+    # In scaled coordinates: units may differ by tens of decades.
+    own = units[at][:, None]
+    scaled = square * own / units[at]
+    if np.linalg.cond(scaled) > _CONDITION:
         return values, [{int(pivot): Fraction(1)} for pivot in at]
-    return target @ np.linalg.solve(square, values), simple
+    chosen = (target * own / units[at]) @ np.linalg.solve(scaled, values * own) / own
+    chosen[:, at] = target
+    return chosen, simple
 
 
 def _measured(

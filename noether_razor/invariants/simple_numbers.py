@@ -11,6 +11,8 @@ import sympy
 from jaxtyping import Float
 
 _LARGEST_DENOMINATOR = 12
+_LONGEST = 1e6
+"""The largest number that is written as a whole one."""
 NEAR = 3.5
 """How many errors a number may be away from what it is called; no more is asked of where it is."""
 _SURE = 0.99
@@ -174,9 +176,14 @@ def _mass_within(center: float, reach: float) -> float:
 
 
 def nearest_ratio(value: float, within: float) -> Fraction | None:
-    """The ratio of smallest denominator that is as near, by chance or not; None where there is none.
+    """0 where that is as near, else the ratio of smallest denominator that is, by chance or not; None where
+    there is none that is short.
 
     This is no claim: it is for numbers that may be chosen.
     """
+    if abs(value) <= within:
+        return Fraction(0)
+    if abs(value) > _LONGEST:
+        return None
     ratios = (Fraction(round(value * d), d) for d in range(1, _LARGEST_DENOMINATOR + 1))
     return next((ratio for ratio in ratios if abs(value - ratio) <= within), None)

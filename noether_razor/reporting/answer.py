@@ -243,7 +243,7 @@ def _lines(
         label = f"{name}{k + 1}".ljust(len(f"{name}{len(entries)}")) + " = " if name else ""
         unit = f"  [{entry['unit']}]" if entry["unit"] else ""
         beside = entry["bracket_with_hamiltonian"]
-        measured = [Measurement(**item) for item in entry["measured"].values()]
+        measured = {_term(key): Measurement(**item) for key, item in entry["measured"].items()}
         parts = [
             said(entry),
             "" if beside is None else f"{{C, H}} {beside:.1%}",
@@ -252,6 +252,12 @@ def _lines(
         ]
         lines.append(f"  {label}{text:<{width}}{unit}  {'; '.join(part for part in parts if part)}".rstrip())
     return lines
+
+
+def _term(key: str) -> str:
+    """q1*q1 as it stands in formulas."""
+    first, _, second = key.partition("*")
+    return f"{first}^2" if first == second else key
 
 
 def _rounded(entry: Mapping[str, Any]) -> float:

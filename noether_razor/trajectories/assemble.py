@@ -15,6 +15,10 @@ from .layout import Layout
 
 LARGEST_PADDING = 2 << 30
 """Bytes that trajectories of very unequal length may be padded to."""
+UNMARKED = (
+    "; no column tells trajectories apart: if a new one begins here, add a column trajectory, or name the "
+    "one there is with --trajectory NAME"
+)
 BRIDGED = 4.5
 """Usual times between rows, up to which a step stays inside a trajectory though rows in it were dropped."""
 REGULAR, LONG, COUNTED = 0.75, 0.1, 0.9
@@ -198,7 +202,7 @@ class _Ordered:
             self.path,
             where,
             f"got {_digits(self.time[row])} after {_digits(self.time[row - 1])}, times must increase along "
-            f"{self.name(row)}{' (there is no column of trajectories)' if alone else ''}",
+            f"{self.name(row)}{UNMARKED if alone else ''}",
         )
 
     def check_lengths(self) -> None:

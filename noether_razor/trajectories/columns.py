@@ -101,7 +101,8 @@ class _Finder:
         if labels:
             groups = [tuple(name.replace("{}", label) for name in groups[0]) for label in labels]
         marks = [name for name in (trajectory, time) if name is not None]
-        self.check_used([*marks, *(name for group in groups for name in group)])
+        single = trajectory is None and not labels
+        self.check_used([*marks, *(name for group in groups for name in group)], single)
         plain = tuple(_plain(name) for name in (*positions, *second))
         if len(set(plain)) < len(plain):
             raise self.fail(f"got {', '.join((*positions, *second))}, of which two differ in {{}} only")
@@ -257,8 +258,8 @@ class _Finder:
                 raise self.fail(f"is missing, the file has {letter}{number}", f"{letter}{expected}")
         return tuple(f"{letter}{number}" for number in numbers)
 
-    def check_used(self, parts: Sequence[str]) -> None:
-        """No column is two things, and none is left over."""
+    def check_used(self, parts: Sequence[str], single: bool) -> None:
+        """No column is two things, and none is left over; `single`: none tells trajectories apart."""
         ignored = self.layout.ignore
         for k, name in enumerate(parts):
             if name in parts[:k] or name in ignored:
@@ -271,6 +272,7 @@ class _Finder:
                 f"did you mean {close[0]}?"
                 if close
                 else f"add --ignore {','.join((*ignored, *left))} (columns.ignore) to leave it out"
+                + (f", or --trajectory {left[0]} if it tells trajectories apart" if single else "")
             )
             raise self.fail(f"unknown, {hint}", left[0])
 

@@ -272,9 +272,10 @@ class _Reader:
                 break
         value = float(text) if NUMBER.fullmatch(text) else float("nan")
         if not abs(value) < LARGEST:
-            raise self._wrong(
-                field, line, name, "a finite number" if value != value else f"a number below {LARGEST:.0e}"
-            )
+            expected = "a finite number" if value != value else f"a number below {LARGEST:.0e}"
+            if "," in field and self.delimiter == "," and NUMBER.fullmatch(field.replace(",", ".", 1)):
+                expected = "a decimal point where commas are delimiters (or ; or tabs between fields)"
+            raise self._wrong(field, line, name, expected)
         return value
 
     def _time(self, field: str, line: int, name: str, empty: bool) -> float:

@@ -19,6 +19,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 SNIFFED = "\t;|, "
 """Delimiters, the surest first."""
+MOST_ROWS = 0.9
+"""Share of the rows with more fields than names, from which commas are decimal marks too."""
 SAMPLE = 100
 """Lines that tell how a file is written."""
 
@@ -53,6 +55,14 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
     delimiter = layout.delimiter or _delimiter([line.text for line in lines])
     table = [split(line.text, delimiter) for line in lines]
     rows = [fields for fields in table if _is_row(fields)]
+    if delimiter == "," and (decimal := _decimal_commas(lines, table)) is not None:
+        line, fields, columns = decimal
+        raise DataFileError(
+            path,
+            f"line {line}",
+            f"{fields} fields where the header names {columns} columns: commas are both decimal marks and "
+            "delimiters; write ; or tabs between fields, or decimal points",
+        )
     (width, _), *_ = Counter(map(len, rows or table)).most_common(1)
     at = next((k for k, fields in enumerate(table) if _full(fields, width)), 0)
     names: Sequence[str]
@@ -88,6 +98,27 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
     before = lines[first - 1] if first else _Line(lines[0].number - 1, _begin(lines[0], start), "")
     names, more = _unnamed(path, list(given or names), table[first:], named.number)
     return Writing(delimiter, tuple(names), named.number, before.number + 1, before.end, (*notes, *more))
+
+
+def _decimal_commas(lines: Sequence[_Line], table: Sequence[Sequence[str]]) -> tuple[int, int, int] | None:
+    """The line and fields of the first row that is too long, and the columns, where commas both part fields
+    and mark decimals: hardly a row has as few fields as there are names, and no number has a point.
+    """
+    first = next((k for k, fields in enumerate(table) if _is_row(fields)), 0)
+    columns = len(table[first - 1]) if first else 0
+    longer = [k for k in range(first, len(table)) if len(table[k]) > columns]
+    counts = [len(fields) for fields in table[first:]]
+    if columns < 2 or max(counts) < columns + 2 or len(longer) < MOST_ROWS * len(counts):
+        return None
+    if not all(columns <= count <= 2 * columns for count in counts):
+        return None
+    # A label may be a word.
+    plain = all(
+        sum(_is_number(field, ",") for field in fields) >= len(fields) - 1 for fields in table[first:]
+    )
+    if not plain or any("." in line.text for line in lines[first:]):
+        return None
+    return lines[longer[0]].number, len(table[longer[0]]), columns
 
 
 def _begin(line: _Line, start: bytes) -> int:

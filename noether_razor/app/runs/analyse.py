@@ -87,7 +87,9 @@ def analysed_run(
         )
     run = load_run(folder)
     recorded = run.problem.recorded
-    hypotheses = [parse_hypothesis(text, recorded.names, recorded.velocities) for text in quantities]
+    hypotheses = [
+        parse_hypothesis(text, recorded.names, recorded.velocities, recorded.angles()) for text in quantities
+    ]
     found, tested = _found(folder, run)
     plain, evidence = None, None
     failed: dict[str, str] = {}

@@ -77,7 +77,10 @@ def discover_run(
     data = _data(config, folder, resume, on_reading)
     trajectories = data.trajectories
     # A wrong formula is said before anything is trained.
-    hypotheses = [parse_hypothesis(text, trajectories.names, trajectories.velocities) for text in quantities]
+    hypotheses = [
+        parse_hypothesis(text, trajectories.names, trajectories.velocities, trajectories.angles())
+        for text in quantities
+    ]
     given = config.inference.noise_variance
     found = data_answer(trajectories, given if isinstance(given, float) else None)
     symmetry: dict[str, Any] = found.to_json() | {"notes": list(data.notes), "failed": {}}
@@ -219,7 +222,9 @@ def _checks(folder: RunFolder, analysed: Analysed, on_refit: OnRefit) -> dict[st
 
     check("structure", structure)
     check("sampling", sampling)
-    check("calibration", lambda: _calibration(run, scaled, test.noise_variance, for_bands))
+    check(
+        "calibration", lambda: _calibration(run, scaled, test.noise_variance, for_bands, held_out=test.fresh)
+    )
     return checks
 
 
@@ -257,10 +262,15 @@ def _field(
 
 
 def _calibration(
-    run: TrainedRun, trajectories: Trajectories, noise: float | Float[np.ndarray, " dim"], key: Any
+    run: TrainedRun,
+    trajectories: Trajectories,
+    noise: float | Float[np.ndarray, " dim"],
+    key: Any,
+    *,
+    held_out: bool,
 ) -> dict[str, Any]:
-    """Coverage of rollouts on held-out `trajectories`, in scaled coordinates; their `noise` is a variance in
-    the units of the data.
+    """Coverage of rollouts on `trajectories`, in scaled coordinates, of which `held_out` says whether the run
+    has not seen them; their `noise` is a variance in the units of the data.
     """
     problem = run.problem
     followed = trajectories.first(CALIBRATED_LENGTH)
@@ -274,7 +284,7 @@ def _calibration(
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
         noise_variance=noise / problem.scale.scales**2,
     )
-    return _entry(found)
+    return _entry(found) | {"text": found.text(held_out=held_out)}
 
 
 def _entry(check: Any, **verdicts: Any) -> dict[str, Any]:

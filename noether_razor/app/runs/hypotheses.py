@@ -32,11 +32,15 @@ class Hypothesis(NamedTuple):
 
 
 def parse_hypothesis(
-    text: str, names: Sequence[str], velocities: Mapping[str, float] | None = None
+    text: str,
+    names: Sequence[str],
+    velocities: Mapping[str, float] | None = None,
+    angles: Sequence[int] = (),
 ) -> Hypothesis:
     """Read a formula of degree at most two in the coordinates `names`, or several with commas between them;
     nothing is evaluated as code. Where momenta are mass times velocity, `velocities` are these masses by
-    the names of the velocities, in the order of the momenta: formulas may then name either.
+    the names of the velocities, in the order of the momenta: formulas may then name either. The
+    coordinates `angles` may not stand in them.
 
     Raises `RunError`, with one line, for anything else, for constants and for formulas of which one follows
     from the others.
@@ -59,6 +63,12 @@ def parse_hypothesis(
             raise RunError(
                 f"--quantity: formula {part.strip()!r}: a constant is always conserved, expected a function"
             )
+        for k in angles:
+            if matrix[k].any() or vector[k]:
+                raise RunError(
+                    f"--quantity: formula {part.strip()!r}: contains {names[k]}, which is an angle "
+                    "(--periodic): no polynomial in an angle is a function on its circle"
+                )
         matrices.append(matrix)
         vectors.append(vector)
     found = np.concatenate([np.reshape(matrices, (len(matrices), -1)), vectors], axis=1)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from noether_razor.app.config import Problem, build_problem, load_config
+from noether_razor.app.config import build_problem, load_config
 from noether_razor.inference import BoundTerms, Posterior, bound_and_gradient, paper_estimator
+from noether_razor.modelling import Problem
 from noether_razor.phase_space import hamiltonian_field
 from noether_razor.symmetry import Box, flow_orbit, symmetrised
 from noether_razor.training import initial_state, make_loop

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from noether_razor.app.config import build_system, load_config
-from noether_razor.app.runs import data_answer, write_whole
+from noether_razor.discovery import data_answer
+from noether_razor.files import write_whole
 from noether_razor.invariants import Analysis
 from noether_razor.lie import lie_algebra
 from noether_razor.paper import SUITE

@@ -9,15 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from noether_razor.app.config import build_problem, build_system, load_config, simulate_data
-from noether_razor.app.runs import (
-    RunFolder,
-    TrainedRun,
-    analyse_run,
-    discover_config,
-    load_run,
-    train_run,
-    write_whole,
-)
+from noether_razor.app.runs import TrainedRun, analyse_run, discover_config, load_run, train_run
+from noether_razor.discovery import RunFolder
+from noether_razor.files import write_whole
 from noether_razor.quadratic_forms import Quadratics
 from noether_razor.quantities import QuadraticQuantities, principal_cosines, singular_directions
 from noether_razor.trajectories import Trajectories, load_trajectories, save_trajectories

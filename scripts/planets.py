@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from noether_razor.app.runs import write_whole
+from noether_razor.files import write_whole
 
 PERIODS = {
     "mercury": 87.97,

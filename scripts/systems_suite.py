@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from noether_razor.app.runs import write_whole
+from noether_razor.files import write_whole
 from noether_razor.paper import SUITE, run_suite, suite_table
 
 TABLE = Path(__file__).parents[1] / "docs" / "suite.md"

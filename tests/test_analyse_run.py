@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,9 +14,10 @@ import pytest
 from flax import nnx
 
 from noether_razor.app.cli import main
-from noether_razor.app.config import build_problem, default_quantities, load_config
-from noether_razor.app.runs import RunError, RunFolder, analyse_run, held_out, load_run, train_run
-from noether_razor.app.runs.refits import converged
+from noether_razor.app.config import build_problem, load_config
+from noether_razor.app.runs import analyse_run, held_out, load_run, train_run
+from noether_razor.discovery import RunError, RunFolder, converged
+from noether_razor.modelling import default_quantities
 from noether_razor.quantities import QuadraticQuantities
 from noether_razor.reporting import symmetry_section
 from noether_razor.training import TrainState, initial_state
@@ -128,7 +130,7 @@ def test_no_evidence_is_asked_for_with_no_repeats(trained, tmp_path):
 def test_a_run_without_learned_quantities_says_so(tmp_path):
     folder = RunFolder(tmp_path / "vanilla")
     config = load_config(ROOT / "configs" / "debug.toml", (*SMALL, "symmetry.mode=none"))
-    folder.write_config(config)
+    folder.write_tables(config.model_dump(mode="json"))
     code, out, err = run("analyse", folder.path)
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert 'symmetry.mode is "none": this run learned no quantities' in err
@@ -145,7 +147,7 @@ def test_a_folder_that_is_no_run_is_bad_input(tmp_path):
 def test_as_many_quantities_as_u_n_plus_1_by_default():
     assert [default_quantities(dof) for dof in (1, 2, 3)] == [4, 9, 16]
     config = load_config(ROOT / "configs" / "debug.toml")
-    symmetry = config.symmetry.model_copy(update={"quantities": None})
+    symmetry = replace(config.symmetry, quantities=None)
     problem = build_problem(config.model_copy(update={"symmetry": symmetry}))
     assert isinstance(problem.posterior.quantities, QuadraticQuantities)
     assert problem.posterior.quantities.count == 4

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,16 @@ import pytest
 from test_cli import assert_bad_input, assert_only_progress, files, run
 
 from noether_razor.app.config import Config, build_problem
-from noether_razor.app.runs import (
-    RunError,
+from noether_razor.app.runs import analyse_run, config_of, discover_config, discover_run, load_run
+from noether_razor.discovery import (
+    Bound,
+    Discovery,
+    HypothesisError,
     RunFolder,
-    analyse_run,
-    discover_config,
-    discover_run,
-    load_run,
+    gain,
     parse_hypothesis,
 )
-from noether_razor.app.runs.hypotheses import answer, gain
+from noether_razor.discovery.hypotheses import answer
 from noether_razor.inference import Posterior
 from noether_razor.reporting import discovery_text, symmetry_text
 from noether_razor.symmetry import NoAveraging
@@ -192,7 +193,7 @@ def test_bad_input_writes_nothing(tmp_path, content, arguments, parts):
 
 
 def given_config(discovered: tuple[Path, str]) -> Config:
-    return RunFolder(discovered[0]).read_config()
+    return config_of(RunFolder(discovered[0]))
 
 
 def test_resumed_it_trains_nothing_again(discovered, tmp_path):
@@ -200,7 +201,7 @@ def test_resumed_it_trains_nothing_again(discovered, tmp_path):
     before = folder.read_symmetry()
     trained: list[str] = []
 
-    def on_refit(name: str, repeat: int, report: Report) -> None:
+    def on_refit(name: str, report: Report) -> None:
         trained.append(name)
 
     found = discover_run(
@@ -210,7 +211,7 @@ def test_resumed_it_trains_nothing_again(discovered, tmp_path):
         resume=True,
         on_refit=on_refit,
         on_progress=lambda line: trained.append("run"),
-    )
+    ).to_json()
     assert trained == []
     assert found["evidence"] == before["evidence"] and found["checks"] == before["checks"]
     assert [entry["fit"] for entry in found["hypotheses"]] == [entry["fit"] for entry in before["hypotheses"]]
@@ -226,7 +227,7 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
             raise NonFiniteBoundError(7, "the gradient")
         return fit(posterior, *arguments, averaging=averaging, **rest)
 
-    monkeypatch.setattr("noether_razor.app.runs.refits.fit", breaks)
+    monkeypatch.setattr("noether_razor.discovery.comparison.fit", breaks)
     found = analyse_run(folder, quantities=("q1^2 + p1^2",))
     assert found["quantities"] == before["quantities"] and found["decided"] is True
     assert found == folder.read_symmetry()
@@ -251,12 +252,12 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     def breaks(*_: Any, **__: Any) -> Any:
         raise NonFiniteBoundError(7, "the gradient")
 
-    monkeypatch.setattr("noether_razor.app.runs.discover.train_run", breaks)
+    monkeypatch.setattr("noether_razor.app.runs.discover.train_to_end", breaks)
     folder = RunFolder(tmp_path / "run")
-    told: list[dict[str, Any]] = []
+    told: list[Discovery] = []
     found = discover_run(
         discover_config(data), folder, quantities=("q1^2 + p1^2", "q1"), on_answer=told.append
-    )
+    ).to_json()
     assert found == folder.read_symmetry() and len(told) == 1
     assert found["rank"] == 1 and found["evidence"] is None and "step 7" in found["failed"]["model"]
     assert [entry["data_verdict"] for entry in found["hypotheses"]] == ["conserved", "not conserved"]
@@ -304,13 +305,13 @@ def test_what_simulation_says_of_noise_is_not_taken_for_a_file(tmp_path):
 
 
 def test_differences_are_paired_over_repeats():
-    fit = {"negative_elbo_total": -50.0, "stderr": 3.0, "converged": True, "totals": [-60.0, -40.0]}
-    none = fit | {"negative_elbo_total": 45.0, "totals": [34.0, 56.0]}
-    assert gain(none, fit) == {"nats": 95.0, "stderr": pytest.approx(1.0), "converged": True}
-    single = gain({**none, "totals": [45.0], "stderr": 4.0}, {**fit, "totals": [-50.0]})
-    assert single["stderr"] == 5.0
-    assert [answer(single), answer({**single, "converged": False})] == ["supported", "undecided"]
-    assert answer({**single, "nats": -16.0}) == "rejected"
+    fit = Bound(-50.0, 3.0, True, 2, (-60.0, -40.0), (1.0, 1.0))
+    none = replace(fit, negative_elbo_total=45.0, totals=(34.0, 56.0))
+    assert gain(none, fit) == (95.0, pytest.approx(1.0), True)
+    single = gain(replace(none, totals=(45.0,), stderr=4.0), replace(fit, totals=(-50.0,)))
+    assert single.stderr == 5.0
+    assert [answer(single), answer(single._replace(converged=False))] == ["supported", "undecided"]
+    assert answer(single._replace(nats=-16.0)) == "rejected"
 
 
 def test_hypotheses_are_read_in_the_names_of_the_data():
@@ -320,11 +321,11 @@ def test_hypotheses_are_read_in_the_names_of_the_data():
     both = parse_hypothesis("x^2, m_vx", ("x", "m_vx"))
     np.testing.assert_array_equal(both.matrices, [[[2, 0], [0, 0]], np.zeros((2, 2))])
     np.testing.assert_array_equal(both.vectors, [[0, 0], [0, 1]])
-    with pytest.raises(RunError, match="combination of the others"):
+    with pytest.raises(HypothesisError, match="combination of the others"):
         parse_hypothesis("x, m_vx, x - 2*m_vx", ("x", "m_vx"))
-    with pytest.raises(RunError, match="--quantity"):
+    with pytest.raises(HypothesisError, match="formula"):
         parse_hypothesis("x,", ("x", "m_vx"))
-    with pytest.raises(RunError, match="did you mean"):
+    with pytest.raises(HypothesisError, match="did you mean"):
         parse_hypothesis("x*m_vy", ("x", "m_vx"))
 
 
@@ -336,9 +337,9 @@ def test_hypotheses_may_name_velocities():
     energy = parse_hypothesis("2*vx^2/2 + vy*m_vy/2 + vx", names, masses)
     np.testing.assert_allclose(energy.matrices[0], np.diag([0, 0, 0.5, 0.1]), rtol=1e-15)
     np.testing.assert_allclose(energy.vectors, [[0, 0, 0.5, 0]])
-    with pytest.raises(RunError, match="combination of the others"):
+    with pytest.raises(HypothesisError, match="combination of the others"):
         parse_hypothesis("vx, m_vx", names, masses)
-    with pytest.raises(RunError, match="constant"):
+    with pytest.raises(HypothesisError, match="constant"):
         parse_hypothesis("m_vx - 2*vx", names, masses)
     # A velocity v1 gives the momentum p1; a coordinate goes before a velocity of its name.
     np.testing.assert_allclose(parse_hypothesis("v1", ("q1", "p1"), {"v1": 4.0}).vectors, [[0, 0.25]])

@@ -19,7 +19,8 @@ import pytest
 
 from noether_razor.app.cli import main
 from noether_razor.app.config import ConfigError, build_problem, load_config
-from noether_razor.app.runs import RunFolder, train_run, warm_start_config
+from noether_razor.app.runs import config_of, train_run, warm_start_config
+from noether_razor.discovery import RunFolder
 from noether_razor.inference import bound_terms
 from noether_razor.paper import (
     BUDGETS,
@@ -362,7 +363,7 @@ def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
     for key in ("train", "test", "symmetry"):
         assert got[key] == wanted[key]
     warm = RunFolder(stopped.path / "warm_start")
-    assert warm.read_config() == warm_start_config(config)
+    assert config_of(warm) == warm_start_config(config)
     assert got["wall_seconds"] > warm.read_metrics()[-1]["wall_seconds"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from field_files import FILES
 
-from noether_razor.app.runs import data_answer
+from noether_razor.discovery import data_answer
 from noether_razor.invariants import Analysis
 from noether_razor.trajectories import Layout, load_trajectories
 

@@ -17,9 +17,10 @@ from test_cli import assert_bad_input, files, run
 from test_training import same
 from test_windows import Oscillator
 
-from noether_razor.app.config import ConfigError, build_problem, likelihood, parse_config
-from noether_razor.app.runs import RunFolder, load_run
-from noether_razor.app.runs import refits as refits_module
+from noether_razor.app.config import build_problem, parse_config
+from noether_razor.app.runs import load_run
+from noether_razor.discovery import RunFolder
+from noether_razor.discovery import comparison as refits_module
 from noether_razor.inference import (
     BoundEstimate,
     Estimator,
@@ -31,6 +32,8 @@ from noether_razor.inference import (
     random_part,
     windows_of,
 )
+from noether_razor.modelling import likelihood
+from noether_razor.options import OptionError
 from noether_razor.quantities import QuadraticQuantities
 from noether_razor.symmetry import NoAveraging
 from noether_razor.training import Checkpoint, FitResult, Rates, Report, Training, fit, initial_state
@@ -222,7 +225,7 @@ def test_exact_states_leave_nothing_to_choose():
     data = oscillations(3, 10, noise=0.0)
     assert chosen(data, 0.0) == ("transitions", None, None, "")
     targets = Trajectories(data.times, data.states, data.states[:, 1:])
-    with pytest.raises(ConfigError, match=r"inference\.likelihood: windows are for noise on all states"):
+    with pytest.raises(OptionError, match=r"inference\.likelihood: windows are for noise on all states"):
         chosen(targets, 0.0, "windows")
 
 
@@ -335,18 +338,18 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, tmp_p
 
     monkeypatch.setattr(refits_module, "fit", fitted)
     monkeypatch.setattr(refits_module, "estimate_bound", estimated)
-    found = refits_module.refits(folder, learned, "none", 1)
+    found = refits_module.refits(learned.problem, "none", 1, keep=folder.keep)
     (data, count), (part, total) = seen
     assert isinstance(data, Windows) and isinstance(part, Windows)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
-    assert found.bound["negative_elbo_total"] == 3.0 * 12 * 17
+    assert found.bound.negative_elbo_total == 3.0 * 12 * 17
     # Averages over a few points of wide orbits of several quantities would ruin the fit.
     for built_in in (jnp.eye(2)[None], jnp.stack([jnp.eye(2), jnp.diag(jnp.array([1.0, 0.0]))])):
-        refits_module.refits(folder, learned, "fixed", 1, QuadraticQuantities(built_in))
+        refits_module.refits(learned.problem, "fixed", 1, QuadraticQuantities(built_in), keep=folder.keep)
     assert growth == [0, 0, round(learned.config.training.steps * 2 / 3)]
     # What was estimated of a finished fit is kept, each by what is built in.
     estimates = len(seen)
-    assert refits_module.refits(folder, learned, "none", 1).bound == found.bound
+    assert refits_module.refits(learned.problem, "none", 1, keep=folder.keep).bound == found.bound
     assert len(seen) == estimates + 1 and len(list(folder.refits.glob("*/result.json"))) == 3
 
 

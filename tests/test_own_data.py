@@ -10,9 +10,11 @@ import pytest
 from test_cli import DEBUG, assert_bad_input, run
 
 from noether_razor.app.config import ConfigError, build_problem, build_system, file_layout, parse_config
-from noether_razor.app.config.build import MAX_SUBSTEPS, substeps_for
 from noether_razor.app.config.schema import SystemTable
-from noether_razor.app.runs import RunFolder, load_run
+from noether_razor.app.runs import load_run
+from noether_razor.discovery import RunFolder
+from noether_razor.modelling import substeps_for
+from noether_razor.modelling.problem import MAX_SUBSTEPS
 from noether_razor.quantities import QuadraticQuantities, direction_quantities, flat_generators
 from noether_razor.trajectories import Trajectories, fit_scale, scaled_trajectories
 

@@ -12,7 +12,7 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing", "quadratic_forms"},
+    {"typing", "files", "quadratic_forms"},
     {"random", "formula"},
     {"phase_space"},
     {"scaling", "integrators"},
@@ -23,9 +23,12 @@ RANKS = [
     {"symmetry"},
     {"inference"},
     {"training"},
+    {"options"},
     {"prediction"},
+    {"modelling"},
     {"diagnostics"},
     {"reporting"},
+    {"discovery"},
     {"app.config"},
     {"app.runs"},
     {"paper"},

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from noether_razor.app.config import Config, load_config, read_data
-from noether_razor.app.runs import RunFolder, discover_config, discover_run
+from noether_razor.app.runs import discover_config, discover_run
+from noether_razor.discovery import RunFolder
 from noether_razor.invariants import conserved_space
 from noether_razor.invariants.terms import coefficients
 from noether_razor.quantities import QuadraticQuantities, angular_momentum, quadratic_form
@@ -230,7 +231,7 @@ SMALLER = ("network.width=64", "evaluation.nll_stderr=0.5")
 
 def discovers_the_rotation(config: Config, folder: Path) -> None:
     """One conserved quantity, whose values on the data are those of q1 p2 - q2 p1."""
-    found = discover_run(config, RunFolder(folder))
+    found = discover_run(config, RunFolder(folder)).to_json()
     assert found["rank"] == found["data"]["shown"] == 1
     assert found["algebra"]["name"].startswith(("so(2)", "u(1)"))
     states = read_data(config).trajectories.points()

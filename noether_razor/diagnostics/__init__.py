@@ -2,9 +2,10 @@
 
 from .calibration import Calibration, rollout_calibration
 from .sampling import SamplingCheck, points_a_turn, sampling_check
-from .structure import StructureCheck, fit_vector_field, structure_check
+from .structure import Asymmetry, StructureCheck, fit_vector_field, structure_check
 
 __all__ = [
+    "Asymmetry",
     "Calibration",
     "SamplingCheck",
     "StructureCheck",

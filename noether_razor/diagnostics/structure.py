@@ -182,7 +182,6 @@ def fit_vector_field(
     width: int,
     alpha: float = 1.0,
     noise_variance: float = 1e-3,
-    relative_scale: float = 0.1,
     periods: Periods = (),
     estimator: Estimator,
     resume: Callable[[TrainState], TrainState | None] | None = None,
@@ -204,7 +203,6 @@ def fit_vector_field(
     posterior = Posterior(
         network,
         noise_variance=noise_variance,
-        relative_scale=relative_scale,
         initial_states=InitialStates(data.size, dim) if isinstance(data, Windows) else None,
     )
     left = ATTEMPTS

@@ -96,8 +96,7 @@ class Analysis:
     the whole file. `independent` is how many are functionally independent, `generating` the indices of as
     many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
     within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates,
-    and `learned` how many of the found directions these hold. `space` is the test of the data. `evidence` is
-    as in symmetry.json, None where no refits were made.
+    and `learned` how many of the found directions these hold. `space` is the test of the data.
     """
 
     names: tuple[str, ...]
@@ -112,9 +111,7 @@ class Analysis:
     learned: int
     space: ConservedSpace
     restricted: bool = True
-    hamiltonian: bool | None = None
     energy: Energy | None = None
-    evidence: Mapping[str, Any] | None = None
 
     @property
     def rank(self) -> int:
@@ -137,13 +134,13 @@ class Analysis:
         return {
             "rank": self.rank,
             "decided": space.decided and self.closes,
-            "evidence": None if self.evidence is None else dict(self.evidence),
+            "evidence": None,
             "quantities": [quantity.to_json() for quantity in self.quantities],
             "drifting": [quantity.to_json() for quantity in self.drifting],
             "same_everywhere": [quantity.to_json() for quantity in self.same],
             "independent": self.independent,
             "generating": list(self.generating),
-            "hamiltonian": self.hamiltonian,
+            "hamiltonian": None,
             "algebra": self.algebra.to_json(),
             "closes": self.closes,
             "names": list(self.names),
@@ -183,9 +180,9 @@ def analyse(
     *,
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
     hamiltonian: Hamiltonian | None = None,
-    evidence: Mapping[str, Any] | None = None,
     restrict: bool = True,
     simplify: bool = True,
+    space: ConservedSpace | None = None,
 ) -> Analysis:
     """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T
     x, K of them, hold.
@@ -197,9 +194,9 @@ def analyse(
     others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
     basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
 
-    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them;
-    `evidence` goes into the answer as it is. Raises ValueError for shapes that do not fit and numbers that
-    are not finite.
+    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them.
+    `space`, where it is known already, is what the trajectories conserve. Raises ValueError for shapes that
+    do not fit and numbers that are not finite.
     """
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
     checked_quantities(matrices, vectors, trajectories)
@@ -209,7 +206,7 @@ def analyse(
         vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
         targets = None if trajectories.targets is None else trajectories.targets - origin
         trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
-    space = conserved_space(trajectories, noise_variance=noise_variance)
+    space = space or conserved_space(trajectories, noise_variance=noise_variance)
     scales = space.motion.scales
     given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
@@ -254,7 +251,6 @@ def analyse(
         space=space,
         restricted=restrict,
         energy=energy,
-        evidence=evidence,
     )
 
 

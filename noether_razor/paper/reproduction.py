@@ -12,9 +12,12 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from ..app.config import Config, build_system, stream
-from ..app.runs import RunFolder, load_run, write_whole
+from ..app.config import Config, build_system
+from ..app.runs import load_run
+from ..discovery import RunFolder
+from ..files import write_whole
 from ..prediction import learned_hamiltonian
+from ..random import stream
 from ..reporting import contour_figure, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio

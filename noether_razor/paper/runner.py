@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..app.config import Config
-from ..app.runs import RunFolder, require_same, train_run, warm_start_config
+from ..app.runs import require_same, train_run, warm_start_config
+from ..discovery import RunFolder
 from .targets import Budget, Row, row_config
 from .workers import Progress, makespan, share_out
 
@@ -59,7 +60,7 @@ def run_all(
     """
     for run in runs:
         if run.folder.holds_run():
-            require_same(run.config, run.folder.read_config(), run.folder.config)
+            require_same(run.config, run.folder)
     for group in _groups(runs):
         unfinished = [run for run in group if not run.folder.summary.exists()]
         share_out(

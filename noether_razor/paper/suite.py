@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..app.config import Config, build_system, load_config
-from ..app.runs import RunFolder, analyse_run, train_run, write_whole
+from ..app.runs import analyse_run, train_run
+from ..discovery import RunFolder
+from ..files import write_whole
 from ..lie import lie_algebra
 from .workers import Progress, share_out
 

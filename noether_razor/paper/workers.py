@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 
 from ..app.config import ConfigError
-from ..app.runs import RunError
+from ..discovery import RunError
 from ..training import CheckpointError, NonFiniteBoundError
 from ..trajectories import DataFileError
 

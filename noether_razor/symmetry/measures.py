@@ -88,3 +88,7 @@ class Ball:
         radius = _unit_draws(for_radius, 1, pairs, independent) ** (1 / dim)
         draws = radius * direction
         return draws if independent else jnp.concatenate([draws, -draws])[:count]
+
+
+MEASURES: dict[str, GroupMeasure] = {"ball": Ball(), "box": Box(), "gaussian": Gaussian()}
+"""The measures that options may name."""

@@ -1,17 +1,22 @@
 """What training is asked to do, and the optimiser that does it."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from annotated_types import Gt
 from flax import nnx
 
 from ..inference import PriorPrecision
 from .whitening import whitened
+
+PositiveFloat = Annotated[float, Gt(0)]
+STRICT: Mapping[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+"""How configurations read options: no unknown keys, no infinite numbers."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,14 @@ class Rates:
         initial_states: of windows, in standard deviations of the noise.
     """
 
-    weights: float = 2e-2
-    scales: float = 3e-2
-    correlations: float = 1e-3
-    quantities: float = 1e-2
-    hyper: float = 1e-2
-    initial_states: float = 0.1
+    weights: PositiveFloat = 2e-2
+    scales: PositiveFloat = 3e-2
+    correlations: PositiveFloat = 1e-3
+    quantities: PositiveFloat = 1e-2
+    hyper: PositiveFloat = 1e-2
+    initial_states: PositiveFloat = 0.1
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True)

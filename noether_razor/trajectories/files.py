@@ -1,6 +1,5 @@
 """Trajectories in files."""
 
-import os
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ..files import written_whole
 from .assemble import DataFile, assemble, single_states, table_of_arrays
 from .columns import find_columns
 from .csv import Progress, read_csv
@@ -67,13 +67,9 @@ def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Seque
     if notes:
         arrays["notes"] = np.asarray(notes)
     arrays |= {"times": trajectories.times, "states": trajectories.states}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # A file object: numpy adds .npz to other names.
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_trajectories(path: str | Path, layout: Layout | None = None) -> Trajectories:

@@ -25,19 +25,19 @@ def analyse(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
 ) -> None:
     """Say which quantities a run found to be conserved, and write symmetry.json."""
+    from ...discovery import RunFolder
     from ...reporting import discovery_text, symmetry_text
-    from ..runs import RunFolder, analyse_run, report_run
+    from ..runs import analyse_run, report_run
 
     folder = RunFolder(run)
     show = not quiet and sys.stderr.isatty()
 
-    def on_refit(name: str, repeat: int, report: "Report") -> None:
-        line = f"refit {name} {repeat + 1}/{repeats}  step {report.step}  -ELBO {report.negative_elbo:9.3f}"
-        print(f"\r{line}", end="", file=sys.stderr, flush=True)
+    def on_refit(name: str, report: "Report") -> None:
+        if show:
+            line = f"refit {name} of {repeats}  step {report.step}  -ELBO {report.negative_elbo:9.3f}"
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
 
-    symmetry = analyse_run(
-        folder, quantities=quantity or [], repeats=repeats, on_refit=on_refit if show else None
-    )
+    symmetry = analyse_run(folder, quantities=quantity or [], repeats=repeats, on_refit=on_refit)
     if show:
         print(file=sys.stderr)
     if folder.report.exists():

@@ -77,10 +77,10 @@ def _explain(error: Exception) -> tuple[int, str]:
     if usage is not None:
         return BAD_INPUT, usage()
     # Imported here, so that `--help` does not wait for JAX.
+    from ...discovery import RunError
     from ...training import CheckpointError
     from ...trajectories import DataFileError
     from ..config import ConfigError
-    from ..runs import RunError
 
     if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError):
         return BAD_INPUT, str(error)

@@ -8,6 +8,7 @@ import typer
 from .train import Interruption, LiveProgress
 
 if TYPE_CHECKING:
+    from ...discovery import Discovery
     from ...training import Report
 
 
@@ -65,8 +66,9 @@ def discover(
 
     What the columns mean may also stand in DATA.toml beside the file.
     """
-    from ...reporting import discovery_text, headline, symmetry_text
-    from ..runs import RunFolder, discover_config, discover_run
+    from ...discovery import RunFolder
+    from ...reporting import headline
+    from ..runs import discover_config, discover_run
 
     columns = {
         "names": _names(names),
@@ -88,14 +90,14 @@ def discover(
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
     with Interruption() as stop, LiveProgress(config, quiet) as live:
 
-        def on_refit(name: str, repeat: int, report: "Report") -> None:
-            live.refit(f"{name} {repeat + 1}", report.step, report.negative_elbo)
+        def on_refit(name: str, report: "Report") -> None:
+            live.refit(name, report.step, report.negative_elbo)
 
-        def on_answer(symmetry: dict[str, Any]) -> None:
+        def on_answer(answer: "Discovery") -> None:
             if not quiet:
-                live.say(f"the data alone: {headline(symmetry)}\nnow learning the dynamics")
+                live.say(f"the data alone: {headline(answer.to_json())}\nnow learning the dynamics")
 
-        symmetry = discover_run(
+        found = discover_run(
             config,
             folder,
             quantities=quantity or [],
@@ -108,7 +110,7 @@ def discover(
             on_reading=live.reading,
         )
     if not quiet:
-        typer.echo(symmetry_text(symmetry) + discovery_text(symmetry), nl=False)
+        typer.echo(str(found))
         if folder.report.exists():
             typer.echo(f"report {folder.report}")
 

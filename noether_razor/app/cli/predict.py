@@ -27,13 +27,14 @@ def predict(
     """Predict trajectories from initial states, with the mean, the median, the 50 % and the 90 % band."""
     import numpy as np
 
-    from ..runs import RunFolder, predict_run, save_prediction
+    from ...discovery import RunFolder
+    from ..runs import predict_run
 
     if out.suffix not in (".csv", ".npz"):
         raise typer.BadParameter(f"got {out}, expected a name that ends in .csv or .npz", param_hint="--out")
     at = np.array(parse_times(times))
     prediction = predict_run(RunFolder(run), initial, at, samples=samples, observed=observed)
-    save_prediction(out, prediction)
+    prediction.save(out)
     typer.echo(f"{out}: {len(prediction.bands.mean)} trajectories at {len(at)} times")
 
 

@@ -8,7 +8,8 @@ import typer
 
 def report(run: Annotated[Path, typer.Argument(help="The folder of a trained run.")]) -> None:
     """Write report.md with its figures into the folder of a trained run."""
-    from ..runs import RunFolder, report_run
+    from ...discovery import RunFolder
+    from ..runs import report_run
 
     folder = RunFolder(run)
     report_run(folder)

@@ -29,9 +29,10 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
 ) -> None:
     """Learn from the data of a configuration, into a run folder, and print the result."""
+    from ...discovery import RunFolder
     from ...reporting import summary_text
     from ..config import load_config
-    from ..runs import RunFolder, train_run
+    from ..runs import train_run
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")

@@ -1,30 +1,21 @@
 """TOML to objects."""
 
 from .build import (
-    Problem,
     build_problem,
     build_system,
-    default_quantities,
-    derived_seed,
     file_layout,
     read_data,
     simulate_data,
     simulate_test_sets,
-    stream,
 )
 from .load import ConfigError, load_config, load_recipe, parse_config
-from .schema import Config, RatesTable, SymmetryTable
+from .schema import Config
 
 __all__ = [
     "Config",
     "ConfigError",
-    "Problem",
-    "RatesTable",
-    "SymmetryTable",
     "build_problem",
     "build_system",
-    "default_quantities",
-    "derived_seed",
     "file_layout",
     "load_config",
     "load_recipe",
@@ -32,5 +23,4 @@ __all__ = [
     "read_data",
     "simulate_data",
     "simulate_test_sets",
-    "stream",
 ]

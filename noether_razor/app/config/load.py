@@ -3,8 +3,9 @@
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -125,7 +126,7 @@ def _explain(item: Any) -> str:
     # Members of a union add their own names to the path; those are no keys of the file.
     known = _known_path(where)
     path = ".".join(known) or "config"
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         names = _fields(known[:-1])
         close = difflib.get_close_matches(known[-1], names, n=1)
         hint = f", did you mean {close[0]}?" if close else f", expected one of {', '.join(names)}"
@@ -137,31 +138,38 @@ def _explain(item: Any) -> str:
 
 
 def _known_path(where: list[str]) -> list[str]:
-    model: type[BaseModel] | None = Config
+    table: type | None = Config
     path: list[str] = []
     for part in where:
         path.append(part)
-        model = _table(model, part) if model else None
-        if model is None:
+        table = _annotations(table).get(part) if table else None
+        if table is None:
             break
     return path
 
 
 def _fields(path: list[str]) -> list[str]:
-    model: type[BaseModel] | None = Config
+    table: type | None = Config
     for part in path:
-        model = _table(model, part)
-        if model is None:
+        table = _annotations(table).get(part)
+        if table is None:
             return []
-    return sorted(model.model_fields)
+    return sorted(_annotations(table))
 
 
-def _table(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The model of a table inside a table, whether it may be left out or not; None for a plain value."""
-    if name not in model.model_fields:
-        return None
-    annotation = model.model_fields[name].annotation
+def _annotations(table: type) -> dict[str, type | None]:
+    """The keys of a table, and the class of those that are tables themselves, None for plain values."""
+    if issubclass(table, BaseModel):
+        annotations: dict[str, Any] = {name: info.annotation for name, info in table.model_fields.items()}
+    else:
+        hints = get_type_hints(table)
+        annotations = {field.name: hints[field.name] for field in fields(table)}
+    return {name: _table(annotation) for name, annotation in annotations.items()}
+
+
+def _table(annotation: Any) -> type | None:
+    """The class of a table that may be left out or not, None for a plain value."""
     for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind)):
             return kind
     return None

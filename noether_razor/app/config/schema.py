@@ -1,6 +1,7 @@
 """What a configuration file may say: frozen models, checked whole before anything runs."""
 
 import difflib
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,7 +17,17 @@ from pydantic import (
     model_validator,
 )
 
+from ...options import (
+    STRICT,
+    EstimateOptions,
+    InferenceOptions,
+    NetworkOptions,
+    Options,
+    SymmetryOptions,
+    TrainingOptions,
+)
 from ...systems import SYSTEMS
+from ...training import Rates
 
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -183,109 +194,22 @@ class EvaluationTable(_Table):
     )
 
 
-class NetworkTable(_Table):
-    """The network F."""
-
-    layers: Annotated[int, Field(ge=2, description="weight matrices, the readout among them")] = 3
-    width: PositiveInt = 200
-    elu_alpha: PositiveFloat = 1.0
-
-
-class SymmetryTable(_Table):
-    """What the network is averaged over."""
-
-    mode: Literal["none", "fixed", "learned"] = "learned"
-    quantities: PositiveInt | None = Field(
-        default=None,
-        description="K, how many quantities to learn; None: (n + 1)^2, at most all of degree <= 2",
-    )
-    fixed: Literal["all", "euclidean"] = Field(
-        default="all",
-        description="what mode fixed builds in: all known quantities of degree at most two, or of n_body the "
-        "momenta and angular momenta alone, which generate SE(d)",
-    )
-    measure: Literal["ball", "box", "gaussian", "haar"] = "ball"
-    initial_scale: PositiveFloat = Field(
-        default=0.1, description="standard deviation of the entries of learned quantities at the start"
-    )
-    initialise: Literal["random", "data"] = Field(
-        default="random",
-        description="learned quantities start at random, or with what the data alone show to be conserved "
-        "and the rest at random",
-    )
-
-
-class InferenceTable(_Table):
-    """The posterior and the estimator of the bound."""
-
-    likelihood: Literal["auto", "transitions", "windows"] = Field(
-        default="auto",
-        description="of single transitions, whose inputs are taken for exact, or of windows with latent "
-        "initial states; auto: windows where states have noise above 0.3 of a step",
-    )
-    window_steps: PositiveInt = Field(default=8, description="steps of a window")
-    estimator: Literal["efficient", "paper"] = "efficient"
-    group_samples: PositiveInt | None = Field(
-        default=None, description="group elements an average; None: 16, or the paper's 200"
-    )
-    weight_samples: PositiveInt | None = Field(
-        default=None, description="weight samples a step; None: 4, or the paper's 20"
-    )
-    chunk: PositiveInt | None = Field(
-        default=None, description="group elements evaluated at a time, to bound memory; None: all"
-    )
-    substeps: PositiveInt | Literal["auto"] = Field(
-        default="auto", description="integrator steps a transition"
-    )
-    noise_variance: PositiveFloat | Literal["data", "learned"] = Field(
-        default="data", description="sigma^2: a number, that of the data, or learned"
-    )
-    prior_precision: PositiveFloat | Literal["optimal", "learned"] = "optimal"
-    relative_scale: PositiveFloat = Field(
-        default=0.1, description="initial posterior over root-mean-square weight"
-    )
-    correlated: bool = Field(
-        default=False, description="full row and column covariances instead of diagonal ones"
-    )
-
-
-class RatesTable(_Table):
-    """Peak step sizes."""
-
-    weights: PositiveFloat = 2e-2
-    scales: PositiveFloat = 3e-2
-    correlations: PositiveFloat = 1e-3
-    quantities: PositiveFloat = 1e-2
-    hyper: PositiveFloat = 1e-2
-    initial_states: PositiveFloat = 0.1
-
-
 class WarmStartTable(_Table):
     """A fit without symmetry, on data of another dt, whose weights and scales the next one starts from."""
 
     steps: PositiveInt = 1500
     dt: PositiveFloat = Field(default=0.1, description="time between its states; as many as the run has")
     batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
-    rates: RatesTable | None = Field(default=None, description="None: those of the run")
+    rates: Rates | None = Field(default=None, description="None: those of the run")
 
 
-class TrainingTable(_Table):
-    """The training loop."""
+@dataclass(frozen=True)
+class TrainingTable(TrainingOptions):
+    """The training loop, and fits that come before it, each starting from the last."""
 
-    steps: PositiveInt = 3000
-    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
-    rates: RatesTable = RatesTable()
-    second_moment: Annotated[float, Field(gt=0, lt=1, description="Adam's beta_2")] = 0.95
-    clip: PositiveFloat | None = Field(default=None, description="global gradient norm to clip at")
-    kl_warmup: Annotated[int, Field(ge=0, description="steps over which the KL divergence is faded in")] = 0
-    orbit_growth: Annotated[
-        int, Field(ge=0, description="steps over which fixed quantities' group coordinates grow to full size")
-    ] = 0
-    log_every: PositiveInt = 100
-    checkpoint_seconds: NonNegativeFloat = Field(default=15.0, description="seconds between checkpoints")
-    warm_start: tuple[WarmStartTable, ...] = Field(
-        default=(), description="fits that come before, each starting from the last"
-    )
+    warm_start: tuple[WarmStartTable, ...] = ()
+
+    __pydantic_config__ = STRICT
 
 
 class Config(_Table):
@@ -294,11 +218,32 @@ class Config(_Table):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     system: SystemTable = SystemTable()
     data: DataTable = DataTable()
-    network: NetworkTable = NetworkTable()
-    symmetry: SymmetryTable = SymmetryTable()
-    inference: InferenceTable = InferenceTable()
+    network: NetworkOptions = NetworkOptions()
+    symmetry: SymmetryOptions = SymmetryOptions()
+    inference: InferenceOptions = InferenceOptions()
     training: TrainingTable = TrainingTable()
     evaluation: EvaluationTable = EvaluationTable()
+
+    def options(self) -> Options:
+        """What the library needs to know of this configuration."""
+        training = {f.name: getattr(self.training, f.name) for f in fields(TrainingOptions)}
+        inference = self.inference
+        if self.data.file is not None and inference.noise_variance == "data" and self.data.noise_variance:
+            inference = replace(inference, noise_variance=self.data.noise_variance)
+        return Options(
+            network=self.network,
+            symmetry=self.symmetry,
+            inference=inference,
+            training=TrainingOptions(**training),
+            estimates=EstimateOptions(
+                weight_samples=self.evaluation.weight_samples,
+                group_samples=self.evaluation.group_samples,
+                nll_stderr=self.evaluation.nll_stderr,
+            ),
+            scale=self.data.scale,
+            spread=self.data.spread,
+            held_out=self.data.held_out,
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,27 +1,17 @@
 """The files of one run, each written whole or not at all."""
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...training import Checkpoint
-from ..config import Config, ConfigError, parse_config
+from ..files import write_whole
+from ..training import Checkpoint
+from .keeping import KeptFit
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked: which one, why, and what to do."""
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary one beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -45,15 +35,19 @@ class RunFolder:
         """Whether anything was written here by a run."""
         return self.config.exists()
 
-    def read_config(self) -> Config:
-        """The resolved configuration of the run. Raises `RunError` when there is none that can be read."""
+    def read_tables(self) -> dict[str, Any]:
+        """The tables of the run's configuration. Raises `RunError` when there are none that can be read."""
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder")
-        return parse_config(self._read_json(self.config), source=str(self.config))
+        return self._read_json(self.config)
 
-    def write_config(self, config: Config) -> None:
-        """Keep the resolved configuration."""
-        write_whole(self.config, config.model_dump_json(indent=2) + "\n")
+    def write_tables(self, tables: Mapping[str, Any]) -> None:
+        """Keep the tables of the configuration, with every default."""
+        write_whole(self.config, json.dumps(tables, indent=2) + "\n")
+
+    def keep(self, name: str, about: Any) -> KeptFit:
+        """Where a refit of this run is kept: see `KeptFit`."""
+        return KeptFit(self.refits, name, about)
 
     def read_metrics(self, up_to: int | None = None) -> list[dict[str, Any]]:
         """The logged steps, those after step `up_to` left out: a resumed run takes them again."""
@@ -107,26 +101,3 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path}: damaged (expected a JSON object)")
         return value
-
-
-def require_same(config: Config, stored: Config, path: Path) -> None:
-    """Raise `ConfigError` naming the first key in which two configurations differ."""
-    ours, theirs = _flatten(config.model_dump()), _flatten(stored.model_dump())
-    for key in sorted(set(ours) | set(theirs)):
-        if ours.get(key) != theirs.get(key):
-            raise ConfigError(
-                f"{path}: holds a run of another configuration: "
-                f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
-            )
-
-
-def _flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            flat |= _flatten(value, name + ".")
-        else:
-            # JSON knows no tuples.
-            flat[name] = list(value) if isinstance(value, tuple) else value
-    return flat

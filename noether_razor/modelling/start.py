@@ -2,21 +2,21 @@
 
 import jax.numpy as jnp
 
-from ...invariants import conserved_space
-from ...invariants.terms import quadratic_parts
-from ...quantities import QuadraticQuantities
-from ...trajectories import Trajectories
-from .load import ConfigError
+from ..invariants import conserved_space
+from ..invariants.terms import quadratic_parts
+from ..options import OptionError
+from ..quantities import QuadraticQuantities
+from ..trajectories import Trajectories
 
 
 def conserved_start(data: Trajectories, count: int) -> QuadraticQuantities | None:
     """What `conserved_space` shows on `data`, `count` at most; None where it shows nothing.
 
-    Raises `ConfigError` where the data are too few to say.
+    Raises `OptionError` where the data are too few to say.
     """
     space = conserved_space(data)
     if not space.enough:
-        raise ConfigError(
+        raise OptionError(
             f"symmetry.initialise: data needs {space.rows_needed + space.motion.recordings} rows, "
             f"got {len(data.points())}; "
             "take random, or more data"

@@ -4,10 +4,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ...invariants import noise_estimate
-from ...trajectories import Trajectories
-from .load import ConfigError
-from .schema import InferenceTable
+from ..invariants import noise_estimate
+from ..options import InferenceOptions, OptionError
+from ..trajectories import Trajectories
 
 LARGE_NOISE = 0.3
 """Standard deviation of the noise over the r.m.s. step, above which windows learn more than single
@@ -37,14 +36,15 @@ def noise_of_states(data: Trajectories) -> float | None:
     return float(np.mean(found.variance)) if found.told.all() else None
 
 
-def choose_likelihood(table: InferenceTable, data: Trajectories, variance: float | None) -> Likelihood:
-    """The likelihood that `table` asks for, or that suits `data`, in the coordinates of training, with noise
-    of `variance` on all states; 0 where they are exact, None where it is not known.
+def choose_likelihood(options: InferenceOptions, data: Trajectories, variance: float | None) -> Likelihood:
+    """The likelihood that `options` asks for, or that suits `data`, in the coordinates of training.
 
-    Raises `ConfigError` for windows of data that have targets beside exact states.
+    `variance` is that of the noise on all states; 0 where they are exact, None where it is not known.
+
+    Raises `OptionError` for windows of data that have targets beside exact states.
     """
-    if table.likelihood == "windows" and data.targets is not None:
-        raise ConfigError(
+    if options.likelihood == "windows" and data.targets is not None:
+        raise OptionError(
             "inference.likelihood: windows are for noise on all states, but these data have noisy targets "
             'beside exact states; give likelihood = "transitions"'
         )
@@ -62,9 +62,9 @@ def choose_likelihood(table: InferenceTable, data: Trajectories, variance: float
             f"noise of standard deviation {noise:.2g} is {ratio:.2f} of the r.m.s. step {step:.2g} of scaled "
             f"states, {'above' if ratio > LARGE_NOISE else 'not above'} {LARGE_NOISE}"
         )
-    if table.likelihood != "auto":
-        kind = table.likelihood
+    if options.likelihood != "auto":
+        kind = options.likelihood
         reason = f"as asked; {reason}" if reason else ""
-    named = f"windows of {table.window_steps} steps" if kind == "windows" else "single transitions"
-    steps = table.window_steps if kind == "windows" else None
+    named = f"windows of {options.window_steps} steps" if kind == "windows" else "single transitions"
+    steps = options.window_steps if kind == "windows" else None
     return Likelihood(kind, steps, ratio, f"{named}: {reason}" if reason else "")

@@ -1,0 +1,34 @@
+"""The configuration of a run folder."""
+
+from typing import Any
+
+from ...discovery import RunFolder
+from ..config import Config, ConfigError, parse_config
+
+
+def config_of(folder: RunFolder) -> Config:
+    """The resolved configuration of a run. Raises `RunError` when there is none that can be read."""
+    return parse_config(folder.read_tables(), source=str(folder.config))
+
+
+def require_same(config: Config, folder: RunFolder) -> None:
+    """Raise `ConfigError` naming the first key in which a configuration and that of a run differ."""
+    ours, theirs = _flatten(config.model_dump()), _flatten(config_of(folder).model_dump())
+    for key in sorted(set(ours) | set(theirs)):
+        if ours.get(key) != theirs.get(key):
+            raise ConfigError(
+                f"{folder.config}: holds a run of another configuration: "
+                f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
+            )
+
+
+def _flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, name + ".")
+        else:
+            # JSON knows no tuples.
+            flat[name] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,69 @@
+"""From trajectories to a typed answer, in memory: what is conserved, and what a model adds."""
+
+from .checks import Checks, check_model
+from .comparison import Bound, Gain, converged, gain, refits
+from .discovering import (
+    BUDGETS,
+    RECIPE,
+    Budget,
+    discover,
+    first_words,
+    kept_aside_sets,
+    step_metrics,
+    with_model,
+    without_model,
+)
+from .examination import Along, Evidence, along, data_answer, examine
+from .fitted import Fitted, HeldOut, kept_aside, named_noise, noise_on_states
+from .folder import RunError, RunFolder
+from .hypotheses import Hypothesis, HypothesisAnswer, HypothesisError, judged_by_data, parse_hypothesis
+from .keeping import Keep, KeptFit, Tell
+from .prediction import Prediction
+from .result import Discovery, predict_states
+from .saving import write_reports
+from .summary import reached, summarise
+
+__all__ = [
+    "BUDGETS",
+    "RECIPE",
+    "Along",
+    "Bound",
+    "Budget",
+    "Checks",
+    "Discovery",
+    "Evidence",
+    "Fitted",
+    "Gain",
+    "HeldOut",
+    "Hypothesis",
+    "HypothesisAnswer",
+    "HypothesisError",
+    "Keep",
+    "KeptFit",
+    "Prediction",
+    "RunError",
+    "RunFolder",
+    "Tell",
+    "along",
+    "check_model",
+    "converged",
+    "data_answer",
+    "discover",
+    "examine",
+    "first_words",
+    "gain",
+    "judged_by_data",
+    "kept_aside",
+    "kept_aside_sets",
+    "named_noise",
+    "noise_on_states",
+    "parse_hypothesis",
+    "predict_states",
+    "reached",
+    "refits",
+    "step_metrics",
+    "summarise",
+    "with_model",
+    "without_model",
+    "write_reports",
+]

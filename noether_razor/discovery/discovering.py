@@ -1,0 +1,217 @@
+"""From trajectories to what they conserve, and to what they cannot tell: the library's verb."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..inference import Posterior
+from ..modelling import Problem, make_problem
+from ..options import (
+    EstimateOptions,
+    InferenceOptions,
+    NetworkOptions,
+    OptionError,
+    Options,
+    SymmetryOptions,
+    TrainingOptions,
+)
+from ..random import stream
+from ..training import NotLearnedError, Rates, Report, early_check, fit
+from ..trajectories import Trajectories
+from .checks import check_model
+from .examination import data_answer, examine
+from .fitted import Fitted, named_noise
+from .hypotheses import Hypothesis, judged_by_data, parse_hypothesis
+from .keeping import Keep, Tell, in_memory, say_nothing
+from .result import Discovery
+from .summary import reached, summarise
+
+HELD_OUT = 0.25
+"""Share of the trajectories that is kept aside to test the model's predictions on."""
+WINDS = 3
+"""Turns that a position covers in the data, from which it may be an angle."""
+
+RECIPE = Options(
+    network=NetworkOptions(layers=3, width=200),
+    symmetry=SymmetryOptions(initial_scale=0.03),
+    inference=InferenceOptions(group_samples=16, weight_samples=5, noise_variance="learned"),
+    training=TrainingOptions(steps=3000, batch=20, rates=Rates(quantities=3e-3)),
+    estimates=EstimateOptions(),
+    held_out=HELD_OUT,
+)
+"""What `discover` does unless told otherwise: `configs/systems/base.toml` for measured trajectories."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO."""
+
+    steps: int
+    repeats: int
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "quick": Budget(steps=1000, repeats=1),
+    "standard": Budget(steps=3000, repeats=1),
+    "thorough": Budget(steps=6000, repeats=3),
+}
+BudgetName = Literal["quick", "standard", "thorough"]
+
+
+def discover(
+    data: Trajectories,
+    *,
+    quantities: Sequence[str] = (),
+    seed: int = 0,
+    budget: BudgetName = "standard",
+    progress: Callable[[str, Report], None] | None = None,
+    options: Options | None = None,
+) -> Discovery:
+    """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
+
+    All trajectories say what is conserved, before anything is learned (see `data_answer`, which is enough
+    where no model is wanted). What the model adds comes on top; where its training or a part after it fails,
+    that part is left out and named in `failed`.
+
+    `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1", or several as "p1, p2";
+    each costs as many fits as the budget has repeats. `progress` is told the name of each fit and its logged
+    steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of the budget then do not
+    count. Raises `OptionError` for options that do not fit the data, and `HypothesisError` for formulas.
+    """
+    if budget not in BUDGETS:
+        raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
+    if options is None:
+        steps = BUDGETS[budget].steps
+        options = replace(RECIPE, training=replace(RECIPE.training, steps=steps))
+    hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
+    found = first_words(data, options, hypotheses)
+    problem = make_problem(data, options, seed=seed)
+    metrics: list[dict[str, Any]] = []
+    tell = progress or say_nothing
+
+    def told(report: Report) -> None:
+        metrics.append(step_metrics(report, report.seconds))
+        tell("model", report)
+
+    try:
+        result = fit(
+            problem.posterior,
+            problem.observations,
+            problem.training,
+            key=stream(seed, "training"),
+            averaging=problem.averaging,
+            estimator=problem.estimator,
+            callback=told,
+            should_stop=early_check(problem.posterior, problem.observations, problem.training),
+        )
+        if result.stopped:
+            raise NotLearnedError(result.stopped)
+    except FloatingPointError as error:
+        return without_model(found, error)
+    last = result.history[-1]
+    fitted = Fitted(problem, result.posterior)
+    summary = summarise(
+        fitted,
+        kept_aside_sets(problem),
+        steps=options.training.steps,
+        seconds={"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds},
+    )
+    return with_model(found, fitted, summary, metrics, hypotheses, repeats=BUDGETS[budget].repeats, tell=tell)
+
+
+def first_words(data: Trajectories, options: Options, hypotheses: Sequence[Hypothesis] = ()) -> Discovery:
+    """What the data alone say, of conserved quantities and of each hypothesis. Raises `OptionError` where the
+    options do not ask for quantities to be learned.
+    """
+    if options.symmetry.mode != "learned":
+        raise OptionError(
+            f'symmetry.mode: got "{options.symmetry.mode}", discover learns: expected "learned"'
+        )
+    given = options.inference.noise_variance
+    return Discovery(
+        trajectories=data,
+        analysis=data_answer(data, None if isinstance(given, str) else float(given)),
+        hypotheses=tuple(judged_by_data(hypothesis, data) for hypothesis in hypotheses),
+    )
+
+
+def without_model(found: Discovery, error: Exception) -> Discovery:
+    """What the data alone say, with the reason why there is no model."""
+    why = f"{error}; what the data alone say stands{_winding(found.trajectories)}"
+    return replace(found, failed={"model": why})
+
+
+def with_model(
+    found: Discovery,
+    fitted: Fitted,
+    summary: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    hypotheses: Sequence[Hypothesis] = (),
+    *,
+    repeats: int = 1,
+    keep: Keep = in_memory,
+    tell: Tell = say_nothing,
+) -> Discovery:
+    """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, hypotheses
+    and checks. `summary` and `metrics` are those of its training. A part that fails is named in `failed`.
+    """
+    started = time.perf_counter()
+    failed: dict[str, str] = {}
+    analysis, evidence, answers = examine(
+        fitted,
+        reached(summary, [line["negative_elbo"] for line in metrics]),
+        found.trajectories,
+        failed,
+        noise_variance=named_noise(fitted.problem),
+        space=found.analysis.space,
+        hypotheses=hypotheses,
+        repeats=repeats,
+        keep=keep,
+        tell=tell,
+    )
+    plain: Posterior | None = None if evidence is None else evidence.plain
+    checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
+    return replace(
+        found,
+        analysis=analysis,
+        model=fitted,
+        evidence=evidence,
+        hypotheses=answers,
+        checks=checks,
+        failed=failed,
+        seconds=time.perf_counter() - started,
+        summary=summary,
+        metrics=tuple(metrics),
+    )
+
+
+def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
+    """The test sets of measured trajectories, by name: what was kept aside."""
+    return {} if problem.held_out is None else {"held out": problem.held_out}
+
+
+def step_metrics(report: Report, wall_seconds: float) -> dict[str, Any]:
+    """A logged step as a line of metrics.jsonl."""
+    return {
+        "step": report.step,
+        "negative_elbo": report.negative_elbo,
+        "nll": report.nll,
+        "kl": report.kl,
+        "gradient_norm": report.gradient_norm,
+        "noise_variance": report.noise_variance,
+        "wall_seconds": wall_seconds,
+    }
+
+
+def _winding(trajectories: Trajectories) -> str:
+    """A hint where a position winds and was not said to be an angle."""
+    points, angles = trajectories.points(), trajectories.angles()
+    for k in range(trajectories.dof):
+        turns = float(np.ptp(points[:, k])) / (2 * np.pi)
+        if k not in angles and not trajectories.units[k] and turns > WINDS:
+            name = trajectories.names[k]
+            return f"; {name} covers {turns:.0f} times 2 pi: if it is an angle, say --periodic {name}"
+    return ""

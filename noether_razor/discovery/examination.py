@@ -1,0 +1,176 @@
+"""What a model adds to what the data say: the Hamiltonian, the Delta-ELBO, hypotheses and checks."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..inference import Posterior
+from ..invariants import Analysis, ConservedSpace, analyse
+from ..quadratic_forms import Quadratics
+from ..quantities import QuadraticQuantities
+from ..trajectories import Trajectories
+from .comparison import Bound, refits
+from .fitted import Fitted
+from .hypotheses import Hypothesis, HypothesisAnswer, compare_hypotheses, judged_by_data
+from .keeping import Keep, Tell, in_memory, say_nothing
+
+SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
+"""Of the drift that the report draws."""
+
+
+def data_answer(trajectories: Trajectories, noise_variance: float | None = None) -> Analysis:
+    """What trajectories say is conserved, without any model.
+
+    `noise_variance`, of the states in their units, is estimated where None.
+    """
+    dim = trajectories.states.shape[2]
+    none = np.zeros((0, dim, dim)), np.zeros((0, dim))
+    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False)
+
+
+Variance = float | Float[np.ndarray, " dim"] | None
+"""Of the noise on states in their units, of all coordinates or of each; None: to be estimated."""
+
+
+def analysis_of(
+    fitted: Fitted,
+    tested: Trajectories,
+    noise_variance: Variance = None,
+    *,
+    space: ConservedSpace | None = None,
+) -> Analysis:
+    """What `tested` trajectories conserve, with the model's Hamiltonian, and what the model has learned of
+    it. Of simulated data only what the model has learned counts. `space`, where it is known already, is what
+    they conserve.
+    """
+    learned = fitted.quantities()
+    return analyse(
+        learned.matrices,
+        learned.vectors,
+        tested,
+        noise_variance=noise_variance,
+        hamiltonian=fitted.hamiltonian(),
+        restrict=fitted.problem.truth is not None,
+        space=space,
+    )
+
+
+class Along(NamedTuple):
+    """(C(t) - C(0)) over the spread of C, of each quantity on a few trajectories, and their times."""
+
+    times: tuple[Float[np.ndarray, " time"], ...]
+    values: tuple[tuple[Float[np.ndarray, " time"], ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The "along" of symmetry.json."""
+        return {
+            "times": [times.tolist() for times in self.times],
+            "values": [[curve.tolist() for curve in curves] for curves in self.values],
+        }
+
+
+def along(found: Analysis, trajectories: Trajectories) -> Along | None:
+    """How the found quantities move along a few trajectories; None without any."""
+    if not found.rank:
+        return None
+    matrices, vectors = found.matrices()
+
+    def values(states: np.ndarray) -> np.ndarray:
+        return np.einsum("ti,kij,tj->kt", states, matrices, states) / 2 + vectors @ states.T
+
+    spread = np.std(values(trajectories.points()), axis=1)
+    segments = trajectories.segments()[:SHOWN_TRAJECTORIES]
+    kept = [np.unique(np.linspace(0, len(t) - 1, SHOWN_POINTS).round().astype(int)) for t, _ in segments]
+    curves = [values(states[rows]) for (_, states), rows in zip(segments, kept, strict=True)]
+    return Along(
+        tuple(times[rows] for (times, _), rows in zip(segments, kept, strict=True)),
+        tuple(tuple((curve[k] - curve[k, 0]) / spread[k] for curve in curves) for k in range(found.rank)),
+    )
+
+
+class Evidence(NamedTuple):
+    """Total bounds of fits without symmetry, with the found space built in, and of the model itself.
+
+    found: None where its fits failed. plain: the first fit without symmetry.
+    """
+
+    none: Bound
+    found: Bound | None
+    learned: Bound
+    plain: Posterior | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The "evidence" of symmetry.json."""
+        bounds = {"none": self.none, "found": self.found, "learned": self.learned}
+        return {name: bound.to_json() for name, bound in bounds.items() if bound is not None}
+
+
+def compare(
+    fitted: Fitted,
+    found: Analysis,
+    learned: Bound,
+    repeats: int,
+    failed: dict[str, str],
+    *,
+    keep: Keep = in_memory,
+    tell: Tell = say_nothing,
+) -> Evidence:
+    """Fit without symmetry and with the found space built in, `repeats` times each; `learned` is the bound
+    of the model itself. A fit with the found
+    space that fails is left out, and named in `failed`. Raises FloatingPointError where that without fails.
+    """
+    problem = fitted.problem
+    none = refits(problem, "none", repeats, keep=keep, tell=tell)
+    bound: Bound | None = none.bound
+    if found.rank:
+        space = problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
+        built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
+        try:
+            bound = refits(problem, "fixed", repeats, built_in, name="found", keep=keep, tell=tell).bound
+        except FloatingPointError as error:
+            failed["found"] = str(error)
+            bound = None
+    return Evidence(none.bound, bound, learned, none.posterior)
+
+
+class Examined(NamedTuple):
+    """What a model adds, without the checks."""
+
+    analysis: Analysis
+    evidence: Evidence | None
+    hypotheses: tuple[HypothesisAnswer, ...]
+
+
+def examine(
+    fitted: Fitted,
+    learned: Bound,
+    tested: Trajectories,
+    failed: dict[str, str],
+    *,
+    noise_variance: Variance = None,
+    space: ConservedSpace | None = None,
+    hypotheses: Sequence[Hypothesis] = (),
+    repeats: int = 1,
+    keep: Keep = in_memory,
+    tell: Tell = say_nothing,
+) -> Examined:
+    """The analysis with the model, the evidence (`repeats` fits of each kind, 0: none) and the hypotheses.
+
+    A part that fails is left out, and named in `failed`. The others are as in `analysis_of`, `compare` and
+    `compare_hypotheses`.
+    """
+    analysis = analysis_of(fitted, tested, noise_variance, space=space)
+    evidence = None
+    answers = tuple(judged_by_data(hypothesis, tested) for hypothesis in hypotheses)
+    if repeats:
+        try:
+            evidence = compare(fitted, analysis, learned, repeats, failed, keep=keep, tell=tell)
+            answers = compare_hypotheses(
+                fitted.problem, answers, evidence.none, learned, keep=keep, tell=tell
+            )
+        except FloatingPointError as error:
+            failed["evidence"] = str(error)
+    return Examined(analysis, evidence, answers)

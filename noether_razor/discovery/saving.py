@@ -1,0 +1,220 @@
+"""Write a discovery into a run folder, and read it back."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ..diagnostics import Asymmetry, Calibration, SamplingCheck, StructureCheck
+from ..files import write_whole
+from ..modelling import Problem, make_problem
+from ..options import (
+    EstimateOptions,
+    InferenceOptions,
+    NetworkOptions,
+    Options,
+    SymmetryOptions,
+    TrainingOptions,
+)
+from ..random import stream
+from ..reporting import ReportData, write_report
+from ..training import Rates, TrainState, initial_state
+from ..trajectories import Trajectories, read_data_file, save_trajectories
+from .checks import Checks
+from .comparison import Bound, Gain
+from .examination import Evidence, analysis_of, data_answer
+from .fitted import Fitted, named_noise
+from .folder import RunError, RunFolder
+from .hypotheses import Hypothesis, HypothesisAnswer
+from .result import Discovery
+
+
+def save(found: Discovery, path: Path) -> Path:
+    """See `Discovery.save`."""
+    folder = RunFolder(path)
+    if folder.holds_run():
+        raise FileExistsError(f"{path}: already holds a run, give another folder")
+    save_trajectories(folder.data, found.trajectories, found.notes)
+    if found.model is not None:
+        problem, posterior = found.model
+        folder.write_tables(tables_of(problem.options, problem.seed))
+        state = initial_state(problem.posterior, problem.training)
+        done = jnp.asarray(problem.training.steps, jnp.int32)
+        trained = TrainState(nnx.state(posterior), state.optimiser, done)
+        seconds = {key: found.summary[key] for key in ("wall_seconds", "compile_seconds")}
+        folder.checkpoint.save(trained, seconds)
+        folder.write_metrics([dict(line) for line in found.metrics])
+        folder.write_summary(dict(found.summary))
+    folder.write_symmetry(found.to_json())
+    if found.model is not None:
+        write_reports(found, folder)
+    return path
+
+
+def write_reports(found: Discovery, folder: RunFolder) -> str:
+    """Write the reports of a discovery with a model and their figures into its folder; returns report.md."""
+    text = write_report(folder.figures, report_data(found, folder.path.resolve().name))
+    write_whole(folder.report, text)
+    return text
+
+
+def report_data(found: Discovery, title: str) -> ReportData:
+    """What the reports and figures of a discovery are made of. Raises ValueError without a model."""
+    if found.model is None:
+        raise ValueError("there is no model to report of")
+    problem = found.model.problem
+    calibration = None if found.checks is None else found.checks.calibration
+    aside: dict[str, Trajectories] = {} if problem.held_out is None else {"held out": problem.held_out}
+    return ReportData(
+        title=title,
+        summary=found.summary,
+        metrics=[dict(line) for line in found.metrics],
+        posterior=found.model.posterior,
+        averaging=problem.averaging,
+        evaluator=problem.evaluator,
+        data=problem.measured,
+        scale=problem.scale,
+        test_sets=aside,
+        system=None,
+        key=stream(problem.seed, "report"),
+        symmetry=found.to_json(),
+        spread_scale=1.0 if calibration is None else calibration.spread_scale,
+    )
+
+
+def tables_of(options: Options, seed: int) -> dict[str, Any]:
+    """Options as the tables of a configuration for the data of its own folder."""
+    return {
+        "seed": seed,
+        "data": {
+            "file": "data.npz",
+            "scale": options.scale,
+            "spread": options.spread,
+            "held_out": options.held_out,
+        },
+        "network": asdict(options.network),
+        "symmetry": asdict(options.symmetry),
+        "inference": asdict(options.inference),
+        "training": asdict(options.training),
+        "evaluation": asdict(options.estimates),
+    }
+
+
+def options_of(tables: Mapping[str, Any]) -> Options:
+    """The options that the tables of a run's configuration name. Raises KeyError or TypeError for others."""
+    training = dict(tables["training"])
+    training.pop("warm_start", None)
+    estimates = {name: tables["evaluation"][name] for name in asdict(EstimateOptions())}
+    data = tables["data"]
+    return Options(
+        network=NetworkOptions(**tables["network"]),
+        symmetry=SymmetryOptions(**tables["symmetry"]),
+        inference=InferenceOptions(**tables["inference"]),
+        training=TrainingOptions(**{**training, "rates": Rates(**training["rates"])}),
+        estimates=EstimateOptions(**estimates),
+        scale=data["scale"],
+        spread=data["spread"],
+        held_out=data["held_out"],
+    )
+
+
+def load(path: Path) -> Discovery:
+    """See `Discovery.load`."""
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder")
+    trajectories, notes = read_data_file(folder.data)
+    symmetry = folder.read_symmetry()
+    found = Discovery(trajectories, data_answer(trajectories), notes=tuple(notes))
+    try:
+        model, problem = None, None
+        if folder.holds_run():
+            tables = folder.read_tables()
+            if tables["data"].get("file") is None:
+                raise RunError(f"{path}: a run on simulated data, expected one of discover")
+            options = options_of(tables)
+            problem = make_problem(trajectories, options, seed=tables["seed"])
+            model = _restored(folder, problem)
+        if model is not None:
+            noise, space = named_noise(model.problem), found.analysis.space
+            found = replace(found, analysis=analysis_of(model, trajectories, noise, space=space))
+        return replace(
+            found,
+            model=model,
+            evidence=_evidence(symmetry.get("evidence")),
+            hypotheses=tuple(_hypothesis(entry) for entry in symmetry.get("hypotheses", [])),
+            checks=_checks(symmetry.get("checks"), problem),
+            failed=dict(symmetry.get("failed", {})),
+            seconds=float(symmetry.get("analysis_seconds", 0.0)),
+            summary=folder.read_summary() if folder.summary.exists() else {},
+            metrics=tuple(folder.read_metrics()),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def _restored(folder: RunFolder, problem: Problem) -> Fitted | None:
+    """The trained model of a folder, None where training has not finished."""
+    if not folder.summary.exists():
+        return None
+    found = folder.checkpoint.restore(initial_state(problem.posterior, problem.training))
+    if found is None:
+        raise RunError(f"{folder.path}: has no checkpoint, though a summary")
+    graph, _ = nnx.split(problem.posterior)
+    return Fitted(problem, nnx.merge(graph, found[0].params))
+
+
+def _bound(entry: Mapping[str, Any]) -> Bound:
+    lists = {name: tuple(entry.get(name, ())) for name in ("totals", "stderrs")}
+    return Bound(**{**entry, **lists})
+
+
+def _evidence(entry: Mapping[str, Any] | None) -> Evidence | None:
+    if not entry:
+        return None
+    bounds = {name: _bound(entry[name]) if name in entry else None for name in ("none", "found", "learned")}
+    none, learned = bounds["none"], bounds["learned"]
+    assert none is not None and learned is not None
+    return Evidence(none, bounds["found"], learned, None)
+
+
+def _hypothesis(entry: Mapping[str, Any]) -> HypothesisAnswer:
+    return HypothesisAnswer(
+        hypothesis=Hypothesis(entry["formula"], np.array(entry["A"]), np.array(entry["b"])),
+        answer=entry["answer"],
+        data_verdict=entry["data_verdict"],
+        drift=entry["drift"],
+        limit=entry["limit"],
+        fit=None if entry["fit"] is None else _bound(entry["fit"]),
+        against={name: Gain(**part) for name, part in entry["against"].items()},
+        failed=entry.get("failed", ""),
+    )
+
+
+def _checks(entry: Mapping[str, Any] | None, problem: Problem | None) -> Checks | None:
+    if not entry:
+        return None
+
+    def made(name: str, kind: Any) -> Any:
+        if name not in entry:
+            return None
+        values = {key: entry[name][key] for key in kind._fields}
+        if isinstance(values.get("asymmetry"), Mapping):
+            values["asymmetry"] = Asymmetry(**values["asymmetry"])
+        missing = {key: math.nan for key, value in values.items() if value is None and key != "asymmetry"}
+        return kind(**{**values, **missing})
+
+    return Checks(
+        trajectories=entry["trajectories"],
+        held_out_trajectories=entry["held_out_trajectories"],
+        transitions=entry["transitions"],
+        structure=made("structure", StructureCheck),
+        sampling=made("sampling", SamplingCheck),
+        calibration=made("calibration", Calibration),
+        kept_aside=problem is not None and problem.held_out is not None,
+    )

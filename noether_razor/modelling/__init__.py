@@ -1,0 +1,15 @@
+"""From trajectories and options to everything that a fit needs."""
+
+from .likelihood import Likelihood, choose_likelihood, noise_of_states
+from .problem import Problem, Truth, default_quantities, make_problem, substeps_for
+
+__all__ = [
+    "Likelihood",
+    "Problem",
+    "Truth",
+    "choose_likelihood",
+    "default_quantities",
+    "make_problem",
+    "noise_of_states",
+    "substeps_for",
+]

@@ -1,0 +1,409 @@
+"""From trajectories and options to a model, its data and its estimator: everything that a fit needs."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+
+from ..inference import (
+    Estimator,
+    InitialStates,
+    Observations,
+    Posterior,
+    Windows,
+    paper_estimator,
+    windows_of,
+)
+from ..networks import HamiltonianNetwork
+from ..options import OptionError, Options
+from ..prediction import substep_error
+from ..quantities import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
+from ..random import stream
+from ..scaling import PhaseScale, whole_turns
+from ..symmetry import (
+    MEASURES,
+    Averaging,
+    FlowAveraging,
+    HaarAveraging,
+    HaarUnitary,
+    NoAveraging,
+    sized,
+)
+from ..systems import HamiltonianSystem, NBody, Oscillators
+from ..training import Training
+from ..trajectories import Trajectories, fit_scale, hold_out, scaled_trajectories
+from .likelihood import Likelihood, choose_likelihood, noise_of_states
+from .start import conserved_start
+
+MAX_SUBSTEPS = 16
+LONGEST_STEP = 0.5
+"""Of the integrator on data of a file, in scaled time; twice that for the few longest transitions."""
+SIZED_BY = 1000
+"""States, at most, by which the orbits of built-in quantities are sized."""
+NEGLIGIBLE = 1e-9
+"""Coefficients of quantities over the largest that are rounding."""
+UNKNOWN_NOISE = 1e-3
+"""Where learning sigma^2 begins."""
+NOISE_FLOOR = 1e-6
+"""Of a learned sigma^2, over the square of the spread of the data: a thousandth of that. A fit to data
+without noise is not more accurate, and sigma^2 could fall until rounding alone decides the bound.
+"""
+
+
+class Truth(NamedTuple):
+    """What is known of simulated data: their system, the variance of their noise, and whether it is on stored
+    targets only, beside exact states.
+    """
+
+    system: HamiltonianSystem
+    noise_variance: float
+    exact_states: bool
+
+
+class Problem(NamedTuple):
+    """A model, its data and its estimator, ready to fit and to evaluate.
+
+    `recorded` are all trajectories in their own units, `held_out` those of them that are kept aside (None:
+    none are), `measured` those to learn from. `data` are the same in the coordinates of `scale`, in which the
+    posterior works; for simulated systems these are the same. `truth` is what is known of simulated data,
+    None of measured ones. `observations` are the rows of `data` that `likelihood` is of.
+    """
+
+    options: Options
+    seed: int
+    truth: Truth | None
+    recorded: Trajectories
+    held_out: Trajectories | None
+    measured: Trajectories
+    data: Trajectories
+    scale: PhaseScale
+    likelihood: Likelihood
+    observations: Observations
+    posterior: Posterior
+    averaging: Averaging
+    estimator: Estimator
+    evaluator: Estimator
+    training: Training
+
+    @property
+    def system(self) -> HamiltonianSystem | None:
+        """The true system of simulated data."""
+        return None if self.truth is None else self.truth.system
+
+    @property
+    def predictor(self) -> Estimator:
+        """The estimator of means over weight samples: these need no more group samples each than training."""
+        return dataclasses.replace(self.evaluator, group_samples=self.estimator.group_samples)
+
+    def again(
+        self,
+        mode: Literal["none", "fixed", "learned"],
+        seed: int,
+        quantities: QuadraticQuantities | None = None,
+        *,
+        orbit_growth: int = 0,
+    ) -> "Problem":
+        """The same data and estimator with another model: another symmetry mode and seed.
+
+        `quantities`, in the coordinates of training, are built in where the mode is fixed; group samples
+        grow to full size over the first `orbit_growth` steps. Raises `OptionError` as `make_problem`.
+        """
+        options = dataclasses.replace(
+            self.options,
+            symmetry=dataclasses.replace(self.options.symmetry, mode=mode),
+            training=dataclasses.replace(self.options.training, orbit_growth=orbit_growth),
+        )
+        posterior, averaging = _model(
+            options,
+            seed,
+            self.truth,
+            self.data,
+            self.observations,
+            noise_variance=float(self.posterior.noise_variance()),
+            quantities=quantities,
+        )
+        training = _training(options, self.data, measured=self.truth is None)
+        return self._replace(
+            options=options, seed=seed, posterior=posterior, averaging=averaging, training=training
+        )
+
+
+def make_problem(
+    recorded: Trajectories,
+    options: Options,
+    *,
+    seed: int = 0,
+    truth: Truth | None = None,
+    quantities: QuadraticQuantities | None = None,
+) -> Problem:
+    """What it takes to learn from `recorded` as `options` say.
+
+    Of measured trajectories (no `truth`) the units are scaled and the noise is estimated or learned.
+    `quantities` given, in the coordinates of training, take the place of the system's known ones where
+    `options.symmetry.mode` is fixed. Raises `OptionError` where options contradict each other or the data.
+    """
+    measured, aside = hold_out(recorded, options.held_out)
+    data, scale = measured, PhaseScale.identity(measured.dof)
+    if truth is None and options.scale == "auto":
+        scale = fit_scale(measured, spread=options.spread)
+        data = scaled_trajectories(measured, scale)
+    noise_variance = _noise_variance(options, scale, truth)
+    on_states = _noise_on_states(options, data, noise_variance, truth)
+    likelihood = choose_likelihood(options.inference, data, on_states)
+    observations: Observations = data.transitions()
+    if likelihood.window_steps is not None:
+        observations = windows_of(data, likelihood.window_steps)
+        # Learned noise begins where the rows say that it is: initial states are measured in it.
+        noise_variance = on_states or noise_variance
+    estimator = _estimator(options, truth, data, noise_variance, observations.size)
+    posterior, averaging = _model(
+        options, seed, truth, data, observations, noise_variance=noise_variance, quantities=quantities
+    )
+    return Problem(
+        options=options,
+        seed=seed,
+        truth=truth,
+        recorded=recorded,
+        held_out=aside,
+        measured=measured,
+        data=data,
+        scale=scale,
+        likelihood=likelihood,
+        observations=observations,
+        posterior=posterior,
+        averaging=averaging,
+        estimator=estimator,
+        evaluator=dataclasses.replace(
+            estimator,
+            group_samples=options.estimates.group_samples,
+            weight_samples=options.estimates.weight_samples,
+        ),
+        training=_training(options, data, measured=truth is None),
+    )
+
+
+def _model(
+    options: Options,
+    seed: int,
+    truth: Truth | None,
+    data: Trajectories,
+    observations: Observations,
+    *,
+    noise_variance: float,
+    quantities: QuadraticQuantities | None,
+) -> tuple[Posterior, Averaging]:
+    """The untrained posterior and its averaging."""
+    conserved, averaging = _symmetry(options, seed, truth, data, quantities)
+    network = HamiltonianNetwork(
+        2 * data.dof,
+        layers=options.network.layers,
+        width=options.network.width,
+        alpha=options.network.elu_alpha,
+        periods=data.periods,
+        rngs=nnx.Rngs(stream(seed, "initialisation")),
+    )
+    initial_states = None
+    if isinstance(observations, Windows):
+        initial_states = InitialStates(observations.size, 2 * data.dof)
+    posterior = Posterior(
+        network,
+        conserved,
+        noise_variance=noise_variance,
+        correlated=options.inference.correlated,
+        initial_states=initial_states,
+    )
+    return posterior, averaging
+
+
+def _symmetry(
+    options: Options,
+    seed: int,
+    truth: Truth | None,
+    data: Trajectories,
+    given: QuadraticQuantities | None,
+) -> tuple[ConservedQuantities | None, Averaging]:
+    """The quantities and the averaging that `options.symmetry` asks for; `given` ones take the place of known
+    ones.
+    """
+    table, system = options.symmetry, None if truth is None else truth.system
+    if table.mode == "none":
+        return None, NoAveraging()
+    if table.measure == "haar":
+        equal = isinstance(system, Oscillators) and len(set(system.frequencies)) == 1
+        if table.mode != "fixed" or not equal:
+            raise OptionError(
+                "symmetry.measure: haar needs symmetry.mode = fixed and a system of known compact group "
+                f"(equal oscillators), got mode {table.mode} and {_kind(system)}"
+            )
+    if table.mode == "fixed":
+        known = given if given is not None else _known_quantities(options, system)
+        if known is None:
+            raise OptionError(
+                "symmetry.mode: fixed needs a system with known quantities of degree at most two"
+            )
+        _without_angles(known, data)
+        known = QuadraticQuantities(known.symmetric_matrices(), known.vectors[...], angles=data.angles())
+        quantities = sized(known, _sample(data), data.spreads())
+    else:
+        key = stream(seed, "quantities")
+        count = table.quantities or default_quantities(data.dof)
+        quantities = QuadraticQuantities.random(
+            key, count, data.dof, table.initial_scale, spreads=_spreads(data), angles=data.angles()
+        )
+        if table.initialise == "data" and (start := conserved_start(data, count)) is not None:
+            quantities = _first(sized(start, _sample(data), data.spreads()), quantities)
+    if table.measure == "haar":
+        return quantities, HaarAveraging(HaarUnitary(data.dof))
+    if table.measure not in MEASURES:
+        raise OptionError(
+            f"symmetry.measure: got {table.measure!r}, expected one of {', '.join([*MEASURES, 'haar'])}"
+        )
+    return quantities, FlowAveraging(MEASURES[table.measure])
+
+
+def _first(start: QuadraticQuantities, rest: QuadraticQuantities) -> QuadraticQuantities:
+    """`rest` with `start` in the place of its first."""
+    return QuadraticQuantities(
+        jnp.concatenate([start.matrices[...], rest.matrices[start.count :]]),
+        jnp.concatenate([start.vectors[...], rest.vectors[start.count :]]),
+        angles=rest.angles,
+    )
+
+
+def _sample(data: Trajectories) -> Float[np.ndarray, "points dim"]:
+    """States to size orbits by: spread over all trajectories, angles within half a turn of 0."""
+    points = data.points()
+    rows = np.unique(np.linspace(0, len(points) - 1, SIZED_BY).round().astype(int))
+    return points[rows] - whole_turns(points[rows], data.periods)
+
+
+def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> None:
+    """Raise `OptionError` where one of `quantities` contains an angle of `data`."""
+    for k in data.angles():
+        matrices, vectors = np.asarray(quantities.symmetric_matrices()), np.asarray(quantities.vectors[...])
+        entries = np.concatenate([matrices[:, k], vectors[:, k : k + 1]], axis=1)
+        if np.abs(entries).max() > NEGLIGIBLE * max(np.abs(matrices).max(), np.abs(vectors).max()):
+            raise OptionError(
+                f"symmetry.mode: a fixed quantity contains {data.names[k]}, which is an angle "
+                "(data.periodic): no polynomial in an angle is a function on its circle"
+            )
+
+
+def default_quantities(dof: int) -> int:
+    """K where none is asked for: (n + 1)^2, as many as u(n + 1) has, at most all of degree <= 2."""
+    return min((dof + 1) ** 2, dof * (2 * dof + 3))
+
+
+def _known_quantities(options: Options, system: HamiltonianSystem | None) -> QuadraticQuantities | None:
+    if options.symmetry.fixed == "all":
+        return system.known_quantities() if system else None
+    if not isinstance(system, NBody):
+        raise OptionError(f"symmetry.fixed: euclidean needs a system of bodies (n_body), got {_kind(system)}")
+    bodies, dimension = len(system.masses), system.dimension
+    parts = (linear_momentum(bodies, dimension), angular_momentum(bodies, dimension))
+    return QuadraticQuantities(
+        jnp.concatenate([part.matrices[...] for part in parts]),
+        jnp.concatenate([part.vectors[...] for part in parts]),
+    )
+
+
+def _kind(system: HamiltonianSystem | None) -> str:
+    return "measured data" if system is None else f"system {type(system).__name__}"
+
+
+def _training(options: Options, data: Trajectories, *, measured: bool) -> Training:
+    table = options.training
+    learn_noise = options.inference.noise_variance == "learned"
+    scaled = measured and options.scale == "auto"
+    variance = options.spread**2 if scaled else float(np.mean(data.spreads() ** 2))
+    return Training(
+        steps=table.steps,
+        batch=table.batch or min(data.transitions().size, 100),
+        rates=table.rates,
+        second_moment=table.second_moment,
+        learn_quantities=options.symmetry.mode == "learned",
+        learn_noise_variance=learn_noise,
+        noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
+        kl_warmup=table.kl_warmup,
+        orbit_growth=table.orbit_growth if options.symmetry.mode == "fixed" else 0,
+        spreads=_spreads(data),
+        log_every=table.log_every,
+    )
+
+
+def _spreads(data: Trajectories) -> tuple[float, ...]:
+    """One spread for all positions and one for all momenta: standard deviations, pooled. Those of angles
+    are on their circle.
+    """
+    deviations = np.split(data.spreads(), 2)
+    return tuple(float(np.sqrt(np.mean(part**2))) for part in deviations for _ in range(data.dof))
+
+
+def _noise_variance(options: Options, scale: PhaseScale, truth: Truth | None) -> float:
+    """sigma^2 in the coordinates of training; options name it in the units of the data."""
+    wanted = options.inference.noise_variance
+    if not isinstance(wanted, str):
+        return scale.variance(float(wanted))
+    if truth is not None and truth.noise_variance > 0:
+        return scale.variance(truth.noise_variance)
+    if wanted == "learned":
+        return UNKNOWN_NOISE
+    raise OptionError(
+        "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), "
+        "give a number or learned"
+    )
+
+
+def _noise_on_states(
+    options: Options, data: Trajectories, noise_variance: float, truth: Truth | None
+) -> float | None:
+    """The variance of the noise on all states, in the coordinates of training: `noise_variance` where it is
+    not learned, else an estimate; 0 where states are exact.
+    """
+    if data.targets is not None or (truth is not None and truth.exact_states):
+        return 0.0
+    return noise_of_states(data) if options.inference.noise_variance == "learned" else noise_variance
+
+
+def _estimator(
+    options: Options, truth: Truth | None, data: Trajectories, noise_variance: float, rows: int
+) -> Estimator:
+    table = options.inference
+    if table.estimator == "paper":
+        paper = paper_estimator(
+            substeps=20 if table.substeps == "auto" else table.substeps,
+            group_samples=table.group_samples or 200,
+            weight_samples=table.weight_samples or 20,
+        )
+        return dataclasses.replace(paper, chunk=table.chunk)
+    estimator = Estimator(
+        chunk=table.chunk,
+        substeps=1 if table.substeps == "auto" else table.substeps,
+        group_samples=table.group_samples or 16,
+        weight_samples=min(table.weight_samples or 4, rows),
+    )
+    if table.substeps != "auto":
+        return estimator
+    if truth is None:
+        # The true system is not known: as many as keep steps well below the time in which states move by
+        # their spread. The learned Hamiltonian is checked at the end.
+        needed = substeps_for(np.asarray(data.transitions().dt))
+        return dataclasses.replace(estimator, substeps=needed)
+    # Fine enough for the true system: the learned Hamiltonian is checked against the same rule at the end.
+    limit = np.sqrt(noise_variance) / 10
+    while estimator.substeps < MAX_SUBSTEPS and not (
+        substep_error(truth.system.hamiltonian, data.transitions(), estimator=estimator) <= limit
+    ):
+        estimator = dataclasses.replace(estimator, substeps=estimator.substeps + 1)
+    return estimator
+
+
+def substeps_for(dt: Float[np.ndarray, " transitions"]) -> int:
+    """Integrator steps a transition for data of a file: as many as keep all but the longest half per cent of
+    them within `LONGEST_STEP`, and those, across rows left out, within twice that; `MAX_SUBSTEPS` at most.
+    """
+    needed = max(np.quantile(dt, 0.995) / LONGEST_STEP, np.max(dt) / (2 * LONGEST_STEP))
+    return int(np.clip(np.ceil(needed), 1, MAX_SUBSTEPS))

@@ -104,8 +104,10 @@ def keys(table: type[BaseModel], prefix: str = "") -> set[str]:
     found: set[str] = set()
     for name, item in table.model_fields.items():
         kind = item.annotation
-        nested = isinstance(kind, type) and issubclass(kind, BaseModel) and name != "columns"
-        found |= keys(kind, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
+        if name != "columns" and isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= keys(kind, f"{prefix}{name}.")
+        else:
+            found.add(f"{prefix}{name}")
     return found
 
 

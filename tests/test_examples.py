@@ -8,8 +8,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
-from noether_razor.app.config import file_layout, parse_config
+from noether_razor.app.config import Config, file_layout, parse_config
 from noether_razor.trajectories import Layout, read_data_file
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -31,7 +32,15 @@ def blocks(language: str) -> list[str]:
 def test_every_example_is_tested():
     names = {path.stem for path in (DOCS / "examples").glob("*.py")}
     # The last two need packages of their own: tests/test_sources.py runs them.
-    assert names == {"own_system", "own_data", "own_quantity", "own_loop", "rebound_csv", "galpy_csv"}
+    assert names == {
+        *("library", "own_system", "own_data", "own_quantity", "own_loop"),
+        *("rebound_csv", "galpy_csv"),
+    }
+
+
+def test_library():
+    values, alignment = example("library").main(steps=10, width=4)
+    assert values.shape == alignment.shape == (1,) and 0 <= alignment[0] <= 1
 
 
 def test_own_system():
@@ -88,3 +97,22 @@ def test_the_keys_of_the_page_are_those_of_a_layout():
     rows = re.findall(r"^\| `(.*?) \|", PAGE, re.MULTILINE)
     named = set(re.findall(r"(?:columns\.)?(\w+)", " ".join(row.split(" |")[0] for row in rows)))
     assert named == {field for field in Layout.__dataclass_fields__}
+
+
+def keys(table: type[BaseModel], prefix: str = "") -> set[str]:
+    """The dotted keys of a configuration; a list of tables, a table of sets and the columns are one key."""
+    found: set[str] = set()
+    for name, item in table.model_fields.items():
+        kind = item.annotation
+        if name != "columns" and isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= keys(kind, f"{prefix}{name}.")
+        else:
+            found.add(f"{prefix}{name}")
+    return found
+
+
+def test_the_page_on_configurations_lists_every_key():
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z_.]+`(?:, `[a-z_.]+`)*) \|", page, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
+    assert named - {"training.rates"} == keys(Config)

@@ -31,8 +31,8 @@ vz = "km/s"
 
 
 def write(path: Path, stars: int = 100, points: int = 61) -> None:
-    """`stars` trajectories of `points` rows 5 million years apart, that begin 4 to 12 kpc from the axis, up
-    to 6 kpc above or below the disc, and turn either way.
+    """`stars` trajectories of `points` rows, 5 million years apart. They begin 4 to 12 kpc from the axis and
+    up to 6 kpc above or below the disc, and turn either way.
     """
     generator = np.random.default_rng(0)
     radius, height = generator.uniform(0.5, 1.5, stars), generator.uniform(-0.75, 0.75, stars)

@@ -1,4 +1,4 @@
-"""Data of one's own: read a CSV, scale it, learn from it, and read the quantity back in its units."""
+"""Your own data: read a CSV, scale it, train, and map the quantity back to the units of the file."""
 
 import sys
 import tempfile
@@ -42,7 +42,7 @@ def main(path: Path, steps: int = 1500, width: int = 64) -> np.ndarray:
     space = nr.conserved_space(data)
     print(f"{space.rank} of degree <= 2 conserved along {len(data)} trajectories, decided: {space.decided}")
 
-    # Networks want numbers of order one; the scales keep Poisson brackets, and all is mapped back exactly.
+    # Networks need numbers of order one. The scaling is canonical, and everything is mapped back exactly.
     scale = fit_scale(data)
     transitions = scaled_trajectories(data, scale).transitions()
     posterior = nr.Posterior(

@@ -1,4 +1,4 @@
-"""A loop of one's own around the bound: its gradient goes to any optimiser of optax."""
+"""Your own training loop: the gradient of the ELBO goes to any optax optimiser."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import noether_razor as nr
 
 
 def main(steps: int = 2000, width: int = 64) -> list[float]:
-    """-ELBO / N, in nats per transition, every tenth of the way."""
+    """-ELBO / N in nats per transition, averaged over each tenth of the run."""
     data = nr.simulate(
         nr.Oscillators(),
         jax.random.key(0),
@@ -32,7 +32,7 @@ def main(steps: int = 2000, width: int = 64) -> list[float]:
     @jax.jit
     def update(params, state, key):  # type: ignore[no-untyped-def]
         for_order, for_bound = jax.random.split(key)
-        # Weight samples share the batch out among them, so it must be shuffled.
+        # Each weight sample sees a part of the batch, so the batch must be shuffled.
         order = jax.random.permutation(for_order, transitions.size)
         batch = jax.tree.map(lambda x: x[order], transitions)
         terms, gradient = nr.bound_and_gradient(

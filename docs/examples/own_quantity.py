@@ -1,4 +1,4 @@
-"""A quantity of one's own as a Flax module: any function of the state, its flow found by integration."""
+"""Your own quantity as a Flax module: any function of the state, whose flow is integrated."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import noether_razor as nr
 
 
 class RadialForm(nnx.Module):
-    """C(q, p) = a (q1 p2 - q2 p1) + b (q1 p1 + q2 p2): a rotation and a squeeze, and a learns to win."""
+    """C(q, p) = a (q1 p2 - q2 p1) + b (q1 p1 + q2 p2): only the rotation, a, is conserved."""
 
     def __init__(self) -> None:
         self.coefficients = nnx.Param(jnp.array([0.1, 0.1]))

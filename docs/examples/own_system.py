@@ -1,4 +1,4 @@
-"""A system of one's own: simulate it, learn it with and without symmetry, and compare the bounds."""
+"""Your own system: simulate it, train with and without symmetry, and compare the ELBOs."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Ring:
 
 
 def main(steps: int = 2000, width: int = 64) -> dict[str, float]:
-    """-ELBO / N without symmetry and with one learned quantity, and how parallel that one is to the truth."""
+    """-ELBO / N without symmetry and with one learned quantity, and its alignment with the truth."""
     system = Ring()
     data = nr.simulate(
         system,

@@ -62,8 +62,10 @@ def _part(node: ast.expr, names: Sequence[str]) -> str:
         case ast.BinOp(op=ast.Div(), left=left, right=right):
             return f"<mfrac><mrow>{_part(left, names)}</mrow><mrow>{_part(right, names)}</mrow></mfrac>"
         case ast.BinOp(op=ast.Mult(), left=left, right=right):
-            factors = (_inside(part, names, ast.Add, ast.Sub) for part in (left, right))
-            return TIMES.join(factors)
+            # A sign before a product is read as one before its first factor.
+            signed = isinstance(left, ast.UnaryOp)
+            first = _part(left, names) if signed else _inside(left, names, ast.Add, ast.Sub)
+            return first + TIMES + _inside(right, names, ast.Add, ast.Sub)
         case ast.BinOp(op=ast.Add() | ast.Sub() as operation, left=left, right=right):
             second = _inside(right, names, ast.Add, ast.Sub)
             return _part(left, names) + OPERATORS[type(operation)] + second
@@ -75,7 +77,7 @@ def _part(node: ast.expr, names: Sequence[str]) -> str:
 def _inside(node: ast.expr, names: Sequence[str], *weaker: type) -> str:
     """A part in brackets where it would otherwise be read with what is around it."""
     written = _part(node, names)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, weaker):
+    if isinstance(node, ast.UnaryOp) or (isinstance(node, ast.BinOp) and isinstance(node.op, weaker)):
         return f"<mrow><mo>(</mo>{written}<mo>)</mo></mrow>"
     return written
 

@@ -288,13 +288,13 @@ def evidence_figure(evidence: Mapping[str, Any]) -> Figure | None:
         axes.barh(row, nats, height=0.5, color=colour if sure else "none", edgecolor=colour)
         axes.errorbar(nats, row, xerr=error, color=GREY, capsize=3)
         said = f"{nats:+.0f} ± {error:.0f}" + ("" if sure else " (not converged)")
-        side, align = (6, "left") if nats >= 0 else (-6, "right")
-        end = (nats + np.copysign(error, nats), row)
-        axes.annotate(said, end, (side, 0), textcoords="offset points", ha=align, va="center", fontsize=9)
-        reach = [min(reach[0], 1.6 * end[0]), max(reach[1], 1.6 * end[0])]
+        # Beside the bar, on the side where no names of rows stand.
+        end = max(nats + error, 0.0)
+        axes.annotate(said, (end, row), (6, 0), textcoords="offset points", va="center", fontsize=9)
+        reach = [min(reach[0], 1.1 * (nats - error)), max(reach[1], nats + error)]
+    axes.set_xlim(reach[0], reach[1] + 0.6 * (reach[1] - reach[0]))
     axes.set_yticks(range(len(rows)), [fill(plain(name), 16) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
-    axes.set_xlim(*reach)
     axes.set_xlabel("nats above the fit without symmetry (more is better)")
     axes.grid(alpha=0.3, axis="x")
     return figure

@@ -66,7 +66,8 @@ figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --card: #f3f3f3;
   --green: #1a7f37; --amber: #9a6700; --red: #c4232f; } body { font-size: 10pt; }
   main { max-width: none; padding: 0; } tr, li, figure { break-inside: avoid; } h2 { break-after: avoid; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .wide { overflow: visible; } }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .wide { overflow: visible; }
+  figure svg { max-height: 20cm; } }
 """
 
 

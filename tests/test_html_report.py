@@ -112,6 +112,11 @@ def test_a_page_from_symmetry_alone():
     assert all(word in answer_html(found()) for word in ("prefers-color-scheme: dark", "@media print"))
 
 
+def test_units_are_readable():
+    said = checked(answer_html(found(quantities=[spin(unit="(m)^2"), spin(unit="(kg m/s)^2")]))).said
+    assert "m²" in said and "(kg m/s)²" in said and "(m)" not in said
+
+
 def test_a_page_of_rank_0_and_of_a_failed_model():
     rank_0 = none() | {"names": list(NAMES), "evidence": evidence(0.0)}
     text = checked(answer_html(rank_0)).said

@@ -264,7 +264,7 @@ def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return figure
 
 

@@ -152,7 +152,7 @@ def _quantities(symmetry: Mapping[str, Any]) -> str:
         [
             name_mathml_element(f"C{k + 1}"),
             formula_mathml(entry["formula"], symmetry["names"]),
-            escape(entry["unit"]),
+            _unit(entry["unit"]),
             escape(percent(entry["limit"])),
             _bracket(entry),
             _note(entry),
@@ -174,6 +174,13 @@ def name_mathml_element(name: str) -> str:
     return f"<math>{name_mathml(name)}</math>"
 
 
+def _unit(unit: str) -> str:
+    """The unit of a quantity, as m² for (m)^2."""
+    inner = unit.removeprefix("(").removesuffix(")^2")
+    plain = unit == f"({inner})^2" and inner.isalpha()
+    return escape(f"{inner}²" if plain else unit.replace(")^2", ")²"))
+
+
 def _bracket(entry: Mapping[str, Any]) -> str:
     value = entry["bracket_with_hamiltonian"]
     return "" if value is None else f"{value:.1%}".replace("%", " %")
@@ -192,7 +199,7 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
         [
             name_mathml_element(f"D{k + 1}"),
             formula_mathml(entry["formula"], symmetry["names"]),
-            escape(entry["unit"]),
+            _unit(entry["unit"]),
             escape(rate_text(entry, unit)),
             _bracket(entry),
             _note(entry),
@@ -228,7 +235,7 @@ def _same(symmetry: Mapping[str, Any]) -> str:
         return ""
     rows = "".join(
         f"<li>{formula_mathml(entry['formula'], symmetry['names'])} = {mean_of(entry):.6g} "
-        f"{escape(entry['unit'])}</li>\n"
+        f"{_unit(entry['unit'])}</li>\n"
         for entry in same[:MOST_SAME]
     )
     more = f"<p>And {len(same) - MOST_SAME} more.</p>\n" if len(same) > MOST_SAME else ""

@@ -19,7 +19,7 @@ from noether_razor.app.runs import analyse_run, held_out, load_run, train_run
 from noether_razor.discovery import RunError, RunFolder, converged
 from noether_razor.modelling import default_quantities
 from noether_razor.quantities import QuadraticQuantities
-from noether_razor.reporting import symmetry_section
+from noether_razor.reporting import draw_answer, symmetry_section
 from noether_razor.training import TrainState, initial_state
 
 ROOT = Path(__file__).parents[1]
@@ -102,9 +102,11 @@ def test_adds_its_section_and_figures_to_the_report(analysed):
     folder, _ = analysed
     report = folder.report.read_text()
     assert "## Conserved quantities" in report and "q1^2 + p1^2" in report
-    for name in ("drifts", "evidence", "found_generators", "along"):
+    for name in ("flows", "drifts", "evidence", "along"):
         assert f"figures/{name}.png" in report
         assert (folder.figures / f"{name}.png").stat().st_size > 1000
+    page = folder.report.with_suffix(".html").read_text()
+    assert page.count("<svg") == report.count("figures/") and 'id="flows"' in page and "<math>" in page
 
 
 def test_fresh_trajectories_have_the_noise_of_the_data(trained):
@@ -120,9 +122,9 @@ def test_fresh_trajectories_have_the_noise_of_the_data(trained):
 def test_no_evidence_is_asked_for_with_no_repeats(trained, tmp_path):
     symmetry = analyse_run(trained, repeats=0)
     assert symmetry["evidence"] is None
-    section, figures = symmetry_section(symmetry)
-    assert "evidence" not in section
-    assert [name for name, _, _ in figures] == ["drifts", "found_generators", "along"]
+    assert "evidence" not in symmetry_section(symmetry)
+    drawn, failed = draw_answer(symmetry)
+    assert [picture.name for picture in drawn] == ["drifts", "along"] and not failed
     with pytest.raises(ValueError, match="negative"):
         analyse_run(trained, repeats=-1)
 

@@ -105,7 +105,9 @@ def test_report_shows_every_figure_that_it_wrote(trained: Path) -> None:
     assert result.returncode == 0, result.stderr
     text = (trained / "report.md").read_text()
     figures = sorted((trained / "figures").iterdir())
-    assert len(figures) >= 4
+    assert len(figures) >= 3
+    page = (trained / "report.html").read_text()
+    assert page.count("<svg") == len(figures) and "<script" not in page
     for figure in figures:
         assert f"figures/{figure.name}" in text
         assert figure.read_bytes().startswith(b"\x89PNG")

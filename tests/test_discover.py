@@ -90,7 +90,7 @@ def test_says_what_is_conserved(discovered):
     assert {"none", "found", "learned"} == set(found["evidence"])
     assert out.startswith("1 conserved quantity of degree <= 2, u(1) = so(2)") and "BUT" not in out
     kept = {"config.json", "data.npz", "metrics.jsonl", "summary.json", "symmetry.json", "report.md"}
-    assert kept <= files(folder)
+    assert kept | {"report.html"} <= files(folder)
 
 
 def test_trajectories_kept_aside_are_not_trained_on(discovered):

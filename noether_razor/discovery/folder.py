@@ -16,7 +16,7 @@ class RunError(ValueError):
 
 class RunFolder:
     """Paths and files of a run: config.json, data.npz, metrics.jsonl, checkpoint/, summary.json,
-    refits/, symmetry.json, report.md, figures/.
+    refits/, symmetry.json, report.md, report.html, figures/.
     """
 
     def __init__(self, path: str | Path):
@@ -27,6 +27,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.symmetry = self.path / "symmetry.json"
         self.report = self.path / "report.md"
+        self.page = self.path / "report.html"
         self.figures = self.path / "figures"
         self.checkpoint = Checkpoint(self.path / "checkpoint")
         self.refits = self.path / "refits"

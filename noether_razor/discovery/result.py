@@ -14,7 +14,7 @@ from ..invariants import Analysis, FoundQuantity
 from ..lie import LieAlgebra
 from ..prediction import bands, posterior_rollouts
 from ..random import stream
-from ..reporting import discovery_text, symmetry_text
+from ..reporting import answer_html, discovery_text, symmetry_text
 from ..trajectories import Trajectories
 from .checks import Checks
 from .examination import Along, Evidence, along
@@ -111,7 +111,7 @@ class Discovery:
         )
 
     def figures(self) -> dict[str, Figure]:
-        """The figures of the report, by name; of a discovery with a model."""
+        """The figures of the report, by name; without a model those that need none."""
         from .saving import figures
 
         return figures(self)
@@ -143,7 +143,9 @@ class Discovery:
         return "\n".join([f"Discovery: rank {self.rank}, {self.algebra.name}", *formulas, *more])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        # In a frame of its own: the page brings its own style.
+        page = escape(answer_html(self.to_json()), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
 
     def save(self, path: str | Path) -> Path:
         """Write the folder that the command writes, for `Discovery.load` and the command's verbs; returns its

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from matplotlib.figure import Figure
 
 from ..diagnostics import Asymmetry, Calibration, SamplingCheck, StructureCheck
 from ..files import write_whole
@@ -22,7 +23,7 @@ from ..options import (
     TrainingOptions,
 )
 from ..random import stream
-from ..reporting import ReportData, write_report
+from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, write_report
 from ..training import Rates, TrainState, initial_state
 from ..trajectories import Trajectories, read_data_file, save_trajectories
 from .checks import Checks
@@ -51,16 +52,32 @@ def save(found: Discovery, path: Path) -> Path:
         folder.write_metrics([dict(line) for line in found.metrics])
         folder.write_summary(dict(found.summary))
     folder.write_symmetry(found.to_json())
-    if found.model is not None:
-        write_reports(found, folder)
+    write_reports(found, folder)
     return path
 
 
-def write_reports(found: Discovery, folder: RunFolder) -> str:
-    """Write the reports of a discovery with a model and their figures into its folder; returns report.md."""
-    text = write_report(folder.figures, report_data(found, folder.path.resolve().name))
-    write_whole(folder.report, text)
-    return text
+def write_reports(found: Discovery, folder: RunFolder) -> None:
+    """Write the reports of a discovery into its folder: report.html, and with a model report.md and its
+    figures.
+    """
+    if found.model is None:
+        write_whole(folder.page, answer_html(found.to_json(), folder.path.resolve().name))
+        return
+    reports = write_report(folder.figures, report_data(found, folder.path.resolve().name))
+    write_whole(folder.report, reports.markdown)
+    write_whole(folder.page, reports.html)
+
+
+def figures(found: Discovery) -> dict[str, Figure]:
+    """The figures of the reports, by name; without a model those that need none."""
+    drawn: dict[str, Figure | None]
+    if found.model is None:
+        symmetry = found.to_json()
+        drawn = {picture.name: picture.draw(symmetry) for picture in ANSWER_PICTURES}
+    else:
+        data = report_data(found, "")
+        drawn = {picture.name: picture.draw(data) for picture in PICTURES}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def report_data(found: Discovery, title: str) -> ReportData:

@@ -2,16 +2,27 @@
 
 from .answer import headline, symmetry_text
 from .bands import bands_figure
+from .data import ReportData
 from .discovery import discovery_text
 from .figures import contour_figure, spectra_figure
-from .report import ReportData, summary_text, write_report
+from .html import answer_html
+from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures
+from .report import Reports, summary_text, write_report
 from .symmetry import symmetry_section
 
 __all__ = [
+    "ANSWER_PICTURES",
+    "PICTURES",
+    "AnswerPicture",
+    "Picture",
     "ReportData",
+    "Reports",
+    "answer_html",
     "bands_figure",
     "contour_figure",
     "discovery_text",
+    "draw_answer",
+    "draw_pictures",
     "headline",
     "spectra_figure",
     "summary_text",

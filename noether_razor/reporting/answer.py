@@ -44,15 +44,15 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
     lines += _lines(
-        quantities, lambda entry: f"changes by at most {_percent(entry['limit'])} of its spread (95 %)"
+        quantities, lambda entry: f"changes by at most {percent(entry['limit'])} of its spread (95 %)"
     )
     if symmetry["rank"]:
-        lines += _about_space(symmetry)
+        lines += about_space(symmetry)
     if drifting := symmetry["drifting"]:
         lines.append(
             "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothed rows look so)"
         )
-        lines += _lines(drifting, lambda entry: _rate(entry, unit), name="D")
+        lines += _lines(drifting, lambda entry: rate_text(entry, unit), name="D")
     if same := symmetry["same_everywhere"]:
         lines.append("the same value in the whole file: a constraint, or one orbit; the file cannot tell")
         lines += _lines(same[:MOST_SAME], lambda entry: "", name="", equals=True)
@@ -93,11 +93,11 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
     if drifting := len(symmetry["drifting"]):
         said += f"; {drifting} more {'drifts' if drifting == 1 else 'drift'} slowly"
-    said = "; ".join([said, *_limits(symmetry)])
+    said = "; ".join([said, *limits_of_file(symmetry)])
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
 
 
-def _limits(symmetry: Mapping[str, Any]) -> list[str]:
+def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
     """What the file cannot show, and how much more would."""
     data, rank, limits = symmetry["data"], symmetry["rank"], []
     needed = f"about {data['needed']} trajectories would tell"
@@ -155,7 +155,7 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 )
     elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
         doubts.append(VELOCITIES)
-    gain = _gain(symmetry["evidence"])
+    gain = evidence_gain(symmetry["evidence"])
     if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
         doubts.append(
             f"a model with these built in explains the data worse ({gain[0]:+.0f} ± {gain[1]:.0f} nats)"
@@ -179,7 +179,8 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     return said
 
 
-def _about_space(symmetry: Mapping[str, Any]) -> list[str]:
+def about_space(symmetry: Mapping[str, Any]) -> list[str]:
+    """How many quantities are functionally independent, and the algebra that they span."""
     rank, algebra = symmetry["rank"], symmetry["algebra"]
     independent = f"  functionally independent: {symmetry['independent']}"
     if symmetry["independent"] < rank:
@@ -207,7 +208,7 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
         lines.append(f"the model, trained on the same data: its quantities hold {held} of these {rank}")
-    gain = _gain(symmetry["evidence"])
+    gain = evidence_gain(symmetry["evidence"])
     if gain is not None and symmetry["rank"]:
         lines.append(
             f"the bound with these built in is {gain[0]:+.0f} ± {gain[1]:.0f} nats above that without "
@@ -219,7 +220,7 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:
+def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:
     """By how many nats the bound with the found space exceeds that with none, with its error."""
     if not evidence or "none" not in evidence or "found" not in evidence:
         return None
@@ -234,8 +235,7 @@ def _lines(
     entries: Sequence[Mapping[str, Any]], said: Any, *, name: str = "C", equals: bool = False
 ) -> list[str]:
     written = [
-        f"{entry['formula']} = {_rounded(entry):.6g}" if equals else str(entry["formula"])
-        for entry in entries
+        f"{entry['formula']} = {mean_of(entry):.6g}" if equals else str(entry["formula"]) for entry in entries
     ]
     width = max((len(text) for text in written if len(text) <= WIDEST_COLUMN), default=0)
     lines = []
@@ -243,7 +243,7 @@ def _lines(
         label = f"{name}{k + 1}".ljust(len(f"{name}{len(entries)}")) + " = " if name else ""
         unit = f"  [{entry['unit']}]" if entry["unit"] else ""
         beside = entry["bracket_with_hamiltonian"]
-        measured = {_term(key): Measurement(**item) for key, item in entry["measured"].items()}
+        measured = {term_text(key): Measurement(**item) for key, item in entry["measured"].items()}
         parts = [
             said(entry),
             "" if beside is None else f"{{C, H}} {beside:.1%}",
@@ -254,24 +254,25 @@ def _lines(
     return lines
 
 
-def _term(key: str) -> str:
+def term_text(key: str) -> str:
     """q1*q1 as it stands in formulas."""
     first, _, second = key.partition("*")
     return f"{first}^2" if first == second else key
 
 
-def _rounded(entry: Mapping[str, Any]) -> float:
+def mean_of(entry: Mapping[str, Any]) -> float:
     """The mean of a quantity, 0 where it is rounding."""
     size = max(np.abs(entry["A"]).max(), np.abs(entry["b"]).max())
     return entry["mean"] if abs(entry["mean"]) > NOTHING * size else 0.0
 
 
-def _rate(entry: Mapping[str, Any], unit: str) -> str:
+def rate_text(entry: Mapping[str, Any], unit: str) -> str:
+    """How fast a drifting quantity changes."""
     if entry["decays"]:
         word = "decays" if entry["decay"] > 0 else "grows"
         return f"{word} by {_with_error(entry['decay'], entry['decay_error'])} per {unit}"
     rate, error = entry["rate"], entry["rate_error"]
-    moved = f"changes by {_percent(max(entry['drift'], entry['limit']))} of its spread along a trajectory"
+    moved = f"changes by {percent(max(entry['drift'], entry['limit']))} of its spread along a trajectory"
     if rate is None or error is None or not rate > error:
         return moved
     return f"{moved}, at {_with_error(rate, error)} of its spread per {unit} (r.m.s.)"
@@ -284,7 +285,8 @@ def _with_error(value: float, error: float) -> str:
     return f"{value:.{places}f} ± {error:.{places}f} %"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share with two digits."""
     if value is None:
         return "?"
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"

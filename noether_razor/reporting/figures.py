@@ -1,16 +1,34 @@
 """The figures of a report, one function each; every one returns the matplotlib figure that it drew."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-LEARNED, TRUE, GREY = "#1f6fb4", "#d1495b", "#6b6b6b"
+from .flows import Generator, starts
+
+LEARNED, TRUE, GREY = "#2a7fc9", "#d1495b", "#808080"
 HALF, MOST = (0.25, 0.75), (0.05, 0.95)
 """Quantiles of the 50 % and 90 % bands."""
+SHOWN_QUANTITIES, SHOWN_PLANES = 6, 2
+"""Quantities that are drawn, and planes of each; all are in symmetry.json."""
+SHOWN_POINTS, SHOWN_ORBITS = 300, 6
+"""Data points on a plane, and orbits through some of them."""
+EVERY_COORDINATE = 4
+"""Coordinates up to which rollouts show all of them."""
+FITS = {
+    "none": "without symmetry",
+    "found": "found quantities built in",
+    "learned": "quantities learned along",
+}
+"""What the fits of the evidence are called."""
 
 
 def bound_figure(metrics: Sequence[dict[str, Any]], floor: float | None) -> Figure:
@@ -19,7 +37,7 @@ def bound_figure(metrics: Sequence[dict[str, Any]], floor: float | None) -> Figu
     axes = figure.subplots()
     steps = [line["step"] for line in metrics]
     for key, label, colour in (
-        ("negative_elbo", "-ELBO / N", "black"),
+        ("negative_elbo", "-ELBO / N", rcParams["text.color"]),
         ("kl", "KL / N", GREY),
         ("nll", "NLL / N", LEARNED),
     ):
@@ -48,7 +66,8 @@ def contour_figure(
     figure = Figure(figsize=(4.6 * len(energies), 4.2), layout="constrained")
     panels = figure.subplots(1, len(energies), squeeze=False, sharex=True, sharey=True)[0]
     shifted = {title: energy - energy.min() for title, energy in energies.items()}
-    levels = np.linspace(0, max(np.quantile(energy, 0.97) for energy in shifted.values()), 16)
+    highest = max(np.quantile(energy, 0.97) for energy in shifted.values())
+    levels = MaxNLocator(16).tick_values(0, max(highest, 1e-300))
     filled = None
     dof = states.shape[2] // 2
     for axes, (title, energy) in zip(panels, shifted.items(), strict=True):
@@ -72,43 +91,7 @@ def contour_figure(
     legend = panels[0].legend(loc="upper right", facecolor="black", framealpha=0.4, labelcolor="white")
     legend.set_zorder(5)
     if filled is not None:
-        figure.colorbar(filled, ax=list(panels), label="energy above the minimum")
-    return figure
-
-
-def generator_figure(
-    rows: Sequence[tuple[str, Float[np.ndarray, "dim augmented"], Float[np.ndarray, "dim augmented"] | None]],
-    names: Sequence[str],
-) -> Figure:
-    """Generators [J A | J b] as labelled matrices, and, where one is known, beside what was learned its
-    projection on the true algebra.
-    """
-    compared = any(known is not None for _, _, known in rows)
-    columns = 2 if compared else 1
-    dim = len(names)
-    size = max(2.6, 0.45 * dim + 1)
-    figure = Figure(figsize=(size * columns + 1.6, size * len(rows) + 0.5), layout="constrained")
-    panels = figure.subplots(len(rows), columns, squeeze=False)
-    image = None
-    for row, (title, learned, known) in enumerate(rows):
-        scale = np.abs(learned).max()
-        for column, (kind, matrix) in enumerate((("learned", learned), ("nearest true", known))[:columns]):
-            axes = panels[row, column]
-            if matrix is None:
-                axes.set_axis_off()
-                continue
-            image = axes.imshow(matrix / scale, vmin=-1, vmax=1, cmap="RdBu_r")
-            axes.set_xticks(range(dim + 1), [*names, "1"])
-            axes.set_yticks(range(dim), [f"d{name}/dt" for name in names])
-            named = (f"{title}, {kind}" if compared else title) if column == 0 else kind
-            axes.set_title(fill(named, int(12 * size)), fontsize=9)
-            if dim <= 6:
-                for i, j in np.ndindex(matrix.shape):
-                    value = matrix[i, j] / scale
-                    colour = "white" if abs(value) > 0.6 else "black"
-                    axes.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize=8, color=colour)
-    if image is not None:
-        figure.colorbar(image, ax=panels.ravel().tolist(), label="entry over the largest", shrink=0.8)
+        figure.colorbar(filled, ax=list(panels), label="energy above the minimum", ticks=levels[::4])
     return figure
 
 
@@ -163,29 +146,207 @@ def rollout_figure(
     times: Float[np.ndarray, "traj time"],
     truth: Float[np.ndarray, "traj time dim"],
     samples: Float[np.ndarray, "samples traj time dim"],
-    names: Sequence[str],
+    labels: Sequence[str],
     title: str,
+    time_label: str = "time",
 ) -> Figure:
-    """Predicted trajectories: mean, 50 % and 90 % bands, and what really happened, for the first coordinate
-    and its momentum.
+    """Predicted trajectories, a column each: mean, 50 % and 90 % bands, and the data as dots; all coordinates
+    where they are few, else the first and its momentum.
     """
-    count, dof = truth.shape[0], truth.shape[2] // 2
-    figure = Figure(figsize=(3.6 * count + 0.5, 4.8), layout="constrained")
-    panels = figure.subplots(2, count, squeeze=False, sharex=True)
+    count, dim = truth.shape[0], truth.shape[2]
+    shown = range(dim) if dim <= EVERY_COORDINATE else (0, dim // 2)
+    figure = Figure(figsize=(max(2.6 * count, 4.0), 1.6 * len(shown) + 1.1), layout="constrained")
+    panels = figure.subplots(len(shown), count, squeeze=False, sharex="col", sharey="row")
     for column in range(count):
-        for row, coordinate in enumerate((0, dof)):
+        for row, coordinate in enumerate(shown):
             axes = panels[row, column]
             draws = samples[:, column, :, coordinate]
-            for (low, high), alpha, label in ((MOST, 0.18, "90 % band"), (HALF, 0.35, "50 % band")):
+            for (low, high), alpha, label in ((MOST, 0.2, "90 % band"), (HALF, 0.4, "50 % band")):
                 below, above = np.quantile(draws, [low, high], axis=0)
                 axes.fill_between(
                     times[column], below, above, color=LEARNED, alpha=alpha, label=label, linewidth=0
                 )
-            axes.plot(times[column], draws.mean(0), color=LEARNED, label="predictive mean")
-            axes.plot(times[column], truth[column, :, coordinate], "--", color=TRUE, label="truth")
-            axes.set_ylabel(names[coordinate])
+            axes.plot(times[column], draws.mean(0), color=LEARNED, linewidth=1, label="prediction")
+            axes.plot(
+                times[column], truth[column, :, coordinate], ".", color=TRUE, markersize=3, label="data"
+            )
             axes.grid(alpha=0.3)
-        panels[1, column].set_xlabel("time")
-    panels[0, 0].legend(fontsize=8)
-    figure.suptitle(title)
+            axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+            if column == 0:
+                axes.set_ylabel(plain(labels[coordinate]))
+        panels[-1, column].set_xlabel(plain(time_label))
+        panels[-1, column].locator_params(axis="x", nbins=5)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.suptitle(fill(plain(title), 24 * count), fontsize=11)
     return figure
+
+
+def flow_figure(
+    quantities: Sequence[Mapping[str, Any]],
+    states: Float[np.ndarray, "points dim"],
+    names: Sequence[str],
+    units: Sequence[str],
+) -> Figure | None:
+    """The symmetry that each quantity generates: its orbits through data points, on at most two planes where
+    it acts. None where there are no quantities.
+    """
+    some = states[:: max(1, len(states) // SHOWN_POINTS)]
+    drawn: list[tuple[str, Generator, tuple[int, int]] | None] = []
+    for k, quantity in enumerate(quantities[:SHOWN_QUANTITIES]):
+        generator = Generator.of(quantity)
+        title = f"C{k + 1} = {readable(quantity['formula'])}"
+        planes = generator.planes(some, SHOWN_PLANES)
+        # The two planes of a quantity stand side by side.
+        drawn += [None] * (len(drawn) % 2) if len(planes) == 2 else []
+        drawn += [(title, generator, plane) for plane in planes]
+    if not drawn:
+        return None
+    columns = min(2, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip_longest(panels, drawn):
+        if panel is None:
+            axes.set_axis_off()
+            continue
+        title, generator, plane = panel
+        _draw_flow(axes, generator, plane, some)
+        axes.set_title(_fitted(title, 44), fontsize=9)
+        for set_label, k in ((axes.set_xlabel, plane[0]), (axes.set_ylabel, plane[1])):
+            set_label(plain(with_unit(names[k], units[k])))
+        if len({k < len(names) // 2 for k in plane}) == 1 and units[plane[0]] == units[plane[1]]:
+            axes.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+def _draw_flow(
+    axes: Axes, generator: Generator, plane: tuple[int, int], states: Float[np.ndarray, "points dim"]
+) -> None:
+    axes.plot(*states[:, list(plane)].T, ".", color=GREY, markersize=2, alpha=0.6)
+    points = states[:, list(plane)]
+    size = np.ptp(points, axis=0)
+    size = np.where(size > 0, size, 1.0)
+    for row in starts(states, plane, SHOWN_ORBITS):
+        orbit = generator.orbit(states[row], plane, states)
+        if len(orbit) < 3:
+            continue
+        axes.plot(*orbit.T, color=LEARNED, linewidth=1)
+        at = int(np.argmin(np.linalg.norm((orbit - states[row, list(plane)]) / size, axis=1)))
+        before, after = (at, at + 1) if at + 1 < len(orbit) else (at - 1, at)
+        arrow = {"arrowstyle": "-|>", "color": LEARNED, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 11}
+        axes.annotate("", xy=tuple(orbit[after]), xytext=tuple(orbit[before]), arrowprops=arrow)
+    axes.grid(alpha=0.3)
+    axes.locator_params(nbins=5)
+    axes.ticklabel_format(scilimits=(-3, 4), useMathText=True)
+
+
+def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
+    """R.m.s. change over that of noise, of the combinations that change least."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    data = symmetry["data"]
+    # Without noise, zeros: what is drawn has a floor.
+    ratios = np.sqrt(np.maximum(np.array(data["ratios"], dtype=float), 1e-2))
+    index = np.arange(1, len(ratios) + 1)
+    staying = index <= data["staying"]
+    for chosen, colour, label in (
+        (staying, LEARNED, f"stay constant: {data['staying']}"),
+        (~staying, GREY, "change"),
+    ):
+        axes.plot(index[chosen], ratios[chosen], "o", color=colour, label=label)
+    axes.axhline(1.0, color=TRUE, linestyle="--", linewidth=1, label="noise")
+    axes.set_yscale("log")
+    axes.set(
+        xlabel="combination of monomials, least change first",
+        ylabel="change / noise (r.m.s.)",
+        title="What does not change along trajectories",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def evidence_figure(evidence: Mapping[str, Any]) -> Figure | None:
+    """By how many nats each fit's bound exceeds that without symmetry, with standard errors; fits that have
+    not converged are hollow. None without fits to compare.
+    """
+    if "none" not in evidence or len(evidence) < 2:
+        return None
+    base = evidence["none"]
+    rows = [(FITS.get(name, name), fit) for name, fit in evidence.items() if name != "none"]
+    figure = Figure(figsize=(7, 0.6 * len(rows) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    reach = [-1e-9, 1e-9]
+    for row, (_, fit) in enumerate(rows):
+        nats = base["negative_elbo_total"] - fit["negative_elbo_total"]
+        error = float(np.hypot(base["stderr"], fit["stderr"]))
+        sure = fit.get("converged", True) and base.get("converged", True)
+        colour = LEARNED if nats >= 0 else TRUE
+        axes.barh(row, nats, height=0.5, color=colour if sure else "none", edgecolor=colour)
+        axes.errorbar(nats, row, xerr=error, color=GREY, capsize=3)
+        said = f"{nats:+.0f} ± {error:.0f}" + ("" if sure else " (not converged)")
+        # Beside the bar, on the side where no names of rows stand.
+        end = max(nats + error, 0.0)
+        axes.annotate(said, (end, row), (6, 0), textcoords="offset points", va="center", fontsize=9)
+        reach = [min(reach[0], 1.1 * (nats - error)), max(reach[1], nats + error)]
+    axes.set_xlim(reach[0], reach[1] + 0.6 * (reach[1] - reach[0]))
+    axes.set_yticks(range(len(rows)), [fill(plain(name), 16) for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.7)
+    axes.set_xlabel("nats above the fit without symmetry (more is better)")
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def along_figure(
+    along: Mapping[str, Any], quantities: Sequence[Mapping[str, Any]], time_unit: str = ""
+) -> Figure:
+    """What a quantity changes about its mean along each of a few trajectories, in per cent of its spread in
+    the data, one panel a quantity, and the limit of its change as a band.
+    """
+    values = along["values"][:SHOWN_QUANTITIES]
+    figure = Figure(figsize=(7, 1.5 * len(values) + 0.9), layout="constrained")
+    panels = figure.subplots(len(values), 1, squeeze=False, sharex=True)[:, 0]
+    for k, (axes, curves) in enumerate(zip(panels, values, strict=True)):
+        quantity = quantities[k]
+        largest = 0.0
+        for times, curve in zip(along["times"], curves, strict=True):
+            # About its mean: the noise of the first row is none of the others'.
+            change = 100 * (np.asarray(curve) - np.mean(curve))
+            largest = max(largest, float(np.abs(change).max(initial=0.0)))
+            axes.plot(times, change, color=LEARNED, alpha=0.6, linewidth=0.9)
+        limit = quantity.get("limit")
+        title = f"C{k + 1} = {readable(quantity['formula'])}"
+        if limit is not None:
+            label = f"limit ± {100 * limit:.2g} %"
+            axes.axhspan(-100 * limit, 100 * limit, color=TRUE, alpha=0.3, linewidth=0, label=label)
+            axes.legend(loc="upper right", fontsize=8)
+        reach = max(25.0, 1.15 * largest, 115 * (limit or 0.0))
+        axes.set_ylim(-reach, reach)
+        axes.set_title(_fitted(title, 80), fontsize=9, loc="left")
+        axes.set_ylabel("% of spread", fontsize=8)
+        axes.grid(alpha=0.3)
+    panels[-1].set_xlabel(plain(with_unit("time", time_unit)))
+    return figure
+
+
+def with_unit(name: str, unit: str) -> str:
+    """As q1 (m)."""
+    return f"{name} ({unit})" if unit else name
+
+
+def readable(formula: str) -> str:
+    """A formula as text for a picture: q1·p2 - q2·p1."""
+    return formula.replace("^2", "²").replace("*", "·").replace(" - ", " \N{MINUS SIGN} ")
+
+
+def plain(text: str) -> str:
+    """Text of a file for matplotlib, in which no $ begins a formula."""
+    return text.replace("$", r"\$")
+
+
+def _fitted(text: str, width: int) -> str:
+    """On at most two lines."""
+    return fill(plain(text), width, max_lines=2, placeholder=" ...")

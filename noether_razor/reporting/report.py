@@ -1,52 +1,16 @@
 """The report of a run: what was found, how well it predicts, and the pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
-from ..inference import Estimator, Posterior
-from ..prediction import learned_hamiltonian, posterior_rollouts
-from ..quantities import QuadraticQuantities, nearest_generators
-from ..scaling import PhaseScale
-from ..symmetry import Averaging
-from ..systems import HamiltonianSystem
-from ..trajectories import Trajectories
-from ..typing import Hamiltonian, PRNGKey
+from .data import ReportData
 from .discovery import discovery_section
-from .figures import bound_figure, contour_figure, generator_figure, rollout_figure, spectrum_figure
+from .html import report_html
+from .pictures import Drawn, draw_pictures
 from .symmetry import symmetry_section
-
-GRID = 41
-SHOWN_DIRECTIONS = 6
-SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
-BAND_SAMPLES = 64
-
-
-class ReportData(NamedTuple):
-    """What a report is made of."""
-
-    title: str
-    summary: Mapping[str, Any]
-    metrics: Sequence[dict[str, Any]]
-    posterior: Posterior
-    averaging: Averaging
-    evaluator: Estimator
-    data: Trajectories
-    test_sets: Mapping[str, Trajectories]
-    system: HamiltonianSystem | None
-    key: PRNGKey
-    scale: PhaseScale | None = None
-    """Of the coordinates that the posterior works in; `data` are in their own units."""
-    symmetry: Mapping[str, Any] | None = None
-    """The contents of symmetry.json, of a run that has been analysed."""
-    spread_scale: float = 1.0
-    """The factor of the spread of rollouts that held-out data asked for."""
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -81,7 +45,6 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         lines += ["", f"| direction | singular value |{truth[0]}", f"|---|---|{truth[1]}"]
         for k, value in enumerate(values):
             lines.append(f"| {k + 1} | {value:.4g} |" + ("" if known is None else f" {known[k]:.4f} |"))
-        lines += _generator_lines(symmetry["strongest"])
     integrator = summary["integrator"]
     if not integrator["error"] <= integrator["limit"]:
         lines += [
@@ -115,53 +78,39 @@ def _data_lines(data: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def write_report(figures: Path, data: ReportData) -> str:
-    """Draw the figures into the folder `figures` and return the Markdown that shows them, relative to its
-    parent.
+class Reports(NamedTuple):
+    """The report of a run in two forms; report.md refers to the figures beside it, report.html holds them."""
+
+    markdown: str
+    html: str
+
+
+def write_report(figures: Path, data: ReportData) -> Reports:
+    """Draw the figures into the folder `figures` and return the reports, of which the Markdown shows them
+    relative to the folder's parent.
     """
     figures.mkdir(parents=True, exist_ok=True)
-    for_energy, for_rollouts = jax.random.split(data.key)
-    drawn: list[tuple[str, str, Figure]] = [
-        (
-            "bound",
-            "The bound and its parts during training; the price of the weights is the KL part.",
-            bound_figure(data.metrics, _noise_floor(data)),
-        ),
-        (
-            "hamiltonian",
-            "The learned energy on the first phase plane, other coordinates at 0.",
-            _contours(data, for_energy),
-        ),
-    ]
-    quantities = data.posterior.quantities
-    if isinstance(quantities, QuadraticQuantities):
-        drawn.append(
-            (
-                "generators",
-                "The strongest generators [J A | J b] of x' = J A x + J b, beside the nearest true ones.",
-                _generators(quantities, data),
-            )
-        )
-        symmetry = data.summary["symmetry"]
-        if len(symmetry["singular_values"]) > 1:
-            figure = spectrum_figure(symmetry["singular_values"], symmetry.get("parallelness"))
-            drawn.append(("spectrum", "Singular values of the stacked generators.", figure))
-    rollouts = _rollouts(data, for_rollouts)
-    if rollouts is not None:
-        drawn.append(
-            ("rollouts", "Posterior-predictive trajectories from states that were not trained on.", rollouts)
-        )
+    drawn, failed = draw_pictures(data)
+    for name, _, png, _ in drawn:
+        temporary = figures / f".{name}.png"
+        temporary.write_bytes(png)
+        temporary.replace(figures / f"{name}.png")
+    return Reports(_markdown(data, drawn, failed, figures.name), report_html(data, drawn, failed))
 
+
+def _markdown(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str], folder: str) -> str:
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     if data.symmetry is not None:
-        section, found = symmetry_section(data.symmetry)
-        lines += [section, discovery_section(data.symmetry)]
-        drawn = [*found, *drawn]
-    for name, caption, figure in drawn:
-        temporary = figures / f".{name}.png"
-        figure.savefig(temporary, dpi=130)
-        temporary.replace(figures / f"{name}.png")
-        lines += [f"![{caption}]({figures.name}/{name}.png)", "", f"*{caption}*", ""]
+        lines += [symmetry_section(data.symmetry), discovery_section(data.symmetry)]
+    for name, caption, _, _ in drawn:
+        lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
+    lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]
+    if "strongest" in data.summary["symmetry"]:
+        lines += [
+            "## Appendix: the strongest learned generator",
+            *_generator_lines(data.summary["symmetry"]["strongest"]),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -180,61 +129,3 @@ def _generator_lines(strongest: Mapping[str, Any]) -> list[str]:
         cells = ["".join(f"{value:8.3f}" for value in values) for values in rows]
         lines.append(name.ljust(8) + "   ".join(cells))
     return ["", "```", *(line.rstrip() for line in lines), "```"]
-
-
-def _generators(quantities: QuadraticQuantities, data: ReportData) -> Figure:
-    known = data.system.known_quantities() if data.system else None
-    rows = [
-        (f"direction {k + 1} ({pair.value:.2g})", pair.learned, pair.known)
-        for k, pair in enumerate(nearest_generators(quantities, known)[:SHOWN_DIRECTIONS])
-    ]
-    return generator_figure(rows, data.data.names)
-
-
-def _noise_floor(data: ReportData) -> float:
-    """NLL / N of the true Hamiltonian. Windows of L steps pay for their noisy first states, too: the
-    determinant of I + sum_k F_k^T F_k, of the flow's derivatives F_k, is (1 + L)^2n for rotations and more
-    for other flows.
-    """
-    dim, steps = data.data.states.shape[2], data.summary.get("likelihood", {}).get("window_steps")
-    floor = dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
-    return floor + (dim / 2 * float(np.log1p(steps)) / steps if steps else 0.0)
-
-
-def _contours(data: ReportData, key: PRNGKey) -> Figure:
-    states, dof = data.data.states, data.data.dof
-    reach = [1.3 * max(np.abs(states[:, :, k]).max(), 1e-12) for k in (0, dof)]
-    position, momentum = (np.linspace(-r, r, GRID) for r in reach)
-    grid = np.zeros((GRID, GRID, 2 * dof))
-    grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
-    learned = learned_hamiltonian(data.posterior, key, averaging=data.averaging, estimator=data.evaluator)
-    scale = data.scale or PhaseScale.identity(dof)
-
-    def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
-        flat = jnp.asarray(points.reshape(-1, 2 * dof), jnp.float32)
-        return np.asarray(jax.jit(jax.vmap(hamiltonian))(flat)).reshape(GRID, GRID)
-
-    panels = {"learned H": scale.energy * energy(learned, scale.states(grid))}
-    if data.system is not None:
-        panels["true H"] = energy(data.system.hamiltonian, grid)
-    return contour_figure(position, momentum, panels, states, (data.data.names[0], data.data.names[dof]))
-
-
-def _rollouts(data: ReportData, key: PRNGKey) -> Figure | None:
-    name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
-    shown = shown[:SHOWN_TRAJECTORIES].first(SHOWN_POINTS)
-    scale = data.scale or PhaseScale.identity(shown.dof)
-    try:
-        samples = posterior_rollouts(
-            data.posterior,
-            key,
-            scale.states(shown.states[:, 0]),
-            scale.times(shown.times),
-            averaging=data.averaging,
-            estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
-            spread_scale=data.spread_scale,
-        )
-    except FloatingPointError:  # a network that has learned little: there is nothing to show
-        return None
-    states = scale.states_back(np.asarray(samples, np.float64))
-    return rollout_figure(shown.times, shown.states, states, shown.names, f"Rollouts on {name}")

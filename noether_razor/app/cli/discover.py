@@ -111,8 +111,8 @@ def discover(
         )
     if not quiet:
         typer.echo(str(found))
-        if folder.report.exists():
-            typer.echo(f"report {folder.report}")
+        if folder.page.exists():
+            typer.echo(f"report {folder.page}")
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -89,18 +89,17 @@ def discover_run(
             folder.write_summary(summary)
     except FloatingPointError as error:
         found = without_model(found, error)
-        folder.write_symmetry(found.to_json())
-        return found
-    found = with_model(
-        found,
-        run.fitted,
-        summary,
-        folder.read_metrics(),
-        hypotheses,
-        repeats=repeats,
-        keep=folder.keep,
-        tell=told,
-    )
+    else:
+        found = with_model(
+            found,
+            run.fitted,
+            summary,
+            folder.read_metrics(),
+            hypotheses,
+            repeats=repeats,
+            keep=folder.keep,
+            tell=told,
+        )
     folder.write_symmetry(found.to_json())
     try:
         write_reports(found, folder)

@@ -271,10 +271,10 @@ def test_sets(run: TrainedRun) -> dict[str, Trajectories]:
 
 
 def report_run(folder: RunFolder) -> str:
-    """Write report.md and its figures for a finished run, and return the report's text."""
+    """Write report.md with its figures and report.html for a finished run, and return the former's text."""
     summary = folder.read_summary()
     run = load_run(folder)
-    text = write_report(
+    reports = write_report(
         folder.figures,
         ReportData(
             title=folder.path.resolve().name,
@@ -292,5 +292,6 @@ def report_run(folder: RunFolder) -> str:
             spread_scale=folder.spread_scale(),
         ),
     )
-    write_whole(folder.report, text)
-    return text
+    write_whole(folder.report, reports.markdown)
+    write_whole(folder.page, reports.html)
+    return reports.markdown

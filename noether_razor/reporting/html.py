@@ -1,0 +1,313 @@
+"""The answer and the report of a run as one page that needs nothing else: no network, no scripts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..invariants import Measurement, measured_text
+from .answer import (
+    MEASURED,
+    about_space,
+    headline,
+    limits_of_file,
+    mean_of,
+    percent,
+    rate_text,
+    term_text,
+)
+from .data import ReportData
+from .lights import Light, lights
+from .mathml import formula_mathml, name_mathml
+from .pictures import Drawn, draw_answer
+
+MOST_SAME = 12
+"""Combinations that are the same everywhere, of which formulas are shown."""
+ALWAYS = "Only quantities of degree 2 or less in the coordinates are looked for; others can be conserved too."
+CSS = """
+:root { color-scheme: light dark; --ink: #1b1c1e; --paper: #fefefd; --soft: #5c6066; --line: #d6d8dc;
+  --card: #f4f5f7; --green: #1a7f37; --amber: #9a6700; --red: #c4232f; --link: #1d63a8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e7ea; --paper: #17191d; --soft: #a2a7b0;
+  --line: #3a3e46; --card: #20232a; --green: #4cc06b; --amber: #e0a93b; --red: #ff7b7b; --link: #79b5f2; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+main { max-width: 58rem; margin: 0 auto; padding: 1.2rem 1rem 3rem; }
+h1 { font-size: 1.55rem; line-height: 1.25; margin: 0.2rem 0 0.6rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; border-bottom: 1px solid var(--line);
+  padding-bottom: 0.25rem; }
+p, li { overflow-wrap: anywhere; }
+.soft, figcaption { color: var(--soft); font-size: 0.9rem; }
+.against { border-left: 0.3rem solid var(--red); background: var(--card); padding: 0.5rem 0.9rem; margin: 0; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
+th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.8rem 0.4rem 0;
+  border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; font-size: 0.85rem; }
+td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
+math { font-size: 1.15em; font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", math, serif; }
+ul.lights { list-style: none; margin: 0; padding: 0; }
+ul.lights li { display: grid; grid-template-columns: 6.3rem 1fr; gap: 0 0.8rem; padding: 0.55rem 0;
+  border-bottom: 1px solid var(--line); }
+.light { font-weight: 600; white-space: nowrap; }
+.light::before { content: ""; display: inline-block; width: 0.75rem; height: 0.75rem; margin-right: 0.45rem;
+  background: currentColor; }
+.green { color: var(--green); } .green::before { border-radius: 50%; }
+.amber { color: var(--amber); } .amber::before { clip-path: polygon(50% 0, 100% 100%, 0 100%); }
+.red { color: var(--red); }
+figure { margin: 1.4rem 0; break-inside: avoid; }
+figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+@media (max-width: 40rem) { figure svg { min-width: 26rem; }
+  ul.lights li { grid-template-columns: 1fr; }
+  table.quantities thead { display: none; }
+  table.quantities tr { display: block; padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
+  table.quantities td { display: block; border: 0; padding: 0.1rem 0; white-space: normal; }
+  table.quantities td[data-label]:not(:empty)::before { content: attr(data-label) ": ";
+    color: var(--soft); } }
+@media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --card: #f3f3f3;
+  --green: #1a7f37; --amber: #9a6700; --red: #c4232f; } body { font-size: 10pt; }
+  main { max-width: none; padding: 0; } tr, li, figure { break-inside: avoid; } h2 { break-after: avoid; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .wide { overflow: visible; }
+  figure svg { max-height: 20cm; } }
+"""
+
+
+def answer_html(symmetry: Mapping[str, Any], title: str = "What the data conserve") -> str:
+    """The contents of symmetry.json as a page, with the figures that need nothing else."""
+    drawn, failed = draw_answer(symmetry)
+    return _page(title, _answer(symmetry) + _figures(drawn, failed) + _notes(symmetry.get("notes", [])))
+
+
+def report_html(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+    """The report of a run as a page, with all figures; `failed` says why others were left out."""
+    notes = [*(data.symmetry or {}).get("notes", []), *(data.summary.get("data") or {}).get("notes", [])]
+    answer = f"<h1>{escape(data.title)}</h1>\n" if data.symmetry is None else _answer(data.symmetry)
+    body = answer + _figures(drawn, failed) + _training(data.summary) + _notes(dict.fromkeys(notes))
+    return _page(data.title, body)
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        '<link rel="icon" href="data:,"/>\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f'<p class="soft">{escape(title)}</p>\n{body}</main>\n</body>\n</html>\n'
+    )
+
+
+def _answer(symmetry: Mapping[str, Any]) -> str:
+    """The headline and all that symmetry.json says, without figures."""
+    found, _, against = headline(symmetry).partition("; BUT ")
+    first, *more = found.split("; ")
+    first = first[:1].upper() + first[1:].replace("<=", "\N{LESS-THAN OR EQUAL TO}")
+    parts = [f"<h1>{escape(first)}</h1>\n"]
+    parts += [f"<p>{escape('; '.join(more))}.</p>\n"] if more else []
+    parts += [f'<p class="against"><strong>But</strong> {escape(against)}.</p>\n'] if against else []
+    return "".join(
+        [
+            *parts,
+            _quantities(symmetry),
+            _drifting(symmetry),
+            _section("Checks", _lights(lights(symmetry))),
+            _section("What this file cannot tell", _list(_untold(symmetry)) + _same(symmetry)),
+            _hypotheses(symmetry),
+        ]
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{body}</section>\n" if body else ""
+
+
+def _list(items: Iterable[str]) -> str:
+    """Of text, which is escaped."""
+    rows = "".join(f"<li>{escape(item)}</li>\n" for item in items)
+    return f"<ul>\n{rows}</ul>\n" if rows else ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of HTML cells, without the columns in which nothing stands; the header is text."""
+    rows = list(rows)
+    shown = [k for k in range(len(header)) if any(row[k] for row in rows)]
+    header, rows = [header[k] for k in shown], [[row[k] for k in shown] for row in rows]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = ""
+    for row in rows:
+        cells = ""
+        for k, (name, cell) in enumerate(zip(header, row, strict=True)):
+            label = f' data-label="{escape(name)}"' if k > 1 else ""
+            cells += f"<td{label}>{cell}</td>"
+        body += f"<tr>{cells}</tr>\n"
+    return (
+        f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n'
+        "</table></div>\n"
+    )
+
+
+def _quantities(symmetry: Mapping[str, Any]) -> str:
+    quantities = symmetry["quantities"]
+    if not quantities:
+        return _section("Conserved quantities", "<p>None was found.</p>\n")
+    rows = [
+        [
+            name_mathml_element(f"C{k + 1}"),
+            formula_mathml(entry["formula"], symmetry["names"]),
+            _unit(entry["unit"]),
+            escape(percent(entry["limit"])),
+            _bracket(entry),
+            _note(entry),
+        ]
+        for k, entry in enumerate(quantities)
+    ]
+    header = ("", "formula", "unit", "limit of change", "{C, H}", "note")
+    explained = (
+        '<p class="soft">Limit of change: what a quantity can change by along a trajectory, over its spread '
+        "in the data (95 %). {C, H}: Poisson bracket with the learned energy, over its largest possible "
+        "value.</p>\n"
+    )
+    about = "".join(f"<p>{escape(_sentence(line))}</p>\n" for line in about_space(symmetry))
+    return _section("Conserved quantities", _table(header, rows, "quantities") + explained + about)
+
+
+def name_mathml_element(name: str) -> str:
+    """A name alone as MathML."""
+    return f"<math>{name_mathml(name)}</math>"
+
+
+def _unit(unit: str) -> str:
+    """The unit of a quantity, as m² for (m)^2."""
+    inner = unit.removeprefix("(").removesuffix(")^2")
+    plain = unit == f"({inner})^2" and inner.isalpha()
+    return escape(f"{inner}²" if plain else unit.replace(")^2", ")²"))
+
+
+def _bracket(entry: Mapping[str, Any]) -> str:
+    value = entry["bracket_with_hamiltonian"]
+    return "" if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def _note(entry: Mapping[str, Any]) -> str:
+    measured = {term_text(key): Measurement(**item) for key, item in entry["measured"].items()}
+    return escape("; ".join(part for part in (entry["note"], measured_text(measured, MEASURED)) if part))
+
+
+def _drifting(symmetry: Mapping[str, Any]) -> str:
+    if not symmetry["drifting"]:
+        return ""
+    unit = symmetry.get("time_unit") or "unit of time"
+    rows = [
+        [
+            name_mathml_element(f"D{k + 1}"),
+            formula_mathml(entry["formula"], symmetry["names"]),
+            _unit(entry["unit"]),
+            escape(rate_text(entry, unit)),
+            _bracket(entry),
+            _note(entry),
+        ]
+        for k, entry in enumerate(symmetry["drifting"])
+    ]
+    why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothed rows look so, too.</p>\n"
+    header = ("", "formula", "unit", "change", "{C, H}", "note")
+    return _section("Slowly drifting", why + _table(header, rows, "quantities"))
+
+
+def _lights(found: Sequence[Light]) -> str:
+    rows = "".join(
+        f'<li><span class="light {light.colour}">{light.word}</span>'
+        f"<span><strong>{escape(light.title)}</strong> {escape(light.sentence)}</span></li>\n"
+        for light in found
+    )
+    return f'<ul class="lights">\n{rows}</ul>\n'
+
+
+def _untold(symmetry: Mapping[str, Any]) -> list[str]:
+    told = [_sentence(text) for text in limits_of_file(symmetry)]
+    if not symmetry.get("checks") and not symmetry.get("strengths"):
+        told.append(
+            "Without a model nothing is said of the energy, of predictions and of the symmetry's use."
+        )
+    return [*told, ALWAYS]
+
+
+def _same(symmetry: Mapping[str, Any]) -> str:
+    same = symmetry["same_everywhere"]
+    if not same:
+        return ""
+    rows = "".join(
+        f"<li>{formula_mathml(entry['formula'], symmetry['names'])} = {mean_of(entry):.6g} "
+        f"{_unit(entry['unit'])}</li>\n"
+        for entry in same[:MOST_SAME]
+    )
+    more = f"<p>And {len(same) - MOST_SAME} more.</p>\n" if len(same) > MOST_SAME else ""
+    return (
+        "<p>These have the same value in the whole file: a constraint, or one orbit; the file cannot tell."
+        f"</p>\n<ul>\n{rows}</ul>\n{more}"
+    )
+
+
+def _hypotheses(symmetry: Mapping[str, Any]) -> str:
+    rows = []
+    for entry in symmetry.get("hypotheses") or []:
+        conserved = entry["data_verdict"] == "conserved"
+        change = f"at most {percent(entry['limit'])}" if conserved else percent(entry["drift"])
+        against = [
+            f"{part['nats']:+.0f} ± {part['stderr']:.0f} against {name}"
+            + ("" if part["converged"] else " (not converged)")
+            for name, part in entry["against"].items()
+        ]
+        formulas = ", ".join(
+            formula_mathml(part.strip(), symmetry["names"]) for part in entry["formula"].split(",")
+        )
+        said = (entry["answer"], entry["data_verdict"], change, "; ".join(against))
+        rows.append(["", formulas, *(escape(str(text)) for text in said)])
+    if not rows:
+        return ""
+    header = ("", "asked", "answer", "in the data", "change", "nats")
+    return _section("Hypotheses", _table(header, rows, "quantities"))
+
+
+def _figures(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+    body = "".join(
+        f'<figure id="{escape(name)}">\n'
+        f'<div class="wide" role="img" aria-label="{escape(caption)}">{svg}</div>\n'
+        f"<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
+        for name, caption, _, svg in drawn
+    )
+    left_out = _list(f"Left out: {name}: {why}" for name, why in failed.items())
+    return _section("Figures", body + left_out)
+
+
+def _training(summary: Mapping[str, Any]) -> str:
+    train, data = summary["train"], summary.get("data")
+    rows = [
+        ("trained", f"{summary['steps']} steps, {summary['wall_seconds']:.0f} s on {summary['device']}"),
+        ("seed", str(summary["seed"])),
+        ("transitions", str(summary["transitions"])),
+        ("-ELBO, nats per transition", f"{train['negative_elbo']:.3f}"),
+        ("NLL, nats per transition", f"{train['nll']:.3f} ± {train['nll_stderr']:.3f}"),
+        ("mean squared error of one step, training data", f"{train['mse']:.2e}"),
+    ]
+    for name, errors in summary["test"].items():
+        value = f"{errors['mse']:.2e} ± {errors['mse_stderr']:.0e}"
+        rows.append((f"the same, {name}", value))
+        rows.append((f"mean squared error of rollouts, {name}", f"{errors['rollout_mse']:.2e}"))
+    if chosen := summary.get("likelihood", {}).get("text"):
+        rows.append(("likelihood", str(chosen)))
+    body = _table(("", ""), [[escape(name), escape(value)] for name, value in rows])
+    if data is not None:
+        keys = ("names", "units", "shifts", "scales", "noise_standard_deviations")
+        coordinates = [
+            [name_mathml_element(name), escape(unit), f"{shift:.6g}", f"{scale:.6g}", f"{noise:.3g}"]
+            for name, unit, shift, scale, noise in zip(*(data[key] for key in keys), strict=True)
+        ]
+        body += _table(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
+    return _section("The run", body)
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return _section("Notes", _list(_sentence(note) for note in notes))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

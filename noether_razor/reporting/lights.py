@@ -1,0 +1,119 @@
+"""The checks of an answer as traffic lights, one sentence each."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from .answer import COMMUTES, REASONS, STANDARD_ERRORS, STRONG, data_text, evidence_gain, limits_of_file
+
+Colour = Literal["green", "amber", "red"]
+COVERED = (0.8, 0.97)
+"""Share of values in the 90 % band from which bands hold what they promise, and up to which."""
+FAR = 0.5
+"""The share below which they mislead."""
+
+
+class Light(NamedTuple):
+    """A check: its colour, what it asks, and what it says."""
+
+    colour: Colour
+    title: str
+    sentence: str
+
+    @property
+    def word(self) -> str:
+        """The colour for those who do not see it."""
+        return {"green": "good", "amber": "careful", "red": "problem"}[self.colour]
+
+
+def lights(symmetry: Mapping[str, Any]) -> list[Light]:
+    """The checks of symmetry.json, of the data first, then of the model."""
+    found = [_data(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
+    failed = [
+        Light("red", f"Failed: {part}", f"{why}.".replace("..", "."))
+        for part, why in symmetry.get("failed", {}).items()
+    ]
+    return [light for light in found if light is not None] + failed
+
+
+def _data(symmetry: Mapping[str, Any]) -> Light:
+    data = symmetry["data"]
+    limits = limits_of_file(symmetry)
+    single = data["recordings"] == 1
+    colour: Colour = "red" if not data["enough"] or single else "amber" if limits else "green"
+    said = "; ".join([data_text(symmetry), *limits])
+    return Light(colour, "Do the data decide?", f"{said[0].upper()}{said[1:]}.")
+
+
+def _closes(symmetry: Mapping[str, Any]) -> Light | None:
+    if not symmetry["rank"] or symmetry["hamiltonian"] is False:
+        return None
+    title = "Do the quantities belong together?"
+    if symmetry["closes"]:
+        return Light("green", title, "Poisson brackets of the quantities lie among them.")
+    return Light(
+        "red", title, "They do not close under the Poisson bracket: some are missing, or some are wrong."
+    )
+
+
+def _model(symmetry: Mapping[str, Any]) -> list[Light]:
+    checks, found = symmetry.get("checks") or {}, []
+    structure = checks.get("structure")
+    if structure is not None:
+        colours: dict[str, Colour] = {"explained": "green", "partly explained": "amber"}
+        reason = structure["reason"]
+        colour = "red" if reason else colours.get(structure["verdict"], "red")
+        said = _sentence(structure["text"])
+        if reason:
+            said = f"{_sentence(REASONS.get(reason) or str(reason))} {said}"
+        found.append(Light(colour, "Does a Hamiltonian explain the motion?", said))
+        found += _commutes(symmetry, structure)
+    sampling = checks.get("sampling")
+    if sampling is not None:
+        colour = "green" if sampling["fine_enough"] else "amber"
+        found.append(Light(colour, "Are the rows close enough in time?", _sentence(sampling["text"])))
+    bands = checks.get("calibration")
+    if bands is not None:
+        share = bands.get("most")
+        good = share is not None and COVERED[0] <= share <= COVERED[1]
+        colour = "green" if good else "red" if share is None or share < FAR else "amber"
+        found.append(Light(colour, "Do the error bands hold what they promise?", _sentence(bands["text"])))
+    return found
+
+
+def _commutes(symmetry: Mapping[str, Any], structure: Mapping[str, Any]) -> list[Light]:
+    brackets = [
+        (value, f"C{k + 1}")
+        for k, quantity in enumerate(symmetry["quantities"])
+        if (value := quantity["bracket_with_hamiltonian"]) is not None
+    ]
+    if not brackets or symmetry["hamiltonian"] is False:
+        return []
+    worst, name = max(brackets)
+    # A model that does not explain the motion contradicts nothing.
+    red = "red" if structure["verdict"] == "explained" else "amber"
+    colour: Colour = "green" if worst <= COMMUTES else red
+    said = f"{{C, H}} is at most {worst:.1%} of its largest possible value, for {name}."
+    return [Light(colour, "Does the learned energy conserve them?", said)]
+
+
+def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
+    if not symmetry["evidence"] or not symmetry["rank"]:
+        return None
+    title = "Does the symmetry help to explain the data?"
+    gain = evidence_gain(symmetry["evidence"])
+    if gain is None:
+        return Light("amber", title, "Not known: the refits have not converged, or failed.")
+    nats, error = gain
+    least = max(STRONG, STANDARD_ERRORS * error)
+    colour: Colour = "green" if nats > least else "red" if nats < -least else "amber"
+    words = {
+        "green": "explains the data better",
+        "amber": "explains the data neither clearly better nor worse",
+        "red": "explains the data worse",
+    }
+    said = f"A model with the found quantities built in {words[colour]} than one without symmetry"
+    return Light(colour, title, f"{said} ({nats:+.0f} ± {error:.0f} nats).")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

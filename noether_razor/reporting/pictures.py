@@ -1,0 +1,272 @@
+"""The pictures of a report: each is registered once, in `PICTURES`, and appears in every form of it."""
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..prediction import learned_hamiltonian, posterior_rollouts
+from ..scaling import PhaseScale
+from ..trajectories import Trajectories
+from ..typing import Hamiltonian
+from .data import ReportData
+from .figures import (
+    along_figure,
+    bound_figure,
+    contour_figure,
+    drift_figure,
+    evidence_figure,
+    flow_figure,
+    rollout_figure,
+    spectrum_figure,
+    with_unit,
+)
+
+GRID = 41
+SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
+BAND_SAMPLES = 64
+SETS = {
+    "held out": "trajectories kept aside from training",
+    "training data": "trajectories that were trained on (none was kept aside)",
+}
+"""What the sets of rollouts are called; others are test sets."""
+INK, PAPER = "#1b1c1e", "#fefefd"
+"""Colours that a page replaces by its own, so that pictures follow light and dark mode."""
+STYLE: dict[Any, Any] = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": "#a0a0a0",
+    "savefig.facecolor": PAPER,
+    "grid.color": "#909090",
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"),
+        INK,
+    ),
+    "svg.fonttype": "path",
+    "svg.hashsalt": "noether-razor",
+}
+
+
+class Picture(NamedTuple):
+    """A picture of a report: the name of its file, its caption, and what draws it, or None where there is
+    nothing to show.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[ReportData], Figure | None]
+
+
+class AnswerPicture(NamedTuple):
+    """A picture that needs symmetry.json alone."""
+
+    name: str
+    caption: str
+    draw: Callable[[Mapping[str, Any]], Figure | None]
+
+    def of_run(self) -> Picture:
+        """The same in the report of a run, for those that have been analysed."""
+        return Picture(
+            self.name,
+            self.caption,
+            lambda data: None if data.symmetry is None else self.draw(data.symmetry),
+        )
+
+
+class Drawn(NamedTuple):
+    """A picture as a PNG file and as SVG to stand in a page."""
+
+    name: str
+    caption: str
+    png: bytes
+    svg: str
+
+
+def draw_pictures(data: ReportData) -> tuple[list[Drawn], dict[str, str]]:
+    """All pictures of a run, and why others were left out: what one fails of costs that picture alone."""
+    return _drawn(PICTURES, data)
+
+
+def draw_answer(symmetry: Mapping[str, Any]) -> tuple[list[Drawn], dict[str, str]]:
+    """The pictures that need symmetry.json alone, and why others were left out."""
+    return _drawn(ANSWER_PICTURES, symmetry)
+
+
+def _drawn(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str]]:
+    found, failed = [], {}
+    for name, caption, draw in pictures:
+        try:
+            with rc_context(STYLE):
+                figure = draw(data)
+                if figure is not None:
+                    found.append(Drawn(name, caption, _png(figure), svg_of(figure, name)))
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return found, failed
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=130)
+    return file.getvalue()
+
+
+def svg_of(figure: Figure, name: str) -> str:
+    """A figure as an SVG element for a page: the page's own colours, and ids that no other figure has."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return text.replace(INK, "currentColor").replace(PAPER, "var(--paper)")
+
+
+def _flows(data: ReportData) -> Figure | None:
+    symmetry = data.symmetry
+    # Where the coordinates are not canonical, what is conserved generates no symmetry in them.
+    if symmetry is None or symmetry["hamiltonian"] is False:
+        return None
+    return flow_figure(symmetry["quantities"], data.data.points(), data.data.names, data.data.units)
+
+
+def _along(symmetry: Mapping[str, Any]) -> Figure | None:
+    along = symmetry.get("along")
+    if not along:
+        return None
+    return along_figure(along, symmetry["quantities"], symmetry.get("time_unit") or "")
+
+
+def _evidence(symmetry: Mapping[str, Any]) -> Figure | None:
+    # Where nothing was found, nothing was built in.
+    fits = {k: v for k, v in (symmetry["evidence"] or {}).items() if k != "found" or symmetry["rank"]}
+    return evidence_figure(fits) if len(fits) > 1 else None
+
+
+def _bound(data: ReportData) -> Figure:
+    return bound_figure(data.metrics, _noise_floor(data))
+
+
+def _spectrum(data: ReportData) -> Figure | None:
+    symmetry = data.summary["symmetry"]
+    if len(symmetry["singular_values"]) < 2:
+        return None
+    return spectrum_figure(symmetry["singular_values"], symmetry.get("parallelness"))
+
+
+def _noise_floor(data: ReportData) -> float:
+    """NLL / N of the true Hamiltonian. Windows of L steps pay for their noisy first states, too: the
+    determinant of I + sum_k F_k^T F_k, of the flow's derivatives F_k, is (1 + L)^2n for rotations and more
+    for other flows.
+    """
+    dim, steps = data.data.states.shape[2], data.summary.get("likelihood", {}).get("window_steps")
+    floor = dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
+    return floor + (dim / 2 * float(np.log1p(steps)) / steps if steps else 0.0)
+
+
+def _contours(data: ReportData) -> Figure:
+    key, _ = jax.random.split(data.key)
+    states, dof = data.data.states, data.data.dof
+    reach = [1.3 * max(np.abs(states[:, :, k]).max(), 1e-12) for k in (0, dof)]
+    position, momentum = (np.linspace(-r, r, GRID) for r in reach)
+    grid = np.zeros((GRID, GRID, 2 * dof))
+    grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
+    learned = learned_hamiltonian(data.posterior, key, averaging=data.averaging, estimator=data.evaluator)
+    scale = data.scale or PhaseScale.identity(dof)
+
+    def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
+        flat = jnp.asarray(points.reshape(-1, 2 * dof), jnp.float32)
+        return np.asarray(jax.jit(jax.vmap(hamiltonian))(flat)).reshape(GRID, GRID)
+
+    panels = {"learned H": scale.energy * energy(learned, scale.states(grid))}
+    if data.system is not None:
+        panels["true H"] = energy(data.system.hamiltonian, grid)
+    labels = _labels(data.data)
+    return contour_figure(position, momentum, panels, states, (labels[0], labels[dof]))
+
+
+def _rollouts(data: ReportData) -> Figure | None:
+    _, key = jax.random.split(data.key)
+    name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
+    every = len(shown)
+    shown = shown[:SHOWN_TRAJECTORIES].first(SHOWN_POINTS)
+    scale = data.scale or PhaseScale.identity(shown.dof)
+    try:
+        samples = posterior_rollouts(
+            data.posterior,
+            key,
+            scale.states(shown.states[:, 0]),
+            scale.times(shown.times),
+            averaging=data.averaging,
+            estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
+            spread_scale=data.spread_scale,
+        )
+    except FloatingPointError:  # a network that has learned little: there is nothing to show
+        return None
+    states = scale.states_back(np.asarray(samples, np.float64))
+    called = SETS.get(name, f"test trajectories ({name}), not trained on")
+    title = f"{len(shown)} of {every} {called}"
+    time_label = with_unit("time", shown.time_unit)
+    return rollout_figure(shown.times, shown.states, states, _labels(shown), title, time_label)
+
+
+def _labels(data: Trajectories) -> list[str]:
+    """The coordinates with their units."""
+    return [with_unit(name, unit) for name, unit in zip(data.names, data.units, strict=True)]
+
+
+ANSWER_PICTURES = (
+    AnswerPicture(
+        "drifts",
+        "How much combinations of monomials change along trajectories, over what noise does: those that stay "
+        "constant are listed as conserved, or have one value in the whole file.",
+        drift_figure,
+    ),
+    AnswerPicture(
+        "along",
+        "Change of the found quantities along trajectories of the data, over their spread in it. The band is "
+        "the limit of a steady change; what scatters around it is noise.",
+        _along,
+    ),
+    AnswerPicture(
+        "evidence",
+        "How much better than one without symmetry models explain the data that have the found quantities "
+        "built in, or learned them along with the energy (a difference of lower bounds).",
+        _evidence,
+    ),
+)
+"""Those that need symmetry.json alone."""
+PICTURES = (
+    Picture(
+        "flows",
+        "The symmetry that each quantity generates: its orbits through measured states (dots), on the planes "
+        "where it acts.",
+        _flows,
+    ),
+    *(picture.of_run() for picture in ANSWER_PICTURES),
+    Picture(
+        "rollouts",
+        "Predictions from the first state of each trajectory, with their bands, and the data as dots.",
+        _rollouts,
+    ),
+    Picture(
+        "hamiltonian",
+        "The learned energy on the first phase plane, other coordinates at 0.",
+        _contours,
+    ),
+    Picture(
+        "bound",
+        "The bound and its parts during training; the price of the weights is the KL part.",
+        _bound,
+    ),
+    Picture("spectrum", "Singular values of the stacked generators.", _spectrum),
+)
+"""In the order of the report."""

@@ -3,7 +3,6 @@
 import shlex
 import sys
 import traceback
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,7 +37,9 @@ app.command("reproduce")(_reproduce.reproduce)
 
 def _show_version(asked: bool) -> bool:
     if asked:
-        typer.echo(version("noether-razor"))
+        from ... import __version__
+
+        typer.echo(__version__)
         raise typer.Exit
     return asked
 

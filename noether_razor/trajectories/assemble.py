@@ -366,7 +366,8 @@ def table_of_arrays(path: Path, columns: Columns, arrays: Mapping[str, np.ndarra
         if k == columns.time and np.issubdtype(values.dtype, np.datetime64):
             begins = str(values[0])
             values = (values - values[0]) / np.timedelta64(1, "s")
-        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        number = np.issubdtype(values.dtype, np.number) and values.dtype.kind != "m"
+        if not number or np.iscomplexobj(values):
             raise DataFileError(path, name, f"must hold real numbers, got {values.dtype}")
         numbers[k] = values.astype(np.float64)
     time = numbers[columns.time] if columns.time is not None else np.zeros(length)

@@ -122,11 +122,9 @@ class _Finder:
         for name in periodic:
             if name not in plain[:dof]:
                 raise self.fail(f"is periodic but no position, {suggestion(name, plain[:dof])}", name)
-        named, kinds = plain[dof:], [units[name] for name in plain]
+        names, kinds = plain, tuple(units[name] for name in plain)
         if masses is not None:
-            kinds[dof:] = [unit and f"mass {unit}" for unit in kinds[dof:]]
-            numbered = named == tuple(f"v{i + 1}" for i in range(dof))
-            named = tuple(f"p{i + 1}" if numbered else f"m_{name}" for i, name in enumerate(named))
+            names, kinds = with_momenta(names, kinds)
         return Columns(
             header=self.names,
             trajectory=None if trajectory is None else self.index[trajectory],
@@ -134,8 +132,8 @@ class _Finder:
             positions=tuple(self.index[name] for name in groups[0][:dof]),
             second=tuple(self.index[name] for name in groups[0][dof:]),
             masses=masses,
-            names=(*plain[:dof], *named),
-            units=tuple(kinds),
+            names=names,
+            units=kinds,
             time_unit=units[clock],
             periods=tuple(
                 layout.period_of(units[name]) if name in periodic else None for name in plain[:dof]
@@ -307,6 +305,15 @@ class _Finder:
                 + (f", or {marked} if it tells trajectories apart" if single else "")
             )
             raise self.fail(f"unknown, {hint}", left[0])
+
+
+def with_momenta(names: tuple[str, ...], units: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names and units of positions and velocities as those of positions and momenta m v."""
+    dof = len(names) // 2
+    numbered = names[dof:] == tuple(f"v{i + 1}" for i in range(dof))
+    momenta = (f"p{i + 1}" if numbered else f"m_{name}" for i, name in enumerate(names[dof:]))
+    kinds = (unit and f"mass {unit}" for unit in units[dof:])
+    return (*names[:dof], *momenta), (*units[:dof], *kinds)
 
 
 def _plain(name: str) -> str:

@@ -1,8 +1,9 @@
 """Checked sets of trajectories."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -152,6 +153,79 @@ class Trajectories:
             periods=periods,
         )
 
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        trajectory: str | None = None,
+        time: str | None = None,
+        positions: Sequence[str] | None = None,
+        momenta: Sequence[str] | None = None,
+        velocities: Sequence[str] | None = None,
+        masses: float | Sequence[float] | None = None,
+        step: float | None = None,
+        periodic: Sequence[str] | None = None,
+        period: float | None = None,
+        units: Mapping[str, str] | None = None,
+        ignore: Sequence[str] | None = None,
+        gap: float | None = None,
+    ) -> "Trajectories":
+        """The trajectories of a table in memory, one row a point: a frame of pandas or polars, or a dict of
+        arrays; all that is used of it are ``.columns`` (or the keys) and the columns by name.
+
+        What the columns mean, and what is checked, is as for files: see `Layout` for the options. By default
+        trajectory, time, q1..qn and p1..pn; without a column of trajectories the table is one, and without a
+        column of times `step` is the time between rows. What was done to the data that their owner should
+        know is a `DataFileWarning`. Raises `DataFileError` naming row and column, ValueError for options.
+        """
+        # Readers of tables know this class.
+        from .files import DataFileWarning
+        from .frames import frame_layout, read_frame
+
+        layout = frame_layout(
+            trajectory=trajectory,
+            time=time,
+            positions=positions,
+            momenta=momenta,
+            velocities=velocities,
+            masses=masses,
+            step=step,
+            periodic=periodic,
+            period=period,
+            units=units,
+            ignore=ignore,
+            gap=gap,
+        )
+        trajectories, notes = read_frame(frame, layout)
+        for note in notes:
+            warnings.warn(note, DataFileWarning, stacklevel=2)
+        return trajectories
+
+    @classmethod
+    def from_arrays(
+        cls,
+        times: Any,
+        states: Any,
+        *,
+        names: Sequence[str] = (),
+        units: Sequence[str] = (),
+        time_unit: str = "",
+        masses: float | Sequence[float] = (),
+    ) -> "Trajectories":
+        """Trajectories of arrays: `states` (traj, time, 2n), or a list of (time_k, 2n) of any lengths, or one
+        (time, 2n); `times` (traj, time), or a list of (time_k,), or one (time,) for all.
+
+        With `masses`, one for all or one a position, the last n columns are velocities, and momenta m v are
+        kept. `names` and `units` are those of the columns as given. Angles must be unwrapped; `from_frame`
+        does so. Raises ValueError with what was got and what is expected.
+        """
+        from .frames import arrays_to_trajectories
+
+        return arrays_to_trajectories(
+            times, states, names=names, units=units, time_unit=time_unit, masses=masses
+        )
+
     @property
     def dof(self) -> int:
         """Degrees of freedom n."""
@@ -182,6 +256,10 @@ class Trajectories:
             lengths=lengths,
             recordings=self.recordings[rows],
         )
+
+    def first_states(self) -> Float[np.ndarray, "traj dim"]:
+        """The state that each trajectory begins in."""
+        return self.states[:, 0].copy()
 
     def first(self, points: int) -> "Trajectories":
         """The first `points` (at least 2) of each trajectory, of shorter ones all."""

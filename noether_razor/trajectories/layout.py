@@ -98,8 +98,10 @@ class Layout:
                 return f"{key}=[...]"
             return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value!r}"
         flag = "dt" if key == "step" else key
-        text = "NAMES" if value is None else f"{value:g}" if isinstance(value, float) else value
-        text = text if isinstance(text, str) else ",".join(text)
+        if isinstance(value, int | float):
+            text = f"{value:g}"
+        else:
+            text = "NAMES" if value is None else value if isinstance(value, str) else ",".join(value)
         where = f" ({'columns.' if key in COLUMN_KEYS else ''}{key})" if config else ""
         return f"--{flag} {text}{where}"
 

@@ -23,6 +23,20 @@ class Transitions(NamedTuple):
         """The number of transitions."""
         return self.dt.shape[0]
 
+    def __repr__(self) -> str:
+        dt = f", dt {_range(self.dt)}" if isinstance(self.dt, np.ndarray) and self.dt.size else ""
+        return f"Transitions(states {np.shape(self.states)}, targets {np.shape(self.targets)}{dt})"
+
+
+MOST_NAMES, LONGEST_NAME = 12, 40
+"""Columns that are named where a set of trajectories is printed, and letters of each."""
+
+
+def _range(values: np.ndarray) -> str:
+    """Between which numbers these are."""
+    least, most = f"{values.min():.4g}", f"{values.max():.4g}"
+    return least if least == most else f"{least} to {most}"
+
 
 def default_names(dof: int) -> tuple[str, ...]:
     """q1..qn, p1..pn."""
@@ -230,6 +244,34 @@ class Trajectories:
     def dof(self) -> int:
         """Degrees of freedom n."""
         return self.states.shape[2] // 2
+
+    def __repr__(self) -> str:
+        most, (count, length, dim) = MOST_NAMES, self.states.shape
+        fewest, rows = int(self.lengths.min()), int(self.lengths.sum())
+        points = f"{length} points" if fewest == length else f"{fewest} to {length} points, {rows} in all"
+        columns = [
+            name[:LONGEST_NAME]
+            + (f" [{unit[:LONGEST_NAME]}]" if unit else "")
+            + (f" (angle of period {period:.4g})" if period else "")
+            for name, unit, period in zip(self.names, self.units, self.periods, strict=True)
+        ]
+        listed = columns if dim <= most else [*columns[: most // 2], "...", *columns[-most // 2 :]]
+        clock = f"times {_range(self.times)}" + (f" {self.time_unit}" if self.time_unit else "")
+        steps = np.diff(self.times, axis=1)[self.present()[:, 1:]]
+        lines = [
+            f"Trajectories({count} of {points}, {clock}, dt {_range(steps)}",
+            f"  {dim} columns: {', '.join(listed)}",
+        ]
+        if self.recording_count < count:
+            lines[0] += f", pieces of {self.recording_count} recordings"
+        if self.velocities:
+            masses = [f"{mass:.4g}" for mass in self.velocities.values()]
+            shown = masses if len(set(masses)) > 1 else masses[:1]
+            more = ", ..." if len(shown) > most else ""
+            lines.append(f"  momenta are mass times velocity, masses {', '.join(shown[:most])}{more}")
+        if self.targets is not None:
+            lines.append("  with noisy targets beside the states")
+        return ",\n".join(lines) + ")"
 
     @property
     def recording_count(self) -> int:

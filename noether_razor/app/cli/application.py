@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import analyse as _analyse
+from . import demo as _demo
 from . import discover as _discover
 from . import evaluate as _evaluate
 from . import predict as _predict
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(_demo.demo)
 app.command("train")(_train.train)
 app.command("discover")(_discover.discover)
 app.command("evaluate")(_evaluate.evaluate)

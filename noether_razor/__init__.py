@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
+    from .systems import register_system as register_system
     from .training import Rates as Rates
     from .training import Training as Training
     from .training import fit as fit
@@ -99,6 +100,7 @@ __all__ = [
     "predict",
     "prediction_errors",
     "quadratic_form",
+    "register_system",
     "save_trajectories",
     "simulate",
     "singular_directions",
@@ -121,7 +123,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum"),
+    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",

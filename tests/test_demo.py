@@ -60,7 +60,7 @@ def test_names_that_cannot_be_are_refused(folder, monkeypatch, capsys, out, why)
 
 
 def test_it_imports_nothing_heavy(folder):
-    code = "import sys; from noether_razor.app.cli.demo import demo; from pathlib import Path; demo(Path('a.csv'))"
+    code = "import pathlib, sys; from noether_razor.app.cli.demo import demo; demo(pathlib.Path('a.csv'))"
     command = [sys.executable, "-c", f"{code}; assert not {{'jax', 'scipy', 'sympy'}} & set(sys.modules)"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert (folder / "a.csv").exists()

@@ -39,9 +39,9 @@ app.command("reproduce")(_reproduce.reproduce)
 
 def _show_version(asked: bool) -> bool:
     if asked:
-        from ... import __version__
+        from importlib.metadata import version
 
-        typer.echo(__version__)
+        typer.echo(version("noether-razor"))
         raise typer.Exit
     return asked
 

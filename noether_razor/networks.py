@@ -72,6 +72,12 @@ class HamiltonianNetwork(nnx.Module):
         self.alpha = alpha
         self.periods = tuple(periods)
 
+    def __repr__(self) -> str:
+        shapes = [layer.kernel.shape for layer in (*self.hidden, self.readout)]
+        sizes = " -> ".join(str(size) for size in (shapes[0][-2], *(shape[-1] for shape in shapes)))
+        angles = sum(period is not None for period in self.periods)
+        return f"HamiltonianNetwork({sizes}{f', {angles} angles' if angles else ''})"
+
     def __call__(self, state: State) -> Scalar:
         features = _features(state, self.periods)
         for layer in self.hidden:

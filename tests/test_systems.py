@@ -14,7 +14,14 @@ from noether_razor.quantities import (
     linear_momentum,
     unitary_quantities,
 )
-from noether_razor.systems import SYSTEMS, HamiltonianSystem, NBody, Oscillators, Pendulum, normal_states
+from noether_razor.systems import (
+    SYSTEMS,
+    HamiltonianSystem,
+    NBody,
+    Oscillators,
+    Pendulum,
+    normal_states,
+)
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

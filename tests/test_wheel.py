@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_built_wheel_carries_the_configurations_and_finds_them(tmp_path):
+def test_a_built_wheel_carries_configurations_and_types_and_finds_them(tmp_path):
     build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", *build, str(ROOT)], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
@@ -18,6 +18,7 @@ def test_a_built_wheel_carries_the_configurations_and_finds_them(tmp_path):
     shipped = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.toml")}
     packed = tmp_path / "site" / "noether_razor" / "configs"
     assert {path.relative_to(packed) for path in packed.rglob("*.toml")} == shipped
+    assert (packed.parent / "py.typed").is_file()
 
     empty = tmp_path / "empty"
     empty.mkdir()

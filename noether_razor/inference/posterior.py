@@ -67,6 +67,17 @@ class Posterior(nnx.Module):
         self.log_prior_precisions = nnx.Dict(precisions)
         self.log_noise_variance = nnx.Param(jnp.log(jnp.asarray(noise_variance, jnp.float32)))
 
+    def __repr__(self) -> str:
+        shapes = [leaf.shape for _, leaf in nnx.to_flat_state(nnx.state(self.network, nnx.Param))]
+        weights = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
+        covariances = "full" if self.row_factors else "diagonal"
+        parts = [
+            f"{type(self.network).__name__} of {weights} weights, {covariances} covariances",
+            f"quantities {self.quantities!r}",
+            *([] if self.initial_states is None else ["with initial states of windows"]),
+        ]
+        return f"Posterior({', '.join(parts)})"
+
     def means(self) -> dict[str, Float[Array, "rows columns"]]:
         """The mean of every weight matrix, by site name (its path in the network)."""
         flat = nnx.to_flat_state(nnx.state(self.network, nnx.Param))

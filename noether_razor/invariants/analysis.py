@@ -17,7 +17,7 @@ from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .conserved import HIDDEN, ConservedSpace, conserved_space
 from .energy import Energy, energy_in, energy_quantity
-from .formulas import QuantityFormula, reduced, sparse_basis
+from .formulas import QuantityFormula, reduced, shortened, sparse_basis
 from .motion import Change, Motion
 from .pairs import checked_quantities, pair_statistics
 from .rounding import rounded
@@ -43,6 +43,8 @@ _SMALL = 0.05
 """Size of a term over the largest up to which it is left out where the data do without it."""
 _TERMS, _SLOW = 6, 0.3
 """Terms and change over the spread up to which a slow drift is printed."""
+_PRINTED, _LONGEST = 12, 110
+"""Quantities that are printed, and letters of each."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
 CLOSED = 0.05
@@ -65,6 +67,19 @@ class FoundQuantity:
     mean: float
     note: str = ""
     bracket: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The formula as q1*p2 - q2*p1."""
+        return self.formula.text()
+
+    @property
+    def expression(self) -> sympy.Expr:
+        """The formula in sympy, over symbols named as the variables."""
+        return self.formula.expression()
+
+    def __repr__(self) -> str:
+        return f"FoundQuantity({shortened(self.text, _LONGEST)}, change at most {self.change.hidden:.2g})"
 
     def to_json(self) -> dict[str, Any]:
         """An entry of "quantities", "drifting" or "same_everywhere" in symmetry.json."""
@@ -112,6 +127,18 @@ class Analysis:
     space: ConservedSpace
     restricted: bool = True
     energy: Energy | None = None
+
+    def __repr__(self) -> str:
+        decided = "decided" if self.space.decided and self.closes else "not decided"
+        name = shortened(self.algebra.name, _LONGEST)
+        lines = [f"Analysis({self.rank} conserved, {self.independent} independent, {decided}, algebra {name}"]
+        lines += [f"C{k} = {quantity.text}" for k, quantity in enumerate(self.quantities[:_PRINTED], 1)]
+        if self.rank > _PRINTED:
+            lines.append(f"and {self.rank - _PRINTED} more")
+        for kind, found in (("drifting", self.drifting), ("the same everywhere", self.same)):
+            if found:
+                lines.append(f"{kind}: {'; '.join(quantity.text for quantity in found)}")
+        return "\n  ".join(shortened(line, _LONGEST) for line in lines) + ")"
 
     @property
     def rank(self) -> int:

@@ -70,6 +70,12 @@ class ConservedSpace:
     left_out: int
     copies: int
 
+    def __repr__(self) -> str:
+        beside = ((len(self.same), "the same everywhere"), (len(self.drifting), "drifting slowly"))
+        also = "".join(f", {count} {what}" for count, what in beside if count)
+        decided = "decided" if self.decided else "not decided"
+        return f"ConservedSpace(rank {self.rank} of at most {self.most}{also}, {decided}; {self.motion!r})"
+
     @property
     def rank(self) -> int:
         """How many conserved quantities the data show."""

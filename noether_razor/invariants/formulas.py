@@ -300,6 +300,11 @@ class QuantityFormula:
         return f"{abs(value):.{self._digits(monomial)}g}"
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, of more than `most` letters the beginning."""
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
 def measured_text(measurements: Mapping[str, Measurement], most: int | None = None) -> str:
     """See `QuantityFormula.measured_text`; `measurements` by terms as they stand in the formula."""
     written = [f"of {term}: {measurement.text()}" for term, measurement in measurements.items()]

@@ -88,6 +88,10 @@ class Motion:
     row: Int[np.ndarray, " rows"]
     floor: float
 
+    def __repr__(self) -> str:
+        rows, terms = self.values.shape
+        return f"Motion({terms} terms at {rows} rows, {self.recordings} recordings, floor {self.floor:.2g})"
+
     @classmethod
     def of(
         cls, trajectories: Trajectories, noise_variance: float | Float[np.ndarray, " dim"] | None = None

@@ -14,6 +14,9 @@ from .structure import Structure, UndecidedError
 _EXACT = 1e-13
 """Errors of exact input: rounding in double precision."""
 
+_MOST = 300
+"""Letters of a name that are printed."""
+
 _UNSEEN_ERROR, _UNSEEN_NOISE = 0.004, 1e-10
 """Errors that a single quantity may hide: in its frequencies, and in whether it has any at all.
 
@@ -57,6 +60,19 @@ class LieAlgebra:
     @property
     def dimension(self) -> int:
         return len(self.basis.constants)
+
+    def __repr__(self) -> str:
+        name = self.name if len(self.name) <= _MOST else f"{self.name[: _MOST - 3]}..."
+        facts = [name, f"dimension {self.dimension}"]
+        if self.central_extension:
+            facts[1] += " with a central constant"
+        if self.killing_signature is not None:
+            facts += [
+                f"centre {self.centre}",
+                f"derived series {self.derived_series}",
+                f"Killing signature {self.killing_signature}",
+            ]
+        return f"LieAlgebra({', '.join(facts)}, closure error {self.closure_error:.2g})"
 
     def to_json(self) -> dict[str, Any]:
         """The entry "algebra" of symmetry.json, with "aliases" besides."""

@@ -25,6 +25,10 @@ class GeneralQuantities(ConservedQuantities):
             raise ValueError(f"conserved quantities must be a scalar or a vector, got shape {values.shape}")
         self._count = values.shape[0] if values.shape else 1
 
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"GeneralQuantities({self.count} of {name})"
+
     @property
     def count(self) -> int:
         return self._count

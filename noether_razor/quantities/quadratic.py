@@ -39,6 +39,11 @@ class QuadraticQuantities(ConservedQuantities):
         self.matrices = nnx.Param(self._without_angles(matrices, 2))
         self.vectors = nnx.Param(self._without_angles(vectors, 1))
 
+    def __repr__(self) -> str:
+        *_, count, dim = self.vectors.shape
+        angles = f", angles {self.angles}" if self.angles else ""
+        return f"QuadraticQuantities({count} of {dim} coordinates{angles})"
+
     @classmethod
     def random(
         cls,

@@ -3,7 +3,7 @@
 from .averaging import Averaging, FlowAveraging, HaarAveraging, NoAveraging, symmetrised
 from .exponential import expm
 from .haar import HaarRotation, HaarUnitary
-from .measures import MEASURES, Ball, Box, Gaussian, GroupMeasure
+from .measures import MEASURES, Ball, Box, Gaussian, GroupMeasure, register_measure
 from .orbits import AffineOrbit, FlowOrbit, Orbit, TrivialOrbit, flow_orbit
 from .sized import sized
 
@@ -25,6 +25,7 @@ __all__ = [
     "TrivialOrbit",
     "expm",
     "flow_orbit",
+    "register_measure",
     "sized",
     "symmetrised",
 ]

@@ -6,7 +6,7 @@ its law, so averages stay unbiased.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,28 @@ class GroupMeasure(Protocol):
         ...
 
 
+MEASURES: dict[str, GroupMeasure] = {}
+"""The measures that a config knows, with default parameters, by their `kind`: its `symmetry.measure`."""
+
+Class = TypeVar("Class", bound=type[Any])
+
+
+def register_measure(cls: Class) -> Class:
+    """Make a class of measures known to configurations by its ``kind: ClassVar[str]``, as a decorator.
+
+    All its parameters have defaults. A class of the same name in the same module is replaced. Raises
+    ValueError for a class without a kind, or with that of another.
+    """
+    kind = cls.__dict__.get("kind")
+    if not isinstance(kind, str) or not kind:
+        raise ValueError(f'{cls.__name__}.kind: got {kind!r}, expected a name: kind: ClassVar[str] = "mine"')
+    known = type(MEASURES.get(kind))
+    if kind in MEASURES and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{cls.__name__}.kind: {kind!r} is {known.__name__}, choose another")
+    MEASURES[kind] = cls()
+    return cls
+
+
 def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[Array, "count dim"]:
     """Uniform draws on the unit cube: shifted grid in one dimension, Latin hypercube in several."""
     if independent:
@@ -44,9 +66,12 @@ def _unit_draws(key: PRNGKey, dim: int, count: int, independent: bool) -> Float[
     return (strata + uniform(for_jitter, (count, dim))) / count
 
 
+@register_measure
 @dataclass(frozen=True)
 class Box:
     """The uniform measure on [-1, 1]^K."""
+
+    kind: ClassVar[str] = "box"
 
     def sample(
         self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
@@ -54,9 +79,12 @@ class Box:
         return 2 * _unit_draws(key, dim, count, independent) - 1
 
 
+@register_measure
 @dataclass(frozen=True)
 class Gaussian:
     """The normal measure N(0, scale^2 I)."""
+
+    kind: ClassVar[str] = "gaussian"
 
     scale: float = 0.5
 
@@ -72,9 +100,12 @@ class Gaussian:
         return self.scale * ndtri(inside)
 
 
+@register_measure
 @dataclass(frozen=True)
 class Ball:
     """The uniform measure on the unit ball: antithetic pairs of random directions with stratified radii."""
+
+    kind: ClassVar[str] = "ball"
 
     def sample(
         self, key: PRNGKey, dim: int, count: int, *, independent: bool = False
@@ -88,7 +119,3 @@ class Ball:
         radius = _unit_draws(for_radius, 1, pairs, independent) ** (1 / dim)
         draws = radius * direction
         return draws if independent else jnp.concatenate([draws, -draws])[:count]
-
-
-MEASURES: dict[str, GroupMeasure] = {"ball": Ball(), "box": Box(), "gaussian": Gaussian()}
-"""The measures that options may name."""

@@ -1,16 +1,10 @@
-"""True systems to simulate: one file a family. `SYSTEMS` maps the `system.kind` of a config to its class."""
+"""True systems to simulate: one file a family, which registers its class for configurations."""
 
-from .base import HamiltonianSystem, normal_states
+from .base import SYSTEMS, HamiltonianSystem, normal_states, register_system
 from .custom import CustomSystem
 from .n_body import NBody
 from .oscillators import Oscillators
 from .pendulum import Pendulum
-
-SYSTEMS: dict[str, type[HamiltonianSystem]] = {
-    "oscillators": Oscillators,
-    "n_body": NBody,
-    "pendulum": Pendulum,
-}
 
 __all__ = [
     "SYSTEMS",
@@ -20,4 +14,5 @@ __all__ = [
     "Oscillators",
     "Pendulum",
     "normal_states",
+    "register_system",
 ]

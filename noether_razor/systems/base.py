@@ -1,6 +1,8 @@
 """What a system offers: its Hamiltonian, its initial states and what it is known to conserve."""
 
-from typing import Protocol, runtime_checkable
+import dataclasses
+import re
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
 
@@ -29,6 +31,47 @@ class HamiltonianSystem(Protocol):
         there are none.
         """
         ...
+
+
+SYSTEMS: dict[str, type[HamiltonianSystem]] = {}
+"""The classes that a config knows, by their `kind`: what it calls `system.kind`."""
+
+Class = TypeVar("Class", bound=type[Any])
+
+
+def register_system(cls: Class) -> Class:
+    """Make a class of systems known to configurations, as a decorator: its `kind` is the `system.kind`, its
+    fields are the `system.parameters`.
+
+    The class is a frozen dataclass with ``kind: ClassVar[str]`` that implements `HamiltonianSystem`. A static
+    method ``of_dof(dof, parameters)``, if it has one, gives the fields where a config says `system.dof`. A
+    class of the same name in the same module is replaced, so that a cell of a notebook may run twice. Raises
+    ValueError for anything else.
+    """
+    kind = cls.__dict__.get("kind")
+    if not isinstance(kind, str) or not re.fullmatch("[a-z][a-z0-9_]*", kind):
+        raise ValueError(
+            f"{cls.__name__}.kind: got {kind!r}, expected a name of small letters, as the class variable "
+            'kind: ClassVar[str] = "my_system"'
+        )
+    if kind == "custom":
+        raise ValueError(f'{cls.__name__}.kind: "custom" means a system given by a formula, choose another')
+    made = cls.__dict__.get("__dataclass_params__")
+    if made is None or not made.frozen:
+        raise ValueError(
+            f"{cls.__name__}: expected a frozen dataclass, put @register_system above @dataclass"
+        )
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if "kind" in fields:
+        raise ValueError(f"{cls.__name__}.kind: is a field, expected the class variable kind: ClassVar[str]")
+    expected = ("dof", "hamiltonian", "known_quantities")
+    if missing := [name for name in expected if not (hasattr(cls, name) or name in fields)]:
+        raise ValueError(f"{cls.__name__}: has no {', '.join(missing)}, expected {', '.join(expected)}")
+    known = SYSTEMS.get(kind)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{cls.__name__}.kind: {kind!r} is {known.__name__}, choose another")
+    SYSTEMS[kind] = cls
+    return cls
 
 
 def normal_states(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations_with_replacement
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,9 @@ class CustomSystem:
     `parameters` names the constants of the formula, as a mapping or as pairs. Raises FormulaError for a
     formula that cannot be read, ValueError for a `dof` below 1.
     """
+
+    # A config gives its formula and no parameters only, so it is not registered as others are.
+    kind: ClassVar[str] = "custom"
 
     dof: int
     formula: str

@@ -4,21 +4,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..quantities import QuadraticQuantities, quadratic_form
 from ..typing import Scalar, State
+from .base import register_system
 
 
+@register_system
 @dataclass(frozen=True)
 class NBody:
     """N bodies in d dimensions, H = sum_i p_i^2 / (2 m_i) - g sum_{i<j} m_i m_j / sqrt(r_ij^2 + softening^2).
 
     Positions are stored body by body, q = (r_1, .., r_N), momenta likewise; d = `dimension`, g = `coupling`.
     """
+
+    kind: ClassVar[str] = "n_body"
 
     masses: tuple[float, ...] = (1.0, 1.0, 1.0)
     dimension: int = 2

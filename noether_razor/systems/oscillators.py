@@ -4,20 +4,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
 from ..quantities import QuadraticQuantities, quadratic_form
 from ..typing import Scalar, State
+from .base import register_system
 
 
+@register_system
 @dataclass(frozen=True)
 class Oscillators:
     """n uncoupled oscillators, H = sum_i f_i (q_i^2 + p_i^2) / 2 with angular frequencies f_i of either sign.
 
     Equal frequencies f_i = f_j (u(2)) or opposite ones (u(1,1)) add two quantities a pair to the n energies.
     """
+
+    kind: ClassVar[str] = "oscillators"
 
     frequencies: tuple[float, ...] = (1.0,)
 

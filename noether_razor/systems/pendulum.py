@@ -2,17 +2,22 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 
 from ..typing import Scalar, State
+from .base import register_system
 
 
+@register_system
 @dataclass(frozen=True)
 class Pendulum:
     """A plane pendulum, H = p^2 / 2 - frequency^2 cos q; it conserves nothing of degree two: a negative
     control.
     """
+
+    kind: ClassVar[str] = "pendulum"
 
     frequency: float = 1.0
 

@@ -44,6 +44,11 @@ class FitResult(NamedTuple):
     history: list[Report]
     stopped: str = ""
 
+    def __repr__(self) -> str:
+        last = f", -ELBO {self.history[-1].negative_elbo:.4g} a transition" if self.history else ""
+        why = f", stopped: {self.stopped}" if self.stopped else ""
+        return f"FitResult({int(self.state.step)} steps{last}{why}, {self.posterior!r})"
+
 
 class NonFiniteBoundError(FloatingPointError):
     """The bound or its gradient stopped being finite: at which step, and which part of it first."""

@@ -15,10 +15,6 @@ from .layout import Layout
 
 LARGEST_PADDING = 2 << 30
 """Bytes that trajectories of very unequal length may be padded to."""
-UNMARKED = (
-    "; no column tells trajectories apart: if a new one begins here, add a column trajectory, or name the "
-    "one there is with --trajectory NAME"
-)
 BRIDGED = 4.5
 """Usual times between rows, up to which a step stays inside a trajectory though rows in it were dropped."""
 REGULAR, LONG, COUNTED = 0.75, 0.1, 0.9
@@ -52,7 +48,7 @@ def assemble(path: Path, table: Table, layout: Layout) -> DataFile:
     time_unit = columns.time_unit
     if table.begins:
         table, time_unit = _dates(path, table, notes)
-    rows = _Ordered(path, _side_by_side(table), layout.step)
+    rows = _Ordered(path, _side_by_side(table), layout)
     rows.check_lengths()
     rows.leave_out_missing(notes)
     rows.check_times()
@@ -141,8 +137,8 @@ class _Ordered:
     were left out before each.
     """
 
-    def __init__(self, path: Path, table: Table, step: float | None):
-        self.path, self.table = path, table
+    def __init__(self, path: Path, table: Table, layout: Layout):
+        self.path, self.table, self.layout = path, table, layout
         codes = table.trajectory
         sorted_ = bool((codes[1:] >= codes[:-1]).all())
         order: Any = slice(None) if sorted_ else np.argsort(codes, kind="stable")
@@ -151,10 +147,10 @@ class _Ordered:
         self.states: Float[np.ndarray, "rows dim"] = table.states[order]
         self.where: Int[np.ndarray, " rows"] = table.where[order]
         self.holes: Int[np.ndarray, " rows"] = np.zeros(len(codes), np.int64)
-        if table.columns.time is None and step is not None:
+        if table.columns.time is None and layout.step is not None:
             begins = np.concatenate([[True], self.trajectory[1:] != self.trajectory[:-1]])
             number = np.arange(len(codes))
-            self.time = step * (number - np.maximum.accumulate(np.where(begins, number, 0)))
+            self.time = layout.step * (number - np.maximum.accumulate(np.where(begins, number, 0)))
 
     def name(self, row: int) -> str:
         label = self.table.labels[self.trajectory[row]]
@@ -198,11 +194,15 @@ class _Ordered:
                 "and write more digits (float64)"
                 + (", or name the column of trajectories, if these are several at once" if alone else ""),
             )
+        unmarked = (
+            "; no column tells trajectories apart: if a new one begins here, add a column trajectory, or "
+            f"name the one there is with {self.layout.option('trajectory', 'NAME', config=False)}"
+        )
         raise DataFileError(
             self.path,
             where,
             f"got {_digits(self.time[row])} after {_digits(self.time[row - 1])}, times must increase along "
-            f"{self.name(row)}{UNMARKED if alone else ''}",
+            f"{self.name(row)}{unmarked if alone else ''}",
         )
 
     def check_lengths(self) -> None:
@@ -211,7 +211,10 @@ class _Ordered:
         if alone.size:
             row = int(np.flatnonzero(self.trajectory == alone[0])[0])
             guessed = [note for note in self.table.columns.notes if note.endswith("for the trajectory")]
-            hint = f" ({guessed[0]}: add --ignore {guessed[0].split()[1]} if it is not)" if guessed else ""
+            hint = ""
+            if guessed:
+                ignore = self.layout.option("ignore", [guessed[0].split()[1]], config=False)
+                hint = f" ({guessed[0]}: add {ignore} if it is not)"
             raise DataFileError(
                 self.path,
                 f"{self.table.counted} {self.where[row]}",
@@ -363,7 +366,8 @@ def table_of_arrays(path: Path, columns: Columns, arrays: Mapping[str, np.ndarra
         if k == columns.time and np.issubdtype(values.dtype, np.datetime64):
             begins = str(values[0])
             values = (values - values[0]) / np.timedelta64(1, "s")
-        if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        number = np.issubdtype(values.dtype, np.number) and values.dtype.kind != "m"
+        if not number or np.iscomplexobj(values):
             raise DataFileError(path, name, f"must hold real numbers, got {values.dtype}")
         numbers[k] = values.astype(np.float64)
     time = numbers[columns.time] if columns.time is not None else np.zeros(length)

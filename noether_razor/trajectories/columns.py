@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,11 +122,9 @@ class _Finder:
         for name in periodic:
             if name not in plain[:dof]:
                 raise self.fail(f"is periodic but no position, {suggestion(name, plain[:dof])}", name)
-        named, kinds = plain[dof:], [units[name] for name in plain]
+        names, kinds = plain, tuple(units[name] for name in plain)
         if masses is not None:
-            kinds[dof:] = [unit and f"mass {unit}" for unit in kinds[dof:]]
-            numbered = named == tuple(f"v{i + 1}" for i in range(dof))
-            named = tuple(f"p{i + 1}" if numbered else f"m_{name}" for i, name in enumerate(named))
+            names, kinds = with_momenta(names, kinds)
         return Columns(
             header=self.names,
             trajectory=None if trajectory is None else self.index[trajectory],
@@ -133,8 +132,8 @@ class _Finder:
             positions=tuple(self.index[name] for name in groups[0][:dof]),
             second=tuple(self.index[name] for name in groups[0][dof:]),
             masses=masses,
-            names=(*plain[:dof], *named),
-            units=tuple(kinds),
+            names=names,
+            units=kinds,
             time_unit=units[clock],
             periods=tuple(
                 layout.period_of(units[name]) if name in periodic else None for name in plain[:dof]
@@ -194,18 +193,18 @@ class _Finder:
         return found[0]
 
     def check_time(self, time: str | None) -> None:
-        step = self.layout.step
+        step, option = self.layout.step, self.layout.option
         if time is None and step is None:
             close = difflib.get_close_matches("time", self.free(), n=1)
             raise self.fail(
                 f"is missing, got {self.listed()}: "
-                + (f"is it {close[0]}? Say so with --time {close[0]} (columns.time); or " if close else "")
-                + "give the time between rows with --dt 0.01 (step)",
+                + (f"is it {close[0]}? Say so with {option('time', close[0])}; or " if close else "")
+                + f"give the time between rows with {option('step', 0.01)}",
                 "time",
             )
         if time is not None and step is not None:
             raise self.fail(
-                f"holds the times, so leave --dt {step:g} (step) out, or ignore this column", time
+                f"holds the times, so leave {option('step', step)} out, or ignore this column", time
             )
 
     def coordinates(
@@ -220,7 +219,8 @@ class _Finder:
         others = [name for name in free if name not in (*marks, *positions, *momenta, *velocities)]
         if not positions:
             raise self.fail(
-                f"no positions, expected columns q1..qn, got {self.listed()}: {_options((), others, 'all')}"
+                f"no positions, expected columns q1..qn, got {self.listed()}: "
+                + self.options((), others, "all")
             )
         if momenta and velocities:
             raise self.fail(
@@ -230,7 +230,7 @@ class _Finder:
             raise self.fail(
                 f"positions ({', '.join(positions)}) without momenta are no state of a Hamiltonian system, "
                 "expected momenta p1..pn, or velocities v1..vn with masses: "
-                + _options(positions, others, "momenta")
+                + self.options(positions, others, "momenta")
             )
         second, kind = (momenta, "momenta") if momenta else (velocities, "velocities")
         if len(second) != len(positions):
@@ -245,10 +245,39 @@ class _Finder:
         if len(layout.masses) not in (1, len(positions)):
             raise self.fail(
                 f"velocities need masses, one for all or one a position ({len(positions)}), "
-                f"got {len(layout.masses)}: add --masses 1 (masses), or what they are"
+                f"got {len(layout.masses)}: add {layout.option('masses', 1.0)}, or what they are"
             )
         masses = layout.masses * len(positions) if len(layout.masses) == 1 else layout.masses
         return positions, second, masses
+
+    def options(self, positions: Sequence[str], others: Sequence[str], wanted: str) -> str:
+        """The options that would say what columns are, as far as their names tell."""
+        option, between = partial(self.layout.option, config=False), ", " if self.layout.keywords else " "
+        lower = {name.lower(): name for name in others}
+        for kind, spellings in (("momenta", MOMENTA), ("velocities", VELOCITIES)):
+            pairs = []
+            for name in positions or others:
+                second = [lower[s] for s in (form.format(name.lower()) for form in spellings) if s in lower]
+                if second and second[0] != name:
+                    pairs.append((name, second[0]))
+            if not pairs and (alone := [name for name in others if ALONE.get(name.lower()) == kind]):
+                first = positions or [name for name in others if name != alone[0]]
+                pairs = [(first[0], alone[0])] if len(first) == len(alone) == 1 else []
+            if not pairs or (positions and len(pairs) < len(positions)):
+                continue
+            firsts, seconds = ([pair[k] for pair in pairs] for k in (0, 1))
+            left = [name for name in others if name not in (*firsts, *seconds)]
+            parts = [] if positions else [option("positions", firsts)]
+            parts.append(option(kind, seconds))
+            parts += [option("masses", 1.0)] if kind == "velocities" else []
+            parts += [option("ignore", left)] if left else []
+            keys = "" if self.layout.keywords else " (or these keys of [data.columns])"
+            return f"add {between.join(parts)}{keys}"
+        named = "" if positions else f"{option('positions')} and "
+        with_masses = f"{option('velocities')}{between}{option('masses', 1.0)}"
+        return f"add {named}{option('momenta')}, or {with_masses}" + (
+            " (positions alone are no state, momenta or velocities are needed)" if wanted == "all" else ""
+        )
 
     def numbered(self, names: Sequence[str], letter: str) -> tuple[str, ...]:
         """The columns letter1, letter2, ...; a number left out is an error."""
@@ -260,7 +289,7 @@ class _Finder:
 
     def check_used(self, parts: Sequence[str], single: bool) -> None:
         """No column is two things, and none is left over; `single`: none tells trajectories apart."""
-        ignored = self.layout.ignore
+        ignored, option = self.layout.ignore, self.layout.option
         for k, name in enumerate(parts):
             if name in parts[:k] or name in ignored:
                 raise self.fail("one column cannot be two things", name)
@@ -268,13 +297,23 @@ class _Finder:
         left = [name for name in self.index if name not in used]
         if left:
             close = difflib.get_close_matches(left[0], sorted(used - set(self.index)), n=1)
+            marked = option("trajectory", left[0], config=False)
             hint = (
                 f"did you mean {close[0]}?"
                 if close
-                else f"add --ignore {','.join((*ignored, *left))} (columns.ignore) to leave it out"
-                + (f", or --trajectory {left[0]} if it tells trajectories apart" if single else "")
+                else f"add {option('ignore', [*ignored, *left])} to leave it out"
+                + (f", or {marked} if it tells trajectories apart" if single else "")
             )
             raise self.fail(f"unknown, {hint}", left[0])
+
+
+def with_momenta(names: tuple[str, ...], units: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names and units of positions and velocities as those of positions and momenta m v."""
+    dof = len(names) // 2
+    numbered = names[dof:] == tuple(f"v{i + 1}" for i in range(dof))
+    momenta = (f"p{i + 1}" if numbered else f"m_{name}" for i, name in enumerate(names[dof:]))
+    kinds = (unit and f"mass {unit}" for unit in units[dof:])
+    return (*names[:dof], *momenta), (*units[:dof], *kinds)
 
 
 def _plain(name: str) -> str:
@@ -297,30 +336,3 @@ def _without_units(header: Sequence[str], layout: Layout) -> tuple[tuple[str, ..
     if len(set(names)) < len(set(header)):
         names = list(header)
     return tuple(names), tuple("" if unit.isdigit() else unit for unit in units)
-
-
-def _options(positions: Sequence[str], others: Sequence[str], wanted: str) -> str:
-    """The options that would say what columns are, as far as their names tell."""
-    lower = {name.lower(): name for name in others}
-    for kind, spellings in (("momenta", MOMENTA), ("velocities", VELOCITIES)):
-        pairs = []
-        for name in positions or others:
-            second = [lower[s] for s in (form.format(name.lower()) for form in spellings) if s in lower]
-            if second and second[0] != name:
-                pairs.append((name, second[0]))
-        if not pairs and (alone := [name for name in others if ALONE.get(name.lower()) == kind]):
-            first = positions or [name for name in others if name != alone[0]]
-            pairs = [(first[0], alone[0])] if len(first) == len(alone) == 1 else []
-        if not pairs or (positions and len(pairs) < len(positions)):
-            continue
-        firsts, seconds = ([pair[k] for pair in pairs] for k in (0, 1))
-        left = [name for name in others if name not in (*firsts, *seconds)]
-        parts = [] if positions else [f"--positions {','.join(firsts)}"]
-        parts.append(f"--{kind} {','.join(seconds)}")
-        parts += ["--masses 1"] if kind == "velocities" else []
-        parts += [f"--ignore {','.join(left)}"] if left else []
-        return f"add {' '.join(parts)} (or these keys of [data.columns])"
-    named = "" if positions else "--positions NAMES and "
-    return f"add {named}--momenta NAMES, or --velocities NAMES --masses 1" + (
-        " (positions alone are no state, momenta or velocities are needed)" if wanted == "all" else ""
-    )

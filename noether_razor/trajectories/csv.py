@@ -193,7 +193,7 @@ class _Reader:
                     table[k] = self._code(str(int(found[k])))
                 codes = table[codes.reshape(-1)]
             elif self.label is not None:
-                names = [_label(name) for name in self._column(text, self.label)]
+                names = [label_of(name) for name in self._column(text, self.label)]
                 if not all(names):
                     return None
                 codes = np.array([self._code(name) for name in names], np.int64)
@@ -246,7 +246,7 @@ class _Reader:
                 row.insert(0, self._time(fields[k], line, self.header[k], empty))
             label = ""
             if self.label is not None:
-                label = _label(fields[self.label])
+                label = label_of(fields[self.label])
                 if not label:
                     name = self.header[self.label]
                     raise DataFileError(
@@ -285,7 +285,7 @@ class _Reader:
         if self.dated is None:
             try:
                 # What begins like 2024-05 or 12:30: four digits alone are a number.
-                self.begins = _moment(field) if set("-:") & set(field[1:]) else None
+                self.begins = moment(field) if set("-:") & set(field[1:]) else None
             except ValueError:
                 self.begins = None
             self.dated = self.begins is not None
@@ -302,7 +302,7 @@ class _Reader:
         """Seconds from the first time; nan where `field` is none of its kind."""
         assert self.begins is not None
         try:
-            return (_moment(field.strip()) - self.begins).total_seconds()
+            return (moment(field.strip()) - self.begins).total_seconds()
         except (ValueError, TypeError):
             return float("nan")
 
@@ -312,7 +312,7 @@ class _Reader:
         return DataFileError(self.path, f"line {line}, column {name}", f"got {got}, expected {expected}")
 
 
-def _moment(field: str) -> datetime.datetime:
+def moment(field: str) -> datetime.datetime:
     """A date, a date and time, or a time of day. Raises ValueError."""
     try:
         return datetime.datetime.fromisoformat(field)
@@ -320,7 +320,7 @@ def _moment(field: str) -> datetime.datetime:
         return datetime.datetime.combine(datetime.date(1970, 1, 1), datetime.time.fromisoformat(field))
 
 
-def _label(field: str) -> str:
+def label_of(field: str) -> str:
     """A label, whole numbers in one spelling."""
     field = field.strip()
     if NUMBER.fullmatch(field):

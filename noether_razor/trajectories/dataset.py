@@ -1,8 +1,9 @@
 """Checked sets of trajectories."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -21,6 +22,20 @@ class Transitions(NamedTuple):
     def size(self) -> int:
         """The number of transitions."""
         return self.dt.shape[0]
+
+    def __repr__(self) -> str:
+        dt = f", dt {_range(self.dt)}" if isinstance(self.dt, np.ndarray) and self.dt.size else ""
+        return f"Transitions(states {np.shape(self.states)}, targets {np.shape(self.targets)}{dt})"
+
+
+MOST_NAMES, LONGEST_NAME = 12, 40
+"""Columns that are named where a set of trajectories is printed, and letters of each."""
+
+
+def _range(values: np.ndarray) -> str:
+    """Between which numbers these are."""
+    least, most = f"{values.min():.4g}", f"{values.max():.4g}"
+    return least if least == most else f"{least} to {most}"
 
 
 def default_names(dof: int) -> tuple[str, ...]:
@@ -152,10 +167,111 @@ class Trajectories:
             periods=periods,
         )
 
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        trajectory: str | None = None,
+        time: str | None = None,
+        positions: Sequence[str] | None = None,
+        momenta: Sequence[str] | None = None,
+        velocities: Sequence[str] | None = None,
+        masses: float | Sequence[float] | None = None,
+        step: float | None = None,
+        periodic: Sequence[str] | None = None,
+        period: float | None = None,
+        units: Mapping[str, str] | None = None,
+        ignore: Sequence[str] | None = None,
+        gap: float | None = None,
+    ) -> "Trajectories":
+        """The trajectories of a table in memory, one row a point: a frame of pandas or polars, or a dict of
+        arrays; all that is used of it are ``.columns`` (or the keys) and the columns by name.
+
+        What the columns mean, and what is checked, is as for files: see `Layout` for the options. By default
+        trajectory, time, q1..qn and p1..pn; without a column of trajectories the table is one, and without a
+        column of times `step` is the time between rows. What was done to the data that their owner should
+        know is a `DataFileWarning`. Raises `DataFileError` naming row and column, ValueError for options.
+        """
+        # Readers of tables know this class.
+        from .files import DataFileWarning
+        from .frames import frame_layout, read_frame
+
+        layout = frame_layout(
+            trajectory=trajectory,
+            time=time,
+            positions=positions,
+            momenta=momenta,
+            velocities=velocities,
+            masses=masses,
+            step=step,
+            periodic=periodic,
+            period=period,
+            units=units,
+            ignore=ignore,
+            gap=gap,
+        )
+        trajectories, notes = read_frame(frame, layout)
+        for note in notes:
+            warnings.warn(note, DataFileWarning, stacklevel=2)
+        return trajectories
+
+    @classmethod
+    def from_arrays(
+        cls,
+        times: Any,
+        states: Any,
+        *,
+        names: Sequence[str] = (),
+        units: Sequence[str] = (),
+        time_unit: str = "",
+        masses: float | Sequence[float] = (),
+    ) -> "Trajectories":
+        """Trajectories of arrays: `states` (traj, time, 2n), or a list of (time_k, 2n) of any lengths, or one
+        (time, 2n); `times` (traj, time), or a list of (time_k,), or one (time,) for all.
+
+        With `masses`, one for all or one a position, the last n columns are velocities, and momenta m v are
+        kept. `names` and `units` are those of the columns as given. Angles must be unwrapped; `from_frame`
+        does so. Raises ValueError with what was got and what is expected.
+        """
+        from .frames import arrays_to_trajectories
+
+        return arrays_to_trajectories(
+            times, states, names=names, units=units, time_unit=time_unit, masses=masses
+        )
+
     @property
     def dof(self) -> int:
         """Degrees of freedom n."""
         return self.states.shape[2] // 2
+
+    def __repr__(self) -> str:
+        most, (count, length, dim) = MOST_NAMES, self.states.shape
+        fewest, rows = int(self.lengths.min()), int(self.lengths.sum())
+        points = f"{length} points" if fewest == length else f"{fewest} to {length} points, {rows} in all"
+        columns = [
+            name[:LONGEST_NAME]
+            + (f" [{unit[:LONGEST_NAME]}]" if unit else "")
+            + (f" (angle of period {period:.4g})" if period else "")
+            for name, unit, period in zip(self.names, self.units, self.periods, strict=True)
+        ]
+        listed = columns if dim <= most else [*columns[: most // 2], "...", *columns[-most // 2 :]]
+        clock = f"times {_range(self.times)}" + (f" {self.time_unit}" if self.time_unit else "")
+        steps = np.diff(self.times, axis=1)[self.present()[:, 1:]]
+        lines = [
+            f"Trajectories({count} of {points}, {clock}, dt {_range(steps)}",
+            f"  {dim} columns: {', '.join(listed)}",
+        ]
+        if self.recording_count < count:
+            lines[0] += f", pieces of {self.recording_count} recordings"
+        if self.velocities:
+            masses = [f"{mass:.4g}" for mass in self.velocities.values()]
+            shown = masses if len(set(masses)) > 1 else masses[:1]
+            more = ", ..." if len(shown) > most else ""
+            lines.append(f"  momenta are mass times velocity, masses {', '.join(shown[:most])}{more}")
+        if self.targets is not None:
+            lines.append("  with noisy targets beside the states")
+        return ",\n".join(lines) + ")"
 
     @property
     def recording_count(self) -> int:
@@ -182,6 +298,10 @@ class Trajectories:
             lengths=lengths,
             recordings=self.recordings[rows],
         )
+
+    def first_states(self) -> Float[np.ndarray, "traj dim"]:
+        """The state that each trajectory begins in."""
+        return self.states[:, 0].copy()
 
     def first(self, points: int) -> "Trajectories":
         """The first `points` (at least 2) of each trajectory, of shorter ones all."""

@@ -37,6 +37,7 @@ class Layout:
         usual time between rows, where nearly all are near that.
     delimiter: of a text file: a character, or comma, semicolon, tab, pipe or space (any number of blanks). By
         default the one that its lines have.
+    keywords: whether messages name keywords of Python, for tables in memory, or options of the command line.
 
     Raises ValueError on what cannot be meant.
     """
@@ -55,6 +56,7 @@ class Layout:
     units: Mapping[str, str] = field(default_factory=dict)
     gap: float | None = None
     delimiter: str | None = None
+    keywords: bool = False
 
     def __post_init__(self) -> None:
         if self.momenta and self.velocities:
@@ -85,6 +87,24 @@ class Layout:
                 raise ValueError(f"delimiter: got {self.delimiter!r}, expected one of , ; | tab space")
             object.__setattr__(self, "delimiter", delimiter)
 
+    def option(
+        self, key: str, value: str | float | Sequence[str] | None = None, *, config: bool = True
+    ) -> str:
+        """How a message names an option with its value, None for names that the reader must choose; an option
+        of the command line with its key in a configuration, where `config` is true.
+        """
+        if self.keywords:
+            if value is None:
+                return f"{key}=[...]"
+            return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value!r}"
+        flag = "dt" if key == "step" else key
+        if isinstance(value, int | float):
+            text = f"{value:g}"
+        else:
+            text = "NAMES" if value is None else value if isinstance(value, str) else ",".join(value)
+        where = f" ({'columns.' if key in COLUMN_KEYS else ''}{key})" if config else ""
+        return f"--{flag} {text}{where}"
+
     def period_of(self, unit: str) -> float:
         """The period of an angle measured in `unit`."""
         return self.period or (360.0 if unit in DEGREES else 2 * math.pi)
@@ -99,7 +119,7 @@ class Layout:
         columns = table.get("columns", {})
         if not isinstance(columns, Mapping):
             raise ValueError(f"columns: got {columns!r}, expected a table")
-        others = [name.name for name in fields(cls) if name.name not in COLUMN_KEYS]
+        others = [name.name for name in fields(cls) if name.name not in (*COLUMN_KEYS, "keywords")]
         _known_keys(columns, COLUMN_KEYS, "columns.")
         _known_keys({key: value for key, value in table.items() if key != "columns"}, others, "")
         values: dict[str, Any] = {}

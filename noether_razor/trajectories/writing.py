@@ -228,7 +228,7 @@ def _unnamed(
         # A delimiter at the end of each row, or names of rows as R writes them.
         if not any(row[-1] for row in rows):
             names = [*names, ""]
-        elif _counts([row[0] for row in rows]):
+        elif counts_rows([row[0] for row in rows]):
             names = ["", *names]
     for k, name in enumerate(names):
         if name and not re.fullmatch(r"Unnamed: [0-9]+", name):
@@ -236,7 +236,7 @@ def _unnamed(
         values = [row[k] for row in rows if len(row) == len(names)]
         if not any(values):
             notes.append(f"column {k + 1} has no name and is empty: ignored")
-        elif _counts(values):
+        elif counts_rows(values):
             notes.append(f"column {k + 1} has no name and counts the rows: ignored")
         else:
             raise DataFileError(
@@ -248,7 +248,7 @@ def _unnamed(
     return names, notes
 
 
-def _counts(values: Sequence[str]) -> bool:
+def counts_rows(values: Sequence[str]) -> bool:
     """Whether these are whole numbers that rise, or begin again."""
     if not all(re.fullmatch(r"[0-9]{1,15}", value) for value in values):
         return False

@@ -3,12 +3,12 @@
 import shlex
 import sys
 import traceback
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from . import analyse as _analyse
+from . import demo as _demo
 from . import discover as _discover
 from . import evaluate as _evaluate
 from . import predict as _predict
@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(_demo.demo)
 app.command("train")(_train.train)
 app.command("discover")(_discover.discover)
 app.command("evaluate")(_evaluate.evaluate)
@@ -38,6 +39,8 @@ app.command("reproduce")(_reproduce.reproduce)
 
 def _show_version(asked: bool) -> bool:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(version("noether-razor"))
         raise typer.Exit
     return asked

@@ -1,0 +1,124 @@
+"""Every public object prints as a person can read it: a few lines, never its arrays."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import noether_razor as nr
+from noether_razor.invariants import Analysis
+from noether_razor.symmetry import HaarUnitary
+from noether_razor.systems import normal_states
+from noether_razor.training import FitResult, initial_state
+from noether_razor.trajectories import Trajectories
+
+
+def oscillators(dof: int, count: int, rows: int) -> Trajectories:
+    """Equal oscillators of exact states."""
+    q, p = np.split(np.asarray(normal_states(jax.random.key(0), count, dof), np.float64)[:, None], 2, axis=2)
+    time = 0.3 * np.arange(rows)
+    cos, sin = np.cos(time)[:, None], np.sin(time)[:, None]
+    return Trajectories.from_arrays(time, np.concatenate([q * cos + p * sin, p * cos - q * sin], axis=2))
+
+
+def answer(data: Trajectories) -> Analysis:
+    dim = 2 * data.dof
+    return nr.analyse(np.zeros((0, dim, dim)), np.zeros((0, dim)), data, restrict=False)
+
+
+@pytest.fixture(scope="module")
+def found() -> Analysis:
+    return answer(oscillators(2, 12, 40))
+
+
+@pytest.fixture(scope="module")
+def objects(found: Analysis) -> dict[str, object]:
+    data = found.space.motion.trajectories
+    units = ("a long unit of measurement",) * 60
+    long = Trajectories.from_arrays(
+        range(3),
+        np.ones((2, 3, 60)),
+        names=[f"a long name of a column {k}" for k in range(60)],
+        units=units,
+        masses=np.arange(1.0, 31.0).tolist(),
+    )
+    network = nr.HamiltonianNetwork(4, layers=4, width=32, rngs=nnx.Rngs(0))
+    quantities = nr.QuadraticQuantities.random(jax.random.key(1), count=9, dof=2, scale=0.1)
+    posterior = nr.Posterior(network, quantities, noise_variance=1e-3)
+    training = nr.Training(steps=10)
+    return {
+        "data": data,
+        "long": long,
+        "transitions": data.transitions(),
+        "in jax": jax.tree.map(jax.numpy.asarray, data.transitions()),
+        "analysis": found,
+        "of many": answer(oscillators(5, 60, 20)),
+        "quantity": found.quantities[0],
+        "space": found.space,
+        "motion": found.space.motion,
+        "drift": found.space.drift,
+        "algebra": found.algebra,
+        "heisenberg": nr.lie_algebra(np.zeros((2, 2, 2)), np.eye(2)),
+        "not closed": nr.lie_algebra(np.random.default_rng(0).normal(size=(3, 4, 4)), np.ones((3, 4))),
+        "network": network,
+        "quantities": quantities,
+        "general": nr.GeneralQuantities(lambda x: x[0], dof=2),
+        "posterior": posterior,
+        "fit": FitResult(posterior, initial_state(posterior, training), []),
+        "training": training,
+        "rates": nr.Rates(),
+        "estimator": nr.Estimator(weight_samples=4),
+        "averaging": nr.FlowAveraging(nr.Box()),
+        "gaussian": nr.FlowAveraging(nr.Gaussian()),
+        "ball": nr.Ball(),
+        "box": nr.Box(),
+        "scale": nr.Gaussian(),
+        "haar": nr.HaarAveraging(HaarUnitary(2)),
+        "none": nr.NoAveraging(),
+        "oscillators": nr.Oscillators((1.0,) * 5),
+        "bodies": nr.NBody(),
+        "pendulum": nr.Pendulum(),
+        "custom": nr.CustomSystem(1, "p1^2 / 2 + q1^4"),
+        "layout": nr.Layout(),
+        "error": nr.DataFileError("data.csv", "line 3", "why"),
+    }
+
+
+def test_every_public_object_prints_in_a_few_lines(objects):
+    for name, thing in objects.items():
+        text = repr(thing)
+        assert len(text) <= 2000 and text.count("\n") < 30, name
+        assert "array(" not in text, name
+
+
+def test_no_public_class_is_left_out(objects):
+    classes = {name for name in nr.__all__ if isinstance(getattr(nr, name), type)}
+    assert classes - {"HamiltonianSystem"} <= {type(thing).__name__ for thing in objects.values()}
+
+
+def test_trajectories_say_how_many_of_what(objects):
+    assert repr(objects["data"]) == (
+        "Trajectories(12 of 40 points, times 0 to 11.7, dt 0.3,\n  4 columns: q1, q2, p1, p2)"
+    )
+    paths = [np.ones((length, 2)) for length in (5, 3)]
+    data = Trajectories.from_arrays(
+        [range(5), range(3)], paths, names=("x", "v"), units=("m", "m/s"), time_unit="s", masses=2
+    )
+    assert repr(data) == (
+        "Trajectories(2 of 3 to 5 points, 8 in all, times 0 to 4 s, dt 1,\n"
+        "  2 columns: x [m], m_v [mass m/s],\n"
+        "  momenta are mass times velocity, masses 2)"
+    )
+
+
+def test_an_analysis_prints_its_formulas_and_their_algebra(found):
+    first, *lines = repr(found).splitlines()
+    assert first == "Analysis(4 conserved, 3 independent, decided, algebra u(2)"
+    assert [line.split(" = ")[1].rstrip(")") for line in lines] == [q.text for q in found.quantities]
+
+
+def test_a_found_quantity_has_its_formula_as_text_and_in_sympy(found):
+    for quantity, expression in zip(found.quantities, found.expressions(), strict=True):
+        assert quantity.expression == expression
+        assert quantity.text in repr(quantity)
+        assert quantity.text == quantity.formula.text()

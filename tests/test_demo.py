@@ -8,7 +8,7 @@ import pytest
 
 from noether_razor.app.cli import main
 from noether_razor.app.cli.demo import two_oscillators
-from noether_razor.app.runs import data_answer
+from noether_razor.discovery import data_answer
 from noether_razor.trajectories import load_trajectories
 
 

@@ -53,7 +53,7 @@ class Budget:
     repeats: int
 
 
-BUDGETS: Mapping[str, Budget] = {
+BUDGETS: dict[str, Budget] = {
     "quick": Budget(steps=1000, repeats=1),
     "standard": Budget(steps=3000, repeats=1),
     "thorough": Budget(steps=6000, repeats=3),

@@ -72,10 +72,14 @@ class Discovery:
     @property
     def hamiltonian(self) -> bool | None:
         """Whether a Hamiltonian explains the motion: False where something speaks against it, None where the
-        model cannot say.
+        model cannot say. Where momenta were made of velocities, what the model leaves unexplained may be that
+        they are not canonical.
         """
         structure = None if self.checks is None else self.checks.structure
-        return None if structure is None else structure.hamiltonian
+        if structure is None:
+            return None
+        unsure = bool(self.trajectories.velocities) and structure.verdict == "partly explained"
+        return None if unsure and structure.hamiltonian else structure.hamiltonian
 
     def along(self) -> Along | None:
         """How the quantities move along a few trajectories."""

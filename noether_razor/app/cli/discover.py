@@ -22,9 +22,13 @@ def discover(
             help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
         ),
     ] = None,
+    budget: Annotated[
+        str, typer.Option(metavar="NAME", help="How long to learn: quick, standard or thorough.")
+    ] = "standard",
     repeats: Annotated[
-        int, typer.Option(min=1, help="Fits of each kind for the evidence, with seeds of their own.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: as the budget says."),
+    ] = None,
     trajectory: Annotated[str | None, typer.Option(metavar="NAME", help="Column of trajectories.")] = None,
     time: Annotated[str | None, typer.Option(metavar="NAME", help="Column of times.")] = None,
     dt: Annotated[
@@ -68,7 +72,7 @@ def discover(
     """
     from ...discovery import RunFolder
     from ...reporting import headline
-    from ..runs import discover_config, discover_run
+    from ..runs import budget_named, discover_config, discover_run
 
     columns = {
         "names": _names(names),
@@ -86,7 +90,10 @@ def discover(
         "periodic": _names(periodic),
         "units": _units(unit) if unit else None,
     }
-    config = discover_config(data, {k: v for k, v in mapping.items() if v is not None}, overrides or [])
+    given = {key: value for key, value in mapping.items() if value is not None}
+    spent = budget_named(budget)
+    # What --set says goes before the budget.
+    config = discover_config(data, given, [f"training.steps={spent.steps}", *(overrides or [])])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
     with Interruption() as stop, LiveProgress(config, quiet) as live:
 
@@ -101,7 +108,7 @@ def discover(
             config,
             folder,
             quantities=quantity or [],
-            repeats=repeats,
+            repeats=repeats or spent.repeats,
             resume=resume,
             on_progress=live.update,
             on_refit=on_refit,

@@ -2,7 +2,7 @@
 
 from .analyse import analyse_run
 from .configured import config_of, require_same
-from .discover import discover_config, discover_run
+from .discover import budget_named, discover_config, discover_run
 from .held_out import held_out
 from .predict import predict_run
 from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
@@ -10,6 +10,7 @@ from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm
 __all__ = [
     "TrainedRun",
     "analyse_run",
+    "budget_named",
     "config_of",
     "discover_config",
     "discover_run",

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...discovery import (
+    BUDGETS,
+    Budget,
     Discovery,
     RunError,
     RunFolder,
@@ -35,6 +37,13 @@ def discover_config(
     """
     table = {"file": str(data), "held_out": HELD_OUT, **(mapping or {})}
     return load_recipe(RECIPE, table, overrides, source="discover")
+
+
+def budget_named(name: str) -> Budget:
+    """The budget of this name. Raises `ConfigError` where there is none."""
+    if name not in BUDGETS:
+        raise ConfigError(f"--budget: got {name!r}, expected one of {', '.join(BUDGETS)}")
+    return BUDGETS[name]
 
 
 def discover_run(

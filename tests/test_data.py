@@ -435,7 +435,7 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_other(tmp_path, monkeypa
     save_trajectories(path, old)
 
     def interrupted(file, **arrays):
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "savez_compressed", interrupted)

@@ -3,8 +3,10 @@
 import importlib.util
 import re
 import tomllib
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -96,15 +98,21 @@ def test_the_arrays_of_the_page_can_be_read(block, tmp_path, monkeypatch):
 def test_the_keys_of_the_page_are_those_of_a_layout():
     rows = re.findall(r"^\| `(.*?) \|", PAGE, re.MULTILINE)
     named = set(re.findall(r"(?:columns\.)?(\w+)", " ".join(row.split(" |")[0] for row in rows)))
-    assert named == {field for field in Layout.__dataclass_fields__}
+    # Whether messages name keywords of Python is no key.
+    assert named == {field for field in Layout.__dataclass_fields__} - {"keywords"}
 
 
-def keys(table: type[BaseModel], prefix: str = "") -> set[str]:
+def keys(table: type, prefix: str = "") -> set[str]:
     """The dotted keys of a configuration; a list of tables, a table of sets and the columns are one key."""
     found: set[str] = set()
-    for name, item in table.model_fields.items():
-        kind = item.annotation
-        if name != "columns" and isinstance(kind, type) and issubclass(kind, BaseModel):
+    kinds: dict[str, Any] = (
+        {name: item.annotation for name, item in table.model_fields.items()}
+        if issubclass(table, BaseModel)
+        else get_type_hints(table)
+    )
+    for name, kind in kinds.items():
+        table_of_its_own = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
+        if name != "columns" and table_of_its_own:
             found |= keys(kind, f"{prefix}{name}.")
         else:
             found.add(f"{prefix}{name}")

@@ -7,6 +7,7 @@ from flax import nnx
 
 import noether_razor as nr
 from noether_razor.invariants import Analysis
+from noether_razor.prediction import bands
 from noether_razor.symmetry import HaarUnitary
 from noether_razor.systems import normal_states
 from noether_razor.training import FitResult, initial_state
@@ -81,6 +82,12 @@ def objects(found: Analysis) -> dict[str, object]:
         "custom": nr.CustomSystem(1, "p1^2 / 2 + q1^4"),
         "layout": nr.Layout(),
         "error": nr.DataFileError("data.csv", "line 3", "why"),
+        "discovery": nr.Discovery(data, found),
+        "long discovery": nr.Discovery(data, answer(oscillators(5, 60, 20))),
+        "prediction": nr.Prediction(np.arange(50.0), bands(np.ones((9, 20, 50, 60))), long.names, long.units),
+        "options": nr.Options(),
+        "option error": nr.OptionError("scale: why"),
+        "hypothesis error": nr.HypothesisError("formula 'q1': why"),
     }
 
 

@@ -50,7 +50,7 @@ def test_the_library_example_finds_a_formula(
     found = run("README.md", "nr.discover(")["found"]
     assert found.rank == 4 and found.algebra.name == "u(2)"
     printed = capsys.readouterr().out
-    assert printed.startswith("4 conserved quantities of degree <= 2, u(2) = su(2)+u(1)\n")
+    assert printed.startswith("4 conserved quantities of degree <= 2, u(2) = su(2)+u(1)")
     assert printed.splitlines()[-1] == str(found.quantities[0].expression)
     q1, q2, p1, p2 = sympy.symbols("q1 q2 p1 p2")
     rotation = q1 * p2 - q2 * p1

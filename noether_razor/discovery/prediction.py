@@ -22,6 +22,14 @@ class Prediction(NamedTuple):
     names: tuple[str, ...]
     units: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        first, last = (f"{time:.6g}" for time in (self.times[0], self.times[-1]))
+        states, columns = (
+            len(self.bands.mean),
+            ", ".join(self.names[:8]) + (", .." if len(self.names) > 8 else ""),
+        )
+        return f"Prediction({states} states at {len(self.times)} times {first} to {last}: {columns})"
+
     def plot(self) -> Figure:
         """Means with 50 % and 90 % bands over time, one row a coordinate, one colour an initial state."""
         return bands_figure(self.times, self.bands, self.names, self.units)

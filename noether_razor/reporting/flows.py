@@ -66,7 +66,7 @@ class Generator(NamedTuple):
         start: Float[np.ndarray, " dim"],
         plane: tuple[int, int],
         states: Float[np.ndarray, "points dim"],
-    ) -> Float[np.ndarray, "points plane"]:
+    ) -> Float[np.ndarray, "along plane"]:
         """The orbit through a state, on a plane, once around where it closes, else while it stays near the
         data; empty where nothing moves.
         """

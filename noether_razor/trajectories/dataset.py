@@ -177,7 +177,7 @@ class Trajectories:
         positions: Sequence[str] | None = None,
         momenta: Sequence[str] | None = None,
         velocities: Sequence[str] | None = None,
-        masses: float | Sequence[float] | None = None,
+        masses: float | int | Sequence[float | int] | None = None,
         step: float | None = None,
         periodic: Sequence[str] | None = None,
         period: float | None = None,
@@ -225,7 +225,7 @@ class Trajectories:
         names: Sequence[str] = (),
         units: Sequence[str] = (),
         time_unit: str = "",
-        masses: float | Sequence[float] = (),
+        masses: float | int | Sequence[float | int] = (),
     ) -> "Trajectories":
         """Trajectories of arrays: `states` (traj, time, 2n), or a list of (time_k, 2n) of any lengths, or one
         (time, 2n); `times` (traj, time), or a list of (time_k,), or one (time,) for all.

@@ -167,7 +167,7 @@ def arrays_to_trajectories(
     names: Sequence[str] = (),
     units: Sequence[str] = (),
     time_unit: str = "",
-    masses: float | Sequence[float] = (),
+    masses: float | int | Sequence[float | int] = (),
 ) -> Trajectories:
     """Trajectories of arrays in memory: see `Trajectories.from_arrays`."""
     paths = _paths(states)
@@ -251,7 +251,7 @@ def _numeric(values: Any, what: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _checked_masses(masses: float | Sequence[float], dof: int) -> list[float]:
+def _checked_masses(masses: float | int | Sequence[float | int], dof: int) -> list[float]:
     weights = np.atleast_1d(_numeric(masses, "masses")).tolist()
     if len(weights) not in (1, dof):
         raise ValueError(f"masses must be one number for all or one a position ({dof}), got {len(weights)}")

@@ -205,8 +205,12 @@ class WarmStartTable(_Table):
 
 @dataclass(frozen=True)
 class TrainingTable(TrainingOptions):
-    """The training loop, and fits that come before it, each starting from the last."""
+    """The training loop, and fits that come before it, each starting from the last.
 
+    checkpoint_seconds: at least so many between checkpoints.
+    """
+
+    checkpoint_seconds: NonNegativeFloat = 15.0
     warm_start: tuple[WarmStartTable, ...] = ()
 
     __pydantic_config__ = STRICT

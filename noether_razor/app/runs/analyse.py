@@ -95,7 +95,8 @@ def analyse_run(
     if folder.symmetry.exists():
         before = folder.read_symmetry()
         symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
-    if hypotheses:
+    # Where the fits failed, what earlier ones said of hypotheses stays.
+    if hypotheses and (found.evidence is not None or "hypotheses" not in symmetry):
         symmetry["hypotheses"] = [answer.to_json() for answer in found.hypotheses]
     symmetry["analysis_seconds"] = time.perf_counter() - started
     folder.write_symmetry(symmetry)

@@ -19,9 +19,6 @@ from ...trajectories import DataFile, Trajectories, read_data_file, save_traject
 from ..config import Config, build_problem, read_data, simulate_test_sets
 from .configured import config_of, require_same
 
-CHECKPOINT_SECONDS = 15.0
-"""Between checkpoints of training."""
-
 
 class TrainedRun(NamedTuple):
     """A trained run, or one read back from its folder; `notes` are what the reader of its data has to say."""
@@ -187,7 +184,7 @@ def train_to_end(
         lines.append(line)
         folder.write_metrics(lines)
         stop = interrupted()
-        due = time.perf_counter() - saved >= CHECKPOINT_SECONDS
+        due = time.perf_counter() - saved >= config.training.checkpoint_seconds
         if stop or due or report.step == config.training.steps:
             folder.checkpoint.save(report.state, spent.after(report))
             saved = time.perf_counter()

@@ -322,8 +322,9 @@ class TestText:
             name: {"negative_elbo_total": total, "stderr": error} for name, (total, error) in totals.items()
         }
         found = analyse(*exact(system), motion(system), noise_variance=NOISE).to_json()
-        assert "Delta-ELBO: +412 ± 10 nats with these built in, against no symmetry" in symmetry_text(
-            found | {"evidence": evidence}
+        assert (
+            "(a difference of lower bounds): +412 ± 10 nats with these built in, against no symmetry"
+            in symmetry_text(found | {"evidence": evidence})
         )
         evidence["none"]["converged"] = False
         assert "the fits have not converged" in symmetry_text(found | {"evidence": evidence})

@@ -205,8 +205,10 @@ def test_negative_evidence_speaks_against_it(nats, converged, told):
     found = symmetry(evidence=evidence(nats, converged))
     assert ("explains the data worse (Delta-ELBO -200 ± 5 nats)" in headline(found)) == told
     text = symmetry_text(found)
-    assert (f"Delta-ELBO: {nats:+.0f} ± 5 nats with these built in" in text) == converged
-    assert ("Delta-ELBO: none, the fits have not converged" in text) == (not converged)
+    assert (
+        f"Delta-ELBO (a difference of lower bounds): {nats:+.0f} ± 5 nats with these built in" in text
+    ) == converged
+    assert ("(a difference of lower bounds): none, the fits have not converged" in text) == (not converged)
 
 
 def test_what_does_not_close_is_not_named():

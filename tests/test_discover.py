@@ -74,8 +74,8 @@ def discovered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     result = run("discover", data, "--out", folder / "run", *questions, "--unit", "q1=m", *small())
     assert result.returncode == 0, result.stderr
     # What the data alone say comes before anything is learned.
-    assert result.stderr.startswith("the data alone: 1 conserved quantity of degree <= 2, u(1)")
-    assert_only_progress(result.stderr.split("now learning the dynamics\n")[1])
+    assert result.stderr.startswith("from the data alone: 1 conserved quantity of degree <= 2, u(1)")
+    assert_only_progress(result.stderr.split("now training the model\n")[1])
     return folder / "run", result.stdout
 
 

@@ -10,6 +10,8 @@ from ..invariants import Measurement, measured_text
 
 LINE = 120
 """Characters of a printed line."""
+DIFFERENCE = "a difference of lower bounds"
+"""What a Delta-ELBO is."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDEST_COLUMN = 60
 """Characters of a formula for which the others make room."""
@@ -218,11 +220,11 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     gain = evidence_gain(symmetry["evidence"])
     if gain is not None and symmetry["rank"]:
         lines.append(
-            f"Delta-ELBO: {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no symmetry "
-            "(a difference of lower bounds)"
+            f"Delta-ELBO ({DIFFERENCE}): {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no "
+            "symmetry"
         )
     elif symmetry["evidence"] and symmetry["rank"]:
-        lines.append(f"Delta-ELBO: none, {why_no_gain(symmetry['evidence'])}")
+        lines.append(f"Delta-ELBO ({DIFFERENCE}): none, {why_no_gain(symmetry['evidence'])}")
     lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
     return lines
 

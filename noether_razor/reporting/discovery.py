@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .answer import folded, limit_text, percent
+from .answer import DIFFERENCE, folded, limit_text, percent
 
 CHECKS = ("structure", "sampling", "calibration")
 AGAINST = {"none": "no symmetry", "learned": "learned quantities"}
@@ -23,8 +23,12 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
         return ""
     fitted = [entry["fit"] for entry in hypotheses if entry["fit"] is not None]
     once = fitted and fitted[0]["repeats"] == 1
-    about = " (one fit each: errors leave out differences between seeds, --repeats 3 adds them)"
-    lines = [f"hypotheses{about if once else ''}"]
+    about: list[str] = []
+    if fitted and not symmetry["rank"]:
+        about.append(f"Delta-ELBO is {DIFFERENCE}")
+    if once:
+        about.append("one fit each: errors leave out differences between seeds, --repeats 3 adds them")
+    lines = folded(f"hypotheses ({'; '.join(about)})" if about else "hypotheses")
     for entry in hypotheses:
         lines += folded(_hypothesis(entry), "  ", "    ")
     return "\n".join(lines) + "\n"

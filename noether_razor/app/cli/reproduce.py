@@ -34,7 +34,7 @@ def reproduce(
     seeds: Annotated[int, typer.Option(help="Number of seeds, starting from 0.")] = 3,
     budget: Annotated[
         Budget,
-        typer.Option(help="quick: a smoke test; paper: the paper's estimator and step counts, for a GPU."),
+        typer.Option(help="quick: a smoke run; paper: the paper's estimator and step counts, for a GPU."),
     ] = Budget.STANDARD,
     out: Annotated[
         Path, typer.Option(help="Folder for tables, figures and runs; finished runs there are reused.")

@@ -141,7 +141,7 @@ class LiveProgress:
         self._says(text, line["step"])
 
     def refit(self, name: str, step: int, negative_elbo: float) -> None:
-        self._says(f"{name}  -ELBO {negative_elbo:9.3f}", step)
+        self._says(f"fit {name}  -ELBO {negative_elbo:9.3f}", step)
 
     def say(self, text: str) -> None:
         """A line of its own, above the live one."""

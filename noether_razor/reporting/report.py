@@ -49,8 +49,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     if not integrator["error"] <= integrator["limit"]:
         lines += [
             "",
-            f"**Warning:** too few integrator steps per transition ({integrator['substeps']}) for the learned "
-            f"Hamiltonian: error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. "
+            f"**Warning:** {integrator['substeps']} integrator steps per transition are too few for the "
+            f"learned Hamiltonian: error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. "
             "Increase `inference.substeps`.",
         ]
     return "\n".join(lines) + "\n"

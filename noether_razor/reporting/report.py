@@ -49,7 +49,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     if not integrator["error"] <= integrator["limit"]:
         lines += [
             "",
-            f"**Warning:** {integrator['substeps']} integrator steps per transition are too few for the "
+            f"**Warning:** too few integrator steps per transition ({integrator['substeps']}) for the "
             f"learned Hamiltonian: error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. "
             "Increase `inference.substeps`.",
         ]

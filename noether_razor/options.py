@@ -1,6 +1,6 @@
-"""What a fit may be asked for: frozen options with the defaults of a small problem, one class a part.
+"""The options of a fit: frozen, with the defaults of a small problem, one class per part.
 
-The command line reads the same classes from the tables of a configuration, and checks their bounds.
+The command line reads the same classes from the tables of a config, and checks their bounds.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,8 @@ class OptionError(ValueError):
 class NetworkOptions:
     """The network F.
 
-    layers: weight matrices, the readout among them. width: units a layer. elu_alpha: of its activations.
+    layers: weight matrices, including the readout. width: units per layer. elu_alpha: alpha of the ELU
+    activations.
     """
 
     layers: Annotated[int, Ge(2)] = 3
@@ -33,14 +34,14 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class SymmetryOptions:
-    """What the network is averaged over.
+    """The symmetry that the network is averaged over.
 
-    mode: no symmetry, the known one, or one that is learned. quantities: K, how many to learn; None: (n +
-    1)^2, at most all of degree <= 2. fixed: what mode fixed builds in, all known quantities of degree at most
-    two, or of bodies the momenta and angular momenta alone, which generate SE(d). measure: a name in
+    mode: no symmetry, the known one, or a learned one. quantities: K, how many to learn; None: (n + 1)^2, at
+    most all of degree <= 2. fixed: what mode fixed builds in: all known quantities of degree at most two, or
+    for bodies the momenta and angular momenta alone, which generate SE(d). measure: a name in
     `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of the entries
-    of learned quantities at the start. initialise: learned quantities start at random, or with what the data
-    alone show to be conserved and the rest at random.
+    of learned quantities at the start. initialise: learned quantities start at random, or from what the data
+    alone show to be conserved, the rest at random.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -57,13 +58,13 @@ class SymmetryOptions:
 class InferenceOptions:
     """The posterior and the estimator of the ELBO.
 
-    likelihood: of single transitions, whose inputs are taken for exact, or of windows with latent initial
-    states (multiple shooting); auto: windows where states have noise above 0.3 of a step. window_steps: steps
-    of a window. estimator: ours or the paper's. group_samples: group elements an average; None: 16, or the
-    paper's 200. weight_samples: weight samples a step; None: 4, or the paper's 20. chunk: group elements
-    evaluated at a time, to bound memory; None: all. substeps: integrator steps a transition. noise_variance:
-    sigma^2, a number in the units of the data, that of simulated data, or learned. correlated: full row and
-    column covariances of the weights instead of diagonal ones.
+    likelihood: transitions, whose inputs are treated as exact, or windows: multiple shooting with latent
+    initial states; auto: windows if the noise on states exceeds 0.3 of a step. window_steps: steps per
+    segment of multiple shooting. estimator: ours or the paper's. group_samples: group samples per average;
+    None: 16, or the paper's 200. weight_samples: weight samples per step; None: 4, or the paper's 20. chunk:
+    group samples evaluated at a time, to limit memory; None: all. substeps: integrator steps per transition.
+    noise_variance: sigma^2: a number in the units of the data, data (that of simulated data), or learned.
+    correlated: full row and column covariances of the weights instead of diagonal ones.
     """
 
     likelihood: Literal["auto", "transitions", "windows"] = "auto"
@@ -83,9 +84,9 @@ class InferenceOptions:
 class TrainingOptions:
     """The training loop.
 
-    batch: transitions a step; None: all, at most 100. rates: peak learning rates. second_moment: Adam's
-    beta_2. kl_warmup: steps over which the KL divergence is faded in. orbit_growth: steps over which the
-    group samples of fixed quantities grow to full size. log_every: steps between reports.
+    batch: transitions per step; None: all, at most 100. rates: peak learning rates. second_moment: Adam's
+    beta2. kl_warmup: steps over which the KL term is faded in. orbit_growth: group warm-up, the steps over
+    which the group samples of fixed quantities grow to full size. log_every: steps between logged metrics.
     """
 
     steps: PositiveInt = 3000
@@ -116,11 +117,11 @@ class EstimateOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that a fit may be asked for.
+    """All options of a fit.
 
-    scale: whether measured data are trained on in scaled canonical coordinates. spread: standard deviation of
-    scaled coordinates, about the shortest length in H. held_out: share of the trajectories that is not
-    trained on, to test on.
+    scale: auto trains on measured data in scaled canonical coordinates. spread: standard deviation of scaled
+    coordinates, about the shortest length scale of H. held_out: share of the trajectories held out for
+    testing.
     """
 
     network: NetworkOptions = NetworkOptions()

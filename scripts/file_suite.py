@@ -203,20 +203,24 @@ def main() -> None:
 
 DOCS_TEXT = """# What a file can tell
 
-Written by `scripts/file_suite`. Each answer comes from one simulated file alone, the way `discover` reads
-it before it learns anything: trajectories x rows, noise on all columns relative to the spread of positions
-and of momenta, {seeds} files a cell. "Right": count, directions and algebra. "Cannot tell": the answer says
-so, with the number of trajectories that would.
+`scripts/file_suite` writes this page. Each answer comes from one simulated file alone, read as `discover`
+reads it before it trains anything. A column is trajectories x rows and the noise on all columns, relative
+to the spread of positions and of momenta; a cell has {seeds} files. "Right" means count, directions and
+algebra. "Cannot tell" means that the answer says so and gives the number of trajectories that would be
+enough.
 
 {suite}
 
-For comparison, the test before (its null-space baseline on the quarter of the trajectories kept aside, which
-equalled what its trained runs found in 39 of 39), on the same 520 files: 182 "cannot tell", of the other 338
-answers 215 (64 %) right in count and directions, and 76 of 573 directions (13 %) false.
+For comparison, an earlier test on the same 520 files: a null-space baseline on the quarter of the
+trajectories kept aside, which equalled what its trained runs found in 39 of 39. It gave 182 "cannot tell".
+Of its other 338 answers 215 (64 %) were right in count and directions, and 76 of 573 directions (13 %) were
+false.
 
 ## Laws that are slightly broken
 
-Two equal oscillators, one frequency changed or both damped, and a central force with a quadrupole; 1 % noise.
+Two equal oscillators with one frequency changed, or both damped, and a central force with a quadrupole, at
+1 % noise. A cell gives the files and the number of quantities they conserve; the number of slowly drifting
+ones is in brackets.
 
 {laws}
 """

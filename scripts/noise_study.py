@@ -21,12 +21,17 @@ SYSTEMS = {"isotropic": "2 equal oscillators", "two_bodies": "2 bodies, plane"}
 LIKELIHOODS = ("transitions", "windows")
 HEADING = """# Noise on all states
 
-Written by `scripts/noise_study`: independent normal noise on every row and column of a file, a share of each
-column's spread; recipe `configs/systems/base.toml` as `discover` uses it, noise learned. *Noise / step* is
-the ratio by which `inference.likelihood = "auto"` decides, *auto* what it takes. *Learned noise* is its
-standard deviation over the true one: sqrt 2 is the best that a likelihood of single transitions can do.
-*Cosines* are those of the principal angles, in scaled coordinates, between the true space and as many of the
-strongest learned directions as it has dimensions, *rank* what the analysis counts of the true number.
+`scripts/noise_study` writes this page. The files have independent normal noise on every row and column,
+given as a share of each column's spread. The recipe is `configs/systems/base.toml`, as `discover` uses it,
+with the noise learned.
+
+- *Noise / step* is the ratio by which `inference.likelihood = "auto"` decides, and *auto* is its choice.
+  `windows` is multiple shooting.
+- *Learned noise* is the learned standard deviation over the true one. A likelihood of single transitions
+  can do no better than sqrt 2.
+- *Cosines* are those of the principal angles, in scaled coordinates, between the true space and the
+  strongest learned directions, as many as it has dimensions.
+- *Rank* is what the analysis counts, of the true number.
 
 """
 
@@ -141,9 +146,11 @@ def study_table(rows: Iterable[Row]) -> str:
 def main() -> None:
     """Read the arguments, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/noise"), help="where files and runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/noise"), help="folder for files and runs")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--levels", type=float, nargs="*", default=[0.01, 0.03, 0.1], help="shares of spread")
+    parser.add_argument(
+        "--levels", type=float, nargs="*", default=[0.01, 0.03, 0.1], help="noise as shares of the spread"
+    )
     parser.add_argument("--only", nargs="*", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE")
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file to write")

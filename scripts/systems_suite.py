@@ -7,20 +7,23 @@ from noether_razor.files import write_whole
 from noether_razor.paper import SUITE, run_suite, suite_table
 
 TABLE = Path(__file__).parents[1] / "docs" / "suite.md"
-HEADING = (
-    "# Discovery and false discovery\n\n"
-    "Written by `scripts/systems_suite`, recipe `configs/systems/base.toml`. Each run learns from 200\n"
-    "simulated trajectories and is tested on 100 fresh noise-free ones of the same simulator: the table\n"
-    "says what runs learn of such data. What a file of its own can tell is in [files.md](files.md).\n\n"
-)
+HEADING = """# Discovery and false discovery
+
+`scripts/systems_suite` writes this page, by the recipe `configs/systems/base.toml`. Each run learns from
+200 simulated trajectories and is tested on 100 fresh noise-free ones from the same simulator. So the table
+says what runs learn of what such data show. [What a file can tell](files.md) is about a single file.
+
+"""
 
 
 def main() -> None:
     """Read the arguments, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/suite"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/suite"), help="folder for the runs")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=0, help="refits of each run for the evidence")
+    parser.add_argument(
+        "--repeats", type=int, default=0, help="fits of each kind for the Delta-ELBO of each run"
+    )
     parser.add_argument("--only", nargs="*", default=[item.name for item in SUITE], help="names of systems")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE")
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file to write")

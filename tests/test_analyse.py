@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from noether_razor.invariants import Analysis, analyse
 from noether_razor.invariants.analysis import _of_its_own
 from noether_razor.invariants.terms import coefficients, monomials, quadratic_parts
-from noether_razor.reporting import symmetry_text
+from noether_razor.reporting import symmetry_section, symmetry_text
 from noether_razor.systems import CustomSystem
 from noether_razor.trajectories import Trajectories
 
@@ -232,7 +232,7 @@ class TestFound:
         text = symmetry_text(found.to_json())
         assert text.startswith("no conserved quantities of degree <= 2 were learned\n")
         # All four are there: the data show what was not learned.
-        assert "the model has learned 0 of the 4 that" in text
+        assert "model: learned 0 of the 4 quantities that" in text
 
     def test_brackets_and_products_complete_what_was_learned(self):
         system = system_of("isotropic 2")
@@ -241,7 +241,7 @@ class TestFound:
         found = analyse(su2[0][pair], su2[1][pair], motion(system), noise_variance=NOISE)
         assert (found.rank, found.learned, found.space.rank) == (3, 3, 4)
         text = symmetry_text(found.to_json())
-        assert text.startswith("3 conserved quantities") and "the model has learned 3 of the 4 that" in text
+        assert text.startswith("3 conserved quantities") and "model: learned 3 of the 4 quantities" in text
 
         free = CustomSystem(2, "(p1**2 + p2**2) / 2")
         momenta = np.zeros((2, 4, 4)), np.eye(4)[2:]
@@ -307,7 +307,7 @@ class TestText:
             assert part in text
         assert "functionally independent: 3" in text
         assert "algebra: u(2) = su(2)+u(1), closure error" in text
-        assert "what the data show: 4 combinations of monomials stay constant along 80 trajectories" in text
+        assert "data: 4 combinations of monomials stay constant along 80 trajectories, which" in text
 
     def test_formulas_are_exact_where_the_truth_is(self, oscillators):
         assert all(not quantity.formula.errors for quantity in oscillators.quantities)
@@ -322,11 +322,12 @@ class TestText:
             name: {"negative_elbo_total": total, "stderr": error} for name, (total, error) in totals.items()
         }
         found = analyse(*exact(system), motion(system), noise_variance=NOISE).to_json()
-        assert "is +412 ± 10 nats above that without symmetry" in symmetry_text(
-            found | {"evidence": evidence}
+        assert (
+            "(a difference of lower bounds): +412 ± 10 nats with these built in, against no symmetry"
+            in symmetry_text(found | {"evidence": evidence})
         )
         evidence["none"]["converged"] = False
-        assert "the refits have not converged" in symmetry_text(found | {"evidence": evidence})
+        assert "the fits have not converged" in symmetry_text(found | {"evidence": evidence})
 
     def test_a_hamiltonian_that_is_not_among_them_is_not_claimed(self):
         system = system_of("isotropic 2")
@@ -367,7 +368,7 @@ class TestJson:
         assert measured["name"] in ("1", "-1")
         assert abs(measured["value"]) == pytest.approx(1, abs=4 * measured["error"])
         assert 0 < measured["error"] < 1e-3
-        text = symmetry_text(oscillators.to_json())
+        text = symmetry_section(oscillators.to_json())
         assert "coefficient of q2*p1: -" in text and " ± 0.0" in text
 
     def test_quantities_are_their_formulas(self, oscillators):

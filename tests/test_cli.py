@@ -64,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "debug"
     result = run("train", DEBUG, "--out", folder)
     assert result.returncode == 0, result.stderr
-    assert "-ELBO" in result.stdout and "parallelness" in result.stdout
+    assert "-ELBO" in result.stdout and "alignment" in result.stdout
     assert_only_progress(result.stderr)
     return folder
 

@@ -44,12 +44,12 @@ def test_its_own_file_is_no_obstacle_but_another_is_kept(folder, monkeypatch, ca
     assert run(monkeypatch, "--out", "mine.csv") == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
-    assert "mine.csv exists and holds something else" in printed.err and "another name" in printed.err
+    assert "mine.csv exists with other contents" in printed.err and "another name" in printed.err
     assert (folder / "mine.csv").read_text() == "my data\n"
 
 
 @pytest.mark.parametrize(
-    ("out", "why"), [("mine.npz", "ends in .csv"), ("file/mine.csv", "cannot be written")]
+    ("out", "why"), [("mine.npz", "ending in .csv"), ("file/mine.csv", "cannot be written")]
 )
 def test_names_that_cannot_be_are_refused(folder, monkeypatch, capsys, out, why):
     (folder / "file").write_text("")

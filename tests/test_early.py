@@ -34,7 +34,7 @@ def test_two_late_reports_above_no_motion_end_a_fit(posterior, data):
         should_stop = early_check(posterior, data.transitions(), training)
         reasons = [should_stop(report(*pair)) for pair in steps]
         assert bool(reasons[-1]) == stopped and not any(reasons[:-1])
-    assert "nothing moves" in reasons[-1] and "400 of 1000" in reasons[-1]
+    assert "predicting no motion" in reasons[-1] and "400 of 1000" in reasons[-1]
 
 
 def test_a_fit_ends_where_it_is_told_to(posterior, data):

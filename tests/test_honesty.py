@@ -319,7 +319,7 @@ def test_one_trajectory_has_no_standard_error_and_nothing_to_compare_needs_no_fi
     )
     assert np.isnan([found.mse_field, found.energy_trend, found.difference_stderr]).all()
     assert found.asymmetry is None and not found.field_is_better and not found.energy_drifts
-    assert "energy" not in found.text() and "without structure" not in found.text()
+    assert "energy" not in found.text() and "unstructured" not in found.text()
 
 
 @pytest.mark.parametrize("size", [{"dim": 0}, {"layers": 1}, {"width": 0}])

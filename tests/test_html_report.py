@@ -105,7 +105,7 @@ def checked(text: str) -> Page:
 def test_a_page_from_symmetry_alone():
     page = checked(answer_html(found()))
     text = " ".join(page.said.split())
-    assert text.index("1 conserved quantity of degree") < text.index("limit of change") < text.index("good")
+    assert text.index("1 conserved quantity of degree") < text.index("drift below") < text.index("good")
     assert page.count("math") >= 2 and page.count("svg") == 3
     assert "0.2 %" in text and "What this file cannot tell" in text and "degree 2 or less" in text
     assert ("meta", "viewport") in [(tag, at.get("name")) for tag, at in page.tags]
@@ -221,7 +221,7 @@ def test_a_registered_figure_appears(monkeypatch):
 )
 def test_lights(changes, title, colour):
     (light,) = [light for light in lights(found(**changes)) if light.title == title]
-    assert light.colour == colour and light.word in {"good", "careful", "problem"}
+    assert light.colour == colour and light.word in {"good", "caution", "problem"}
     assert light.sentence.endswith(".")
 
 

@@ -225,7 +225,7 @@ def test_exact_states_leave_nothing_to_choose():
     data = oscillations(3, 10, noise=0.0)
     assert chosen(data, 0.0) == ("transitions", None, None, "")
     targets = Trajectories(data.times, data.states, data.states[:, 1:])
-    with pytest.raises(OptionError, match=r"inference\.likelihood: windows are for noise on all states"):
+    with pytest.raises(OptionError, match=r"inference\.likelihood: windows .* is for noise on all states"):
         chosen(targets, 0.0, "windows")
 
 
@@ -233,8 +233,8 @@ def test_where_noise_cannot_be_told_from_motion_it_says_so():
     data = oscillations(20, 30, noise=0.0, dt=2.2)
     assert likelihood.noise_of_states(data) is None
     found = chosen(data, None)
-    assert found.kind == "transitions" and "cannot be told" in found.text
-    assert chosen(data, None, "windows").text.startswith("windows of 5 steps: as asked")
+    assert found.kind == "transitions" and "too far apart" in found.text
+    assert chosen(data, None, "windows").text.startswith("multiple shooting over 5 steps (as requested; ")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train", "systems/base.toml", "--out", folder / "run", "--set", f"data.file={data}", *small()
     )
     assert result.returncode == 0, result.stderr
-    assert "Likelihood of windows of 4 steps: as asked; noise of standard deviation" in result.stdout
+    assert "Likelihood: multiple shooting over 4 steps (as requested; noise 0" in result.stdout
     return folder / "run"
 
 
@@ -320,7 +320,7 @@ def test_every_later_verb_goes_on_with_windows(trained, tmp_path):
     assert run("predict", trained, *arguments).returncode == 0
     assert (tmp_path / "future.csv").read_text().count("\n") == 1 + 3
     assert run("report", trained).returncode == 0
-    assert "Likelihood of windows of 4 steps" in (trained / "report.md").read_text()
+    assert "Likelihood: multiple shooting over 4 steps" in (trained / "report.md").read_text()
 
 
 def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def test_degrees_of_freedom_of_equal_units_share_their_scales() -> None:
             "data.masses=[-1]",
             ("data.masses: expected positive numbers, one for all positions or one for each, got [-1]",),
         ),
-        ("data.masses=0", ("data.masses: expected positive numbers", "without mass p = m v is 0), got 0")),
+        ("data.masses=0", ("data.masses: expected positive numbers", "with mass 0, p = m v is 0), got 0")),
         ("data.step=0.1", ("mine.csv", "column t: holds the times", "--dt 0.1")),
         ("data.periodic=['y']", ("mine.csv", "column y", "periodic but no position")),
         ("data.columns.velocity=['v']", ("data.columns.velocity", "did you mean velocities")),
@@ -224,7 +224,7 @@ def test_bad_settings_about_a_file(
 
 def test_settings_about_a_file_need_a_file(tmp_path: Path) -> None:
     result = run("train", DEBUG, "--out", tmp_path / "run", "--set", "data.masses=1.0")
-    assert_bad_input(result, "data.masses is about a file")
+    assert_bad_input(result, "data.masses describes a file")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_substeps_reach_across_rows_left_out():
 
 def test_a_mass_of_zero_is_one_true_message():
     table = SystemTable(kind="n_body", parameters={"masses": [1.0, 0.0]})
-    with pytest.raises(ConfigError, match="got 0 for body 2: a body without mass has no momentum"):
+    with pytest.raises(ConfigError, match="got 0 for body 2: a massless body has no momentum"):
         build_system(table)
     custom = SystemTable(kind="custom", dof=1, hamiltonian="p1**2 / (2 * m) + q1**2", parameters={"m": 0.0})
     with pytest.raises(ConfigError, match="is zero; expected a divisor that is not"):

@@ -51,7 +51,7 @@ def test_a_negative_control_is_right_when_nothing_is_found():
     assert not false.right and false.false == 1
     table = suite_table([found, false])
     assert "| pendulum | 0, trivial | 1 of 2 | 0, 1 | trivial, u(1) | 0, 0 |" in table
-    assert "0 of 2 (0%) of runs right, false ones counted double" in table
+    assert "0 of 2 runs (0%) are right, where a run with false directions counts as two" in table
 
 
 def test_every_system_has_a_configuration_of_its_own():

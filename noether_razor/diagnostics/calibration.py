@@ -44,21 +44,22 @@ class Calibration(NamedTuple):
 
     def text(self, *, held_out: bool = True) -> str:
         """One sentence for a report; `held_out`: the trajectories were not trained on."""
-        half, most = f"{self.half:.0%}", f"{self.most:.0%}"
+        half, most = f"{100 * self.half:.0f}", f"{100 * self.most:.0f}"
         if np.isfinite(self.half_stderr):
-            half, most = f"{half} ± {self.half_stderr:.0%}", f"{most} ± {self.most_stderr:.0%}"
-        values = "held-out values" if held_out else "values that were trained on (none are kept aside)"
+            half, most = (
+                f"{half} ± {100 * self.half_stderr:.0f}",
+                f"{most} ± {100 * self.most_stderr:.0f}",
+            )
+        values = "held-out values" if held_out else "training values (none were held out)"
         said = (
-            f"of {self.values} {values} {half} lie in the 50 % band of rollouts from first states and "
-            f"{most} in the 90 % band "
-            f"({self.first_most:.0%} in the first third of a trajectory, {self.last_most:.0%} in the last)"
+            f"rollouts: {half} % of {self.values} {values} lie in the 50 % band, {most} % in the 90 % band "
+            f"({100 * self.first_most:.0f} % in the first third, {100 * self.last_most:.0f} % in the last)"
         )
         if self.spread_scale == 1:
             return said
         return (
-            f"{said}, each band scaled by what the other trajectories ask for, "
-            f"{self.spread_scale:.2g} in all (as learned {self.unscaled_half:.0%} and "
-            f"{self.unscaled_most:.0%})"
+            f"{said}; spread rescaled on the other trajectories, by {self.spread_scale:.2g} overall "
+            f"(unscaled {100 * self.unscaled_half:.0f} % and {100 * self.unscaled_most:.0f} %)"
         )
 
 

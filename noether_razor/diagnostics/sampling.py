@@ -12,7 +12,7 @@ from ..typing import Hamiltonian
 
 MOST_SUBSTEPS = 16
 FEWEST_POINTS = 4.0
-"""Points a turn below which the way between them can be guessed in more than one way."""
+"""Time steps per period below which the motion between them is ambiguous (aliasing)."""
 
 
 class SamplingCheck(NamedTuple):
@@ -35,16 +35,21 @@ class SamplingCheck(NamedTuple):
 
     def text(self) -> str:
         """One sentence for a report."""
-        turn = f"{self.points_a_turn:.1f} rows a turn of the motion"
+        period = f"{self.points_a_turn:.1f} time steps per period"
+        if np.isinf(self.points_a_turn):
+            period = "the motion does not turn"
+        elif np.isnan(self.points_a_turn):
+            period = "time steps per period unknown"
         if self.substeps is None:
             return (
-                f"sampling is too coarse: the integrator's error between rows is {self.error:.2g}, "
-                f"{self.error / self.limit:.1f} times a tenth of the noise, at the most steps allowed "
-                f"({turn})"
+                f"sampling is too coarse: with the most integrator steps allowed the error of a time step is "
+                f"{self.error:.2g}, {self.error / self.limit:.1f} times the limit of a tenth of the noise; "
+                f"{period}"
             )
         if not self.fine_enough:
-            return f"sampling is too coarse: {turn}, at least {FEWEST_POINTS:.0f} are needed"
-        return f"sampling is fine enough: {self.substeps} integrator steps between rows, {turn}"
+            return f"sampling is too coarse: {period}, at least {FEWEST_POINTS:.0f} are needed"
+        steps = "1 integrator step" if self.substeps == 1 else f"{self.substeps} integrator steps"
+        return f"sampling is fine enough: {period}, {steps} per time step"
 
 
 def points_a_turn(trajectories: Trajectories) -> float:

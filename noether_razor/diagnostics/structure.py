@@ -158,17 +158,17 @@ class StructureCheck(NamedTuple):
 
     def text(self) -> str:
         """One sentence for a report."""
-        ahead = "one row" if self.rows == 1 else f"{self.rows} rows"
-        error = f"{self.unexplained:.1%} of the motion over {ahead} is left"
+        ahead = "1 time step" if self.rows == 1 else f"{self.rows} time steps"
+        error = f"error over {ahead} {100 * self.unexplained:.1f} % of the motion"
         if self.mse_hamiltonian <= AT_NOISE * self.floor:
-            error = f"errors over {ahead} are those of the noise"
-        said = f"the Hamiltonian: motion {self.verdict}, {error}"
+            error = f"error over {ahead} at the noise level"
+        said = f"Hamiltonian: motion {self.verdict}, {error}"
         if np.isfinite(self.mse_field):
-            said += f" ({self.unexplained_by_field:.1%} by a field without structure)"
+            said += f" (unstructured field {100 * self.unexplained_by_field:.1f} %)"
         if np.isfinite(self.energy_trend):
             said += (
-                f"; learned energy changes along a trajectory by {self.energy_trend:+.2f} ± "
-                f"{self.energy_trend_stderr:.2f} standard deviations"
+                f"; the learned energy drifts by {self.energy_trend:+.2f} ± {self.energy_trend_stderr:.2f} "
+                "standard deviations along a trajectory"
             )
         return said
 

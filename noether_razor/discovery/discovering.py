@@ -127,9 +127,7 @@ def first_words(data: Trajectories, options: Options, hypotheses: Sequence[Hypot
     options do not ask for quantities to be learned.
     """
     if options.symmetry.mode != "learned":
-        raise OptionError(
-            f'symmetry.mode: got "{options.symmetry.mode}", discover learns: expected "learned"'
-        )
+        raise OptionError(f'symmetry.mode: got "{options.symmetry.mode}", but discover expects "learned"')
     given = options.inference.noise_variance
     return Discovery(
         trajectories=data,
@@ -140,7 +138,7 @@ def first_words(data: Trajectories, options: Options, hypotheses: Sequence[Hypot
 
 def without_model(found: Discovery, error: Exception) -> Discovery:
     """What the data alone say, with the reason why there is no model."""
-    why = f"{error}; what the data alone say stands{_winding(found.trajectories)}"
+    why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
     return replace(found, failed={"model": why})
 
 
@@ -213,5 +211,5 @@ def _winding(trajectories: Trajectories) -> str:
         turns = float(np.ptp(points[:, k])) / (2 * np.pi)
         if k not in angles and not trajectories.units[k] and turns > WINDS:
             name = trajectories.names[k]
-            return f"; {name} covers {turns:.0f} times 2 pi: if it is an angle, say --periodic {name}"
+            return f"; {name} spans {turns:.0f} times 2 pi: if it is an angle, add --periodic {name}"
     return ""

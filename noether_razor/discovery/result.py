@@ -189,8 +189,7 @@ def predict_states(
         raise ValueError(f"times must have shape (time,) with at least one, got {times.shape}")
     if states.size * len(times) > LARGEST_OUTPUT:
         raise ValueError(
-            f"{len(states)} states at {len(times)} times are more than can be predicted at once, "
-            "give fewer of either"
+            f"{len(states)} states at {len(times)} times are too many at once, give fewer of either"
         )
     noise = noise_on_states(problem, model.posterior, problem.measured) if observed else 0.0
     paths = posterior_rollouts(

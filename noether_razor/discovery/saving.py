@@ -153,7 +153,7 @@ def load(path: Path) -> Discovery:
         if folder.holds_run():
             tables = folder.read_tables()
             if tables["data"].get("file") is None:
-                raise RunError(f"{path}: a run on simulated data, expected one of discover")
+                raise RunError(f"{path}: a run on simulated data, expected a run of discover")
             options = options_of(tables)
             problem = make_problem(trajectories, options, seed=tables["seed"])
             model = _restored(folder, problem)
@@ -181,7 +181,7 @@ def _restored(folder: RunFolder, problem: Problem) -> Fitted | None:
         return None
     found = folder.checkpoint.restore(initial_state(problem.posterior, problem.training))
     if found is None:
-        raise RunError(f"{folder.path}: has no checkpoint, though a summary")
+        raise RunError(f"{folder.path}: has a summary but no checkpoint")
     graph, _ = nnx.split(problem.posterior)
     return Fitted(problem, nnx.merge(graph, found[0].params))
 

@@ -56,7 +56,9 @@ def windows_of(trajectories: Trajectories, steps: int) -> Windows:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if trajectories.targets is not None:
-        raise ValueError("windows are for noise on all states, but these have targets beside exact states")
+        raise ValueError(
+            "windows are for noise on all states, but these data have noisy targets and exact inputs"
+        )
     states, dt, measured = [], [], []
     for times, path in trajectories.segments():
         for start in range(0, len(times) - 1, steps):

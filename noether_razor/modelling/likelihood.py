@@ -45,26 +45,26 @@ def choose_likelihood(options: InferenceOptions, data: Trajectories, variance: f
     """
     if options.likelihood == "windows" and data.targets is not None:
         raise OptionError(
-            "inference.likelihood: windows are for noise on all states, but these data have noisy targets "
-            'beside exact states; give likelihood = "transitions"'
+            "inference.likelihood: windows (multiple shooting) is for noise on all states, but these data "
+            'have noisy targets and exact inputs; use likelihood = "transitions"'
         )
     ratio, kind = None, "transitions"
     if variance == 0:
         reason = ""
     elif variance is None:
-        reason = "the noise cannot be told from the motion between rows"
+        reason = "rows are too far apart to separate noise from motion"
     else:
         moves = np.concatenate([np.diff(path, axis=0) for _, path in data.segments()])
         step, noise = float(np.sqrt(np.mean(moves**2))), float(np.sqrt(variance))
         ratio = noise / max(step, np.finfo(np.float64).tiny)
         kind = "windows" if ratio > LARGE_NOISE else "transitions"
         reason = (
-            f"noise of standard deviation {noise:.2g} is {ratio:.2f} of the r.m.s. step {step:.2g} of scaled "
-            f"states, {'above' if ratio > LARGE_NOISE else 'not above'} {LARGE_NOISE}"
+            f"noise {noise:.2g} is {ratio:.2f} of the r.m.s. step {step:.2g} in scaled coordinates, "
+            f"{'above' if ratio > LARGE_NOISE else 'not above'} the threshold {LARGE_NOISE}"
         )
     if options.likelihood != "auto":
         kind = options.likelihood
-        reason = f"as asked; {reason}" if reason else ""
-    named = f"windows of {options.window_steps} steps" if kind == "windows" else "single transitions"
+        reason = f"as requested; {reason}" if reason else ""
+    named = f"multiple shooting over {options.window_steps} steps" if kind == "windows" else "transitions"
     steps = options.window_steps if kind == "windows" else None
-    return Likelihood(kind, steps, ratio, f"{named}: {reason}" if reason else "")
+    return Likelihood(kind, steps, ratio, f"{named} ({reason})" if reason else "")

@@ -352,7 +352,7 @@ def _noise_variance(options: Options, scale: PhaseScale, truth: Truth | None) ->
     if wanted == "learned":
         return UNKNOWN_NOISE
     raise OptionError(
-        "inference.noise_variance: the data have no noise to take it from (data.noise_variance = 0), "
+        "inference.noise_variance: the data have no noise (data.noise_variance = 0) to take it from, "
         "give a number or learned"
     )
 

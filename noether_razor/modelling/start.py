@@ -19,7 +19,7 @@ def conserved_start(data: Trajectories, count: int) -> QuadraticQuantities | Non
         raise OptionError(
             f"symmetry.initialise: data needs {space.rows_needed + space.motion.recordings} rows, "
             f"got {len(data.points())}; "
-            "take random, or more data"
+            "use random, or more data"
         )
     rows = space.motion.quantities(space.conserved[:count])
     matrices, vectors = (jnp.asarray(part, jnp.float32) for part in quadratic_parts(rows, 2 * data.dof))

@@ -137,10 +137,10 @@ class Spectrum:
         gap = min(gap_after(values, self.count) for values in row["singular_values"])
         rest = max(rest_ratio(values, self.count) for values in row["singular_values"])
         return Verdict(
-            f"n = {self.row}: parallelness at least {self.parallelness:g} up to direction {self.count}, "
+            f"n = {self.row}: alignment at least {self.parallelness:g} up to direction {self.count}, "
             f"a gap of {self.gap:g} after it, and below {self.rest:.0%} of the largest beyond",
             lowest >= self.parallelness and gap >= self.gap and rest <= self.rest,
-            f"parallelness {lowest:.4f}, gap {gap:.3g}, beyond {rest:.2%}",
+            f"alignment {lowest:.4f}, gap {gap:.3g}, beyond {rest:.2%}",
         )
 
 

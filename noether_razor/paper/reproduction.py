@@ -174,8 +174,8 @@ def table_lines(result: Mapping[str, Any]) -> list[str]:
     cells = [shown[c.metric].format(floors[c.metric]) if c.metric in floors else "" for c in COLUMNS]
     lines += ["| *noise floor* | " + " | ".join(cells) + " |", ""]
     lines += [
-        "Mean ± standard error over seeds; N transitions; MSE of one step of the posterior-predictive mean, "
-        "on noisy targets for train, on true ones for the others.",
+        "Mean ± standard error over seeds; N transitions; one-step MSE of the posterior-predictive mean, "
+        "against noisy targets for train and true ones for the test sets.",
         "",
     ]
     for seed, cosines in zip(result["seeds"], result["rows"][LEARNED]["principal_cosines"], strict=True):
@@ -218,7 +218,7 @@ def _spectra(
         *_heading(figure.title, about),
         f"![{figure.title}]({figure.name}.png)",
         "",
-        "| n | seed | known | lowest parallelness of these | gap after them | largest beyond / largest |",
+        "| n | seed | known | lowest alignment of these | gap after them | largest beyond / largest |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():

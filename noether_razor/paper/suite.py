@@ -192,11 +192,13 @@ def suite_table(scores: Sequence[Score], systems: Sequence[SuiteSystem] = SUITE)
     wrong = sum((2 if item.false else 1) for item in scores if not item.right)
     lines += [
         "",
-        f"Discovery rate {_share(discovered, true)}, false discovery rate {_share(false, found)}; "
-        f"{_share(max(0, len(scores) - wrong), len(scores))} of runs right, false ones counted double.",
+        f"Discovery rate {_share(discovered, true)}, false discovery rate {_share(false, found)}. "
+        f"{_share(max(0, len(scores) - wrong), len(scores), 'runs')} are right, where a run with false "
+        "directions counts as two wrong ones.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part} of {whole}" + (f" ({part / whole:.0%})" if whole else "")
+def _share(part: int, whole: int, of: str = "") -> str:
+    share = f" ({part / whole:.0%})" if whole else ""
+    return f"{part} of {whole}{f' {of}' if of else ''}{share}"

@@ -1,16 +1,22 @@
 """The contents of symmetry.json for a person to read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from ..invariants import Measurement, measured_text
 
+LINE = 120
+"""Characters of a printed line."""
+DIFFERENCE = "a difference of lower bounds"
+"""What a Delta-ELBO is."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
 WIDEST_COLUMN = 60
 """Characters of a formula for which the others make room."""
 MEASURED = 3
-"""Measured coefficients beside a formula."""
+"""Measured coefficients without a name that are printed beside a formula."""
 NOTHING = 1e-9
 """Of a mean over the largest coefficient, which is rounding."""
 MOST_SAME = 6
@@ -21,21 +27,21 @@ STRONG, STANDARD_ERRORS = 3.0, 3.0
 """Nats that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 REASONS = {
     "velocities": (
-        "the momenta are not canonical: part of the force stands at right angles to the velocity, as in a "
+        "the momenta are not canonical: part of the force is at right angles to the velocity, as in a "
         "magnetic field (p = m v + q A) or a rotating frame (p = m (v + w x r))"
     ),
-    "friction": "the force resists or drives the motion (friction), which no Hamiltonian does",
+    "friction": "there is friction or driving, which no Hamiltonian in these coordinates describes",
     "coordinates": (
-        "no Hamiltonian in these coordinates moves the data; where momenta are masses times the rates of "
-        "angles or other curved coordinates, the canonical ones are p = M(q) v"
+        "no Hamiltonian in these coordinates describes the motion; if momenta are mass times the velocity of "
+        "angles or other curvilinear coordinates, give p = M(q) v instead"
     ),
-    "energy": "the learned energy changes along trajectories",
+    "energy": "the learned energy drifts along trajectories",
 }
 
 
 VELOCITIES = (
-    "momenta were made of velocities, and mass times velocity is not canonical in a rotating frame, a "
-    "magnetic field or for rates of angles"
+    "momenta were computed from velocities, and mass times velocity is not canonical in a rotating frame, in "
+    "a magnetic field or for angles"
 )
 
 
@@ -43,22 +49,20 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
-    lines += _lines(
-        quantities, lambda entry: f"changes by at most {percent(entry['limit'])} of its spread (95 %)"
-    )
+    lines += _lines(quantities, limit_text)
     if symmetry["rank"]:
         lines += about_space(symmetry)
     if drifting := symmetry["drifting"]:
         lines.append(
-            "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothed rows look so)"
+            "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothing looks alike)"
         )
         lines += _lines(drifting, lambda entry: rate_text(entry, unit), name="D")
     if same := symmetry["same_everywhere"]:
-        lines.append("the same value in the whole file: a constraint, or one orbit; the file cannot tell")
+        lines.append("constant in the whole file: a constraint or a single orbit, the file cannot tell which")
         lines += _lines(same[:MOST_SAME], lambda entry: "", name="", equals=True)
         if len(same) > MOST_SAME:
             lines.append(f"  and {len(same) - MOST_SAME} more")
-    lines.append(f"what the data show: {data_text(symmetry)}")
+    lines += folded(f"data: {data_text(symmetry)}")
     lines += _about_model(symmetry)
     return "\n".join(lines) + "\n"
 
@@ -85,7 +89,7 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         if data["shown"]:
             said += " were learned"
         elif data["staying"]:
-            said = "cannot tell what is conserved: what stays constant is the same in the whole file"
+            said = "cannot tell what is conserved: what stays constant has one value in the whole file"
     named = symmetry["algebra"]["name"]
     canonical = symmetry["hamiltonian"] is not False
     if rank and data["enough"] and symmetry["closes"] and canonical and "not named" not in named:
@@ -100,24 +104,26 @@ def headline(symmetry: Mapping[str, Any]) -> str:
 def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
     """What the file cannot show, and how much more would."""
     data, rank, limits = symmetry["data"], symmetry["rank"], []
-    needed = f"about {data['needed']} trajectories would tell"
+    needed = f"about {data['needed']} trajectories would be enough"
     if not data["enough"]:
-        limits.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all of degree <= 2")
+        limits.append(
+            f"{data['rows']} rows, but at least {data['rows_needed']} are needed to test degree <= 2"
+        )
     elif data["recordings"] == 1:
         limits.append(needed)
     elif rank and data["staying"] > data["most"]:
         shown = f"{data['recordings']} trajectories can show at most {data['most']}"
         limits.append(f"{shown}, and {data['staying']} combinations stay constant; {needed}")
     elif not data["settled"]:
-        limits.append(f"a single trajectory decides the count; {needed}")
+        limits.append(f"the count rests on a single trajectory; {needed}")
     if rank and not data["noise_told"]:
         limits.append(
-            "noise cannot be told from motion between rows: changes below 2 % of the spread are not seen"
+            "rows are too far apart to separate noise from motion: drifts below 2 % of the spread go unseen"
         )
     if rank and data["hidden"]:
-        limits.append(f"noise would hide a change of 8 % of the spread in {data['hidden']} of them")
+        limits.append(f"noise could hide a drift of 8 % of the spread in {data['hidden']} of them")
     if rank and not data["clear"]:
-        limits.append("more are rejected by a narrow margin only")
+        limits.append("others are rejected only by a narrow margin")
     return limits
 
 
@@ -133,15 +139,15 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
             doubts.append(REASONS[structure["reason"]])
             if rank:
                 doubts.append(
-                    "they are invariants of the data, and generate no symmetry in these coordinates"
+                    "what is listed is invariant, but without a Hamiltonian it generates no symmetry"
                 )
         elif structure["verdict"] == "not explained":
             doubts.append(
-                "the model does not explain the motion: nothing is claimed of its Hamiltonian and symmetry"
+                "the model does not explain the motion: nothing is claimed about its Hamiltonian and symmetry"
             )
         elif structure["verdict"] == "partly explained":
             doubts.append(
-                f"the model explains the motion in part only ({structure['unexplained']:.0%} is left)"
+                f"the model explains the motion only in part ({percent(structure['unexplained'])} is left)"
             )
         if structure["reason"] is None and structure["verdict"] != "explained" and symmetry["velocities"]:
             doubts.append(VELOCITIES)
@@ -151,14 +157,16 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
             if against:
                 names = ", ".join(f"C{k + 1}" for k in against)
                 doubts.append(
-                    f"the learned H does not conserve {names} ({{C, H}} {max(v or 0 for v in brackets):.0%})"
+                    f"the learned H does not conserve {names} "
+                    f"({{C, H}} {percent(max(v or 0 for v in brackets))})"
                 )
     elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
         doubts.append(VELOCITIES)
     gain = evidence_gain(symmetry["evidence"])
     if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
         doubts.append(
-            f"a model with these built in explains the data worse ({gain[0]:+.0f} ± {gain[1]:.0f} nats)"
+            "a model with these built in explains the data worse "
+            f"(Delta-ELBO {gain[0]:+.0f} ± {gain[1]:.0f} nats)"
         )
     return doubts
 
@@ -171,11 +179,12 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     said = f"{stay} constant along {many}, which can show at most {data['most']}"
     unseen = data["staying"] - data["shown"]
     if unseen:
-        said += f"; {unseen} of them {'has' if unseen == 1 else 'have'} one value in all"
+        said += f"; {unseen} of them {'has' if unseen == 1 else 'have'} one value in the whole file"
     if copies := data["copies"]:
-        said += f"; {_many(copies, 'trajectory repeats', 'trajectories repeat')} others, not counted"
+        duplicates = _many(copies, "duplicate trajectory is", "duplicate trajectories are")
+        said += f"; {duplicates} not counted"
     if out := data["left_out"]:
-        said += f"; {_many(out, 'row stands', 'rows stand')} out by more than 8 times the noise, not used"
+        said += f"; {_many(out, 'outlier', 'outliers')} beyond 8 times the noise left out"
     return said
 
 
@@ -188,7 +197,7 @@ def about_space(symmetry: Mapping[str, Any]) -> list[str]:
         independent += f" ({names} generate the rest)"
     if symmetry["hamiltonian"] is False:
         return [independent]
-    central = ", with a constant that brackets produce" if algebra["central_extension"] else ""
+    central = ", with a constant from the brackets" if algebra["central_extension"] else ""
     # Why an algebra has no name, and its invariants, are in symmetry.json.
     name = (
         algebra["name"].split(":")[0] + "".join(f" = {alias}" for alias in algebra["aliases"][:1]) + central
@@ -202,26 +211,26 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     lines = []
     if symmetry.get("restricted"):
         lines.append(
-            f"the model has learned {symmetry['learned']} of the {symmetry['data']['shown']} that fresh "
+            f"model: learned {symmetry['learned']} of the {symmetry['data']['shown']} quantities that fresh "
             "trajectories of its system conserve; only these are listed"
         )
     elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
-        lines.append(f"the model, trained on the same data: its quantities hold {held} of these {rank}")
+        lines.append(f"model: trained on the same data, its learned quantities span {held} of these {rank}")
     gain = evidence_gain(symmetry["evidence"])
     if gain is not None and symmetry["rank"]:
         lines.append(
-            f"the bound with these built in is {gain[0]:+.0f} ± {gain[1]:.0f} nats above that without "
-            "symmetry (a difference of lower bounds)"
+            f"Delta-ELBO ({DIFFERENCE}): {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no "
+            "symmetry"
         )
     elif symmetry["evidence"] and symmetry["rank"]:
-        lines.append("no evidence from the bound: the refits have not converged, or failed")
+        lines.append(f"Delta-ELBO ({DIFFERENCE}): none, {why_no_gain(symmetry['evidence'])}")
     lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
     return lines
 
 
 def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    """By how many nats the bound with the found space exceeds that with none, with its error."""
+    """The Delta-ELBO of the found space against no symmetry in nats, with its error."""
     if not evidence or "none" not in evidence or "found" not in evidence:
         return None
     none, found = evidence["none"], evidence["found"]
@@ -231,8 +240,35 @@ def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | N
     return nats, float(np.hypot(none["stderr"], found["stderr"]))
 
 
+def why_no_gain(evidence: Mapping[str, Any]) -> str:
+    """Why there is no Delta-ELBO although fits were made."""
+    if "none" not in evidence or "found" not in evidence:
+        return "a fit failed"
+    return "the fits have not converged"
+
+
+def folded(text: str, first: str = "", after: str = "  ") -> list[str]:
+    """As many lines as a text needs: `first` stands before the first of them, `after` before the others."""
+    # A number stays with its error and its unit.
+    for part in (" ± ", " %"):
+        text = text.replace(part, part.replace(" ", NO_BREAK))
+    lines = wrap(
+        text,
+        LINE,
+        initial_indent=first,
+        subsequent_indent=after,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(NO_BREAK, " ") for line in lines]
+
+
 def _lines(
-    entries: Sequence[Mapping[str, Any]], said: Any, *, name: str = "C", equals: bool = False
+    entries: Sequence[Mapping[str, Any]],
+    said: Callable[[Mapping[str, Any]], str],
+    *,
+    name: str = "C",
+    equals: bool = False,
 ) -> list[str]:
     written = [
         f"{entry['formula']} = {mean_of(entry):.6g}" if equals else str(entry["formula"]) for entry in entries
@@ -243,15 +279,45 @@ def _lines(
         label = f"{name}{k + 1}".ljust(len(f"{name}{len(entries)}")) + " = " if name else ""
         unit = f"  [{entry['unit']}]" if entry["unit"] else ""
         beside = entry["bracket_with_hamiltonian"]
-        measured = {term_text(key): Measurement(**item) for key, item in entry["measured"].items()}
-        parts = [
-            said(entry),
-            "" if beside is None else f"{{C, H}} {beside:.1%}",
-            entry["note"],
-            measured_text(measured, MEASURED),
-        ]
-        lines.append(f"  {label}{text:<{width}}{unit}  {'; '.join(part for part in parts if part)}".rstrip())
+        bracket = "" if beside is None else f"{{C, H}} {100 * beside:.1f} %"
+        parts = [part for part in (said(entry), bracket, entry["note"], beside_names(entry)) if part]
+        lines += _packed(f"  {label}{text:<{width}}{unit}", parts, indent=" " * (2 + len(label)))
     return lines
+
+
+def _packed(start: str, parts: Sequence[str], indent: str) -> list[str]:
+    """A formula and what is said of it, in lines that are full; a part that fits on one is not divided."""
+    *lines, line = folded(start.strip(), "  ", indent) if len(start) > LINE else [start]
+    between = "  "
+    for part in parts:
+        if len(line) + len(between) + len(part) <= LINE:
+            line += between + part
+        else:
+            *full, line = line, *folded(part, indent, indent)
+            lines += full
+        between = "; "
+    return [text.rstrip() for text in (*lines, line)]
+
+
+def limit_text(entry: Mapping[str, Any]) -> str:
+    """Up to what a quantity may drift."""
+    return f"drift below {percent(entry['limit'])} of its spread (95 %)"
+
+
+def measured_terms(entry: Mapping[str, Any]) -> dict[str, Measurement]:
+    """What the coefficients of a formula were measured as, by their terms."""
+    return {term_text(key): Measurement(**item) for key, item in entry["measured"].items()}
+
+
+def beside_names(entry: Mapping[str, Any]) -> str:
+    """The measured coefficients that must stand beside a formula: of all that have a name other than 1, and
+    errors of the first few that have none.
+    """
+    measured = measured_terms(entry)
+    named = {term: item for term, item in measured.items() if item.name not in (None, "1")}
+    decimal = {term: item for term, item in measured.items() if item.name is None}
+    text = measured_text(named | dict(list(decimal.items())[:MEASURED]))
+    return f"{text}, ..." if len(decimal) > MEASURED else text
 
 
 def term_text(key: str) -> str:
@@ -272,10 +338,10 @@ def rate_text(entry: Mapping[str, Any], unit: str) -> str:
         word = "decays" if entry["decay"] > 0 else "grows"
         return f"{word} by {_with_error(entry['decay'], entry['decay_error'])} per {unit}"
     rate, error = entry["rate"], entry["rate_error"]
-    moved = f"changes by {percent(max(entry['drift'], entry['limit']))} of its spread along a trajectory"
+    moved = f"drifts by {percent(max(entry['drift'], entry['limit']))} of its spread along a trajectory"
     if rate is None or error is None or not rate > error:
         return moved
-    return f"{moved}, at {_with_error(rate, error)} of its spread per {unit} (r.m.s.)"
+    return f"{moved}, {_with_error(rate, error)} of its spread per {unit} (r.m.s.)"
 
 
 def _with_error(value: float, error: float) -> str:

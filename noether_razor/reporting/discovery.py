@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .answer import DIFFERENCE, folded, limit_text, percent
+
 CHECKS = ("structure", "sampling", "calibration")
+AGAINST = {"none": "no symmetry", "learned": "learned quantities"}
+"""What a fit with a hypothesis built in is compared with."""
 PASSED = {"structure": "hamiltonian", "sampling": "fine_enough"}
 """The verdict of each check of symmetry.json."""
 
@@ -17,11 +21,16 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
     hypotheses = symmetry.get("hypotheses")
     if not hypotheses:
         return ""
-    lines = ["hypotheses: what the data say, and by how many nats the bound is higher with it built in"]
-    lines += [f"  {_hypothesis(entry)}" for entry in hypotheses]
     fitted = [entry["fit"] for entry in hypotheses if entry["fit"] is not None]
-    if fitted and fitted[0]["repeats"] == 1:
-        lines.append("  one fit each: errors are those of the estimate, --repeats 3 adds those of seeds")
+    once = fitted and fitted[0]["repeats"] == 1
+    about: list[str] = []
+    if fitted and not symmetry["rank"]:
+        about.append(f"Delta-ELBO is {DIFFERENCE}")
+    if once:
+        about.append("one fit each: errors leave out differences between seeds, --repeats 3 adds them")
+    lines = folded(f"hypotheses ({'; '.join(about)})" if about else "hypotheses")
+    for entry in hypotheses:
+        lines += folded(_hypothesis(entry), "  ", "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -31,29 +40,37 @@ def _checks_text(symmetry: Mapping[str, Any]) -> str:
     if not checks:
         return "\n".join([*notes, ""])
     lines = [
-        f"checks of the model ({checks['trajectories']} trajectories to learn from, "
-        f"{checks['held_out_trajectories']} kept aside, {checks['transitions']} transitions)"
+        f"model checks (trained on {checks['trajectories']} trajectories with {checks['transitions']} "
+        f"transitions; {checks['held_out_trajectories']} trajectories held out)"
     ]
     for name in CHECKS:
         if name in checks:
             passed = name not in PASSED or checks[name].get(PASSED[name])
-            lines.append(f"{' ' if passed else '!'} {checks[name]['text']}")
+            lines += folded(checks[name]["text"], "  " if passed else "! ", "    ")
     return "\n".join([*lines, *notes, ""])
 
 
 def _hypothesis(entry: Mapping[str, Any]) -> str:
-    against = [
-        f"{part['nats']:+.0f} ± {part['stderr']:.0f} against {name}"
+    drift = f"drift {percent(entry['drift'])} of its spread"
+    parts = [
+        f"{entry['formula']}: {entry['answer']}",
+        f"{entry['data_verdict']} in the data, "
+        + (limit_text(entry) if entry["data_verdict"] == "conserved" else drift),
+    ]
+    if entry["against"]:
+        parts.append(f"Delta-ELBO {', '.join(gains(entry))}")
+    if entry.get("failed"):
+        parts.append(f"its fit failed: {entry['failed']}")
+    return "; ".join(parts)
+
+
+def gains(entry: Mapping[str, Any]) -> list[str]:
+    """By how many nats the ELBO with a hypothesis built in exceeds that of each other fit."""
+    return [
+        f"{part['nats']:+.0f} ± {part['stderr']:.0f} nats against {AGAINST.get(name, name)}"
         + ("" if part["converged"] else " (not converged)")
         for name, part in entry["against"].items()
     ]
-    data = f"{entry['data_verdict']} in the data"
-    data += (
-        f" (changes by at most {entry['limit']:.1%} of its spread)"
-        if entry["data_verdict"] == "conserved"
-        else f" (changes by {entry['drift']:.1%} of its spread)"
-    )
-    return "; ".join([f"{entry['formula']}: {entry['answer']}", data, *against])
 
 
 def discovery_section(symmetry: Mapping[str, Any]) -> str:

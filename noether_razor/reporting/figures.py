@@ -26,7 +26,7 @@ EVERY_COORDINATE = 4
 FITS = {
     "none": "without symmetry",
     "found": "found quantities built in",
-    "learned": "quantities learned along",
+    "learned": "learned quantities",
 }
 """What the fits of the evidence are called."""
 
@@ -45,7 +45,7 @@ def bound_figure(metrics: Sequence[dict[str, Any]], floor: float | None) -> Figu
     if floor is not None:
         axes.axhline(floor, color=TRUE, linestyle="--", linewidth=1, label="noise floor of NLL / N")
     axes.set_yscale("symlog", linthresh=5)
-    axes.set(xlabel="step", ylabel="nats per transition", title="Bound during training")
+    axes.set(xlabel="step", ylabel="nats per transition", title="ELBO during training")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -108,7 +108,7 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
         right = axes.twinx()
         right.plot(index, parallelness, "o", color=TRUE)
         right.set_ylim(0, 1.05)
-        right.set_ylabel("parallelness with the truth", color=TRUE)
+        right.set_ylabel("alignment with the truth", color=TRUE)
     return figure
 
 
@@ -137,7 +137,7 @@ def spectra_figure(
     panels[0, 0].set_ylim(bottom=1e-4 * largest)
     panels[0, 0].set_ylabel("singular value")
     panels[1, 0].set_ylim(0, 1.05)
-    panels[1, 0].set_ylabel("parallelness with the truth")
+    panels[1, 0].set_ylabel("alignment with the truth")
     figure.suptitle(title)
     return figure
 
@@ -251,16 +251,16 @@ def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
     index = np.arange(1, len(ratios) + 1)
     staying = index <= data["staying"]
     for chosen, colour, label in (
-        (staying, LEARNED, f"stay constant: {data['staying']}"),
-        (~staying, GREY, "change"),
+        (staying, LEARNED, f"constant: {data['staying']}"),
+        (~staying, GREY, "drifting"),
     ):
         axes.plot(index[chosen], ratios[chosen], "o", color=colour, label=label)
     axes.axhline(1.0, color=TRUE, linestyle="--", linewidth=1, label="noise")
     axes.set_yscale("log")
     axes.set(
-        xlabel="combination of monomials, least change first",
-        ylabel="change / noise (r.m.s.)",
-        title="What does not change along trajectories",
+        xlabel="combination of monomials, smallest drift first",
+        ylabel="drift / noise (r.m.s.)",
+        title="Drift along trajectories",
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
@@ -295,7 +295,7 @@ def evidence_figure(evidence: Mapping[str, Any]) -> Figure | None:
     axes.set_xlim(reach[0], reach[1] + 0.6 * (reach[1] - reach[0]))
     axes.set_yticks(range(len(rows)), [fill(plain(name), 16) for name, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
-    axes.set_xlabel("nats above the fit without symmetry (more is better)")
+    axes.set_xlabel("Delta-ELBO against no symmetry, in nats (higher is better)")
     axes.grid(alpha=0.3, axis="x")
     return figure
 

@@ -4,25 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..invariants import Measurement, measured_text
-from .answer import (
-    MEASURED,
-    about_space,
-    headline,
-    limits_of_file,
-    mean_of,
-    percent,
-    rate_text,
-    term_text,
-)
+from ..invariants import measured_text
+from .answer import about_space, headline, limits_of_file, mean_of, measured_terms, percent, rate_text
 from .data import ReportData
+from .discovery import gains
 from .lights import Light, lights
 from .mathml import formula_mathml, name_mathml
 from .pictures import Drawn, draw_answer
 
 MOST_SAME = 12
 """Combinations that are the same everywhere, of which formulas are shown."""
-ALWAYS = "Only quantities of degree 2 or less in the coordinates are looked for; others can be conserved too."
+ALWAYS = "The search covers quantities of degree 2 or less in the coordinates; others may be conserved too."
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1c1e; --paper: #fefefd; --soft: #5c6066; --line: #d6d8dc;
   --card: #f4f5f7; --green: #1a7f37; --amber: #9a6700; --red: #c4232f; --link: #1d63a8; }
@@ -159,11 +151,11 @@ def _quantities(symmetry: Mapping[str, Any]) -> str:
         ]
         for k, entry in enumerate(quantities)
     ]
-    header = ("", "formula", "unit", "limit of change", "{C, H}", "note")
+    header = ("", "formula", "unit", "drift below", "{C, H}", "note")
     explained = (
-        '<p class="soft">Limit of change: what a quantity can change by along a trajectory, over its spread '
-        "in the data (95 %). {C, H}: Poisson bracket with the learned energy, over its largest possible "
-        "value.</p>\n"
+        '<p class="soft">Drift below: upper limit on the drift along a trajectory, as a share of the '
+        "quantity's spread in the data (95 %). {C, H}: Poisson bracket with the learned H, as a share of its "
+        "largest possible value.</p>\n"
     )
     about = "".join(f"<p>{escape(_sentence(line))}</p>\n" for line in about_space(symmetry))
     return _section("Conserved quantities", _table(header, rows, "quantities") + explained + about)
@@ -187,8 +179,7 @@ def _bracket(entry: Mapping[str, Any]) -> str:
 
 
 def _note(entry: Mapping[str, Any]) -> str:
-    measured = {term_text(key): Measurement(**item) for key, item in entry["measured"].items()}
-    return escape("; ".join(part for part in (entry["note"], measured_text(measured, MEASURED)) if part))
+    return escape("; ".join(part for part in (entry["note"], measured_text(measured_terms(entry))) if part))
 
 
 def _drifting(symmetry: Mapping[str, Any]) -> str:
@@ -206,8 +197,8 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
         ]
         for k, entry in enumerate(symmetry["drifting"])
     ]
-    why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothed rows look so, too.</p>\n"
-    header = ("", "formula", "unit", "change", "{C, H}", "note")
+    why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothing looks alike.</p>\n"
+    header = ("", "formula", "unit", "drift", "{C, H}", "note")
     return _section("Slowly drifting", why + _table(header, rows, "quantities"))
 
 
@@ -224,7 +215,7 @@ def _untold(symmetry: Mapping[str, Any]) -> list[str]:
     told = [_sentence(text) for text in limits_of_file(symmetry)]
     if not symmetry.get("checks") and not symmetry.get("strengths"):
         told.append(
-            "Without a model nothing is said of the energy, of predictions and of the symmetry's use."
+            "Without a model there is no energy, no prediction, and no test of whether the symmetry helps."
         )
     return [*told, ALWAYS]
 
@@ -240,7 +231,7 @@ def _same(symmetry: Mapping[str, Any]) -> str:
     )
     more = f"<p>And {len(same) - MOST_SAME} more.</p>\n" if len(same) > MOST_SAME else ""
     return (
-        "<p>These have the same value in the whole file: a constraint, or one orbit; the file cannot tell."
+        "<p>Constant in the whole file: a constraint or a single orbit, the file cannot tell which."
         f"</p>\n<ul>\n{rows}</ul>\n{more}"
     )
 
@@ -249,20 +240,15 @@ def _hypotheses(symmetry: Mapping[str, Any]) -> str:
     rows = []
     for entry in symmetry.get("hypotheses") or []:
         conserved = entry["data_verdict"] == "conserved"
-        change = f"at most {percent(entry['limit'])}" if conserved else percent(entry["drift"])
-        against = [
-            f"{part['nats']:+.0f} ± {part['stderr']:.0f} against {name}"
-            + ("" if part["converged"] else " (not converged)")
-            for name, part in entry["against"].items()
-        ]
+        change = f"below {percent(entry['limit'])}" if conserved else percent(entry["drift"])
         formulas = ", ".join(
             formula_mathml(part.strip(), symmetry["names"]) for part in entry["formula"].split(",")
         )
-        said = (entry["answer"], entry["data_verdict"], change, "; ".join(against))
+        said = (entry["answer"], entry["data_verdict"], change, "; ".join(gains(entry)))
         rows.append(["", formulas, *(escape(str(text)) for text in said)])
     if not rows:
         return ""
-    header = ("", "asked", "answer", "in the data", "change", "nats")
+    header = ("", "hypothesis", "answer", "in the data", "drift", "Delta-ELBO")
     return _section("Hypotheses", _table(header, rows, "quantities"))
 
 
@@ -285,12 +271,12 @@ def _training(summary: Mapping[str, Any]) -> str:
         ("transitions", str(summary["transitions"])),
         ("-ELBO, nats per transition", f"{train['negative_elbo']:.3f}"),
         ("NLL, nats per transition", f"{train['nll']:.3f} ± {train['nll_stderr']:.3f}"),
-        ("mean squared error of one step, training data", f"{train['mse']:.2e}"),
+        ("one-step mean squared error, training data", f"{train['mse']:.2e}"),
     ]
     for name, errors in summary["test"].items():
         value = f"{errors['mse']:.2e} ± {errors['mse_stderr']:.0e}"
-        rows.append((f"the same, {name}", value))
-        rows.append((f"mean squared error of rollouts, {name}", f"{errors['rollout_mse']:.2e}"))
+        rows.append((f"one-step mean squared error, {name}", value))
+        rows.append((f"rollout mean squared error, {name}", f"{errors['rollout_mse']:.2e}"))
     if chosen := summary.get("likelihood", {}).get("text"):
         rows.append(("likelihood", str(chosen)))
     body = _table(("", ""), [[escape(name), escape(value)] for name, value in rows])

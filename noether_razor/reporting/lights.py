@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from .answer import COMMUTES, REASONS, STANDARD_ERRORS, STRONG, data_text, evidence_gain, limits_of_file
+from .answer import (
+    COMMUTES,
+    REASONS,
+    STANDARD_ERRORS,
+    STRONG,
+    data_text,
+    evidence_gain,
+    limits_of_file,
+    why_no_gain,
+)
 
 Colour = Literal["green", "amber", "red"]
 COVERED = (0.8, 0.97)
@@ -22,7 +31,7 @@ class Light(NamedTuple):
     @property
     def word(self) -> str:
         """The colour for those who do not see it."""
-        return {"green": "good", "amber": "careful", "red": "problem"}[self.colour]
+        return {"green": "good", "amber": "caution", "red": "problem"}[self.colour]
 
 
 def lights(symmetry: Mapping[str, Any]) -> list[Light]:
@@ -49,10 +58,8 @@ def _closes(symmetry: Mapping[str, Any]) -> Light | None:
         return None
     title = "Do the quantities belong together?"
     if symmetry["closes"]:
-        return Light("green", title, "Poisson brackets of the quantities lie among them.")
-    return Light(
-        "red", title, "They do not close under the Poisson bracket: some are missing, or some are wrong."
-    )
+        return Light("green", title, "They close under the Poisson bracket.")
+    return Light("red", title, "They do not close under the Poisson bracket: some are missing or wrong.")
 
 
 def _model(symmetry: Mapping[str, Any]) -> list[Light]:
@@ -70,13 +77,13 @@ def _model(symmetry: Mapping[str, Any]) -> list[Light]:
     sampling = checks.get("sampling")
     if sampling is not None:
         colour = "green" if sampling["fine_enough"] else "amber"
-        found.append(Light(colour, "Are the rows close enough in time?", _sentence(sampling["text"])))
+        found.append(Light(colour, "Is the sampling fine enough?", _sentence(sampling["text"])))
     bands = checks.get("calibration")
     if bands is not None:
         share = bands.get("most")
         good = share is not None and COVERED[0] <= share <= COVERED[1]
         colour = "green" if good else "red" if share is None or share < FAR else "amber"
-        found.append(Light(colour, "Do the error bands hold what they promise?", _sentence(bands["text"])))
+        found.append(Light(colour, "Are the error bands calibrated?", _sentence(bands["text"])))
     return found
 
 
@@ -92,8 +99,8 @@ def _commutes(symmetry: Mapping[str, Any], structure: Mapping[str, Any]) -> list
     # A model that does not explain the motion contradicts nothing.
     red = "red" if structure["verdict"] == "explained" else "amber"
     colour: Colour = "green" if worst <= COMMUTES else red
-    said = f"{{C, H}} is at most {worst:.1%} of its largest possible value, for {name}."
-    return [Light(colour, "Does the learned energy conserve them?", said)]
+    said = f"{{C, H}} is largest for {name}: {100 * worst:.1f} % of its largest possible value."
+    return [Light(colour, "Does the learned H conserve them?", said)]
 
 
 def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
@@ -102,17 +109,17 @@ def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
     title = "Does the symmetry help to explain the data?"
     gain = evidence_gain(symmetry["evidence"])
     if gain is None:
-        return Light("amber", title, "Not known: the refits have not converged, or failed.")
+        return Light("amber", title, f"Not known: {why_no_gain(symmetry['evidence'])}.")
     nats, error = gain
     least = max(STRONG, STANDARD_ERRORS * error)
     colour: Colour = "green" if nats > least else "red" if nats < -least else "amber"
     words = {
-        "green": "explains the data better",
-        "amber": "explains the data neither clearly better nor worse",
-        "red": "explains the data worse",
+        "green": "explains the data better than one without symmetry",
+        "amber": "explains the data neither clearly better nor clearly worse than one without symmetry",
+        "red": "explains the data worse than one without symmetry",
     }
-    said = f"A model with the found quantities built in {words[colour]} than one without symmetry"
-    return Light(colour, title, f"{said} ({nats:+.0f} ± {error:.0f} nats).")
+    said = f"A model with the found quantities built in {words[colour]}"
+    return Light(colour, title, f"{said} (Delta-ELBO {nats:+.0f} ± {error:.0f} nats).")
 
 
 def _sentence(text: str) -> str:

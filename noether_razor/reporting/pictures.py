@@ -33,8 +33,8 @@ GRID = 41
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
 BAND_SAMPLES = 64
 SETS = {
-    "held out": "trajectories kept aside from training",
-    "training data": "trajectories that were trained on (none was kept aside)",
+    "held out": "held-out trajectories",
+    "training data": "training trajectories (none were held out)",
 }
 """What the sets of rollouts are called; others are test sets."""
 INK, PAPER = "#1b1c1e", "#fefefd"
@@ -226,20 +226,20 @@ def _labels(data: Trajectories) -> list[str]:
 ANSWER_PICTURES = (
     AnswerPicture(
         "drifts",
-        "How much combinations of monomials change along trajectories, over what noise does: those that stay "
-        "constant are listed as conserved, or have one value in the whole file.",
+        "Drift of combinations of monomials along trajectories, compared with noise. Those that stay "
+        "constant are conserved, or have one value in the whole file.",
         drift_figure,
     ),
     AnswerPicture(
         "along",
-        "Change of the found quantities along trajectories of the data, over their spread in it. The band is "
-        "the limit of a steady change; what scatters around it is noise.",
+        "The found quantities along trajectories of the data, as a share of their spread. The band is the "
+        "upper limit on a steady drift; the scatter around it is noise.",
         _along,
     ),
     AnswerPicture(
         "evidence",
-        "How much better than one without symmetry models explain the data that have the found quantities "
-        "built in, or learned them along with the energy (a difference of lower bounds).",
+        "Delta-ELBO against a model without symmetry: with the found quantities built in, and with "
+        "quantities learned together with the Hamiltonian. It is a difference of lower bounds.",
         _evidence,
     ),
 )
@@ -247,24 +247,25 @@ ANSWER_PICTURES = (
 PICTURES = (
     Picture(
         "flows",
-        "The symmetry that each quantity generates: its orbits through measured states (dots), on the planes "
+        "The symmetry that each quantity generates: its orbits through measured states (dots), in the planes "
         "where it acts.",
         _flows,
     ),
     *(picture.of_run() for picture in ANSWER_PICTURES),
     Picture(
         "rollouts",
-        "Predictions from the first state of each trajectory, with their bands, and the data as dots.",
+        "Predictions from the first state of each trajectory, with 50 % and 90 % bands; dots are the data.",
         _rollouts,
     ),
     Picture(
         "hamiltonian",
-        "The learned energy on the first phase plane, other coordinates at 0.",
+        "The learned Hamiltonian in the plane of the first position and its momentum; the other coordinates "
+        "are 0.",
         _contours,
     ),
     Picture(
         "bound",
-        "The bound and its parts during training; the price of the weights is the KL part.",
+        "The ELBO and its parts during training. KL is the cost of the weights.",
         _bound,
     ),
     Picture("spectrum", "Singular values of the stacked generators.", _spectrum),

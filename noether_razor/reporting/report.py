@@ -36,12 +36,12 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {one_step} | {errors['rollout_mse']:.2e} | {drift} |")
     chosen = summary.get("likelihood", {}).get("text")
     if chosen:
-        lines += ["", f"Likelihood of {chosen}."]
+        lines += ["", f"Likelihood: {chosen}."]
     lines += _data_lines(summary.get("data"))
     values = symmetry["singular_values"]
     if values:
         known = symmetry.get("parallelness")
-        truth = ("", "") if known is None else (" parallelness with the truth |", "---|")
+        truth = ("", "") if known is None else (" alignment with the truth |", "---|")
         lines += ["", f"| direction | singular value |{truth[0]}", f"|---|---|{truth[1]}"]
         for k, value in enumerate(values):
             lines.append(f"| {k + 1} | {value:.4g} |" + ("" if known is None else f" {known[k]:.4f} |"))
@@ -49,9 +49,9 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     if not integrator["error"] <= integrator["limit"]:
         lines += [
             "",
-            f"**Warning:** {integrator['substeps']} integrator steps a transition are too few for the "
+            f"**Warning:** too few integrator steps per transition ({integrator['substeps']}) for the "
             f"learned Hamiltonian: error {integrator['error']:.1e}, limit {integrator['limit']:.1e}. "
-            "Set `inference.substeps` higher.",
+            "Increase `inference.substeps`.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -63,8 +63,8 @@ def _data_lines(data: Mapping[str, Any] | None) -> list[str]:
     time = f"{data['time_scale']:.6g} {data['time_unit']}".rstrip()
     lines = [
         "",
-        f"Errors are in the units of the data, the bound and the generators in scaled coordinates and times "
-        f"over {time}:",
+        "Errors are in the units of the data. The ELBO and the generators are in scaled coordinates, with "
+        f"time in units of {time}:",
         "",
         "| coordinate | unit | shift | scale | noise |",
         "|---|---|---|---|---|",

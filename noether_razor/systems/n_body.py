@@ -36,7 +36,7 @@ class NBody:
             if not 0 < mass < math.inf:
                 raise ValueError(
                     f"masses must be positive and finite, got {mass:g} for body {k + 1}"
-                    + (": a body without mass has no momentum, give it a small one" if mass == 0 else "")
+                    + (": a massless body has no momentum, give it a small mass" if mass == 0 else "")
                 )
         if self.dimension < 1 or not 0 <= self.softening < math.inf or not math.isfinite(self.coupling):
             raise ValueError(

@@ -50,7 +50,7 @@ def early_check(
             return ""
         return (
             f"nothing learned after {report.step} of {training.steps} steps: NLL / N is {report.nll:.4g}, "
-            f"and {bar:.4g} for the prediction that nothing moves"
+            f"but predicting no motion at all gives {bar:.4g}"
         )
 
     return should_stop

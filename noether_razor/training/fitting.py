@@ -55,7 +55,7 @@ class NonFiniteBoundError(FloatingPointError):
 
     def __init__(self, step: int, site: str):
         self.step, self.site = step, site
-        super().__init__(f"the bound is not finite at step {step}, first at {site}")
+        super().__init__(f"the ELBO is not finite at step {step}, first at {site}")
 
     def __reduce__(self) -> tuple[type, tuple[int, str]]:
         return type(self), (self.step, self.site)

@@ -49,7 +49,7 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
         return size
     if size < estimator.weight_samples:
         raise ValueError(
-            f"a batch of {size} transitions or windows cannot be dealt out to "
+            f"a batch of {size} transitions or windows cannot be split evenly among "
             f"{estimator.weight_samples} weight samples"
         )
     return size // estimator.weight_samples * estimator.weight_samples

@@ -11,20 +11,18 @@ if TYPE_CHECKING:
 
 
 def analyse(
-    run: Annotated[Path, typer.Argument(help="The folder of a trained run with learned quantities.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run with learned quantities.")],
     quantity: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FORMULA",
-            help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
+            help='Ask whether this is conserved: "q1*p2 - q2*p1", or several: "p1, p2". Repeatable.',
         ),
     ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=0, help="Refits for the evidence, each with and without the found space.")
-    ] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
+    repeats: Annotated[int, typer.Option(min=0, help="Fits of each kind for the Delta-ELBO; 0: none.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
 ) -> None:
-    """Say which quantities a run found to be conserved, and write symmetry.json."""
+    """Find the conserved quantities of a run, and write symmetry.json."""
     from ...discovery import RunFolder
     from ...reporting import discovery_text, symmetry_text
     from ..runs import analyse_run, report_run

@@ -48,12 +48,12 @@ def _show_version(asked: bool) -> bool:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback on errors.")] = False,
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options before the verb."""
+    """Options before the command."""
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
         code, message = _explain(error)
         _complain(message, debug)
     if code == INTERRUPTED:
-        _complain(f"interrupted; go on with: {_to_go_on(arguments)}", debug=False)
+        _complain(f"interrupted; continue with: {_to_go_on(arguments)}", debug=False)
     sys.exit(code)
 
 

@@ -15,24 +15,24 @@ NOISE = 0.01
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The .csv file to write.")] = Path("two_oscillators.csv"),
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("two_oscillators.csv"),
 ) -> None:
-    """Write trajectories of two equal oscillators with noise to a small file, to try discover on."""
+    """Write a small file of noisy trajectories of two equal oscillators to try discover on."""
     if out.suffix != ".csv":
-        raise typer.BadParameter(f"got {out}, expected a name that ends in .csv", param_hint="--out")
+        raise typer.BadParameter(f"got {out}, expected a name ending in .csv", param_hint="--out")
     content = two_oscillators()
     try:
         if not out.exists():
             _write_whole(out, content)
         elif out.read_bytes() != content.encode():
             raise typer.BadParameter(
-                f"{out} exists and holds something else: remove it or give another name", param_hint="--out"
+                f"{out} exists with other contents: remove it or choose another name", param_hint="--out"
             )
     except OSError as error:
         raise typer.BadParameter(f"{out} cannot be written ({error.strerror})", param_hint="--out") from None
     typer.echo(
         f"{out}: {TRAJECTORIES} trajectories of {ROWS} rows, two equal oscillators with {NOISE:.0%} noise\n"
-        f"what do they conserve?  {shlex.join(['noether-razor', 'discover', str(out)])}"
+        f"then run:  {shlex.join(['noether-razor', 'discover', str(out)])}"
     )
 
 

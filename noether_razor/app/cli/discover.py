@@ -14,61 +14,64 @@ if TYPE_CHECKING:
 
 def discover(
     data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
-    out: Annotated[Path | None, typer.Option(help="The run folder; default runs/<data name>-<seed>.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<data name>-<seed>.")] = None,
     quantity: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FORMULA",
-            help='Is this conserved? "q1*p2 - q2*p1", several as "p1, p2"; may be repeated.',
+            help='Ask whether this is conserved: "q1*p2 - q2*p1", or several: "p1, p2". Repeatable.',
         ),
     ] = None,
     budget: Annotated[
-        str, typer.Option(metavar="NAME", help="How long to learn: quick, standard or thorough.")
+        str, typer.Option(metavar="NAME", help="Training effort: quick, standard or thorough.")
     ] = "standard",
     repeats: Annotated[
         int | None,
-        typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: as the budget says."),
+        typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: set by the budget."),
     ] = None,
-    trajectory: Annotated[str | None, typer.Option(metavar="NAME", help="Column of trajectories.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column of times.")] = None,
+    trajectory: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with trajectory labels.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the times.")] = None,
     dt: Annotated[
-        float | None, typer.Option("--dt", metavar="TIME", help="Time between rows, if no column has times.")
+        float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
     ] = None,
     names: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names of all columns, if the file has none.")
+        str | None, typer.Option(metavar="NAMES", help="Names of all columns, for a file without a header.")
     ] = None,
     positions: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Columns: x,y (or x{},y{}: {} for each trajectory); default q1..qn."
+            metavar="NAMES",
+            help="Position columns: x,y (or x{},y{}: {} is the trajectory); default q1..qn.",
         ),
     ] = None,
     momenta: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Columns: px,py; default p1..pn.")
+        str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
     ] = None,
     velocities: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="In place of momenta, with --masses.")
+        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
     ] = None,
     masses: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="One a position, or one for all.")
+        str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")
     ] = None,
-    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns that are no data.")] = None,
+    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")] = None,
     periodic: Annotated[
-        str | None, typer.Option(metavar="NAMES", help='Positions that are angles; "" for none.')
+        str | None, typer.Option(metavar="NAMES", help='Position columns that are angles; "" for none.')
     ] = None,
     unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column. Repeatable.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated."),
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
 ) -> None:
-    """Say what a file of trajectories conserves, and what it cannot tell; write a run with its report.
+    """Find what a file of trajectories conserves and what it cannot tell; write a run folder with a report.
 
-    What the columns mean may also stand in DATA.toml beside the file.
+    A file DATA.toml beside the data can also describe the columns.
     """
     from ...discovery import RunFolder
     from ...reporting import headline
@@ -102,7 +105,7 @@ def discover(
 
         def on_answer(answer: "Discovery") -> None:
             if not quiet:
-                live.say(f"the data alone: {headline(answer.to_json())}\nnow learning the dynamics")
+                live.say(f"from the data alone: {headline(answer.to_json())}\nnow training the model")
 
         found = discover_run(
             config,

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 
-def evaluate(run: Annotated[Path, typer.Argument(help="The folder of a trained run.")]) -> None:
-    """Estimate the bound and the errors of a run again, write summary.json and print them."""
+def evaluate(run: Annotated[Path, typer.Argument(help="Folder of a trained run.")]) -> None:
+    """Estimate the ELBO and the errors of a run again, and write and print summary.json."""
     from ...discovery import RunFolder
     from ...reporting import summary_text
     from ..runs import evaluate_run

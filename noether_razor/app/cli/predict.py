@@ -11,27 +11,27 @@ MOST_TIMES = 1_000_000
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
     initial: Annotated[
-        Path, typer.Option(help="A .csv, .npz or .h5 of initial states, in the columns of the run's data.")
+        Path, typer.Option(help="Initial states (.csv, .npz or .h5), with the columns of the run's data.")
     ],
     times: Annotated[
-        str, typer.Option(help="START:STOP:STEP or T0,T1,...; the first is the time of the initial states.")
+        str, typer.Option(help="START:STOP:STEP or T0,T1,...; the first is that of the initial states.")
     ],
-    out: Annotated[Path, typer.Option(help="The .csv or .npz file to write.")],
-    samples: Annotated[int, typer.Option(min=20, max=10_000, help="Draws from the posterior.")] = 100,
+    out: Annotated[Path, typer.Option(help="File to write (.csv or .npz).")],
+    samples: Annotated[int, typer.Option(min=20, max=10_000, help="Posterior samples.")] = 100,
     observed: Annotated[
-        bool, typer.Option("--observed", help="Include observation noise: bands of measurements.")
+        bool, typer.Option("--observed", help="Include observation noise in the bands.")
     ] = False,
 ) -> None:
-    """Predict trajectories from initial states, with the mean, the median, the 50 % and the 90 % band."""
+    """Predict trajectories from initial states: mean, median, and 50 % and 90 % bands."""
     import numpy as np
 
     from ...discovery import RunFolder
     from ..runs import predict_run
 
     if out.suffix not in (".csv", ".npz"):
-        raise typer.BadParameter(f"got {out}, expected a name that ends in .csv or .npz", param_hint="--out")
+        raise typer.BadParameter(f"got {out}, expected a name ending in .csv or .npz", param_hint="--out")
     at = np.array(parse_times(times))
     prediction = predict_run(RunFolder(run), initial, at, samples=samples, observed=observed)
     prediction.save(out)
@@ -65,5 +65,5 @@ def parse_times(text: str) -> list[float]:
     if len(parts) < 2:
         raise fail("expected at least two times")
     if any(after <= before for before, after in pairwise(parts)):
-        raise fail("expected times that increase")
+        raise fail("expected increasing times")
     return parts

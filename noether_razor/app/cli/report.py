@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 
-def report(run: Annotated[Path, typer.Argument(help="The folder of a trained run.")]) -> None:
-    """Write report.md with its figures into the folder of a trained run."""
+def report(run: Annotated[Path, typer.Argument(help="Folder of a trained run.")]) -> None:
+    """Write report.md, report.html and their figures into the folder of a trained run."""
     from ...discovery import RunFolder
     from ..runs import report_run
 

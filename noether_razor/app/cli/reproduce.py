@@ -31,23 +31,23 @@ class Budget(StrEnum):
 
 def reproduce(
     target: Annotated[Target, typer.Argument(help="A table or figure of the paper.")],
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of seeds, starting from 0.")] = 3,
     budget: Annotated[
         Budget,
         typer.Option(help="quick: a smoke run; paper: the paper's estimator and step counts, for a GPU."),
     ] = Budget.STANDARD,
     out: Annotated[
-        Path, typer.Option(help="The folder for tables, figures and runs; what is done there is kept.")
+        Path, typer.Option(help="Folder for tables, figures and runs; finished runs there are reused.")
     ] = Path("runs/reproduce"),
 ) -> None:
-    """Make a table or figure of the paper, with its claims; the same command continues what was stopped."""
+    """Reproduce a table or figure of the paper and check its claims; rerun the command to continue."""
     from ...paper import reproduce
 
     if seeds < 1:
         raise typer.BadParameter(f"got {seeds}, expected at least 1", param_hint="--seeds")
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
-            raise typer.BadParameter(f"got {out}, but {path} is no folder", param_hint="--out")
+            raise typer.BadParameter(f"got {out}, but {path} is not a folder", param_hint="--out")
     with Interruption() as stop, _Line() as on_progress:
         text = reproduce(
             target.value,

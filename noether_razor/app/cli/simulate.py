@@ -7,23 +7,23 @@ import typer
 
 
 def simulate(
-    config: Annotated[Path, typer.Argument(help="A TOML file with a system and a data table.")],
-    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    config: Annotated[Path, typer.Argument(help="TOML file with a system and a data table.")],
+    out: Annotated[Path, typer.Option(help="File to write (.npz).")],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated."),
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
     ] = None,
 ) -> None:
-    """Simulate the training data of a configuration, noise included, and write them to a file."""
+    """Simulate the training data of a config, noise included, and write them to a file."""
     from ...trajectories import save_trajectories
     from ..config import ConfigError, build_system, load_config, simulate_data
 
     if out.suffix != ".npz":
-        raise typer.BadParameter(f"got {out}, expected a name that ends in .npz", param_hint="--out")
+        raise typer.BadParameter(f"got {out}, expected a name ending in .npz", param_hint="--out")
     settings = load_config(config, overrides or [])
     if settings.data.file is not None:
         raise ConfigError(
-            f"{config}: data.file: the data are read from {settings.data.file}, there is nothing to simulate"
+            f"{config}: data.file: the data come from {settings.data.file}, so there is nothing to simulate"
         )
     trajectories = simulate_data(settings, build_system(settings.system))
     save_trajectories(out, trajectories)

@@ -16,19 +16,17 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[
         Path,
-        typer.Argument(help="A TOML file; the package's own are found by name (oscillator/learned.toml)."),
+        typer.Argument(help="TOML file; shipped ones are found by name (oscillator/learned.toml)."),
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder; default runs/<config name>-<seed>.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<config name>-<seed>.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value; may be repeated."),
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no result.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
 ) -> None:
-    """Learn from the data of a configuration, into a run folder, and print the result."""
+    """Train on the data of a config, write a run folder, and print the result."""
     from ...discovery import RunFolder
     from ...reporting import summary_text
     from ..config import load_config
@@ -127,7 +125,7 @@ class LiveProgress:
             print(f"{time.monotonic() - self.started:5.0f} s  {self.doing}", file=sys.stderr, flush=True)
 
     def _says(self, text: str, step: int) -> None:
-        self.doing = f"{text}  step {step} of {self.steps}" + (", estimating" if step >= self.steps else "")
+        self.doing = f"{text}  step {step} of {self.steps}" + (", evaluating" if step >= self.steps else "")
         self.live.update(self.task, completed=step, description=text)
 
     def reading(self, done: int, size: int) -> None:
@@ -143,7 +141,7 @@ class LiveProgress:
         self._says(text, line["step"])
 
     def refit(self, name: str, step: int, negative_elbo: float) -> None:
-        self._says(f"{name}  -ELBO {negative_elbo:9.3f}", step)
+        self._says(f"fit {name}  -ELBO {negative_elbo:9.3f}", step)
 
     def say(self, text: str) -> None:
         """A line of its own, above the live one."""

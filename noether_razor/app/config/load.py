@@ -82,7 +82,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        named = f" (named by {seen[-1]})" if seen else ""
+        named = f" (extended by {seen[-1]})" if seen else ""
         raise ConfigError(f"{path}: no such file{named}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
@@ -92,7 +92,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if parent is None:
         return tables
     if not isinstance(parent, str):
-        raise ConfigError(f"{path}: extends: got {parent!r}, expected the path of a file")
+        raise ConfigError(f"{path}: extends: got {parent!r}, expected a file path")
     return _merge(_read(path.parent / parent, (*seen, resolved)), tables)
 
 

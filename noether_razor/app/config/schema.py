@@ -41,7 +41,7 @@ class SystemTable(_Table):
 
     kind: str = Field(default="oscillators", description="a key of systems.SYSTEMS, or custom")
     dof: PositiveInt | None = Field(
-        default=None, description="degrees of freedom; where the parameters do not fix them"
+        default=None, description="degrees of freedom, if the parameters do not fix them"
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="fields of the system's class")
     initial_scale_q: NonNegativeFloat = Field(
@@ -50,9 +50,11 @@ class SystemTable(_Table):
     initial_scale_p: NonNegativeFloat = Field(
         default=1.0, description="standard deviation of the initial momenta"
     )
-    energy_below: float | None = Field(default=None, description="initial states of more energy are redrawn")
+    energy_below: float | None = Field(
+        default=None, description="initial states with more energy are redrawn"
+    )
 
-    hamiltonian: str | None = Field(default=None, description="the formula of a custom system in q1, p1, ..")
+    hamiltonian: str | None = Field(default=None, description="formula of a custom system in q1, p1, ...")
 
     @field_validator("kind")
     @classmethod
@@ -69,14 +71,14 @@ class SystemTable(_Table):
         if self.kind == "custom" and (self.hamiltonian is None or self.dof is None):
             raise ValueError("a custom system needs dof and hamiltonian")
         if self.kind != "custom" and self.hamiltonian is not None:
-            raise ValueError(f'hamiltonian belongs to kind = "custom", got kind = "{self.kind}"')
+            raise ValueError(f'hamiltonian requires kind = "custom", got kind = "{self.kind}"')
         return self
 
     @model_validator(mode="after")
     def _moving(self) -> "SystemTable":
         if self.initial_scale_q == 0 and self.initial_scale_p == 0:
             raise ValueError(
-                "initial_scale_q and initial_scale_p are both 0: every trajectory would be the same"
+                "initial_scale_q and initial_scale_p are both 0: all trajectories would be identical"
             )
         return self
 
@@ -97,13 +99,17 @@ class ColumnsTable(_Table):
     """The names of a data file's columns."""
 
     names: tuple[str, ...] | None = Field(
-        default=None, description="of all columns, for a file without names"
+        default=None, description="names of all columns, for a file without a header"
     )
-    trajectory: str | None = Field(default=None, description="which trajectory a row is of")
+    trajectory: str | None = Field(default=None, description="column with trajectory labels")
     time: str | None = None
-    positions: tuple[str, ...] | None = Field(default=None, description="None: q1..qn")
-    momenta: tuple[str, ...] | None = Field(default=None, description="in the order of positions; p1..pn")
-    velocities: tuple[str, ...] | None = Field(default=None, description="in place of momenta, with masses")
+    positions: tuple[str, ...] | None = Field(default=None, description="position columns; None: q1..qn")
+    momenta: tuple[str, ...] | None = Field(
+        default=None, description="momentum columns in the order of positions; None: p1..pn"
+    )
+    velocities: tuple[str, ...] | None = Field(
+        default=None, description="velocity columns instead of momenta; needs masses"
+    )
     ignore: tuple[str, ...] | None = None
 
 
@@ -111,37 +117,39 @@ class DataTable(_Table):
     """Training data: simulated, or read from a file."""
 
     file: str | None = Field(
-        default=None, description="a table in text or arrays to read trajectories from, not to simulate them"
+        default=None, description="file (text or arrays) to read trajectories from instead of simulating them"
     )
     columns: ColumnsTable = ColumnsTable()
-    step: PositiveFloat | None = Field(
-        default=None, description="the time between rows of a file without a column of times"
-    )
+    step: PositiveFloat | None = Field(default=None, description="time step of a file without times")
     masses: Annotated[tuple[float, ...] | None, BeforeValidator(_masses)] = Field(
-        default=None, description="of a file with velocities, one for all or one a position: p = m v"
+        default=None,
+        description="masses for a file with velocities, one for all or one per position: p = m v",
     )
     periodic: tuple[str, ...] | None = Field(
         default=None,
-        description="positions of a file that are angles: unwrapped, and H is periodic in them; [] if jumps "
-        "are none",
+        description="positions of a file that are angles: they are unwrapped, and H is periodic in them; [] "
+        "for none, where positions jump for other reasons",
     )
-    period: PositiveFloat | None = Field(default=None, description="of these angles; None: 2 pi, or 360 deg")
-    units: dict[str, str] | None = Field(default=None, description="of a file's columns, by name")
+    period: PositiveFloat | None = Field(
+        default=None, description="period of these angles; None: 2 pi, or 360 deg"
+    )
+    units: dict[str, str] | None = Field(default=None, description="units of a file's columns, by name")
     gap: PositiveFloat | None = Field(
-        default=None, description="the longest time between two rows of one trajectory of a file"
+        default=None, description="longest time between two rows of one trajectory of a file"
     )
     delimiter: str | None = Field(
-        default=None, description="of a text: a character, or tab or space; None: the one its lines have"
+        default=None, description="delimiter of a text file: a character, tab or space; None: detected"
     )
     scale: Literal["auto", "none"] = Field(
-        default="auto", description="train on data of a file in scaled canonical coordinates, or as they are"
+        default="auto",
+        description="train on data of a file in scaled canonical coordinates (auto) or unscaled (none)",
     )
     spread: PositiveFloat = Field(
         default=1.0, description="standard deviation of scaled coordinates, about the shortest length in H"
     )
     held_out: Annotated[
         float,
-        Field(ge=0, le=0.5, description="share of a file's trajectories that is not trained on, to test on"),
+        Field(ge=0, le=0.5, description="share of a file's trajectories held out for testing"),
     ] = 0.0
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
@@ -162,7 +170,7 @@ class DataTable(_Table):
         if masses is not None and not (
             len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values)
         ):
-            why = " (without mass p = m v is 0)" if 0 in values else ""
+            why = " (with mass 0, p = m v is 0)" if 0 in values else ""
             raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
         return masses
 
@@ -198,8 +206,10 @@ class WarmStartTable(_Table):
     """A fit without symmetry, on data of another dt, whose weights and scales the next one starts from."""
 
     steps: PositiveInt = 1500
-    dt: PositiveFloat = Field(default=0.1, description="time between its states; as many as the run has")
-    batch: PositiveInt | None = Field(default=None, description="transitions a step; None: all, at most 100")
+    dt: PositiveFloat = Field(default=0.1, description="its time step; it has as many states as the run")
+    batch: PositiveInt | None = Field(
+        default=None, description="transitions per step; None: all, at most 100"
+    )
     rates: Rates | None = Field(default=None, description="None: those of the run")
 
 
@@ -265,9 +275,9 @@ class Config(_Table):
         about_files = ("columns", "step", "masses", "periodic", "period", "units", "gap", "delimiter")
         for key in about_files:
             if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
-                raise ValueError(f"data.{key} is about a file, but data.file is not given")
+                raise ValueError(f"data.{key} describes a file, but data.file is not given")
         if self.data.file is None and self.data.held_out:
-            raise ValueError("data.held_out is about a file, but data.file is not given")
+            raise ValueError("data.held_out describes a file, but data.file is not given")
         return self
 
     @model_validator(mode="after")
@@ -275,12 +285,15 @@ class Config(_Table):
         simulated = self.data.file is None
         if simulated and self.inference.likelihood == "windows" and self.data.noise_on == "targets":
             raise ValueError(
-                "inference.likelihood: windows are for noise on all states, but data.noise_on is targets"
+                "inference.likelihood: windows (multiple shooting) is for noise on all states, but "
+                "data.noise_on is targets"
             )
         return self
 
     @model_validator(mode="after")
     def _simulated_warm_start(self) -> "Config":
         if self.training.warm_start and self.data.file is not None:
-            raise ValueError("training.warm_start simulates data of its own and does not go with data.file")
+            raise ValueError(
+                "training.warm_start simulates its own data and cannot be combined with data.file"
+            )
         return self

@@ -57,7 +57,7 @@ def analyse_run(
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")
     if quantities and not repeats:
-        raise RunError("--quantity: asks for evidence, which needs --repeats of at least 1")
+        raise RunError("--quantity: needs fits for its Delta-ELBO, so --repeats must be at least 1")
     started = time.perf_counter()
     mode = config_of(folder).symmetry.mode
     if mode != "learned":

@@ -17,7 +17,7 @@ def require_same(config: Config, folder: RunFolder) -> None:
     for key in sorted(set(ours) | set(theirs)):
         if ours.get(key) != theirs.get(key):
             raise ConfigError(
-                f"{folder.config}: holds a run of another configuration: "
+                f"{folder.config}: holds a run with another configuration: "
                 f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
             )
 

@@ -73,7 +73,7 @@ def train_run(
     if folder.holds_run():
         if not resume:
             raise RunError(
-                f"{folder.path}: already holds a run, give --resume to continue it or another --out"
+                f"{folder.path}: already holds a run, use --resume to continue it or choose another --out"
             )
         require_same(config, folder)
         if folder.summary.exists():

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from noether_razor.invariants import QuantityFormula
 from noether_razor.invariants.formulas import reduced, sparse_basis
+from noether_razor.invariants.monomials import coefficients, monomials, quadratic_parts
 from noether_razor.invariants.pairs import pair_statistics
 from noether_razor.invariants.rounding import rounded
 from noether_razor.invariants.simple_numbers import Surd, simple_expression, simple_number
-from noether_razor.invariants.terms import coefficients, monomials, quadratic_parts
 from noether_razor.quantities import QuadraticQuantities, unitary_quantities
 from noether_razor.systems import NBody
 

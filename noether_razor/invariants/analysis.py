@@ -18,11 +18,11 @@ from ..typing import Hamiltonian
 from .conserved import HIDDEN, ConservedSpace, conserved_space
 from .energy import Energy, energy_in, energy_quantity
 from .formulas import QuantityFormula, reduced, shortened, sparse_basis
+from .monomials import coefficients, monomials, quadratic_parts
 from .motion import Change, Motion
 from .pairs import checked_quantities, pair_statistics
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
-from .terms import coefficients, monomials, quadratic_parts
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities was not learned."""
@@ -526,13 +526,14 @@ def _described(
     energy, sines = None, [None] * len(formulas)
     if on_states is not None:
         states, values, gradients = on_states
-        energy = energy_in(rows, states, values)
+        at_states = make.space.motion.dictionary.values(states)
+        energy = energy_in(at_states @ rows.T, values)
         if energy is not None:
             at, formula, note = energy_quantity(formulas, energy)
             formulas = [*formulas[:at], *formulas[at + 1 :], formula]
             notes = [""] * (len(formulas) - 1) + [note]
             rows = np.array([formula.row() for formula in formulas])
-            energy = energy_in(rows, states, values)
+            energy = energy_in(at_states @ rows.T, values)
         sines = _sines(rows, states, gradients, motion.scales)
     matrices, vectors = quadratic_parts(rows, dim)
     products = _products(vectors, rows, dim)

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .formulas import QuantityFormula
+from .monomials import Monomial
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
-from .terms import Monomial, monomial_values
 
 _TOLERANCE = 0.05
 """Share of the spread of H that the quantities may leave."""
@@ -27,19 +27,16 @@ class Energy(NamedTuple):
     residual: float
 
 
-def energy_in(
-    rows: Float[np.ndarray, "rank monomials"],
-    states: Float[np.ndarray, "points dim"],
-    values: Float[np.ndarray, " points"],
-) -> Energy | None:
-    """H as a combination of the quantities, None where they leave more than a twentieth of its spread."""
-    found = monomial_values(states) @ rows.T
+def energy_in(found: Float[np.ndarray, "points rank"], values: Float[np.ndarray, " points"]) -> Energy | None:
+    """H, of `values` at some states, as a combination of the quantities, `found` there; None where they leave
+    more than a twentieth of its spread.
+    """
     found, values = found - found.mean(axis=0), values - values.mean()
     size, spread = np.std(found, axis=0), np.std(values)
-    used = np.ones(len(rows), dtype=bool)
-    weights = np.zeros(len(rows))
+    used = np.ones(found.shape[1], dtype=bool)
+    weights = np.zeros(len(used))
     for _ in range(3):
-        weights = np.zeros(len(rows))
+        weights = np.zeros(len(used))
         weights[used] = np.linalg.lstsq(found[:, used] / size[used], values, rcond=1e-6)[0] / size[used]
         used = np.abs(weights) * size > _TOLERANCE * spread
         if not used.any():

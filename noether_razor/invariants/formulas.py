@@ -10,9 +10,9 @@ import numpy as np
 import sympy
 from jaxtyping import Bool, Float, Int
 
+from .monomials import Monomial, monomials
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, Surd, multiplied, ratios_of, simple_expression
-from .terms import Monomial, monomials
 
 _VISIBLE = 0.05
 """Coefficients below this share of a quantity's largest do not count as terms of it."""

@@ -240,7 +240,7 @@ def analyse(
     learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
     if on_states is not None and len(learned):
-        learned = np.concatenate([learned, _commuting(on_states, scales)])
+        learned = np.concatenate([learned, _commuting(space.motion, on_states)])
     held, drifting = _held(space, learned, scales)
     found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
 
@@ -254,7 +254,11 @@ def analyse(
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
     shown = same if space.staying <= space.most else same[:0]
-    independent, generating = _independence(quantities, shown, trajectories, scales)
+    independent, generating = _independence(
+        space.motion,
+        np.array([entry.formula.row() for entry in quantities]).reshape(-1, len(space.motion.used)),
+        shown * make.units,
+    )
     # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
     space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
     algebra, closes = _algebra(quantities, rows, scales)
@@ -461,8 +465,8 @@ class _Maker:
         self.trajectories = space.motion.trajectories
         self.units = _units(1 / space.motion.scales)
         self.dim = len(space.motion.scales)
-        every = quadratic_parts(np.eye(len(monomials(self.dim))), self.dim)
-        self.statistics = pair_statistics(*every, self.trajectories, space.motion.noise.variance)
+        motion = space.motion
+        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
 
     def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
         """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
@@ -534,7 +538,7 @@ def _described(
             notes = [""] * (len(formulas) - 1) + [note]
             rows = np.array([formula.row() for formula in formulas])
             energy = energy_in(at_states @ rows.T, values)
-        sines = _sines(rows, states, gradients, motion.scales)
+        sines = _sines(motion, rows, states, gradients)
     matrices, vectors = quadratic_parts(rows, dim)
     products = _products(vectors, rows, dim)
     points = make.trajectories.points()
@@ -566,16 +570,13 @@ def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -
     return _OnStates(states, values, gradients)
 
 
-def _commuting(
-    on_states: _OnStates, scales: Float[np.ndarray, " dim"]
-) -> Float[np.ndarray, "some monomials"]:
-    """Quantities C of degree <= 2 whose bracket with the Hamiltonian nearly vanishes, in scaled coordinates:
+def _commuting(motion: Motion, on_states: _OnStates) -> Float[np.ndarray, "some all"]:
+    """Quantities C whose bracket with the Hamiltonian nearly vanishes, as coefficients of scaled terms:
     directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
     """
-    states, slopes = on_states.states / scales, on_states.gradients * scales
+    states, slopes = on_states.states, on_states.gradients * motion.scales
     dim = states.shape[1]
-    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
-    gradients = np.einsum("kij,tj->tki", matrices, states) + vectors
+    gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
     flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
     brackets = np.einsum("tki,ti->tk", gradients, flow)
     sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
@@ -587,16 +588,26 @@ def _commuting(
     return directions[sines <= _COMMUTING] @ basis.T
 
 
+def _gradients(
+    motion: Motion, rows: Float[np.ndarray, "K all"], states: Float[np.ndarray, "points dim"]
+) -> Float[np.ndarray, "K points dim"]:
+    """The gradients of quantities, coefficients of all terms, in scaled coordinates at states in the units of
+    the data.
+    """
+    if not len(rows):
+        return np.zeros((0, *states.shape))
+    slopes = [motion.dictionary.slopes(states, i) @ rows.T for i in range(states.shape[1])]
+    return np.stack(slopes, axis=2).transpose(1, 0, 2) * motion.scales
+
+
 def _sines(
-    rows: Float[np.ndarray, "rank monomials"],
+    motion: Motion,
+    rows: Float[np.ndarray, "rank all"],
     states: Float[np.ndarray, "points dim"],
     gradients: Float[np.ndarray, "points dim"],
-    scales: Float[np.ndarray, " dim"],
 ) -> list[float]:
     """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
-    matrices, vectors = quadratic_parts(rows, len(scales))
-    own = (np.einsum("kij,pj->kpi", matrices, states) + vectors[:, None]) * scales
-    other = gradients * scales
+    own, other = _gradients(motion, rows, states), gradients * motion.scales
     position, momentum = np.split(other, 2, axis=1)
     field = np.concatenate([momentum, -position], axis=1)
     brackets = np.einsum("kpi,pi->kp", own, field)
@@ -620,23 +631,21 @@ def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
 
 
 def _independence(
-    quantities: list[FoundQuantity],
-    same: Float[np.ndarray, "z monomials"],
-    trajectories: Trajectories,
-    scales: Float[np.ndarray, " dim"],
+    motion: Motion, rows: Float[np.ndarray, "rank all"], same: Float[np.ndarray, "z all"]
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities are functionally independent where the data are, and the first so many that are.
+    """How many quantities, coefficients of all terms, are functionally independent where the data are, and
+    the first so many that are.
 
-    Where combinations have the `same` value in the whole file (in scaled coordinates), that is the surface on
-    which they have it: what is a function of the others there may be none elsewhere.
+    Where combinations have the `same` value in the whole file, that is the surface on which they have it:
+    what is a function of the others there may be none elsewhere.
     """
-    states = trajectories.points()
+    states = motion.trajectories.points()
     states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
-    gradients = [(states @ quantity.matrix + quantity.vector) * scales for quantity in quantities]
+    gradients = list(_gradients(motion, rows, states))
     if len(same):
-        normals = _normals(same, states / scales)
+        normals = _normals(_gradients(motion, same, states))
         gradients = [g - np.einsum("tij,tkj,tk->ti", normals, normals, g) for g in gradients]
-    sizes = [np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    sizes = [np.sqrt(np.mean(gradient**2) * states.shape[1]) for gradient in gradients]
     gradients = [g / max(size, np.finfo(float).tiny) for g, size in zip(gradients, sizes, strict=True)]
 
     def rank(chosen: list[int]) -> int:
@@ -646,20 +655,19 @@ def _independence(
         return int(np.sum(typical > _DEPENDENT))
 
     generating: list[int] = []
-    for k in range(len(quantities)):
+    for k in range(len(rows)):
         if rank([*generating, k]) > len(generating):
             generating.append(k)
     return len(generating), tuple(generating)
 
 
 def _normals(
-    same: Float[np.ndarray, "z monomials"], states: Float[np.ndarray, "points dim"]
+    gradients: Float[np.ndarray, "z points dim"],
 ) -> Float[np.ndarray, "points dim normals"]:
-    """Orthonormal bases, filled up with zeros, of the gradients of `same` at each state."""
-    matrices, vectors = quadratic_parts(same, states.shape[1])
-    gradients = np.einsum("kij,tj->tik", matrices, states) + vectors.T
-    gradients = gradients / np.maximum(np.sqrt(np.sum(gradients**2, axis=1).mean(axis=0)), 1e-300)
-    directions, sizes, _ = np.linalg.svd(gradients, full_matrices=False)
+    """Orthonormal bases, filled up with zeros, of some gradients at each state."""
+    normals = gradients.transpose(1, 2, 0)
+    normals = normals / np.maximum(np.sqrt(np.sum(normals**2, axis=1).mean(axis=0)), 1e-300)
+    directions, sizes, _ = np.linalg.svd(normals, full_matrices=False)
     return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -230,6 +231,18 @@ class Motion:
         return float(np.sqrt(np.sum((shares / shares.sum() * errors) ** 2)))
 
     @cached_property
+    def sizes(self) -> Float[np.ndarray, " all"]:
+        """What terms of x are times those of x / `scales`; where they are no terms of that, their standard
+        deviations.
+        """
+        scaled = self.dictionary.moved(np.zeros(len(self.scales)), self.scales)
+        if scaled is not None:
+            return np.diag(scaled).copy()
+        every = np.ones(len(self.used))
+        every[self.used] = self.unit
+        return every
+
+    @cached_property
     def covariance(self) -> Float[np.ndarray, "M M"]:
         """Of the terms over all rows, noise and all."""
         return self.values.T @ self.values / len(self.values)
@@ -252,19 +265,16 @@ def _second_order(
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
     reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
     noisy = np.flatnonzero(deviation).tolist()
-    for at, i in enumerate(noisy):
-        for j in noisy[at:]:
-            size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
-            some = np.flatnonzero(reads[:, i] & reads[:, j])
-            if not some.size:
-                continue
-            if dictionary.quadratic:
-                # Constant, and of no two monomials by the same pair.
-                curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
-            else:
-                values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
-                moved = values.any(axis=0)
-                bends.append(Bend(some[moved], values[:, moved]))
+    for i, j in combinations_with_replacement(noisy, 2):
+        size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
+        some = np.flatnonzero(reads[:, i] & reads[:, j])
+        if dictionary.quadratic:
+            # Constant, and of no two monomials by the same pair.
+            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
+        elif some.size:
+            values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
+            bent = values.any(axis=0)
+            bends.append(Bend(some[bent], values[:, bent]))
     return curvature, tuple(bends)
 
 

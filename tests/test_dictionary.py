@@ -1,5 +1,6 @@
 """A quantity is a combination of terms: any functions of the state, known by name."""
 
+import json
 from collections.abc import Iterator
 from unittest.mock import patch
 
@@ -12,20 +13,26 @@ from scipy.integrate import solve_ivp
 
 from noether_razor.invariants import (
     DICTIONARIES,
+    Analysis,
     Dictionary,
     FunctionDictionary,
     Monomials,
     Motion,
     Term,
+    analyse,
     conserved_space,
     fourier,
     quadratic,
     register_dictionary,
 )
 from noether_razor.invariants.monomials import monomials
+from noether_razor.reporting import symmetry_text
 from noether_razor.trajectories import Trajectories
 
 TURN = 2 * np.pi
+NONE = np.zeros((0, 2, 2)), np.zeros((0, 2))
+NONE_OF_TWO = np.zeros((0, 4, 4)), np.zeros((0, 4))
+"""No quantities were learned."""
 STATES = np.random.default_rng(0).normal(size=(7, 4))
 
 
@@ -46,16 +53,25 @@ def inverse_square(x):
     return 1 / (x[0] ** 2 + x[1] ** 2)
 
 
-def pendulum(share: float, count: int = 12, rows: int = 60, seed: int = 0) -> Trajectories:
-    """H = p^2 / 2 - cos q, from swings to full turns, noise of `share` of the spread of each column."""
+def pendulum(
+    share: float, count: int = 12, rows: int = 60, seed: int = 0, gravity: float = 1.0
+) -> Trajectories:
+    """H = p^2 / 2 - gravity cos q, from swings to full turns, noise of `share` of the spread of each
+    column.
+    """
     generator = np.random.default_rng(seed)
     times = 0.25 * np.arange(rows)
     states = []
-    for energy in np.linspace(-0.8, 1.8, count):
+    for energy in gravity * np.linspace(-0.8, 1.8, count):
         q = 0.3 * generator.normal()
-        p = np.sqrt(2 * max(energy + np.cos(q), 0.05)) * generator.choice([-1, 1])
+        p = np.sqrt(2 * max(energy + gravity * np.cos(q), 0.05)) * generator.choice([-1, 1])
         found = solve_ivp(
-            lambda _, x: [x[1], -np.sin(x[0])], (0, times[-1]), [q, p], t_eval=times, rtol=1e-10, atol=1e-12
+            lambda _, x: [x[1], -gravity * np.sin(x[0])],
+            (0, times[-1]),
+            [q, p],
+            t_eval=times,
+            rtol=1e-10,
+            atol=1e-12,
         )
         states.append(found.y.T)
     exact = Trajectories(np.tile(times, (count, 1)), np.array(states), periods=(TURN, None))
@@ -226,6 +242,11 @@ class TestMotion:
             np.testing.assert_allclose(motion.rows(motion.quantities(rows)), rows, atol=1e-9)
 
 
+@pytest.fixture(scope="module")
+def found() -> Analysis:
+    return analyse(*NONE, pendulum(0.01), dictionary="fourier")
+
+
 class TestPendulum:
     @pytest.mark.parametrize("share", [0.0, 0.01, 0.03])
     def test_its_energy_is_the_one_thing_conserved(self, share):
@@ -235,6 +256,75 @@ class TestPendulum:
         names = [term.name for term in space.motion.dictionary.terms]
         expected = [{"p1^2": 0.5, "cos(q1)": -1.0}.get(name, 0.0) for name in names]
         np.testing.assert_allclose(row / (2 * row[names.index("p1^2")]), expected, atol=0.6 * share + 1e-4)
+
+    def test_its_formula_is_that_of_a_textbook(self, found: Analysis):
+        (quantity,) = found.quantities
+        q, p = sympy.symbols("q1 p1")
+        assert quantity.text == "p1^2 - 2*cos(q1)"
+        assert quantity.expression == p**2 - 2 * sympy.cos(q) == found.expressions()[0]
+        assert (found.rank, found.independent, found.generating) == (1, 1, (0,))
+        assert found.algebra.name == "not computed for this family" and found.closes
+        states = np.random.default_rng(0).normal(size=(5, 2))
+        expected = states[:, 1] ** 2 - 2 * np.cos(states[:, 0])
+        np.testing.assert_allclose(quantity.values(states), expected, rtol=1e-12)
+        with pytest.raises(ValueError, match="is of the family fourier, it has no matrix"):
+            _ = quantity.matrix
+        with pytest.raises(ValueError, match="is of the family fourier, it has no matrix"):
+            found.matrices()
+
+    def test_it_is_written_and_printed(self, found: Analysis):
+        symmetry = json.loads(json.dumps(found.to_json(), allow_nan=False))
+        (entry,) = symmetry["quantities"]
+        assert (symmetry["family"], symmetry["decided"], symmetry["data"]["terms"]) == ("fourier", True, 10)
+        assert (entry["A"], entry["b"], entry["formula"]) == (None, None, "p1^2 - 2*cos(q1)")
+        assert entry["coefficients"] == {"p1^2": 1.0, "cos(q1)": -2.0} and not entry["errors"]
+        measured = entry["measured"]["cos(q1)"]
+        assert abs(measured["value"] + 2) < 4 * measured["error"] < 0.1
+        first, *lines = symmetry_text(symmetry).splitlines()
+        assert first == "1 conserved quantity among 10 terms (fourier)"
+        assert lines[0].startswith("  C1 = p1^2 - 2*cos(q1)  changes by at most 0.")
+        assert "coefficient of cos(q1): " in lines[0]
+        assert "  algebra: not computed for this family" in lines
+        assert any("1 combination of terms stays constant" in line for line in lines)
+
+    def test_a_hamiltonian_is_recognised_and_bracketed(self):
+        def hamiltonian(x):
+            return x[1] ** 2 / 2 - jnp.cos(x[0])
+
+        found = analyse(*NONE, pendulum(0.01), dictionary="fourier", hamiltonian=hamiltonian)
+        (quantity,) = found.quantities
+        assert quantity.note == "twice the energy H" and found.energy is not None
+        assert quantity.bracket is not None and quantity.bracket < 1e-3
+        other = analyse(
+            *NONE, pendulum(0.01), dictionary="fourier", hamiltonian=lambda x: x[1] ** 2 / 2 + jnp.sin(x[0])
+        )
+        assert other.energy is None and (other.quantities[0].bracket or 0) > 0.1
+
+    def test_the_errors_of_coefficients_are_true(self):
+        """A pendulum of no simple length, from many files."""
+        pulls = []
+        for seed in range(8):
+            data = pendulum(0.01, seed=seed, gravity=1.2345)
+            (quantity,) = analyse(*NONE, data, dictionary="fourier").quantities
+            assert quantity.text.startswith("p1^2 - 2.4")
+            value, error = quantity.formula.row()[2], quantity.formula.errors
+            pulls.append((value + 2.469) / next(iter(error.values())))
+        assert 0.3 < np.sqrt(np.mean(np.square(pulls))) < 1.7
+
+    def test_beside_an_oscillator_there_are_two(self):
+        """Of another dimension, where monomials and waves stand together, and products mean nothing."""
+        swings, waves = pendulum(0.0), linear_motion(np.eye(2), 0, 12, 60, 0.25)
+        states = np.stack([swings.states, waves.states], axis=3).reshape(12, 60, 4)
+        exact = Trajectories(swings.times, states, periods=(TURN, None, None, None))
+        noise = 0.01 * exact.spreads() * np.random.default_rng(0).normal(size=states.shape)
+        data = Trajectories(exact.times, states + noise, periods=exact.periods)
+        found = analyse(*NONE_OF_TWO, data, dictionary="fourier")
+        assert {quantity.text for quantity in found.quantities} == {"p1^2 - 2*cos(q1)", "q2^2 + p2^2"}
+        assert found.independent == 2
+
+    def test_quantities_of_degree_two_are_no_part_of_it(self):
+        with pytest.raises(ValueError, match="got 1 quantities of degree <= 2 for the dictionary fourier"):
+            analyse(np.eye(2)[None], np.zeros((1, 2)), pendulum(0.01), dictionary="fourier")
 
     def test_without_its_waves_nothing_is(self):
         assert conserved_space(pendulum(0.01)).staying == 0

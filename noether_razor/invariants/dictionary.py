@@ -4,8 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,8 @@ PROBED = 8
 """States at which angles are turned."""
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True)
+class Term:
     """A function of the state: its `name` as it stands in formulas, such as cos(q1)*p1, and the same in sympy
     over symbols named as the variables.
     """
@@ -224,6 +225,12 @@ def _place(make: Any) -> tuple[str, str]:
     return make.__module__, make.__qualname__
 
 
+@lru_cache(maxsize=16)
+def _made(make: MakeDictionary, names: tuple[str, ...], periods: Periods) -> Dictionary:
+    """One dictionary for all data of the same variables, so that JAX compiles its functions once."""
+    return make(names, periods)
+
+
 def dictionary_of(dictionary: Dictionary | str | None, trajectories: Trajectories) -> Dictionary:
     """The dictionary of that family for the variables of `trajectories`, or the one given; None: quadratic.
 
@@ -233,7 +240,7 @@ def dictionary_of(dictionary: Dictionary | str | None, trajectories: Trajectorie
         family = dictionary or "quadratic"
         if family not in DICTIONARIES:
             raise ValueError(f"got dictionary {family!r}, expected one of {', '.join(sorted(DICTIONARIES))}")
-        dictionary = DICTIONARIES[family](trajectories.names, trajectories.periods)
+        dictionary = _made(DICTIONARIES[family], trajectories.names, trajectories.periods)
     if dictionary.variables != trajectories.names:
         raise ValueError(
             f"the dictionary has variables {', '.join(dictionary.variables)}, "

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .formulas import QuantityFormula
-from .monomials import Monomial
+from .formulas import Part, QuantityFormula
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
 
@@ -51,8 +50,8 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
     at = int(used[-1])
     error = max(energy.residual / 2, _EXACT)
     reference = float(energy.weights[used[0]])
-    terms: dict[Monomial, SimpleNumber | float] = {}
-    measured: dict[Monomial, list[Measured]] = {}
+    terms: dict[Part, SimpleNumber | float] = {}
+    measured: dict[Part, list[Measured]] = {}
     for k in used.tolist():
         ratio = float(energy.weights[k] / reference)
         weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
@@ -73,6 +72,7 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
         formulas[at].names,
         formulas[at].units,
         {monomial: (value, off) for monomial, (value, off) in sums.items() if off},
+        formulas[at].terms,
     )
     first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
     factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)

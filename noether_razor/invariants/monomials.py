@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import combinations_with_replacement, product
 from math import prod
 
@@ -88,18 +88,13 @@ class Monomials(Dictionary):
 
 def quadratic(dim: int) -> Monomials:
     """The monomials of degree <= 2 in x1, x2, .."""
-    return _monomials(tuple(f"x{i + 1}" for i in range(dim)), 2)
+    return Monomials.of([f"x{i + 1}" for i in range(dim)], 2)
 
 
 @register_dictionary("quadratic")
 def of_variables(names: tuple[str, ...], periods: Periods) -> Monomials:
     """The monomials of degree <= 2; those of angles are among them, and not usable."""
-    return _monomials(names, 2)
-
-
-@lru_cache(maxsize=16)
-def _monomials(names: tuple[str, ...], degree: int) -> Monomials:
-    return Monomials.of(names, degree)
+    return Monomials.of(names, 2)
 
 
 def written(names: Sequence[str], monomial: Monomial) -> str:

@@ -11,6 +11,7 @@ import sympy
 from exact_trajectories import linear_motion, noisy
 from scipy.integrate import solve_ivp
 
+from noether_razor.discovery import along, data_answer
 from noether_razor.invariants import (
     DICTIONARIES,
     Analysis,
@@ -26,12 +27,11 @@ from noether_razor.invariants import (
     register_dictionary,
 )
 from noether_razor.invariants.monomials import monomials
-from noether_razor.reporting import symmetry_text
+from noether_razor.reporting import answer_html, symmetry_text
 from noether_razor.trajectories import Trajectories
 
 TURN = 2 * np.pi
 NONE = np.zeros((0, 2, 2)), np.zeros((0, 2))
-NONE_OF_TWO = np.zeros((0, 4, 4)), np.zeros((0, 4))
 """No quantities were learned."""
 STATES = np.random.default_rng(0).normal(size=(7, 4))
 
@@ -287,6 +287,18 @@ class TestPendulum:
         assert "  algebra: not computed for this family" in lines
         assert any("1 combination of terms stays constant" in line for line in lines)
 
+    def test_its_page_shows_the_formula_and_no_flow(self, found: Analysis):
+        page = answer_html(found.to_json() | {"along": None})
+        assert "<mi>cos</mi><mo>&#8289;</mo><mo>(</mo>" in page
+        assert "Only combinations among 10 terms (fourier) are looked for" in page
+        assert "belong together" not in page
+
+    def test_it_is_drawn_along_trajectories(self, found: Analysis):
+        drawn = along(found, pendulum(0.0))
+        assert drawn is not None and len(drawn.times) == 4
+        (curves,) = drawn.values
+        assert len(curves) == 4 and max(np.abs(curve).max() for curve in curves) < 1e-6
+
     def test_a_hamiltonian_is_recognised_and_bracketed(self):
         def hamiltonian(x):
             return x[1] ** 2 / 2 - jnp.cos(x[0])
@@ -318,7 +330,7 @@ class TestPendulum:
         exact = Trajectories(swings.times, states, periods=(TURN, None, None, None))
         noise = 0.01 * exact.spreads() * np.random.default_rng(0).normal(size=states.shape)
         data = Trajectories(exact.times, states + noise, periods=exact.periods)
-        found = analyse(*NONE_OF_TWO, data, dictionary="fourier")
+        found = data_answer(data, dictionary="fourier")
         assert {quantity.text for quantity in found.quantities} == {"p1^2 - 2*cos(q1)", "q2^2 + p2^2"}
         assert found.independent == 2
 

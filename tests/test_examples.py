@@ -5,12 +5,14 @@ import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
 from noether_razor.app.config import Config, file_layout, parse_config
+from noether_razor.invariants import DICTIONARIES
 from noether_razor.trajectories import Layout, read_data_file
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -33,7 +35,7 @@ def test_every_example_is_tested():
     names = {path.stem for path in (DOCS / "examples").glob("*.py")}
     # The last two need packages of their own: tests/test_sources.py runs them.
     assert names == {
-        *("library", "own_system", "own_data", "own_quantity", "own_loop"),
+        *("library", "own_system", "own_data", "own_quantity", "own_dictionary", "own_loop"),
         *("rebound_csv", "galpy_csv"),
     }
 
@@ -41,6 +43,12 @@ def test_every_example_is_tested():
 def test_library():
     values, alignment = example("library").main(steps=10, width=4)
     assert values.shape == alignment.shape == (1,) and 0 <= alignment[0] <= 1
+
+
+def test_own_dictionary():
+    with patch.dict(DICTIONARIES):
+        found = example("own_dictionary").main()
+    assert [quantity.text for quantity in found.quantities] == ["2*p1^2 + q1^4"]
 
 
 def test_own_system():

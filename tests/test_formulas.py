@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.invariants import QuantityFormula, quadratic
-from noether_razor.invariants.formulas import reduced, sparse_basis
+from noether_razor.invariants.formulas import Part, reduced, sparse_basis
 from noether_razor.invariants.monomials import coefficients, monomials
 from noether_razor.invariants.pairs import pair_statistics
 from noether_razor.invariants.rounding import rounded
-from noether_razor.invariants.simple_numbers import Surd, simple_expression, simple_number
+from noether_razor.invariants.simple_numbers import SimpleNumber, Surd, simple_expression, simple_number
 from noether_razor.quantities import QuadraticQuantities, unitary_quantities
 from noether_razor.systems import NBody
 
@@ -260,7 +260,7 @@ class TestFormula:
         assert "p_{1}" in formula.latex()
 
     def test_names_surds(self):
-        terms = {(0, 0): Fraction(1), (2, 2): ROOT_2, (1, 1): GOLDEN}
+        terms: dict[Part, SimpleNumber | float] = {(0, 0): Fraction(1), (2, 2): ROOT_2, (1, 1): GOLDEN}
         formula = QuantityFormula.of_terms(terms, {}, self.names, ("",) * 4)
         q1, q2, p1 = sympy.symbols("q1 q2 p1")
         assert formula.text() == "2*q1^2 + 2*sqrt(2)*p1^2 + (1 + sqrt(5))*q2^2"

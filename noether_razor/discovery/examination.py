@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..inference import Posterior
-from ..invariants import Analysis, ConservedSpace, analyse
+from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
 from ..quantities import QuadraticQuantities
 from ..trajectories import Trajectories
@@ -21,14 +21,20 @@ SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
 """Of the drift that the report draws."""
 
 
-def data_answer(trajectories: Trajectories, noise_variance: float | None = None) -> Analysis:
+def data_answer(
+    trajectories: Trajectories,
+    noise_variance: float | None = None,
+    *,
+    dictionary: Dictionary | str | None = None,
+) -> Analysis:
     """What trajectories say is conserved, without any model.
 
-    `noise_variance`, of the states in their units, is estimated where None.
+    `noise_variance`, of the states in their units, is estimated where None. Quantities are combinations of
+    the terms of `dictionary`, or of the family of that name: "quadratic" where None.
     """
     dim = trajectories.states.shape[2]
     none = np.zeros((0, dim, dim)), np.zeros((0, dim))
-    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False)
+    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False, dictionary=dictionary)
 
 
 Variance = float | Float[np.ndarray, " dim"] | None
@@ -76,10 +82,9 @@ def along(found: Analysis, trajectories: Trajectories) -> Along | None:
     """How the found quantities move along a few trajectories; None without any."""
     if not found.rank:
         return None
-    matrices, vectors = found.matrices()
 
     def values(states: np.ndarray) -> np.ndarray:
-        return np.einsum("ti,kij,tj->kt", states, matrices, states) / 2 + vectors @ states.T
+        return np.array([quantity.values(states) for quantity in found.quantities])
 
     spread = np.std(values(trajectories.points()), axis=1)
     segments = trajectories.segments()[:SHOWN_TRAJECTORIES]

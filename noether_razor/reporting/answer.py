@@ -70,21 +70,20 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     data, rank = symmetry["data"], symmetry["rank"]
     doubts = _doubts(symmetry)
     many = _many(rank, "conserved quantity", "conserved quantities")
-    among = _among(symmetry)
     if not data["enough"]:
         said = "cannot tell what is conserved: too few rows"
     elif data["recordings"] == 1:
         stay = _many(data["staying"], "combination stays", "combinations stay")
         said = f"cannot tell from one orbit: {stay} constant along it"
     elif rank and (not data["settled"] or data["staying"] > data["most"]):
-        said = f"at least {many} {among}"
+        said = f"at least {many} {among(symmetry)}"
         if not data["settled"]:
             stay = _many(data["staying"], "combination stays", "combinations stay")
             said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
-        said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} {among}"
+        said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} {among(symmetry)}"
     else:
-        said = f"no conserved quantities {among}"
+        said = f"no conserved quantities {among(symmetry)}"
         if data["shown"]:
             said += " were learned"
         elif data["staying"]:
@@ -101,14 +100,14 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
 
 
-def _quadratic(symmetry: Mapping[str, Any]) -> bool:
+def of_degree_two(symmetry: Mapping[str, Any]) -> bool:
     """Whether the quantities are of degree <= 2: where nothing is said of a family they are."""
     return symmetry.get("family", "quadratic") == "quadratic"
 
 
-def _among(symmetry: Mapping[str, Any]) -> str:
+def among(symmetry: Mapping[str, Any]) -> str:
     """Among what was looked for conserved quantities."""
-    if _quadratic(symmetry):
+    if of_degree_two(symmetry):
         return "of degree <= 2"
     return f"among {symmetry['data']['terms']} terms ({symmetry['family']})"
 
@@ -118,7 +117,7 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
     data, rank, limits = symmetry["data"], symmetry["rank"], []
     needed = f"about {data['needed']} trajectories would tell"
     if not data["enough"]:
-        limits.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all {_among(symmetry)}")
+        limits.append(f"{data['rows']} rows, {data['rows_needed']} are needed to test all {among(symmetry)}")
     elif data["recordings"] == 1:
         limits.append(needed)
     elif rank and data["staying"] > data["most"]:
@@ -183,7 +182,7 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     """What the file can and cannot show, in a sentence."""
     data = symmetry["data"]
     many = _many(data["recordings"], "trajectory", "trajectories")
-    what = "monomials" if _quadratic(symmetry) else "terms"
+    what = "monomials" if of_degree_two(symmetry) else "terms"
     stay = _many(data["staying"], f"combination of {what} stays", f"combinations of {what} stay")
     said = f"{stay} constant along {many}, which can show at most {data['most']}"
     unseen = data["staying"] - data["shown"]

@@ -8,9 +8,11 @@ from ..invariants import Measurement, measured_text
 from .answer import (
     MEASURED,
     about_space,
+    among,
     headline,
     limits_of_file,
     mean_of,
+    of_degree_two,
     percent,
     rate_text,
     term_text,
@@ -226,7 +228,9 @@ def _untold(symmetry: Mapping[str, Any]) -> list[str]:
         told.append(
             "Without a model nothing is said of the energy, of predictions and of the symmetry's use."
         )
-    return [*told, ALWAYS]
+    if of_degree_two(symmetry):
+        return [*told, ALWAYS]
+    return [*told, f"Only combinations {among(symmetry)} are looked for; others can be conserved too."]
 
 
 def _same(symmetry: Mapping[str, Any]) -> str:

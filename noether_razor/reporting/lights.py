@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from .answer import COMMUTES, REASONS, STANDARD_ERRORS, STRONG, data_text, evidence_gain, limits_of_file
+from .answer import (
+    COMMUTES,
+    REASONS,
+    STANDARD_ERRORS,
+    STRONG,
+    data_text,
+    evidence_gain,
+    limits_of_file,
+    of_degree_two,
+)
 
 Colour = Literal["green", "amber", "red"]
 COVERED = (0.8, 0.97)
@@ -45,7 +54,7 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:
-    if not symmetry["rank"] or symmetry["hamiltonian"] is False:
+    if not symmetry["rank"] or symmetry["hamiltonian"] is False or not of_degree_two(symmetry):
         return None
     title = "Do the quantities belong together?"
     if symmetry["closes"]:

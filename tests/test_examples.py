@@ -7,12 +7,14 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
 from noether_razor.app.config import Config, file_layout, parse_config
+from noether_razor.invariants import DICTIONARIES
 from noether_razor.trajectories import Layout, read_data_file
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,7 +37,7 @@ def test_every_example_is_tested():
     names = {path.stem for path in (DOCS / "examples").glob("*.py")}
     # The last two need packages of their own: tests/test_sources.py runs them.
     assert names == {
-        *("library", "own_system", "own_data", "own_quantity", "own_loop"),
+        *("library", "own_system", "own_data", "own_quantity", "own_dictionary", "own_loop"),
         *("rebound_csv", "galpy_csv"),
     }
 
@@ -43,6 +45,12 @@ def test_every_example_is_tested():
 def test_library():
     values, alignment = example("library").main(steps=10, width=4)
     assert values.shape == alignment.shape == (1,) and 0 <= alignment[0] <= 1
+
+
+def test_own_dictionary():
+    with patch.dict(DICTIONARIES):
+        found = example("own_dictionary").main()
+    assert [quantity.text for quantity in found.quantities] == ["2*p1^2 + q1^4"]
 
 
 def test_own_system():

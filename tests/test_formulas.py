@@ -10,12 +10,12 @@ from exact_trajectories import linear_motion, noisy, oscillations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noether_razor.invariants import QuantityFormula
-from noether_razor.invariants.formulas import reduced, sparse_basis
+from noether_razor.invariants import QuantityFormula, quadratic
+from noether_razor.invariants.formulas import Part, reduced, sparse_basis
+from noether_razor.invariants.monomials import coefficients, monomials
 from noether_razor.invariants.pairs import pair_statistics
 from noether_razor.invariants.rounding import rounded
-from noether_razor.invariants.simple_numbers import Surd, simple_expression, simple_number
-from noether_razor.invariants.terms import coefficients, monomials, quadratic_parts
+from noether_razor.invariants.simple_numbers import SimpleNumber, Surd, simple_expression, simple_number
 from noether_razor.quantities import QuadraticQuantities, unitary_quantities
 from noether_razor.systems import NBody
 
@@ -84,7 +84,7 @@ class TestRounding:
     @pytest.mark.parametrize("variance", [1e-6, 1e-3])
     def test_finds_exact_coefficients_of_learned_ones_and_leaves_others(self, variance):
         data = noisy(1, oscillations(0, [1.0, 2**0.5]), variance)
-        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, np.full(4, variance))
+        statistics = pair_statistics(quadratic(4), data, np.full(4, variance))
         energy = coefficients(np.diag([1, 2**0.5, 1, 2**0.5])[None], np.zeros((1, 4)))
         learned = mixed(0, energy, 1e-4)
         found = rounded(learned, np.array([4]), statistics, np.ones(14))
@@ -96,7 +96,7 @@ class TestRounding:
 
     def test_does_not_round_where_drift_forbids(self):
         data = noisy(1, linear_motion(np.diag([1.0, 0.96])), 1e-5)
-        statistics = pair_statistics(*quadratic_parts(np.eye(5), 2), data, np.full(2, 1e-5))
+        statistics = pair_statistics(quadratic(2), data, np.full(2, 1e-5))
         energy = coefficients(np.diag([1, 0.96])[None], np.zeros((1, 2)))
         found = rounded(energy, np.array([2]), statistics, np.ones(5))
         assert found.values[0, 4] == pytest.approx(0.96, abs=3e-3)
@@ -108,7 +108,7 @@ class TestRounding:
         exact = linear_motion(np.diag([1.0, 0.7123]), count=80)
         for seed in range(20):
             data = noisy(seed, exact, variance)
-            statistics = pair_statistics(*quadratic_parts(np.eye(5), 2), data, np.full(2, variance))
+            statistics = pair_statistics(quadratic(2), data, np.full(2, variance))
             learned = truth + 0.01 * np.random.default_rng(seed).normal(size=5)
             found = rounded(learned[None], np.array([2]), statistics, np.ones(5))
             np.testing.assert_array_equal(found.values[0, [0, 1, 3]], 0)
@@ -120,7 +120,7 @@ class TestRounding:
         for offset, seen in ((0.3, True), (0.02, True), (0.0005, False)):
             motion = linear_motion(np.eye(2), count=80, length=40)
             data = noisy(1, replace(motion, states=motion.states + np.array([offset, 0.0])), 1e-3)
-            statistics = pair_statistics(*quadratic_parts(np.eye(5), 2), data, np.full(2, 1e-3))
+            statistics = pair_statistics(quadratic(2), data, np.full(2, 1e-3))
             learned = np.array([-2 * offset + 0.01, 0.02, 1.0, -0.015, 1.01])
             found = rounded(learned[None], np.array([2]), statistics, np.ones(5))
             assert found.values[0, 0] == pytest.approx(-2 * offset, abs=5e-3)
@@ -130,7 +130,7 @@ class TestRounding:
 
     def test_what_stands_at_the_pivot_of_another_quantity_is_free_and_simple(self):
         data = noisy(1, oscillations(0, [1.0, 2**0.5]), 1e-5)
-        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, np.full(4, 1e-5))
+        statistics = pair_statistics(quadratic(4), data, np.full(4, 1e-5))
         first, second = coefficients(
             np.array([np.diag([1.0, 0, 1, 0]), np.diag([0.0, 1, 0, 1])]), np.zeros((2, 4))
         )
@@ -146,7 +146,7 @@ class TestRounding:
         """Momenta of 10^34: at the pivot of p1 + p2 a square may have 10^12 of it, which is nothing."""
         scales, data = np.array([1e11, 1e11, 1e34, 1e34]), oscillations(0, [1.0, 2.0])
         data = replace(data, states=data.states * scales)
-        statistics = pair_statistics(*quadratic_parts(np.eye(14), 4), data, 1e-6 * scales**2)
+        statistics = pair_statistics(quadratic(4), data, 1e-6 * scales**2)
         units = np.array([1 / np.prod(scales[list(m)]) for m in monomials(4)])
         momentum, square = np.zeros((2, 14))
         momentum[2:4] = 1.0
@@ -260,7 +260,7 @@ class TestFormula:
         assert "p_{1}" in formula.latex()
 
     def test_names_surds(self):
-        terms = {(0, 0): Fraction(1), (2, 2): ROOT_2, (1, 1): GOLDEN}
+        terms: dict[Part, SimpleNumber | float] = {(0, 0): Fraction(1), (2, 2): ROOT_2, (1, 1): GOLDEN}
         formula = QuantityFormula.of_terms(terms, {}, self.names, ("",) * 4)
         q1, q2, p1 = sympy.symbols("q1 q2 p1")
         assert formula.text() == "2*q1^2 + 2*sqrt(2)*p1^2 + (1 + sqrt(5))*q2^2"

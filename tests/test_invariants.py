@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 
 from noether_razor import ConservedSpace, analyse, conserved_space
 from noether_razor.invariants import Motion, noise_estimate
-from noether_razor.invariants.terms import canonical_scales, coefficients, monomials, quadratic_parts
+from noether_razor.invariants.monomials import canonical_scales, coefficients, monomials, quadratic_parts
 from noether_razor.trajectories import Trajectories
 
 ROOT = 2**0.5

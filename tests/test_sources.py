@@ -15,7 +15,7 @@ from noether_razor.app.config import Config, load_config, read_data
 from noether_razor.app.runs import discover_config, discover_run
 from noether_razor.discovery import RunFolder
 from noether_razor.invariants import conserved_space
-from noether_razor.invariants.terms import coefficients
+from noether_razor.invariants.monomials import coefficients
 from noether_razor.quantities import QuadraticQuantities, angular_momentum, quadratic_form
 from noether_razor.trajectories import Layout, Trajectories, read_data_file
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..inference import Posterior
+from ..invariants.dictionary import dictionary_of
 from ..modelling import Problem, make_problem
 from ..options import (
     EstimateOptions,
@@ -66,6 +67,7 @@ def discover(
     *,
     quantities: Sequence[str] = (),
     seed: int = 0,
+    family: str = "quadratic",
     budget: BudgetName = "standard",
     progress: Callable[[str, Report], None] | None = None,
     options: Options | None = None,
@@ -76,7 +78,8 @@ def discover(
     where no model is wanted). What the model adds comes on top; where its training or a part after it fails,
     that part is left out and named in `failed`.
 
-    `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1", or several as "p1, p2";
+    `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
+    `invariants.DICTIONARIES`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1", or several as "p1, p2";
     each costs as many fits as the budget has repeats. `progress` is told the name of each fit and its logged
     steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of the budget then do not
     count. Raises `OptionError` for options that do not fit the data, and `HypothesisError` for formulas.
@@ -87,7 +90,7 @@ def discover(
         steps = BUDGETS[budget].steps
         options = replace(RECIPE, training=replace(RECIPE.training, steps=steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    found = first_words(data, options, hypotheses)
+    found = first_words(data, options, hypotheses, family=family)
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []
     tell = progress or say_nothing
@@ -122,16 +125,27 @@ def discover(
     return with_model(found, fitted, summary, metrics, hypotheses, repeats=BUDGETS[budget].repeats, tell=tell)
 
 
-def first_words(data: Trajectories, options: Options, hypotheses: Sequence[Hypothesis] = ()) -> Discovery:
-    """What the data alone say, of conserved quantities and of each hypothesis. Raises `OptionError` where the
-    options do not ask for quantities to be learned.
+def first_words(
+    data: Trajectories,
+    options: Options,
+    hypotheses: Sequence[Hypothesis] = (),
+    *,
+    family: str = "quadratic",
+) -> Discovery:
+    """What the data alone say, of conserved quantities among the terms of `family` and of each hypothesis.
+    Raises `OptionError` for a family that there is not, or that does not fit the data, and where the options
+    do not ask for quantities to be learned.
     """
+    try:
+        dictionary = dictionary_of(family, data)
+    except ValueError as error:
+        raise OptionError(f"family: {error}") from None
     if options.symmetry.mode != "learned":
         raise OptionError(f'symmetry.mode: got "{options.symmetry.mode}", but discover expects "learned"')
     given = options.inference.noise_variance
     return Discovery(
         trajectories=data,
-        analysis=data_answer(data, None if isinstance(given, str) else float(given)),
+        analysis=data_answer(data, None if isinstance(given, str) else float(given), dictionary=dictionary),
         hypotheses=tuple(judged_by_data(hypothesis, data) for hypothesis in hypotheses),
     )
 

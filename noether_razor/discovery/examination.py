@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..inference import Posterior
-from ..invariants import Analysis, ConservedSpace, analyse
+from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
 from ..quantities import QuadraticQuantities
 from ..trajectories import Trajectories
@@ -21,14 +21,20 @@ SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
 """Of the drift that the report draws."""
 
 
-def data_answer(trajectories: Trajectories, noise_variance: float | None = None) -> Analysis:
+def data_answer(
+    trajectories: Trajectories,
+    noise_variance: float | None = None,
+    *,
+    dictionary: Dictionary | str | None = None,
+) -> Analysis:
     """What trajectories say is conserved, without any model.
 
-    `noise_variance`, of the states in their units, is estimated where None.
+    `noise_variance`, of the states in their units, is estimated where None. Quantities are combinations of
+    the terms of `dictionary`, or of the family of that name: "quadratic" where None.
     """
     dim = trajectories.states.shape[2]
     none = np.zeros((0, dim, dim)), np.zeros((0, dim))
-    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False)
+    return analyse(*none, trajectories, noise_variance=noise_variance, restrict=False, dictionary=dictionary)
 
 
 Variance = float | Float[np.ndarray, " dim"] | None
@@ -47,9 +53,12 @@ def analysis_of(
     they conserve.
     """
     learned = fitted.quantities()
+    count = len(learned.matrices)
+    if space is not None and not space.motion.dictionary.quadratic:
+        count = 0  # of degree <= 2 they say nothing of other terms
     return analyse(
-        learned.matrices,
-        learned.vectors,
+        learned.matrices[:count],
+        learned.vectors[:count],
         tested,
         noise_variance=noise_variance,
         hamiltonian=fitted.hamiltonian(),
@@ -76,10 +85,9 @@ def along(found: Analysis, trajectories: Trajectories) -> Along | None:
     """How the found quantities move along a few trajectories; None without any."""
     if not found.rank:
         return None
-    matrices, vectors = found.matrices()
 
     def values(states: np.ndarray) -> np.ndarray:
-        return np.einsum("ti,kij,tj->kt", states, matrices, states) / 2 + vectors @ states.T
+        return np.array([quantity.values(states) for quantity in found.quantities])
 
     spread = np.std(values(trajectories.points()), axis=1)
     segments = trajectories.segments()[:SHOWN_TRAJECTORIES]
@@ -120,12 +128,15 @@ def compare(
 ) -> Evidence:
     """Fit without symmetry and with the found space built in, `repeats` times each; `learned` is the bound
     of the model itself. A fit with the found
-    space that fails is left out, and named in `failed`. Raises FloatingPointError where that without fails.
+    space that fails is left out, and named in `failed`; of families
+    beyond degree two there is none. Raises FloatingPointError where that without fails.
     """
     problem = fitted.problem
     none = refits(problem, "none", repeats, keep=keep, tell=tell)
     bound: Bound | None = none.bound
-    if found.rank:
+    if found.rank and not found.dictionary.quadratic:
+        bound = None  # the flow of other families is not built in
+    elif found.rank:
         space = problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
         built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
         try:

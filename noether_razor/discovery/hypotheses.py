@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ..formula import FormulaError, parse_formula
 from ..invariants import conserved_space
-from ..invariants.terms import coefficients
+from ..invariants.monomials import coefficients
 from ..modelling import Problem
 from ..quadratic_forms import Quadratics
 from ..quantities import QuadraticQuantities

@@ -147,7 +147,8 @@ def load(path: Path) -> Discovery:
         raise RunError(f"{path}: no such run folder")
     trajectories, notes = read_data_file(folder.data)
     symmetry = folder.read_symmetry()
-    found = Discovery(trajectories, data_answer(trajectories), notes=tuple(notes))
+    family = symmetry.get("family", "quadratic")
+    found = Discovery(trajectories, data_answer(trajectories, dictionary=family), notes=tuple(notes))
     try:
         model, problem = None, None
         if folder.holds_run():

@@ -1,4 +1,4 @@
-"""From measured trajectories, and quantities of degree <= 2 that were learned, to what is conserved."""
+"""From measured trajectories, and quantities that were learned, to what is conserved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +16,14 @@ from ..scaling import FAR
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .conserved import HIDDEN, ConservedSpace, conserved_space
+from .dictionary import Dictionary, dictionary_of
 from .energy import Energy, energy_in, energy_quantity
 from .formulas import QuantityFormula, reduced, shortened, sparse_basis
+from .monomials import coefficients, quadratic_parts
 from .motion import Change, Motion
 from .pairs import checked_quantities, pair_statistics
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
-from .terms import coefficients, monomials, quadratic_parts
 
 _STRENGTH = 0.01
 """Share of the largest singular value below which a direction of the quantities was not learned."""
@@ -47,22 +48,24 @@ _PRINTED, _LONGEST = 12, 110
 """Quantities that are printed, and letters of each."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
+NOT_COMPUTED = "not computed for this family"
+"""The name of an algebra of quantities that are not quadratic."""
 CLOSED = 0.05
 """The closure error up to which a space closes under the Poisson bracket."""
 
 
 @dataclass(frozen=True)
 class FoundQuantity:
-    """One quantity C(x) = x^T A x / 2 + b^T x in the units of the data.
+    """One quantity in the units of the data: coefficients `row` (M,) of the terms of a `dictionary`.
 
-    `matrix` A (2n, 2n), `vector` b (2n,). `change` says how it moves along trajectories, `mean` is its mean
-    over all rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C,
+    `formula` is the same to read. `change` says how it moves along trajectories, `mean` is its mean over all
+    rows. `note` says what else it is ("twice the energy H", "C1*C2"). `bracket` is the r.m.s. of {C,
     H} / (|grad C| |grad H|) for the Hamiltonian given, in scaled coordinates, None without one.
     """
 
     formula: QuantityFormula
-    matrix: Float[np.ndarray, "dim dim"]
-    vector: Float[np.ndarray, " dim"]
+    dictionary: Dictionary
+    row: Float[np.ndarray, " terms"]
     change: Change
     mean: float
     note: str = ""
@@ -78,24 +81,46 @@ class FoundQuantity:
         """The formula in sympy, over symbols named as the variables."""
         return self.formula.expression()
 
+    @property
+    def matrix(self) -> Float[np.ndarray, "dim dim"]:
+        """The symmetric A of x^T A x / 2 + b^T x; raises ValueError for a quantity of another family."""
+        return self._parts()[0][0]
+
+    @property
+    def vector(self) -> Float[np.ndarray, " dim"]:
+        """The b of x^T A x / 2 + b^T x; raises ValueError for a quantity of another family."""
+        return self._parts()[1][0]
+
+    def values(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
+        """Its values at states in the units of the data, up to a constant that all of them share."""
+        return self.dictionary.values(states) @ self.row
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        if not self.dictionary.quadratic:
+            raise ValueError(f"{self.text} is of the family {self.dictionary.family}, it has no matrix")
+        return quadratic_parts(self.row[None], self.dictionary.dim)
+
     def __repr__(self) -> str:
         return f"FoundQuantity({shortened(self.text, _LONGEST)}, change at most {self.change.hidden:.2g})"
 
     def to_json(self) -> dict[str, Any]:
         """An entry of "quantities", "drifting" or "same_everywhere" in symmetry.json."""
-        names = self.formula.names
+        formula, quadratic = self.formula, self.dictionary.quadratic
         return {
-            "formula": self.formula.text(),
-            "latex": self.formula.latex(),
-            "A": self.matrix.tolist(),
-            "b": self.vector.tolist(),
-            "drift": self.change.change,
-            "errors": {"*".join(names[i] for i in m): error for m, error in self.formula.errors.items()},
-            "measured": {
-                "*".join(names[i] for i in m): measurement._asdict()
-                for m, measurement in self.formula.measurements().items()
+            "formula": formula.text(),
+            "latex": formula.latex(),
+            "A": self.matrix.tolist() if quadratic else None,
+            "b": self.vector.tolist() if quadratic else None,
+            "coefficients": {
+                formula.keyed(part): float(value) for part, value in formula.coefficients.items()
             },
-            "unit": self.formula.unit(),
+            "drift": self.change.change,
+            "errors": {formula.keyed(part): error for part, error in formula.errors.items()},
+            "measured": {
+                formula.keyed(part): measurement._asdict()
+                for part, measurement in formula.measurements().items()
+            },
+            "unit": formula.unit(),
             "note": self.note,
             "mean": self.mean,
             "bracket_with_hamiltonian": self.bracket,
@@ -110,8 +135,9 @@ class Analysis:
     `quantities` has `rank` entries, `drifting` those that change slowly, `same` those that have one value in
     the whole file. `independent` is how many are functionally independent, `generating` the indices of as
     many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
-    within their errors. `strengths` are the singular values of the quantities given, in scaled coordinates,
-    and `learned` how many of the found directions these hold. `space` is the test of the data.
+    within their errors; true where they are not computed, as there is no `algebra` but of quadratic
+    quantities. `strengths` are the singular values of the quantities given, in scaled coordinates, and
+    `learned` how many of the found directions these hold. `space` is the test of the data.
     """
 
     names: tuple[str, ...]
@@ -142,11 +168,18 @@ class Analysis:
 
     @property
     def rank(self) -> int:
-        """The dimension of the space of conserved quantities of degree <= 2, constants excluded."""
+        """The dimension of the space of conserved quantities among the terms, constants excluded."""
         return len(self.quantities)
 
+    @property
+    def dictionary(self) -> Dictionary:
+        """The terms that quantities are combinations of."""
+        return self.space.motion.dictionary
+
     def matrices(self) -> tuple[Float[np.ndarray, "rank dim dim"], Float[np.ndarray, "rank dim"]]:
-        """A and b of the found quantities, stacked, in the units of the data."""
+        """A and b of the found quantities, stacked, in the units of the data; raises ValueError for those of
+        another family than the quadratic one.
+        """
         dim = len(self.names)
         matrices = np.array([quantity.matrix for quantity in self.quantities]).reshape(-1, dim, dim)
         return matrices, np.array([quantity.vector for quantity in self.quantities]).reshape(-1, dim)
@@ -170,6 +203,7 @@ class Analysis:
             "hamiltonian": None,
             "algebra": self.algebra.to_json(),
             "closes": self.closes,
+            "family": self.dictionary.family,
             "names": list(self.names),
             "strengths": self.strengths.tolist(),
             "learned": self.learned,
@@ -181,6 +215,7 @@ class Analysis:
             "time_unit": space.motion.trajectories.time_unit,
             "data": {
                 "rows": len(space.motion.trajectories.points()),
+                "terms": len(space.ratios),
                 "rows_needed": space.rows_needed + space.motion.recordings,
                 "recordings": space.motion.recordings,
                 "most": space.most,
@@ -210,9 +245,11 @@ def analyse(
     restrict: bool = True,
     simplify: bool = True,
     space: ConservedSpace | None = None,
+    dictionary: Dictionary | str | None = None,
 ) -> Analysis:
-    """Says what `trajectories` conserve of degree <= 2, and what of that the quantities x^T A_k x / 2 + b_k^T
-    x, K of them, hold.
+    """Says what `trajectories` conserve among the terms of `dictionary`, or of the family of that name in
+    `DICTIONARIES`, None: all of degree <= 2; and what of that the quantities x^T A_k x / 2 + b_k^T x, K of
+    them, hold.
 
     What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of
     the states, one number or one a column, None to estimate it. With `restrict`, only what the given
@@ -222,25 +259,34 @@ def analyse(
     basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
 
     `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them.
-    `space`, where it is known already, is what the trajectories conserve. Raises ValueError for shapes that
-    do not fit and numbers that are not finite.
+    `space`, where it is known already, is what the trajectories conserve, in terms of its own dictionary. Of
+    another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed. Raises
+    ValueError for shapes that do not fit and numbers that are not finite, and for a dictionary that does not
+    fit.
     """
     matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
     checked_quantities(matrices, vectors, trajectories)
-    origin = _origin(trajectories)
+    known = space.motion.dictionary if space else dictionary_of(dictionary, trajectories)
+    if not known.quadratic and len(matrices):
+        raise ValueError(
+            f"got {len(matrices)} quantities of degree <= 2 for the dictionary {known.family}, expected none"
+        )
+    restrict = restrict and known.quadratic
+    # Other terms mean something where they are alone.
+    origin = _origin(trajectories) if known.quadratic else np.zeros(known.dim)
     if origin.any():
         # Far from 0 a square is a linear term: brackets and formulas are made about where the data are.
         vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
         targets = None if trajectories.targets is None else trajectories.targets - origin
         trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
-    space = space or conserved_space(trajectories, noise_variance=noise_variance)
+    space = space or conserved_space(trajectories, noise_variance=noise_variance, dictionary=known)
     scales = space.motion.scales
     given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
     if on_states is not None and len(learned):
-        learned = np.concatenate([learned, _commuting(on_states, scales)])
+        learned = np.concatenate([learned, _commuting(space.motion, on_states)])
     held, drifting = _held(space, learned, scales)
     found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
 
@@ -250,14 +296,19 @@ def analyse(
     if len(rows) and len(same):
         # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
         # everywhere.
-        rows = _beside(rows, same, _derived(_basis(np.concatenate([rows, same])), len(scales)))
+        both = _basis(np.concatenate([rows, same]))
+        rows = _beside(rows, same, _derived(both, len(scales)) if known.quadratic else both[:0])
     make = _Maker(space, simplify)
     quantities, energy = _described(make.formulas(rows), make, on_states)
     shown = same if space.staying <= space.most else same[:0]
-    independent, generating = _independence(quantities, shown, trajectories, scales)
+    independent, generating = _independence(
+        space.motion,
+        np.array([entry.formula.row() for entry in quantities]).reshape(-1, len(space.motion.used)),
+        shown * make.units,
+    )
     # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
     space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
-    algebra, closes = _algebra(quantities, rows, scales)
+    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else (_none(scales), True)
     slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
     slow = [
         replace(entry, note="")
@@ -309,7 +360,7 @@ def _moved(
         replace(
             entry,
             formula=replace(entry.formula, origin=at),
-            vector=entry.vector - entry.matrix @ origin,
+            row=coefficients(entry.matrix[None], (entry.vector - entry.matrix @ origin)[None])[0],
         )
         for entry in quantities
     )
@@ -319,7 +370,7 @@ def _readable(quantity: FoundQuantity) -> bool:
     """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
     terms = len(quantity.formula.coefficients)
     change = quantity.change
-    return terms <= max(_TERMS, len(quantity.vector)) and change.change <= _SLOW and change.noise <= 1
+    return terms <= max(_TERMS, quantity.dictionary.dim) and change.change <= _SLOW and change.noise <= 1
 
 
 def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space: ConservedSpace) -> bool:
@@ -331,14 +382,11 @@ def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space:
     return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
 
 
-def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
-    """Combinations of the terms of a space as coefficients of monomials of x / scales."""
-    dim = len(space.motion.scales)
-    return (
-        space.motion.quantities(rows) * _units(space.motion.scales)
-        if len(rows)
-        else np.zeros((0, len(monomials(dim))))
-    )
+def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K all"]:
+    """Combinations of the terms of a space as coefficients of all terms, in scaled units: of monomials of x /
+    scales, or of terms of unit spread.
+    """
+    return space.motion.quantities(rows) * space.motion.sizes
 
 
 def _units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " monomials"]:
@@ -360,13 +408,13 @@ def _held(
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
     motion = space.motion
-    root, units = _spreads(motion), _units(scales)
+    root = _spreads(motion)
 
     def inside(rows: np.ndarray) -> np.ndarray:
         if not len(rows) or not len(learned):
             return rows[:0]
         own = np.linalg.qr((rows @ root).T)
-        other = np.linalg.qr((motion.rows(learned / units) @ root).T)[0]
+        other = np.linalg.qr((motion.rows(learned / motion.sizes) @ root).T)[0]
         left, cosines, _ = np.linalg.svd(own[0].T @ other)
         kept = left[:, : len(cosines)][:, cosines >= _INSIDE]
         return kept.T @ np.linalg.inv(own[1]).T @ rows
@@ -459,10 +507,9 @@ class _Maker:
     def __init__(self, space: ConservedSpace, simplify: bool):
         self.space, self.simplify = space, simplify
         self.trajectories = space.motion.trajectories
-        self.units = _units(1 / space.motion.scales)
-        self.dim = len(space.motion.scales)
-        every = quadratic_parts(np.eye(len(monomials(self.dim))), self.dim)
-        self.statistics = pair_statistics(*every, self.trajectories, space.motion.noise.variance)
+        motion = space.motion
+        self.units = 1 / motion.sizes
+        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
 
     def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
         """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
@@ -473,8 +520,10 @@ class _Maker:
             sparse * self.units, at, self.statistics, self.units, self.simplify, self.space.motion.used
         )
         names, units = self.trajectories.names, self.trajectories.units
+        dictionary = self.space.motion.dictionary
+        terms = () if dictionary.quadratic else dictionary.terms
         formulas = [
-            QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured)
+            QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured, terms)
             for values, errors, simple, measured in zip(*made, strict=True)
         ]
         return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
@@ -520,30 +569,33 @@ def _described(
     formulas = list(formulas)
     if not formulas:
         return [], None
-    motion, dim = make.space.motion, make.dim
+    motion = make.space.motion
     rows = np.array([formula.row() for formula in formulas])
     notes = [""] * len(formulas)
     energy, sines = None, [None] * len(formulas)
     if on_states is not None:
         states, values, gradients = on_states
-        energy = energy_in(rows, states, values)
+        at_states = motion.dictionary.values(states)
+        energy = energy_in(at_states @ rows.T, values)
         if energy is not None:
             at, formula, note = energy_quantity(formulas, energy)
             formulas = [*formulas[:at], *formulas[at + 1 :], formula]
             notes = [""] * (len(formulas) - 1) + [note]
             rows = np.array([formula.row() for formula in formulas])
-            energy = energy_in(rows, states, values)
-        sines = _sines(rows, states, gradients, motion.scales)
-    matrices, vectors = quadratic_parts(rows, dim)
-    products = _products(vectors, rows, dim)
-    points = make.trajectories.points()
+            energy = energy_in(at_states @ rows.T, values)
+        sines = _sines(motion, rows, states, gradients)
+    products = _products(rows, len(motion.scales)) if motion.dictionary.quadratic else notes
     changes = [make.space.drift.change(row) for row in motion.rows(rows)]
-    means = np.einsum("pi,kij,pj->k", points, matrices, points, optimize=True) / 2 / len(
-        points
-    ) + vectors @ points.mean(0)
+    means = rows @ motion.dictionary.values(make.trajectories.points()).mean(axis=0)
     quantities = [
         FoundQuantity(
-            formula, matrices[k], vectors[k], changes[k], float(means[k]), notes[k] or products[k], sines[k]
+            formula,
+            motion.dictionary,
+            rows[k],
+            changes[k],
+            float(means[k]),
+            notes[k] or products[k],
+            sines[k],
         )
         for k, formula in enumerate(formulas)
     ]
@@ -565,16 +617,13 @@ def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -
     return _OnStates(states, values, gradients)
 
 
-def _commuting(
-    on_states: _OnStates, scales: Float[np.ndarray, " dim"]
-) -> Float[np.ndarray, "some monomials"]:
-    """Quantities C of degree <= 2 whose bracket with the Hamiltonian nearly vanishes, in scaled coordinates:
+def _commuting(motion: Motion, on_states: _OnStates) -> Float[np.ndarray, "some all"]:
+    """Quantities C whose bracket with the Hamiltonian nearly vanishes, as coefficients of scaled terms:
     directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
     """
-    states, slopes = on_states.states / scales, on_states.gradients * scales
+    states, slopes = on_states.states, on_states.gradients * motion.scales
     dim = states.shape[1]
-    matrices, vectors = quadratic_parts(np.eye(len(monomials(dim))), dim)
-    gradients = np.einsum("kij,tj->tki", matrices, states) + vectors
+    gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
     flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
     brackets = np.einsum("tki,ti->tk", gradients, flow)
     sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
@@ -586,16 +635,26 @@ def _commuting(
     return directions[sines <= _COMMUTING] @ basis.T
 
 
+def _gradients(
+    motion: Motion, rows: Float[np.ndarray, "K all"], states: Float[np.ndarray, "points dim"]
+) -> Float[np.ndarray, "K points dim"]:
+    """The gradients of quantities, coefficients of all terms, in scaled coordinates at states in the units of
+    the data.
+    """
+    if not len(rows):
+        return np.zeros((0, *states.shape))
+    slopes = [motion.dictionary.slopes(states, i) @ rows.T for i in range(states.shape[1])]
+    return np.stack(slopes, axis=2).transpose(1, 0, 2) * motion.scales
+
+
 def _sines(
-    rows: Float[np.ndarray, "rank monomials"],
+    motion: Motion,
+    rows: Float[np.ndarray, "rank all"],
     states: Float[np.ndarray, "points dim"],
     gradients: Float[np.ndarray, "points dim"],
-    scales: Float[np.ndarray, " dim"],
 ) -> list[float]:
     """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
-    matrices, vectors = quadratic_parts(rows, len(scales))
-    own = (np.einsum("kij,pj->kpi", matrices, states) + vectors[:, None]) * scales
-    other = gradients * scales
+    own, other = _gradients(motion, rows, states), gradients * motion.scales
     position, momentum = np.split(other, 2, axis=1)
     field = np.concatenate([momentum, -position], axis=1)
     brackets = np.einsum("kpi,pi->kp", own, field)
@@ -603,8 +662,9 @@ def _sines(
     return [float(np.sqrt(np.mean(b**2) / np.mean(s**2))) for b, s in zip(brackets, bound, strict=True)]
 
 
-def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
+def _products(rows: Float[np.ndarray, "rank monomials"], dim: int) -> list[str]:
     """For every quantity that is a product of two linear ones, which."""
+    vectors = rows[:, :dim]
     linear = [k for k in range(len(rows)) if not rows[k, dim:].any()]
     names = [""] * len(rows)
     for at, i in enumerate(linear):
@@ -619,23 +679,21 @@ def _products(vectors: np.ndarray, rows: np.ndarray, dim: int) -> list[str]:
 
 
 def _independence(
-    quantities: list[FoundQuantity],
-    same: Float[np.ndarray, "z monomials"],
-    trajectories: Trajectories,
-    scales: Float[np.ndarray, " dim"],
+    motion: Motion, rows: Float[np.ndarray, "rank all"], same: Float[np.ndarray, "z all"]
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities are functionally independent where the data are, and the first so many that are.
+    """How many quantities, coefficients of all terms, are functionally independent where the data are, and
+    the first so many that are.
 
-    Where combinations have the `same` value in the whole file (in scaled coordinates), that is the surface on
-    which they have it: what is a function of the others there may be none elsewhere.
+    Where combinations have the `same` value in the whole file, that is the surface on which they have it:
+    what is a function of the others there may be none elsewhere.
     """
-    states = trajectories.points()
+    states = motion.trajectories.points()
     states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
-    gradients = [(states @ quantity.matrix + quantity.vector) * scales for quantity in quantities]
+    gradients = list(_gradients(motion, rows, states))
     if len(same):
-        normals = _normals(same, states / scales)
+        normals = _normals(_gradients(motion, same, states))
         gradients = [g - np.einsum("tij,tkj,tk->ti", normals, normals, g) for g in gradients]
-    sizes = [np.sqrt(np.mean(gradient**2) * len(scales)) for gradient in gradients]
+    sizes = [np.sqrt(np.mean(gradient**2) * states.shape[1]) for gradient in gradients]
     gradients = [g / max(size, np.finfo(float).tiny) for g, size in zip(gradients, sizes, strict=True)]
 
     def rank(chosen: list[int]) -> int:
@@ -645,20 +703,19 @@ def _independence(
         return int(np.sum(typical > _DEPENDENT))
 
     generating: list[int] = []
-    for k in range(len(quantities)):
+    for k in range(len(rows)):
         if rank([*generating, k]) > len(generating):
             generating.append(k)
     return len(generating), tuple(generating)
 
 
 def _normals(
-    same: Float[np.ndarray, "z monomials"], states: Float[np.ndarray, "points dim"]
+    gradients: Float[np.ndarray, "z points dim"],
 ) -> Float[np.ndarray, "points dim normals"]:
-    """Orthonormal bases, filled up with zeros, of the gradients of `same` at each state."""
-    matrices, vectors = quadratic_parts(same, states.shape[1])
-    gradients = np.einsum("kij,tj->tik", matrices, states) + vectors.T
-    gradients = gradients / np.maximum(np.sqrt(np.sum(gradients**2, axis=1).mean(axis=0)), 1e-300)
-    directions, sizes, _ = np.linalg.svd(gradients, full_matrices=False)
+    """Orthonormal bases, filled up with zeros, of some gradients at each state."""
+    normals = gradients.transpose(1, 2, 0)
+    normals = normals / np.maximum(np.sqrt(np.sum(normals**2, axis=1).mean(axis=0)), 1e-300)
+    directions, sizes, _ = np.linalg.svd(normals, full_matrices=False)
     return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]
 
 
@@ -696,12 +753,29 @@ def _algebra(
     return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
+def _none(scales: Float[np.ndarray, " dim"]) -> LieAlgebra:
+    """What stands for the algebra of quantities whose brackets are not among their terms."""
+    dim = len(scales)
+    trivial = lie_algebra(np.zeros((0, dim, dim)), np.zeros((0, dim)))
+    return replace(
+        trivial,
+        name=NOT_COMPUTED,
+        named=False,
+        centre=None,
+        derived_series=None,
+        lower_central_series=None,
+        killing_signature=None,
+        radical_dimension=None,
+        semisimple_dimension=None,
+    )
+
+
 def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
     """The error of the coefficients over their size, in scaled coordinates."""
     formula = quantity.formula
     errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
     size = np.linalg.norm(formula.row() * _units(scales))
-    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items()]
+    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items() if isinstance(m, tuple)]
     return float(np.linalg.norm(off) / max(size, 1e-300))
 
 

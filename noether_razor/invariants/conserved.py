@@ -7,6 +7,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..trajectories import Trajectories
+from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 
 SLOW = 0.07
@@ -117,9 +118,12 @@ def conserved_space(
     quantities: Float[np.ndarray, "K all"] | None = None,
     *,
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
+    dictionary: Dictionary | str | None = None,
 ) -> ConservedSpace:
-    """What all combinations of monomials of degree <= 2, or of `quantities` (coefficients of all monomials,
+    """What all combinations of the terms of `dictionary`, or of `quantities` (coefficients of all its terms,
     in the units of the data), do along `trajectories`: no model, no learning.
+
+    `dictionary` may be the name of a family in `DICTIONARIES`; None: all monomials of degree <= 2.
 
     1. The generalised eigenproblem of change along recordings against the covariance that noise gives it.
        What changes no more than noise does may be conserved: the largest root of a Wishart matrix of pure
@@ -132,15 +136,17 @@ def conserved_space(
        this one rules out by far was decided by one trajectory.
 
     Every trajectory takes part in each step, with thresholds for having chosen the directions on the same
-    data. Raises ValueError for a noise variance that is negative or not finite.
+    data. Raises ValueError for a noise variance that is negative or not finite, and for a dictionary that
+    does not fit the trajectories or has terms that are not finite.
     """
+    dictionary = dictionary_of(dictionary, trajectories)
     trajectories, copies = _without_copies(trajectories)
     left_out, rows_before = 0, len(trajectories.points())
     jumps = _jumps(trajectories)
     if 0 < jumps.sum() <= MOST_LEFT_OUT * rows_before:
         left_out, trajectories = int(jumps.sum()), trajectories.without(jumps)
     while True:
-        motion = Motion.of(trajectories, noise_variance)
+        motion = Motion.of(trajectories, noise_variance, dictionary)
         problem = _Problem(motion, _span(motion, quantities))
         ratios, rows = problem.solve()
         thresholds = problem.thresholds(rows)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .formulas import QuantityFormula
+from .formulas import Part, QuantityFormula
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
-from .terms import Monomial, monomial_values
 
 _TOLERANCE = 0.05
 """Share of the spread of H that the quantities may leave."""
@@ -27,19 +26,16 @@ class Energy(NamedTuple):
     residual: float
 
 
-def energy_in(
-    rows: Float[np.ndarray, "rank monomials"],
-    states: Float[np.ndarray, "points dim"],
-    values: Float[np.ndarray, " points"],
-) -> Energy | None:
-    """H as a combination of the quantities, None where they leave more than a twentieth of its spread."""
-    found = monomial_values(states) @ rows.T
+def energy_in(found: Float[np.ndarray, "points rank"], values: Float[np.ndarray, " points"]) -> Energy | None:
+    """H, of `values` at some states, as a combination of the quantities, `found` there; None where they leave
+    more than a twentieth of its spread.
+    """
     found, values = found - found.mean(axis=0), values - values.mean()
     size, spread = np.std(found, axis=0), np.std(values)
-    used = np.ones(len(rows), dtype=bool)
-    weights = np.zeros(len(rows))
+    used = np.ones(found.shape[1], dtype=bool)
+    weights = np.zeros(len(used))
     for _ in range(3):
-        weights = np.zeros(len(rows))
+        weights = np.zeros(len(used))
         weights[used] = np.linalg.lstsq(found[:, used] / size[used], values, rcond=1e-6)[0] / size[used]
         used = np.abs(weights) * size > _TOLERANCE * spread
         if not used.any():
@@ -54,8 +50,8 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
     at = int(used[-1])
     error = max(energy.residual / 2, _EXACT)
     reference = float(energy.weights[used[0]])
-    terms: dict[Monomial, SimpleNumber | float] = {}
-    measured: dict[Monomial, list[Measured]] = {}
+    terms: dict[Part, SimpleNumber | float] = {}
+    measured: dict[Part, list[Measured]] = {}
     for k in used.tolist():
         ratio = float(energy.weights[k] / reference)
         weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
@@ -76,6 +72,7 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
         formulas[at].names,
         formulas[at].units,
         {monomial: (value, off) for monomial, (value, off) in sums.items() if off},
+        formulas[at].terms,
     )
     first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
     factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)

@@ -1,4 +1,4 @@
-"""From a space of quantities of degree <= 2 to formulas that a person can read."""
+"""From a space of quantities to formulas that a person can read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,10 @@ import numpy as np
 import sympy
 from jaxtyping import Bool, Float, Int
 
+from .dictionary import Term
+from .monomials import Monomial, monomials
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, Surd, multiplied, ratios_of, simple_expression
-from .terms import Monomial, monomials
 
 _VISIBLE = 0.05
 """Coefficients below this share of a quantity's largest do not count as terms of it."""
@@ -113,6 +114,10 @@ def reduced(
     return rows, at
 
 
+Part = Monomial | Term
+"""What a coefficient in a formula is of."""
+
+
 class Measurement(NamedTuple):
     """A coefficient as measured; `name` is that of its size as it stands in the formula, None for none."""
 
@@ -136,20 +141,22 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class QuantityFormula:
-    """A quantity of degree <= 2 as a formula: coefficients of monomials in the variables `names`.
+    """A quantity as a formula: coefficients of functions of the variables `names`.
 
-    `coefficients` {monomial: value} leave out what is zero, `errors` {monomial: error} hold those that are
-    not simple numbers. `measured` {monomial: (value, error)} has what simple numbers were measured as, where
-    they were not chosen. `origin` are the values from which variables count, where that is not 0: (q1 -
-    640)^2.
+    These are monomials of degree <= 2, or the `terms` (M,) of another dictionary where there are any.
+    `coefficients` {function: value} leave out what is zero, `errors` {function: error} hold those that are
+    not simple numbers. `measured` {function: (value, error)} has what simple numbers were measured as, where
+    they were not chosen. `origin` are the values from which variables of monomials count, where that is not
+    0: (q1 - 640)^2.
     """
 
-    coefficients: dict[Monomial, SimpleNumber | float]
-    errors: dict[Monomial, float]
+    coefficients: dict[Part, SimpleNumber | float]
+    errors: dict[Part, float]
     names: tuple[str, ...]
     units: tuple[str, ...]
-    measured: dict[Monomial, Measured] = field(default_factory=dict)
+    measured: dict[Part, Measured] = field(default_factory=dict)
     origin: tuple[float, ...] = ()
+    terms: tuple[Term, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -160,33 +167,39 @@ class QuantityFormula:
         names: Sequence[str],
         units: Sequence[str],
         measured: Mapping[int, Measured] | None = None,
+        terms: Sequence[Term] = (),
     ) -> "QuantityFormula":
-        """From a row of `Coefficients`; denominators are cleared where all coefficients are simple."""
-        every = monomials(len(names))
-        terms = {
+        """From a row of `Coefficients` of monomials of degree <= 2, or of `terms`; denominators are cleared
+        where all coefficients are simple.
+        """
+        every = _parts(names, terms)
+        sums = {
             every[j]: simple[j] if j in simple else float(values[j]) for j in np.flatnonzero(values).tolist()
         }
         return cls.of_terms(
-            terms,
+            sums,
             {every[j]: float(errors[j]) for j in range(len(every))},
             names,
             units,
             {every[j]: pair for j, pair in (measured or {}).items()},
+            terms,
         )
 
     @classmethod
     def of_terms(
         cls,
-        terms: Mapping[Monomial, SimpleNumber | float],
-        errors: Mapping[Monomial, float],
+        sums: Mapping[Part, SimpleNumber | float],
+        errors: Mapping[Part, float],
         names: Sequence[str],
         units: Sequence[str],
-        measured: Mapping[Monomial, Measured] | None = None,
+        measured: Mapping[Part, Measured] | None = None,
+        terms: Sequence[Term] = (),
     ) -> "QuantityFormula":
         """From coefficients, in any order and up to a factor, the errors of those that are not simple, and
-        what those that are were measured as.
+        what those that are were measured as; of monomials, or of some of all `terms`.
         """
-        ordered = {m: terms[m] for m in sorted(terms, key=lambda m: _reading_order(m, len(names)))}
+        order = {term: (k,) for k, term in enumerate(terms)}
+        ordered = {m: sums[m] for m in sorted(sums, key=lambda m: _reading_order(m, len(names), order))}
         factor = _sign(ordered) * _without_denominators(list(ordered.values()))
         return cls(
             {monomial: multiplied(value, factor) for monomial, value in ordered.items()},
@@ -202,17 +215,22 @@ class QuantityFormula:
                 for m, value in ordered.items()
                 if measured and m in measured and isinstance(value, Fraction | Surd)
             },
+            terms=tuple(terms),
         )
 
     def row(self) -> Float[np.ndarray, " monomials"]:
-        """The coefficients of all monomials, in their order."""
-        every = monomials(len(self.names))
-        return np.array([float(self.coefficients.get(monomial, 0.0)) for monomial in every])
+        """The coefficients of all monomials, or of all terms, in their order."""
+        every = _parts(self.names, self.terms)
+        return np.array([float(self.coefficients.get(part, 0.0)) for part in every])
 
     @property
     def degree(self) -> int:
-        """1 or 2."""
-        return max((len(monomial) for monomial in self.coefficients), default=0)
+        """1 or 2; 0 where there are other terms than monomials."""
+        return max((len(part) for part in self.coefficients if not isinstance(part, Term)), default=0)
+
+    def keyed(self, part: Part) -> str:
+        """What symmetry.json calls a monomial, as q1*q1, or a term."""
+        return part.name if isinstance(part, Term) else "*".join(self.names[i] for i in part)
 
     def text(self) -> str:
         """As q1*p2 - q2*p1; decimals have as many digits as their errors leave."""
@@ -228,7 +246,7 @@ class QuantityFormula:
                 written = f"-{term}" if negative else term
         return written or "0"
 
-    def measurements(self) -> dict[Monomial, Measurement]:
+    def measurements(self) -> dict[Part, Measurement]:
         """What every coefficient that was not chosen was measured as."""
         found = {}
         for monomial, value in self.coefficients.items():
@@ -259,7 +277,11 @@ class QuantityFormula:
                     if isinstance(value, Fraction | Surd)
                     else sympy.Float(value, max(2, self._digits(monomial)))
                 )
-                * sympy.Mul(*(symbols[i] for i in monomial))
+                * (
+                    monomial.expression
+                    if isinstance(monomial, Term)
+                    else sympy.Mul(*(symbols[i] for i in monomial))
+                )
                 for monomial, value in self.coefficients.items()
             )
         )
@@ -269,8 +291,12 @@ class QuantityFormula:
         return sympy.latex(self.expression())
 
     def unit(self) -> str:
-        """The unit of the first term, whose coefficient carries none; empty where the data have no units."""
+        """The unit of the first monomial, whose coefficient carries none; empty where the data have no units,
+        and of other terms.
+        """
         first = next(iter(self.coefficients), ())
+        if isinstance(first, Term):
+            return ""
         parts = [self.units[i] for i in first]
         if not all(parts):
             return ""
@@ -278,7 +304,9 @@ class QuantityFormula:
             return f"({parts[0]})^2"
         return " ".join(parts)
 
-    def _powers(self, monomial: Monomial) -> list[str]:
+    def _powers(self, monomial: Part) -> list[str]:
+        if isinstance(monomial, Term):
+            return [monomial.name]
         names = [self._variable(i) for i in monomial]
         return [f"{names[0]}^2"] if len(names) == 2 and monomial[0] == monomial[1] else names
 
@@ -286,13 +314,13 @@ class QuantityFormula:
         at = self.origin[index] if self.origin else 0.0
         return f"({self.names[index]} {'-' if at > 0 else '+'} {abs(at):.10g})" if at else self.names[index]
 
-    def _digits(self, monomial: Monomial) -> int:
+    def _digits(self, monomial: Part) -> int:
         value, error = abs(float(self.coefficients[monomial])), self.errors.get(monomial, 0.0)
         if error <= 0:
             return 6
         return int(np.clip(np.ceil(np.log10(max(value, 1e-300) / error)) + 1, 2, 6))
 
-    def _number(self, monomial: Monomial) -> str:
+    def _number(self, monomial: Part) -> str:
         value = self.coefficients[monomial]
         if isinstance(value, Fraction | Surd):
             written = _size(value)
@@ -319,8 +347,15 @@ def _size(number: SimpleNumber) -> str:
     return str(-expression if float(number) < 0 else expression)
 
 
-def _reading_order(monomial: Monomial, dim: int) -> tuple[object, ...]:
-    """By degree, then by body: q1^2, p1^2, q1*p1, .., q1*p2, q2*p1."""
+def _parts(names: Sequence[str], terms: Sequence[Term]) -> Sequence[Part]:
+    """What a quantity may have coefficients of."""
+    return terms or monomials(len(names))
+
+
+def _reading_order(monomial: Part, dim: int, order: Mapping[Term, tuple[object, ...]]) -> tuple[object, ...]:
+    """Monomials by degree, then by body: q1^2, p1^2, q1*p1, .., q1*p2, q2*p1; terms as they stand."""
+    if isinstance(monomial, Term):
+        return order[monomial]
     dof = dim // 2
     return len(monomial), tuple(sorted(i % dof for i in monomial)), len(set(monomial)), monomial
 
@@ -335,12 +370,14 @@ def _without_denominators(values: list[SimpleNumber | float]) -> Fraction:
     return Fraction(common, gcd(*(int(part * common) for part in parts)) or 1)
 
 
-def _sign(terms: dict[Monomial, SimpleNumber | float]) -> int:
+def _sign(terms: dict[Part, SimpleNumber | float]) -> int:
     """So that the first term is positive, or the squares of an energy are."""
     if not terms:
         return 1
     squares = [
-        float(value) for monomial, value in terms.items() if len(monomial) == 2 and monomial[0] == monomial[1]
+        float(value)
+        for part, value in terms.items()
+        if not isinstance(part, Term) and len(part) == 2 and part[0] == part[1]
     ]
     if squares and (all(v < 0 for v in squares) or all(v > 0 for v in squares)):
         return 1 if squares[0] > 0 else -1

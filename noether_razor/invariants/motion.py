@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -10,15 +11,9 @@ from scipy.optimize import brentq
 from scipy.stats import ncx2
 
 from ..trajectories import Trajectories
+from .dictionary import Dictionary, dictionary_of
+from .monomials import canonical_scales
 from .noise import NoiseEstimate, noise_estimate
-from .terms import (
-    canonical_scales,
-    coefficients,
-    monomial_slopes,
-    monomial_values,
-    monomials,
-    quadratic_parts,
-)
 
 FLOOR = 1e-4
 """R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
@@ -60,28 +55,45 @@ class Change(NamedTuple):
     noise: float
 
 
+class Bend(NamedTuple):
+    """Second derivatives of some terms by two coordinates, times the standard deviations of the noise of
+    both, and sqrt(2) where they differ: the pair stands twice in a Hessian.
+    """
+
+    terms: Int[np.ndarray, " some"]
+    values: Float[np.ndarray, "rows some"]
+
+
 @dataclass(frozen=True, eq=False)
 class Motion:
     """Values of M terms along trajectories, about their mean and of unit spread.
 
-    Terms are the monomials of degree 1 and 2 of x' = (x - `shift`) / `scales` that are `used` (all,): those
-    of columns that never move and of angles are not. `unit` (M,) are their standard deviations. `slopes` are
-    their derivatives by each coordinate times the standard deviation of its noise, `curvature` (M,) twice the
-    variance that noise makes to second order. `integrals` (rows, M + 1) are those of 1 and of all terms over
-    time from the first row of each piece. `recording` and `piece` (rows,) number
-    what a row is of; pieces of one recording count as one trajectory. `row` (rows,) says which of its piece a
-    row is. `floor` is the relative change that counts as none.
+    Terms are those of `dictionary` that are `used` (all,): those of columns that never move, and polynomials
+    of angles, are not. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
+    of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
+    their standard deviations. `slopes` are their derivatives by each coordinate times the standard deviation
+    of its noise. What noise makes to second order, twice its variance is tr(H S H S) for a combination of
+    Hessian H and noise of covariance S: the squares of coefficients times `curvature` (M,) where Hessians are
+    constant, else those of the `bends`, second derivatives by pairs of coordinates, each with the terms that
+    depend on both. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of
+    each piece. `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one
+    trajectory. `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
+    none.
     """
 
     trajectories: Trajectories
+    dictionary: Dictionary
     noise: NoiseEstimate
     used: Bool[np.ndarray, " all"]
+    to_scaled: Float[np.ndarray, "all all"] | None
+    from_scaled: Float[np.ndarray, "all all"] | None
     scales: Float[np.ndarray, " dim"]
     shift: Float[np.ndarray, " dim"]
     unit: Float[np.ndarray, " M"]
     values: Float[np.ndarray, "rows M"]
     slopes: tuple[Float[np.ndarray, "rows M"], ...]
     curvature: Float[np.ndarray, " M"]
+    bends: tuple["Bend", ...]
     integrals: Float[np.ndarray, "rows more"]
     recording: Int[np.ndarray, " rows"]
     piece: Int[np.ndarray, " rows"]
@@ -94,59 +106,73 @@ class Motion:
 
     @classmethod
     def of(
-        cls, trajectories: Trajectories, noise_variance: float | Float[np.ndarray, " dim"] | None = None
+        cls,
+        trajectories: Trajectories,
+        noise_variance: float | Float[np.ndarray, " dim"] | None = None,
+        dictionary: Dictionary | str | None = None,
     ) -> "Motion":
-        """The motion of all monomials of degree <= 2; `noise_variance` of the states, of all coordinates
-        or of each, None: as `noise_estimate` says, and zero where the noise is on stored targets only.
+        """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
+        degree <= 2.
+
+        `noise_variance` of the states, of all coordinates or of each, None: as `noise_estimate` says, and
+        zero where the noise is on stored targets only. Raises ValueError for a term that is not finite.
         """
-        dim = trajectories.states.shape[2]
+        dictionary = dictionary_of(dictionary, trajectories)
         noise = _noise(trajectories, noise_variance)
-        points = trajectories.points()
+        points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
-        scales, shift = canonical_scales(points), points.mean(axis=0)
-        # A polynomial of an angle is no function on its circle.
-        moving[list(trajectories.angles())] = False
-        used = np.array([all(moving[i] for i in m) for m in monomials(dim)])
+        # No quadratic reads an angle: how far it winds then says how fast the motion is, and no more.
+        on_circle = () if dictionary.quadratic else periods
+        scales, shift = canonical_scales(points, on_circle), points.mean(axis=0)
+        used = dictionary.usable(points, moving, periods)
+        to_scaled = dictionary.moved(shift, scales)
+        from_scaled = None if to_scaled is None else dictionary.moved(-shift / scales, 1 / scales)
         stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
         values, integrals, states, piece, row = [], [], [], [], []
         for number, (times, path) in enumerate(trajectories.segments()):
-            scaled = (path - shift) / scales
-            terms = monomial_values(scaled)[:, used]
+            at = path if to_scaled is None else (path - shift) / scales
+            terms = dictionary.values(at)[:, used]
             whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
             areas = (whole[1:] + whole[:-1]) / 2 * np.diff(times)[:, None]
             integral = np.concatenate([np.zeros((1, whole.shape[1])), np.cumsum(areas, axis=0)])
             kept = slice(None, None, min(stride, max(1, len(times) // 3)))
             values.append(terms[kept])
             integrals.append(integral[kept])
-            states.append(scaled[kept])
+            states.append(at[kept])
             piece.append(np.full(len(values[-1]), number))
             row.append(np.arange(len(times))[kept])
         terms, every, number = np.concatenate(values), np.concatenate(states), np.concatenate(piece)
+        if not (finite := np.isfinite(terms).all(axis=0)).all():
+            name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite))]].name
+            raise ValueError(
+                f"term {name} is not finite at {int(np.sum(~np.isfinite(terms).all(axis=1)))} rows"
+            )
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
         integral = np.concatenate(integrals)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
-        deviation = np.sqrt(noise.variance) / scales
-        one, other = np.triu_indices(dim)
-        second = np.concatenate(
-            [np.zeros(dim), 2 * (1 + (one == other)) * (deviation[one] * deviation[other]) ** 2]
-        )
+        deviation = np.sqrt(noise.variance) / (1.0 if to_scaled is None else scales)
+        curvature, bends = _second_order(dictionary, every, deviation, used, unit)
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
+            dictionary=dictionary,
             row=np.concatenate(row),
             noise=noise,
             used=used,
+            to_scaled=to_scaled,
+            from_scaled=from_scaled,
             scales=scales,
             shift=shift,
             unit=unit,
             values=(terms - mean) / unit,
             slopes=tuple(
-                monomial_slopes(every, i)[:, used] * (deviation[i] / unit)
+                dictionary.slopes(every, i)[:, used] * (deviation[i] / unit)
                 for i in np.flatnonzero(deviation).tolist()
             ),
-            curvature=second[used] / unit**2,
+            curvature=curvature,
+            bends=bends,
             integrals=integral,
             recording=recordings.reshape(-1)[number],
             piece=number,
@@ -164,26 +190,26 @@ class Motion:
         return len(self.values) - self.recordings
 
     def quantities(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K all"]:
-        """Coefficients of all monomials in the units of the data, of combinations of the terms."""
-        dim = len(self.scales)
+        """Coefficients of all terms in the units of the data, of combinations of those that are used."""
         every = np.zeros((len(rows), len(self.used)))
         every[:, self.used] = rows / self.unit
-        matrices, vectors = quadratic_parts(every, dim)
-        matrices = matrices / self.scales[:, None] / self.scales
-        return coefficients(matrices, vectors / self.scales - matrices @ self.shift)
+        return every if self.from_scaled is None else every @ self.from_scaled
 
     def rows(self, quantities: Float[np.ndarray, "K all"]) -> Float[np.ndarray, "K M"]:
         """The inverse of `quantities`, up to terms that are not used."""
-        matrices, vectors = quadratic_parts(quantities, len(self.scales))
-        vectors = (vectors + matrices @ self.shift) * self.scales
-        every = coefficients(matrices * self.scales[:, None] * self.scales, vectors)
+        every = quantities if self.to_scaled is None else quantities @ self.to_scaled
         return every[:, self.used] * self.unit
 
     def noise_variances(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
-        """The variance that noise gives to each combination at each row."""
+        """The variance that noise gives to each combination at each row.
+
+        The gradient at a noisy point has the second-order part twice, so it is taken away once.
+        """
         total = np.zeros((len(self.values), len(rows)))
         for slope in self.slopes:
             total += (slope @ rows.T) ** 2
+        for bend in self.bends:
+            total -= (bend.values @ rows[:, bend.terms].T) ** 2 / 2
         return np.maximum(total - rows**2 @ self.curvature / 2, 0.0)
 
     def noise_matrix(self, weights: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "M M"]:
@@ -191,6 +217,9 @@ class Motion:
         total = -np.diag(self.curvature) / 2 * weights.sum()
         for slope in self.slopes:
             total += (slope * weights[:, None]).T @ slope
+        for bend in self.bends:
+            square = (bend.values * weights[:, None]).T @ bend.values / 2
+            total[np.ix_(bend.terms, bend.terms)] -= square
         return total
 
     def noise_error(self, row: Float[np.ndarray, " M"]) -> float:
@@ -200,6 +229,18 @@ class Motion:
             return 0.0
         errors = self.noise.relative_error[self.noise.variance > 0]
         return float(np.sqrt(np.sum((shares / shares.sum() * errors) ** 2)))
+
+    @cached_property
+    def sizes(self) -> Float[np.ndarray, " all"]:
+        """What terms of x are times those of x / `scales`; where they are no terms of that, their standard
+        deviations.
+        """
+        scaled = self.dictionary.moved(np.zeros(len(self.scales)), self.scales)
+        if scaled is not None:
+            return np.diag(scaled).copy()
+        every = np.ones(len(self.used))
+        every[self.used] = self.unit
+        return every
 
     @cached_property
     def covariance(self) -> Float[np.ndarray, "M M"]:
@@ -212,6 +253,29 @@ class Motion:
         """Terms, or other `values`, about their means over the rows of a label."""
         values = self.values if values is None else values
         return values - means(values, labels)[labels]
+
+
+def _second_order(
+    dictionary: Dictionary,
+    states: Float[np.ndarray, "rows dim"],
+    deviation: Float[np.ndarray, " dim"],
+    used: Bool[np.ndarray, " all"],
+    unit: Float[np.ndarray, " M"],
+) -> tuple[Float[np.ndarray, " M"], tuple[Bend, ...]]:
+    """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
+    reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
+    noisy = np.flatnonzero(deviation).tolist()
+    for i, j in combinations_with_replacement(noisy, 2):
+        size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
+        some = np.flatnonzero(reads[:, i] & reads[:, j])
+        if dictionary.quadratic:
+            # Constant, and of no two monomials by the same pair.
+            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
+        elif some.size:
+            values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
+            bent = values.any(axis=0)
+            bends.append(Bend(some[bent], values[:, bent]))
+    return curvature, tuple(bends)
 
 
 def means(

@@ -1,11 +1,13 @@
 """Changes of quantities between pairs of points of one trajectory, for the errors of coefficients."""
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ..trajectories import Trajectories
+from .dictionary import Dictionary
 
 STANDARD_ERRORS = 3.0
 """How many standard errors a drift must exceed what noise alone would make of it."""
@@ -17,7 +19,8 @@ class PairStatistics:
 
     `differences` (pairs, K) are D = C(x_s) - C(x_t). Under conservation the variance of D is |g_s|^2 +
     |g_t|^2 - `curvature`: with gradients g at the two noisy points times the standard deviation of the noise,
-    `noise_gradients` (pairs, 4n, K), and `curvature` (K, K) = tr(A_k S A_l S) for the noise covariance S.
+    `noise_gradients` (pairs, 4n, K), and `curvature` (K, K) = tr(H_k S H_l S) for Hessians H and the noise
+    covariance S, its mean over all points where it varies.
     `variance` (K, K) is that of the values over all points, less the part of the noise, `raw_variance` with
     it. `trajectory` (pairs,) numbers the trajectories. Pairs do not overlap: their noises are independent.
     """
@@ -78,19 +81,16 @@ def checked_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: 
 
 
 def pair_statistics(
-    matrices: Float[np.ndarray, "K dim dim"],
-    vectors: Float[np.ndarray, "K dim"],
-    trajectories: Trajectories,
-    noise_variance: Float[np.ndarray, " dim"],
+    dictionary: Dictionary, trajectories: Trajectories, noise_variance: Float[np.ndarray, " dim"]
 ) -> PairStatistics:
-    """Statistics of quantities (`matrices` (K, 2n, 2n), `vectors` (K, 2n)) on `trajectories`.
+    """Statistics of all terms of a dictionary on `trajectories`, with the variances of the noise of states.
 
     A point of the first half of a trajectory is paired with one of its second half, every point once at most;
     lags are half the trajectory on average and differ between trajectories, so that no period hides a drift.
     """
     segments = trajectories.segments()
-    origin = np.mean(np.concatenate([states for _, states in segments]), axis=0)
-    deviation = np.sqrt(noise_variance)
+    everything = np.concatenate([states for _, states in segments])
+    origin, deviation = np.mean(everything, axis=0), np.sqrt(noise_variance)
     first, second, owner = [], [], []
     for number, (_, states) in enumerate(segments):
         half = len(states) // 2
@@ -99,22 +99,23 @@ def pair_statistics(
         first.append(states[:half])
         second.append(states[partner])
         owner.append(np.full(half, number))
-    ends = [np.concatenate(part) - origin for part in (first, second)]
     # About the mean of the data, where large offsets cancel nothing.
-    matrices = (matrices + np.swapaxes(matrices, 1, 2)) / 2
-    vectors = vectors + matrices @ origin
+    moved = dictionary.moved(origin, np.ones(len(origin)))
+    origin, change = (np.zeros(len(origin)), np.eye(len(dictionary))) if moved is None else (origin, moved.T)
+    ends = [np.concatenate(part) - origin for part in (first, second)]
+    everything = everything - origin
 
     def values(states: np.ndarray) -> np.ndarray:
-        return np.einsum("pi,kij,pj->pk", states, matrices, states, optimize=True) / 2 + states @ vectors.T
+        return dictionary.values(states) @ change
 
     def noise_gradients(states: np.ndarray) -> np.ndarray:
-        return (np.einsum("kij,pj->pik", matrices, states) + vectors.T) * deviation[:, None]
+        slopes = [dictionary.slopes(states, i) @ change * deviation[i] for i in range(len(deviation))]
+        return np.stack(slopes, axis=1)
 
-    scaled = matrices * deviation[:, None] * deviation
-    curvature = np.einsum("kij,lji->kl", scaled, scaled)
-    everything = np.concatenate([states for _, states in segments]) - origin
-    raw = np.cov(values(everything), rowvar=False).reshape(len(matrices), len(matrices))
-    gradients = noise_gradients(everything).reshape(everything.size, len(matrices))
+    curvature = change.T @ _curvature(dictionary, everything, deviation) @ change
+    count = len(dictionary)
+    raw = np.cov(values(everything), rowvar=False).reshape(count, count)
+    gradients = noise_gradients(everything).reshape(everything.size, count)
     return PairStatistics(
         differences=values(ends[0]) - values(ends[1]),
         noise_gradients=np.concatenate([noise_gradients(end) for end in ends], axis=1),
@@ -123,3 +124,16 @@ def pair_statistics(
         raw_variance=raw,
         trajectory=np.concatenate(owner),
     )
+
+
+def _curvature(
+    dictionary: Dictionary, states: Float[np.ndarray, "points dim"], deviation: Float[np.ndarray, " dim"]
+) -> Float[np.ndarray, "K K"]:
+    """The mean of tr(H_k S H_l S) over states; those of quadratics are one."""
+    at = states[:1] if dictionary.quadratic else states
+    total = np.zeros((len(dictionary), len(dictionary)))
+    noisy = np.flatnonzero(deviation).tolist()
+    for i, j in combinations_with_replacement(noisy, 2):
+        bends = dictionary.bends(at, i, j) * deviation[i] * deviation[j]
+        total += bends.T @ bends * ((1 if i == j else 2) / len(at))
+    return total

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from ..invariants import conserved_space
-from ..invariants.terms import quadratic_parts
+from ..invariants.monomials import quadratic_parts
 from ..options import OptionError
 from ..quantities import QuadraticQuantities
 from ..trajectories import Trajectories

@@ -39,6 +39,8 @@ REASONS = {
 }
 
 
+NOT_COMPUTED = "not computed"
+"""How the name of an algebra begins that was not looked for."""
 VELOCITIES = (
     "momenta were computed from velocities, and mass times velocity is not canonical in a rotating frame, in "
     "a magnetic field or for angles"
@@ -78,21 +80,22 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         stay = _many(data["staying"], "combination stays", "combinations stay")
         said = f"cannot tell from one orbit: {stay} constant along it"
     elif rank and (not data["settled"] or data["staying"] > data["most"]):
-        said = f"at least {many} of degree <= 2"
+        said = f"at least {many} {among(symmetry)}"
         if not data["settled"]:
             stay = _many(data["staying"], "combination stays", "combinations stay")
             said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
-        said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} of degree <= 2"
+        said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} {among(symmetry)}"
     else:
-        said = "no conserved quantities of degree <= 2"
+        said = f"no conserved quantities {among(symmetry)}"
         if data["shown"]:
             said += " were learned"
         elif data["staying"]:
             said = "cannot tell what is conserved: what stays constant has one value in the whole file"
     named = symmetry["algebra"]["name"]
     canonical = symmetry["hamiltonian"] is not False
-    if rank and data["enough"] and symmetry["closes"] and canonical and "not named" not in named:
+    told = "not named" not in named and not named.startswith(NOT_COMPUTED)
+    if rank and data["enough"] and symmetry["closes"] and canonical and told:
         aliases = symmetry["algebra"]["aliases"]
         said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
     if drifting := len(symmetry["drifting"]):
@@ -101,13 +104,25 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
 
 
+def of_degree_two(symmetry: Mapping[str, Any]) -> bool:
+    """Whether the quantities are of degree <= 2: where nothing is said of a family they are."""
+    return symmetry.get("family", "quadratic") == "quadratic"
+
+
+def among(symmetry: Mapping[str, Any]) -> str:
+    """Among what was looked for conserved quantities."""
+    if of_degree_two(symmetry):
+        return "of degree <= 2"
+    return f"among {symmetry['data']['terms']} terms ({symmetry['family']})"
+
+
 def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
     """What the file cannot show, and how much more would."""
     data, rank, limits = symmetry["data"], symmetry["rank"], []
     needed = f"about {data['needed']} trajectories would be enough"
     if not data["enough"]:
         limits.append(
-            f"{data['rows']} rows, but at least {data['rows_needed']} are needed to test degree <= 2"
+            f"{data['rows']} rows, but {data['rows_needed']} are needed to test all {among(symmetry)}"
         )
     elif data["recordings"] == 1:
         limits.append(needed)
@@ -175,7 +190,8 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     """What the file can and cannot show, in a sentence."""
     data = symmetry["data"]
     many = _many(data["recordings"], "trajectory", "trajectories")
-    stay = _many(data["staying"], "combination of monomials stays", "combinations of monomials stay")
+    what = "monomials" if of_degree_two(symmetry) else "terms"
+    stay = _many(data["staying"], f"combination of {what} stays", f"combinations of {what} stay")
     said = f"{stay} constant along {many}, which can show at most {data['most']}"
     unseen = data["staying"] - data["shown"]
     if unseen:
@@ -202,7 +218,7 @@ def about_space(symmetry: Mapping[str, Any]) -> list[str]:
     name = (
         algebra["name"].split(":")[0] + "".join(f" = {alias}" for alias in algebra["aliases"][:1]) + central
     )
-    if not name.startswith("does not close"):
+    if not name.startswith(("does not close", NOT_COMPUTED)):
         name += f", closure error {algebra['closure_error']:.1%}"
     return [independent, f"  algebra: {name}"]
 
@@ -328,7 +344,10 @@ def term_text(key: str) -> str:
 
 def mean_of(entry: Mapping[str, Any]) -> float:
     """The mean of a quantity, 0 where it is rounding."""
-    size = max(np.abs(entry["A"]).max(), np.abs(entry["b"]).max())
+    if entry["A"] is None:
+        size = max(map(abs, entry["coefficients"].values()))
+    else:
+        size = max(np.abs(entry["A"]).max(), np.abs(entry["b"]).max())
     return entry["mean"] if abs(entry["mean"]) > NOTHING * size else 0.0
 
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .answer import of_degree_two
 from .flows import Generator, starts
 
 LEARNED, TRUE, GREY = "#2a7fc9", "#d1495b", "#808080"
@@ -258,7 +259,7 @@ def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
     axes.axhline(1.0, color=TRUE, linestyle="--", linewidth=1, label="noise")
     axes.set_yscale("log")
     axes.set(
-        xlabel="combination of monomials, smallest drift first",
+        xlabel=f"combination of {'monomials' if of_degree_two(symmetry) else 'terms'}, smallest drift first",
         ylabel="drift / noise (r.m.s.)",
         title="Drift along trajectories",
     )

@@ -5,7 +5,17 @@ from html import escape
 from typing import Any
 
 from ..invariants import measured_text
-from .answer import about_space, headline, limits_of_file, mean_of, measured_terms, percent, rate_text
+from .answer import (
+    about_space,
+    among,
+    headline,
+    limits_of_file,
+    mean_of,
+    measured_terms,
+    of_degree_two,
+    percent,
+    rate_text,
+)
 from .data import ReportData
 from .discovery import gains
 from .lights import Light, lights
@@ -217,7 +227,9 @@ def _untold(symmetry: Mapping[str, Any]) -> list[str]:
         told.append(
             "Without a model there is no energy, no prediction, and no test of whether the symmetry helps."
         )
-    return [*told, ALWAYS]
+    if of_degree_two(symmetry):
+        return [*told, ALWAYS]
+    return [*told, f"Only combinations {among(symmetry)} are looked for; others can be conserved too."]
 
 
 def _same(symmetry: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from .answer import (
     data_text,
     evidence_gain,
     limits_of_file,
+    of_degree_two,
     why_no_gain,
 )
 
@@ -54,7 +55,7 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:
-    if not symmetry["rank"] or symmetry["hamiltonian"] is False:
+    if not symmetry["rank"] or symmetry["hamiltonian"] is False or not of_degree_two(symmetry):
         return None
     title = "Do the quantities belong together?"
     if symmetry["closes"]:

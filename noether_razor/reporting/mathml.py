@@ -13,6 +13,7 @@ GREEK: dict[str, str] = dict(
 )
 TIMES = '<mo lspace="0.1em" rspace="0.1em">&#8290;</mo>'
 MINUS = "<mo>&#8722;</mo>"
+FUNCTIONS = {"sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh"}
 OPERATORS = {ast.Add: "<mo>+</mo>", ast.Sub: MINUS, ast.Mult: TIMES}
 
 
@@ -69,8 +70,13 @@ def _part(node: ast.expr, names: Sequence[str]) -> str:
         case ast.BinOp(op=ast.Add() | ast.Sub() as operation, left=left, right=right):
             second = _inside(right, names, ast.Add, ast.Sub)
             return _part(left, names) + OPERATORS[type(operation)] + second
+        case ast.Name(id="pi"):
+            return "<mi>π</mi>"
         case ast.Call(func=ast.Name(id="sqrt"), args=[inside], keywords=[]):
             return f"<msqrt>{_part(inside, names)}</msqrt>"
+        case ast.Call(func=ast.Name(id=name), args=[inside], keywords=[]) if name in FUNCTIONS:
+            written = f"<mo>(</mo>{_part(inside, names)}<mo>)</mo>"
+            return f"<mrow><mi>{name}</mi><mo>&#8289;</mo>{written}</mrow>"
     raise _UnreadableError
 
 

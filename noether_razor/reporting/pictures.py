@@ -16,6 +16,7 @@ from ..prediction import learned_hamiltonian, posterior_rollouts
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
+from .answer import of_degree_two
 from .data import ReportData
 from .figures import (
     along_figure,
@@ -133,7 +134,7 @@ def svg_of(figure: Figure, name: str) -> str:
 def _flows(data: ReportData) -> Figure | None:
     symmetry = data.symmetry
     # Where the coordinates are not canonical, what is conserved generates no symmetry in them.
-    if symmetry is None or symmetry["hamiltonian"] is False:
+    if symmetry is None or symmetry["hamiltonian"] is False or not of_degree_two(symmetry):
         return None
     return flow_figure(symmetry["quantities"], data.data.points(), data.data.names, data.data.units)
 
@@ -226,7 +227,7 @@ def _labels(data: Trajectories) -> list[str]:
 ANSWER_PICTURES = (
     AnswerPicture(
         "drifts",
-        "Drift of combinations of monomials along trajectories, compared with noise. Those that stay "
+        "Drift of combinations of terms along trajectories, compared with noise. Those that stay "
         "constant are conserved, or have one value in the whole file.",
         drift_figure,
     ),

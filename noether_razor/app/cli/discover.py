@@ -22,6 +22,9 @@ def discover(
             help='Ask whether this is conserved: "q1*p2 - q2*p1", or several: "p1, p2". Repeatable.',
         ),
     ] = None,
+    family: Annotated[
+        str, typer.Option(metavar="NAME", help="What quantities are made of: quadratic or fourier.")
+    ] = "quadratic",
     budget: Annotated[
         str, typer.Option(metavar="NAME", help="Training effort: quick, standard or thorough.")
     ] = "standard",
@@ -111,6 +114,7 @@ def discover(
             config,
             folder,
             quantities=quantity or [],
+            family=family,
             repeats=repeats or spent.repeats,
             resume=resume,
             on_progress=live.update,

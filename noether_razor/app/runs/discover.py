@@ -51,6 +51,7 @@ def discover_run(
     folder: RunFolder,
     *,
     quantities: Sequence[str] = (),
+    family: str = "quadratic",
     repeats: int = 1,
     resume: bool = False,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
@@ -73,9 +74,9 @@ def discover_run(
     # A wrong formula is said before anything is trained.
     hypotheses = parsed(quantities, data.trajectories)
     try:
-        found = first_words(data.trajectories, config.options(), hypotheses)
+        found = first_words(data.trajectories, config.options(), hypotheses, family=family)
     except OptionError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(f"--{error}" if str(error).startswith("family") else str(error)) from None
     found = found.with_notes(data.notes)
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())

@@ -79,10 +79,11 @@ def discover(
     that part is left out and named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
-    `invariants.DICTIONARIES`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1", or several as "p1, p2";
-    each costs as many fits as the budget has repeats. `progress` is told the name of each fit and its logged
-    steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of the budget then do not
-    count. Raises `OptionError` for options that do not fit the data, and `HypothesisError` for formulas.
+    `invariants.DICTIONARIES`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1",
+    or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is told the name of
+    each fit and its logged steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of
+    the budget then do not count. Raises `OptionError` for options that do not fit the data, and
+    `HypothesisError` for formulas.
     """
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")

@@ -129,7 +129,7 @@ def test_what_drifts_slowly_stands_beside_it():
         (
             {"enough": False, "rows": 40},
             "cannot tell what is conserved: too few rows",
-            "40 rows, but at least 92 are needed to test degree <= 2",
+            "40 rows, but 92 are needed to test all of degree <= 2",
         ),
         ({"clear": False}, "undecided: 1 conserved quantity", "others are rejected only by a narrow margin"),
         ({"hidden": 1}, "undecided: 1 conserved quantity", "noise could hide a drift of 8 %"),

@@ -132,7 +132,7 @@ def test_bands_that_promise_too_much_or_too_little_show_and_are_scaled():
     assert large.unscaled_most > 0.96 and large.spread_scale < 0.7
     for found in (small, large):
         assert 0.85 < found.most < 0.95
-        assert f"{found.spread_scale:.2g} in all" in found.text()
+        assert f"by {found.spread_scale:.2g} overall" in found.text()
     wrong = calibrated(0.01, held_out(0.1, frequency=1.3))
     assert wrong.last_most < wrong.first_most - 0.1
 
@@ -154,7 +154,7 @@ def test_a_single_trajectory_is_not_scaled():
     assert (found.half, found.most) == (found.unscaled_half, found.unscaled_most)
     assert "held-out values" in found.text()
     # A file of one trajectory keeps none aside.
-    assert "held-out" not in (said := found.text(held_out=False)) and "values that were trained on" in said
+    assert "held-out" not in (said := found.text(held_out=False)) and "training values" in said
 
 
 def test_scaled_rollouts_keep_their_mean():

@@ -12,6 +12,7 @@ from ..modelling import Problem
 from ..quantities import QuadraticQuantities
 from ..random import derived_seed, stream
 from ..training import Report, fit
+from ..typing import PRNGKey
 from .keeping import Keep, Tell, in_memory, say_nothing
 
 BOUND_SUBSET = 2000
@@ -93,9 +94,10 @@ class Refits(NamedTuple):
     posterior: Posterior
 
 
-def elbo_estimate(problem: Problem, posterior: Posterior) -> BoundEstimate:
+def elbo_estimate(
+    problem: Problem, posterior: Posterior, for_subset: PRNGKey, for_bound: PRNGKey
+) -> BoundEstimate:
     """The ELBO of a posterior on all transitions, from a fixed random subset where they are many."""
-    for_subset, for_bound = jax.random.split(stream(problem.seed, "evaluation"))
     total = transition_count(problem.observations)
     return estimate_bound(
         posterior,
@@ -157,7 +159,8 @@ def refits(
         )
         estimate = kept.read()
         if estimate is None:
-            bound = elbo_estimate(again, result.posterior)
+            keys = jax.random.split(stream(again.seed, "evaluation"))
+            bound = elbo_estimate(again, result.posterior, keys[0], keys[1])
             estimate = {
                 "total": total * bound.negative_elbo,
                 "stderr": total * bound.nll_stderr,

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..inference import BoundEstimate, estimate_bound, random_part
 from ..prediction import learned_substep_error, one_step_errors, prediction_errors
 from ..quantities import (
     QuadraticQuantities,
@@ -20,7 +19,7 @@ from ..quantities import (
 from ..random import stream
 from ..trajectories import Trajectories, scaled_trajectories
 from ..typing import PRNGKey
-from .comparison import BOUND_SUBSET, Bound, converged
+from .comparison import Bound, converged, elbo_estimate
 from .fitted import Fitted
 
 
@@ -51,7 +50,7 @@ def summarise(
     # Small products leave half of the cores idle: bound and errors share them.
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(errors)
-        bound = _bound(fitted, for_subset, for_bound)
+        bound = elbo_estimate(problem, posterior, for_subset, for_bound)
         train_mse, test, substep_error = waiting.result()
     about_file = {} if problem.truth else {"data": _about_data(fitted, file, notes)}
     return {
@@ -73,22 +72,6 @@ def summarise(
             "limit": float(np.sqrt(posterior.noise_variance())) / 10,
         },
     }
-
-
-def _bound(fitted: Fitted, for_subset: PRNGKey, for_bound: PRNGKey) -> BoundEstimate:
-    """The bound on all transitions, from a fixed random subset where they are many."""
-    problem = fitted.problem
-    total = problem.data.transitions().size
-    return estimate_bound(
-        fitted.posterior,
-        for_bound,
-        random_part(problem.observations, for_subset, BOUND_SUBSET),
-        total,
-        trained=problem.training.seen(total),
-        stderr=problem.options.estimates.nll_stderr,
-        averaging=problem.averaging,
-        estimator=problem.evaluator,
-    )
 
 
 def _errors(

@@ -243,7 +243,6 @@ def analyse(
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
     hamiltonian: Hamiltonian | None = None,
     restrict: bool = True,
-    simplify: bool = True,
     space: ConservedSpace | None = None,
     dictionary: Dictionary | str | None = None,
 ) -> Analysis:
@@ -256,7 +255,7 @@ def analyse(
     quantities hold counts: directions within a cosine of 0.95 of their span, of what nearly commutes with
     `hamiltonian`, itself included (where a few symmetries determine H, learning has no reason to find the
     others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
-    basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
+    basis, simple numbers where the data allow them, and the name of its Lie algebra.
 
     `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them.
     `space`, where it is known already, is what the trajectories conserve, in terms of its own dictionary. Of
@@ -280,56 +279,74 @@ def analyse(
         targets = None if trajectories.targets is None else trajectories.targets - origin
         trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
     space = space or conserved_space(trajectories, noise_variance=noise_variance, dictionary=known)
-    scales = space.motion.scales
-    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
-    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
-    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
-    if on_states is not None and len(learned):
-        learned = np.concatenate([learned, _commuting(space.motion, on_states)])
-    held, drifting = _held(space, learned, scales)
-    found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
-
-    rows, same, drifting = (_basis(_scaled(space, part)) for part in (found, space.same, drift_rows))
+    strengths, learned = _learned(matrices, vectors, space.motion, on_states)
+    held, held_slow = _held(space, learned)
+    found, slow = (held, held_slow) if restrict else (space.conserved, space.drifting)
+    rows, same, slow = (_basis(_scaled(space, part)) for part in (found, space.same, slow))
     if restrict:
         same = same[:0]
-    if len(rows) and len(same):
-        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
-        # everywhere.
-        both = _basis(np.concatenate([rows, same]))
-        rows = _beside(rows, same, _derived(both, len(scales)) if known.quadratic else both[:0])
-    make = _Maker(space, simplify)
-    quantities, energy = _described(make.formulas(rows), make, on_states)
-    shown = same if space.staying <= space.most else same[:0]
-    independent, generating = _independence(
-        space.motion,
-        np.array([entry.formula.row() for entry in quantities]).reshape(-1, len(space.motion.used)),
-        shown * make.units,
-    )
-    # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
-    space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
-    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else (_none(scales), True)
-    slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
-    slow = [
+    rows = _clear_of_same(rows, same, known)
+
+    make = _Maker(space)
+    quantities, energy = make.quantities(rows, on_states)
+    drifting, _ = make.quantities(_beside(slow, rows, slow[:0]), on_states)
+    drifting = [
         replace(entry, note="")
-        for entry in slow
-        if _readable(entry) and _of_its_own(entry, quantities, space)
+        for entry in drifting
+        if _readable(entry) and _of_its_own(entry, quantities, space.motion)
     ]
+    shown = same if space.staying <= space.most else same[:0]
+    own = np.array([entry.row for entry in quantities]).reshape(-1, len(known))
+    independent, generating = _independence(space.motion, own, shown * make.units)
+    scales = space.motion.scales
+    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else _no_algebra(known.dim)
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
-        drifting=_moved(slow, origin),
-        same=_moved(_described(make.formulas(shown), make, None)[0], origin),
+        drifting=_moved(drifting, origin),
+        same=_moved(make.quantities(shown, None)[0], origin),
         independent=independent,
         generating=generating,
         algebra=algebra,
         closes=closes,
         strengths=strengths,
         learned=len(held),
-        space=space,
+        # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
+        space=replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities)),
         restricted=restrict,
         energy=energy,
     )
+
+
+def _learned(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    motion: Motion,
+    on_states: "_OnStates | None",
+) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
+    """The singular values of the quantities given, in scaled coordinates, and what counts as learned: the
+    strong directions, and with them what nearly commutes with the Hamiltonian.
+    """
+    scales = motion.scales
+    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
+    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
+    if on_states is not None and len(learned):
+        learned = np.concatenate([learned, _commuting(motion, on_states)])
+    return strengths, learned
+
+
+def _clear_of_same(
+    rows: Float[np.ndarray, "K all"], same: Float[np.ndarray, "z all"], dictionary: Dictionary
+) -> Float[np.ndarray, "K all"]:
+    """The found space, up to what is the same everywhere: on one energy shell su(2) stays su(2), so brackets
+    come first, where they are clear of that.
+    """
+    if not (len(rows) and len(same)):
+        return rows
+    both = _basis(np.concatenate([rows, same]))
+    return _beside(rows, same, _derived(both, dictionary.dim) if dictionary.quadratic else both[:0])
 
 
 def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
@@ -373,10 +390,9 @@ def _readable(quantity: FoundQuantity) -> bool:
     return terms <= max(_TERMS, quantity.dictionary.dim) and change.change <= _SLOW and change.noise <= 1
 
 
-def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space: ConservedSpace) -> bool:
+def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], motion: Motion) -> bool:
     """Whether a visible part of what a quantity is, as its formula has it, is none of the others."""
-    rows = np.array([entry.formula.row() for entry in (quantity, *others)])
-    rows = space.motion.rows(rows) @ _spreads(space.motion)
+    rows = motion.rows(np.array([entry.row for entry in (quantity, *others)])) @ _spreads(motion)
     own, *known = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     spanned = np.linalg.svd(np.array(known), full_matrices=False)[2] if known else np.zeros((0, len(own)))
     return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
@@ -404,7 +420,7 @@ def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank mo
 
 
 def _held(
-    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"], scales: Float[np.ndarray, " dim"]
+    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"]
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
     motion = space.motion
@@ -421,7 +437,7 @@ def _held(
 
     found = inside(space.conserved)
     while 0 < len(found) < len(space.conserved):
-        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(scales))])
+        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(motion.scales))])
         more = inside(space.conserved)
         if len(more) <= len(found):
             break
@@ -504,23 +520,59 @@ def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarr
 class _Maker:
     """Makes formulas of spaces, and says how these move."""
 
-    def __init__(self, space: ConservedSpace, simplify: bool):
-        self.space, self.simplify = space, simplify
-        self.trajectories = space.motion.trajectories
+    def __init__(self, space: ConservedSpace):
         motion = space.motion
+        self.space, self.motion, self.trajectories = space, motion, motion.trajectories
         self.units = 1 / motion.sizes
         self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
+
+    def quantities(
+        self, found: Float[np.ndarray, "K monomials"], on_states: "_OnStates | None"
+    ) -> tuple[list[FoundQuantity], Energy | None]:
+        """The quantities of a space (in scaled coordinates), how they change, and notes; the energy takes the
+        place of the last one that it holds.
+        """
+        formulas, motion, dictionary = self.formulas(found), self.motion, self.motion.dictionary
+        if not formulas:
+            return [], None
+        rows = np.array([formula.row() for formula in formulas])
+        notes = [""] * len(formulas)
+        energy, sines = None, [None] * len(formulas)
+        if on_states is not None:
+            at_states = dictionary.values(on_states.states)
+            energy = energy_in(at_states @ rows.T, on_states.values)
+            if energy is not None:
+                at, formula, note = energy_quantity(formulas, energy)
+                formulas = [*formulas[:at], *formulas[at + 1 :], formula]
+                notes[-1] = note
+                rows = np.array([formula.row() for formula in formulas])
+                energy = energy_in(at_states @ rows.T, on_states.values)
+            sines = _sines(motion, rows, on_states)
+        products = _products(rows, dictionary.dim) if dictionary.quadratic else notes
+        means = rows @ dictionary.values(self.trajectories.points()).mean(axis=0)
+        quantities = [
+            FoundQuantity(
+                formula=formula,
+                dictionary=dictionary,
+                row=row,
+                change=self.space.drift.change(combination),
+                mean=float(mean),
+                note=note or product,
+                bracket=sine,
+            )
+            for formula, row, combination, mean, note, product, sine in zip(
+                formulas, rows, motion.rows(rows), means, notes, products, sines, strict=True
+            )
+        ]
+        return quantities, energy
 
     def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
         """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
         if not len(found):
             return []
         sparse, at = reduced(sparse_basis(found))
-        made = rounded(
-            sparse * self.units, at, self.statistics, self.units, self.simplify, self.space.motion.used
-        )
-        names, units = self.trajectories.names, self.trajectories.units
-        dictionary = self.space.motion.dictionary
+        made = rounded(sparse * self.units, at, self.statistics, self.units, self.motion.used)
+        names, units, dictionary = self.trajectories.names, self.trajectories.units, self.motion.dictionary
         terms = () if dictionary.quadratic else dictionary.terms
         formulas = [
             QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured, terms)
@@ -534,7 +586,7 @@ class _Maker:
         """Coefficients without the small decimals whose absence adds no more to the change along trajectories
         than noise does, or than nothing.
         """
-        motion = self.space.motion
+        motion = self.motion
         within = motion.deviations(motion.recording)
         values = values.copy()
         row = motion.rows(values[None])[0]
@@ -560,48 +612,6 @@ class _Maker:
         return values
 
 
-def _described(
-    formulas: Sequence[QuantityFormula], make: _Maker, on_states: "_OnStates | None"
-) -> tuple[list[FoundQuantity], Energy | None]:
-    """The quantities, how they change, and notes; the energy takes the place of the last one that it
-    holds.
-    """
-    formulas = list(formulas)
-    if not formulas:
-        return [], None
-    motion = make.space.motion
-    rows = np.array([formula.row() for formula in formulas])
-    notes = [""] * len(formulas)
-    energy, sines = None, [None] * len(formulas)
-    if on_states is not None:
-        states, values, gradients = on_states
-        at_states = motion.dictionary.values(states)
-        energy = energy_in(at_states @ rows.T, values)
-        if energy is not None:
-            at, formula, note = energy_quantity(formulas, energy)
-            formulas = [*formulas[:at], *formulas[at + 1 :], formula]
-            notes = [""] * (len(formulas) - 1) + [note]
-            rows = np.array([formula.row() for formula in formulas])
-            energy = energy_in(at_states @ rows.T, values)
-        sines = _sines(motion, rows, states, gradients)
-    products = _products(rows, len(motion.scales)) if motion.dictionary.quadratic else notes
-    changes = [make.space.drift.change(row) for row in motion.rows(rows)]
-    means = rows @ motion.dictionary.values(make.trajectories.points()).mean(axis=0)
-    quantities = [
-        FoundQuantity(
-            formula,
-            motion.dictionary,
-            rows[k],
-            changes[k],
-            float(means[k]),
-            notes[k] or products[k],
-            sines[k],
-        )
-        for k, formula in enumerate(formulas)
-    ]
-    return quantities, energy
-
-
 class _OnStates(NamedTuple):
     """A Hamiltonian and its gradient on some states."""
 
@@ -610,8 +620,13 @@ class _OnStates(NamedTuple):
     gradients: Float[np.ndarray, "points dim"]
 
 
+def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:
+    """At most `_POINTS` states, at equal distances in the data."""
+    return states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+
+
 def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> _OnStates:
-    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    states = _some(states)
     values, gradients = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))(jnp.asarray(states, jnp.float32))
     values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
     return _OnStates(states, values, gradients)
@@ -622,10 +637,8 @@ def _commuting(motion: Motion, on_states: _OnStates) -> Float[np.ndarray, "some 
     directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
     """
     states, slopes = on_states.states, on_states.gradients * motion.scales
-    dim = states.shape[1]
     gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
-    flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
-    brackets = np.einsum("tki,ti->tk", gradients, flow)
+    brackets = np.einsum("tki,ti->tk", gradients, _field(slopes))
     sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
     sizes = sizes.reshape(-1, sizes.shape[2])
     _, spreads, axes = np.linalg.svd(sizes / np.sqrt(len(states)), full_matrices=False)
@@ -647,19 +660,18 @@ def _gradients(
     return np.stack(slopes, axis=2).transpose(1, 0, 2) * motion.scales
 
 
-def _sines(
-    motion: Motion,
-    rows: Float[np.ndarray, "rank all"],
-    states: Float[np.ndarray, "points dim"],
-    gradients: Float[np.ndarray, "points dim"],
-) -> list[float]:
+def _sines(motion: Motion, rows: Float[np.ndarray, "rank all"], on_states: _OnStates) -> list[float]:
     """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
-    own, other = _gradients(motion, rows, states), gradients * motion.scales
-    position, momentum = np.split(other, 2, axis=1)
-    field = np.concatenate([momentum, -position], axis=1)
-    brackets = np.einsum("kpi,pi->kp", own, field)
+    own, other = _gradients(motion, rows, on_states.states), on_states.gradients * motion.scales
+    brackets = np.einsum("kpi,pi->kp", own, _field(other))
     bound = np.linalg.norm(own, axis=2) * np.linalg.norm(other, axis=1)
     return [float(np.sqrt(np.mean(b**2) / np.mean(s**2))) for b, s in zip(brackets, bound, strict=True)]
+
+
+def _field(gradients: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points dim"]:
+    """J grad H at each state."""
+    position, momentum = np.split(gradients, 2, axis=1)
+    return np.concatenate([momentum, -position], axis=1)
 
 
 def _products(rows: Float[np.ndarray, "rank monomials"], dim: int) -> list[str]:
@@ -687,8 +699,7 @@ def _independence(
     Where combinations have the `same` value in the whole file, that is the surface on which they have it:
     what is a function of the others there may be none elsewhere.
     """
-    states = motion.trajectories.points()
-    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    states = _some(motion.trajectories.points())
     gradients = list(_gradients(motion, rows, states))
     if len(same):
         normals = _normals(_gradients(motion, same, states))
@@ -753,21 +764,10 @@ def _algebra(
     return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
-def _none(scales: Float[np.ndarray, " dim"]) -> LieAlgebra:
+def _no_algebra(dim: int) -> tuple[LieAlgebra, bool]:
     """What stands for the algebra of quantities whose brackets are not among their terms."""
-    dim = len(scales)
-    trivial = lie_algebra(np.zeros((0, dim, dim)), np.zeros((0, dim)))
-    return replace(
-        trivial,
-        name=NOT_COMPUTED,
-        named=False,
-        centre=None,
-        derived_series=None,
-        lower_central_series=None,
-        killing_signature=None,
-        radical_dimension=None,
-        semisimple_dimension=None,
-    )
+    none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
+    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
 
 
 def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:

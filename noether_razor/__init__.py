@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .symmetry import symmetrised as symmetrised
     from .systems import CustomSystem as CustomSystem
     from .systems import HamiltonianSystem as HamiltonianSystem
+    from .systems import InitialStates as InitialStates
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
     from .trajectories import Layout as Layout
+    from .trajectories import Noise as Noise
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
     from .trajectories import load_trajectories as load_trajectories
@@ -81,10 +83,12 @@ __all__ = [
     "HamiltonianNetwork",
     "HamiltonianSystem",
     "HypothesisError",
+    "InitialStates",
     "Layout",
     "LieAlgebra",
     "NBody",
     "NoAveraging",
+    "Noise",
     "OptionError",
     "Options",
     "Oscillators",
@@ -139,11 +143,20 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
+    "systems": (
+        "CustomSystem",
+        "HamiltonianSystem",
+        "InitialStates",
+        "NBody",
+        "Oscillators",
+        "Pendulum",
+        "register_system",
+    ),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
         "Layout",
+        "Noise",
         "Trajectories",
         "Transitions",
         "load_trajectories",

@@ -21,7 +21,7 @@ from .energy import Energy, energy_in, energy_quantity
 from .formulas import QuantityFormula, reduced, shortened, sparse_basis
 from .monomials import coefficients, quadratic_parts
 from .motion import Change, Motion
-from .pairs import checked_quantities, pair_statistics
+from .pairs import pair_statistics
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
 
@@ -246,77 +246,74 @@ def analyse(
     space: ConservedSpace | None = None,
     dictionary: Dictionary | str | None = None,
 ) -> Analysis:
-    """Says what `trajectories` conserve among the terms of `dictionary`, or of the family of that name in
-    `DICTIONARIES`, None: all of degree <= 2; and what of that the quantities x^T A_k x / 2 + b_k^T x, K of
-    them, hold.
+    """What `trajectories` conserve among the terms of `dictionary` (or of the family of that name; None: all
+    of degree <= 2), and what of that the K quantities x^T A_k x / 2 + b_k^T x hold.
 
-    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of
-    the states, one number or one a column, None to estimate it. With `restrict`, only what the given
-    quantities hold counts: directions within a cosine of 0.95 of their span, of what nearly commutes with
-    `hamiltonian`, itself included (where a few symmetries determine H, learning has no reason to find the
-    others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
-    basis, simple numbers where the data allow them, and the name of its Lie algebra.
+    The trajectories alone decide what is conserved, see `conserved_space`; `space` is its result where that
+    is known. With `restrict`, only what the given quantities hold counts: directions within a cosine of 0.95
+    of their span, of what nearly commutes with `hamiltonian`, itself included (where a few symmetries
+    determine H, learning has no reason to find the others), and of brackets of what was found and products of
+    the linear ones. `hamiltonian`, learned or true, is also looked for among the quantities and bracketed
+    with them.
 
-    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them.
-    `space`, where it is known already, is what the trajectories conserve, in terms of its own dictionary. Of
-    another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed. Raises
-    ValueError for shapes that do not fit and numbers that are not finite, and for a dictionary that does not
-    fit.
+    Of another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed.
+    Raises ValueError for shapes and a dictionary that do not fit, and for numbers that are not finite.
     """
-    matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
-    checked_quantities(matrices, vectors, trajectories)
     known = space.motion.dictionary if space else dictionary_of(dictionary, trajectories)
-    if not known.quadratic and len(matrices):
-        raise ValueError(
-            f"got {len(matrices)} quantities of degree <= 2 for the dictionary {known.family}, expected none"
-        )
-    restrict = restrict and known.quadratic
-    # Other terms mean something where they are alone.
+    matrices, vectors = _checked_quantities(matrices, vectors, known)
+    # Far from 0 a square is a linear term: brackets and formulas are made about where the data are. Other
+    # terms mean something where they are alone.
     origin = _origin(trajectories) if known.quadratic else np.zeros(known.dim)
-    if origin.any():
-        # Far from 0 a square is a linear term: brackets and formulas are made about where the data are.
-        vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
-        targets = None if trajectories.targets is None else trajectories.targets - origin
-        trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
+    vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
+    trajectories = _counted_from(trajectories, origin)
     space = space or conserved_space(trajectories, noise_variance=noise_variance, dictionary=known)
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
     strengths, learned = _learned(matrices, vectors, space.motion, on_states)
-    held, held_slow = _held(space, learned)
-    found, slow = (held, held_slow) if restrict else (space.conserved, space.drifting)
-    rows, same, slow = (_basis(_scaled(space, part)) for part in (found, space.same, slow))
-    if restrict:
-        same = same[:0]
-    rows = _clear_of_same(rows, same, known)
-
+    held = _held(space, learned)
+    rows, same, slow = _listed(space, held if restrict and known.quadratic else None)
     make = _Maker(space)
     quantities, energy = make.quantities(rows, on_states)
     drifting, _ = make.quantities(_beside(slow, rows, slow[:0]), on_states)
-    drifting = [
-        replace(entry, note="")
-        for entry in drifting
-        if _readable(entry) and _of_its_own(entry, quantities, space.motion)
-    ]
-    shown = same if space.staying <= space.most else same[:0]
-    own = np.array([entry.row for entry in quantities]).reshape(-1, len(known))
-    independent, generating = _independence(space.motion, own, shown * make.units)
+    drifting = _readable(drifting, quantities, space.motion)
+    independent, generating = _independence(space.motion, quantities, same * make.units)
     scales = space.motion.scales
     algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else _no_algebra(known.dim)
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
         drifting=_moved(drifting, origin),
-        same=_moved(make.quantities(shown, None)[0], origin),
+        same=_moved(make.quantities(same, None)[0], origin),
         independent=independent,
         generating=generating,
         algebra=algebra,
         closes=closes,
         strengths=strengths,
-        learned=len(held),
+        learned=len(held[0]),
         # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
         space=replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities)),
-        restricted=restrict,
+        restricted=restrict and known.quadratic,
         energy=energy,
     )
+
+
+def _checked_quantities(
+    matrices: np.ndarray, vectors: np.ndarray, dictionary: Dictionary
+) -> tuple[Float[np.ndarray, "K dim dim"], Float[np.ndarray, "K dim"]]:
+    """The quantities given, in float64. Raises ValueError for those that do not fit or are not finite."""
+    matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+    count, dim = len(matrices), dictionary.dim
+    if matrices.shape != (count, dim, dim) or vectors.shape != (count, dim):
+        raise ValueError(
+            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
+            f"got {matrices.shape} and {vectors.shape}"
+        )
+    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
+        raise ValueError("matrices and vectors must be finite")
+    if not dictionary.quadratic and count:
+        raise ValueError(
+            f"got {count} quantities of degree <= 2 for the dictionary {dictionary.family}, expected none"
+        )
+    return matrices, vectors
 
 
 def _learned(
@@ -337,16 +334,22 @@ def _learned(
     return strengths, learned
 
 
-def _clear_of_same(
-    rows: Float[np.ndarray, "K all"], same: Float[np.ndarray, "z all"], dictionary: Dictionary
-) -> Float[np.ndarray, "K all"]:
-    """The found space, up to what is the same everywhere: on one energy shell su(2) stays su(2), so brackets
-    come first, where they are clear of that.
+def _listed(
+    space: ConservedSpace, held: tuple[Float[np.ndarray, "K M"], Float[np.ndarray, "s M"]] | None
+) -> tuple[Float[np.ndarray, "K all"], Float[np.ndarray, "z all"], Float[np.ndarray, "s all"]]:
+    """Bases, in scaled coordinates, of what is listed as conserved, as the same everywhere and as drifting:
+    of the whole space, or of what is `held` of it.
     """
-    if not (len(rows) and len(same)):
-        return rows
-    both = _basis(np.concatenate([rows, same]))
-    return _beside(rows, same, _derived(both, dictionary.dim) if dictionary.quadratic else both[:0])
+    found, slow = held or (space.conserved, space.drifting)
+    rows, same, slow = (_basis(_scaled(space, part)) for part in (found, space.same, slow))
+    if held is not None:
+        return rows, same[:0], slow
+    if len(rows) and len(same):
+        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
+        # everywhere.
+        both, dictionary = _basis(np.concatenate([rows, same])), space.motion.dictionary
+        rows = _beside(rows, same, _derived(both, dictionary.dim) if dictionary.quadratic else both[:0])
+    return rows, same if space.staying <= space.most else same[:0], slow
 
 
 def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
@@ -359,10 +362,18 @@ def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
     return np.where(far, np.round(mean / step) * step, 0.0)
 
 
+def _counted_from(trajectories: Trajectories, origin: Float[np.ndarray, " dim"]) -> Trajectories:
+    """The same with states that count from `origin`."""
+    if not origin.any():
+        return trajectories
+    targets = None if trajectories.targets is None else trajectories.targets - origin
+    return replace(trajectories, states=trajectories.states - origin, targets=targets)
+
+
 def _about(hamiltonian: Hamiltonian | None, origin: Float[np.ndarray, " dim"]) -> Hamiltonian | None:
     """The same Hamiltonian of states that count from `origin`."""
-    if hamiltonian is None:
-        return None
+    if hamiltonian is None or not origin.any():
+        return hamiltonian
     return lambda state: hamiltonian(state + jnp.asarray(origin, state.dtype))
 
 
@@ -383,16 +394,23 @@ def _moved(
     )
 
 
-def _readable(quantity: FoundQuantity) -> bool:
-    """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
-    terms = len(quantity.formula.coefficients)
-    change = quantity.change
-    return terms <= max(_TERMS, quantity.dictionary.dim) and change.change <= _SLOW and change.noise <= 1
+def _readable(
+    slow: Sequence[FoundQuantity], conserved: Sequence[FoundQuantity], motion: Motion
+) -> list[FoundQuantity]:
+    """The slow drifts that are worth a line: few terms, slow as the formula has it, and of their own."""
+    return [
+        replace(entry, note="")
+        for entry in slow
+        if len(entry.formula.coefficients) <= max(_TERMS, entry.dictionary.dim)
+        and entry.change.change <= _SLOW
+        and entry.change.noise <= 1
+        and _of_its_own(entry, conserved, motion)
+    ]
 
 
 def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], motion: Motion) -> bool:
     """Whether a visible part of what a quantity is, as its formula has it, is none of the others."""
-    rows = motion.rows(np.array([entry.row for entry in (quantity, *others)])) @ _spreads(motion)
+    rows = motion.rows(np.array([entry.row for entry in (quantity, *others)])) @ motion.root
     own, *known = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     spanned = np.linalg.svd(np.array(known), full_matrices=False)[2] if known else np.zeros((0, len(own)))
     return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
@@ -423,8 +441,7 @@ def _held(
     space: ConservedSpace, learned: Float[np.ndarray, "K monomials"]
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
-    motion = space.motion
-    root = _spreads(motion)
+    motion, root = space.motion, space.motion.root
 
     def inside(rows: np.ndarray) -> np.ndarray:
         if not len(rows) or not len(learned):
@@ -443,14 +460,6 @@ def _held(
             break
         found = more
     return found, inside(space.drifting)
-
-
-def _spreads(motion: Motion) -> Float[np.ndarray, "M M"]:
-    """The root of the covariance of the terms, by which rows become as long as what they are the coefficients
-    of spreads.
-    """
-    values, axes = np.linalg.eigh(motion.covariance)
-    return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
@@ -594,7 +603,7 @@ class _Maker:
         size[motion.used] = np.abs(row)
         small = (size <= _SMALL * size.max()) & (values != 0)
         decimals = [j for j in np.flatnonzero(small).tolist() if j not in simple]
-        spread = float(row @ motion.covariance @ row)
+        spread = float(motion.variances(row[None])[0])
         noise = float(motion.noise_variances(row[None]).mean())
 
         def more(without: list[int]) -> float:
@@ -691,15 +700,15 @@ def _products(rows: Float[np.ndarray, "rank monomials"], dim: int) -> list[str]:
 
 
 def _independence(
-    motion: Motion, rows: Float[np.ndarray, "rank all"], same: Float[np.ndarray, "z all"]
+    motion: Motion, quantities: Sequence[FoundQuantity], same: Float[np.ndarray, "z all"]
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities, coefficients of all terms, are functionally independent where the data are, and
-    the first so many that are.
+    """How many quantities are functionally independent where the data are, and the first so many that are.
 
     Where combinations have the `same` value in the whole file, that is the surface on which they have it:
     what is a function of the others there may be none elsewhere.
     """
     states = _some(motion.trajectories.points())
+    rows = np.array([quantity.row for quantity in quantities]).reshape(-1, len(motion.used))
     gradients = list(_gradients(motion, rows, states))
     if len(same):
         normals = _normals(_gradients(motion, same, states))

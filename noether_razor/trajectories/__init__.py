@@ -7,7 +7,7 @@ from .files import DataFileWarning, load_trajectories, read_data_file, read_stat
 from .hold_out import hold_out
 from .layout import Layout
 from .scaled import fit_scale, scaled_trajectories
-from .simulation import EscapeError, simulate
+from .simulation import EscapeError, Noise, simulate
 
 __all__ = [
     "DataFile",
@@ -15,6 +15,7 @@ __all__ = [
     "DataFileWarning",
     "EscapeError",
     "Layout",
+    "Noise",
     "Trajectories",
     "Transitions",
     "fit_scale",

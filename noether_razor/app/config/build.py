@@ -12,12 +12,13 @@ from ...modelling import Problem, Truth, make_problem
 from ...options import OptionError
 from ...quantities import QuadraticQuantities
 from ...random import stream
-from ...systems import SYSTEMS, CustomSystem, HamiltonianSystem
+from ...systems import SYSTEMS, CustomSystem, HamiltonianSystem, InitialStates
 from ...trajectories import (
     DataFile,
     DataFileError,
     EscapeError,
     Layout,
+    Noise,
     Trajectories,
     read_data_file,
     simulate,
@@ -76,24 +77,21 @@ def _custom_system(dof: int, formula: str, parameters: dict[str, Any]) -> Custom
 
 def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
     """The training data of a configuration, with its noise."""
-    data = config.data
+    data, table = config.data, config.system
     return _simulated(
         system,
         stream(config.seed, "data"),
         trajectories=data.trajectories,
         transitions=data.transitions,
         dt=data.dt,
-        scale_q=config.system.initial_scale_q,
-        scale_p=config.system.initial_scale_p,
-        energy_below=config.system.energy_below,
-        noise_variance=data.noise_variance,
-        noise_on=data.noise_on,
-        noise_key=stream(config.seed, "noise"),
+        initial=InitialStates(table.initial_scale_q, table.initial_scale_p, energy_below=table.energy_below),
+        noise=Noise(data.noise_variance, stream(config.seed, "noise"), data.noise_on),
     )
 
 
 def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, Trajectories]:
     """The noise-free test sets of a configuration, by name."""
+    own = config.system
     return {
         name: _simulated(
             system,
@@ -101,10 +99,12 @@ def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, T
             trajectories=config.evaluation.trajectories,
             transitions=config.evaluation.transitions,
             dt=config.data.dt,
-            scale_q=config.system.initial_scale_q if table.scale_q == "system" else table.scale_q,
-            scale_p=config.system.initial_scale_p if table.scale_p == "system" else table.scale_p,
-            shift_q=table.shift_q,
-            energy_below=config.system.energy_below,
+            initial=InitialStates(
+                own.initial_scale_q if table.scale_q == "system" else table.scale_q,
+                own.initial_scale_p if table.scale_p == "system" else table.scale_p,
+                table.shift_q,
+                own.energy_below,
+            ),
         )
         for name, table in config.evaluation.sets.items()
     }

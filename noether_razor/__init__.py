@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from .training import Training as Training
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
+    from .trajectories import GaussianNoise as GaussianNoise
     from .trajectories import Layout as Layout
-    from .trajectories import Noise as Noise
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
     from .trajectories import load_trajectories as load_trajectories
@@ -78,6 +78,7 @@ __all__ = [
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
+    "GaussianNoise",
     "GeneralQuantities",
     "HaarAveraging",
     "HamiltonianNetwork",
@@ -88,7 +89,6 @@ __all__ = [
     "LieAlgebra",
     "NBody",
     "NoAveraging",
-    "Noise",
     "OptionError",
     "Options",
     "Oscillators",
@@ -156,7 +156,7 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "trajectories": (
         "DataFileError",
         "Layout",
-        "Noise",
+        "GaussianNoise",
         "Trajectories",
         "Transitions",
         "load_trajectories",

@@ -19,7 +19,7 @@ from noether_razor.app.config import build_system, parse_config
 from noether_razor.systems import InitialStates, NBody, Oscillators
 from noether_razor.trajectories import (
     DataFileError,
-    Noise,
+    GaussianNoise,
     Trajectories,
     fit_scale,
     load_trajectories,
@@ -42,7 +42,7 @@ def sample(
         SYSTEM,
         jax.random.key(seed),
         **SIZES,
-        noise=Noise(noise_variance, jax.random.key(noise_seed), noise_on),
+        noise=GaussianNoise(noise_variance, jax.random.key(noise_seed), noise_on),
     )
 
 
@@ -168,7 +168,7 @@ def test_impossible_simulations_are_refused(change):
 )
 def test_impossible_noise_is_refused(variance, on, said):
     with pytest.raises(ValueError, match=said):
-        Noise(variance, jax.random.key(0), on)
+        GaussianNoise(variance, jax.random.key(0), on)
 
 
 def test_an_infinite_energy_is_refused():

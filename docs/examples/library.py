@@ -17,7 +17,7 @@ def main(steps: int = 1000, width: int = 32) -> tuple[np.ndarray, np.ndarray]:
         transitions=4,
         dt=0.2,
         initial=nr.InitialStates(scale_p=0.5),
-        noise=nr.Noise(1e-3, jax.random.key(1)),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(2, layers=3, width=width, alpha=2.0, rngs=nnx.Rngs(0)),

@@ -7,15 +7,15 @@ from .files import DataFileWarning, load_trajectories, read_data_file, read_stat
 from .hold_out import hold_out
 from .layout import Layout
 from .scaled import fit_scale, scaled_trajectories
-from .simulation import EscapeError, Noise, simulate
+from .simulation import EscapeError, GaussianNoise, simulate
 
 __all__ = [
     "DataFile",
     "DataFileError",
     "DataFileWarning",
     "EscapeError",
+    "GaussianNoise",
     "Layout",
-    "Noise",
     "Trajectories",
     "Transitions",
     "fit_scale",

@@ -33,7 +33,7 @@ class EscapeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Noise:
+class GaussianNoise:
     """Gaussian noise of `variance`, drawn from `key`: on copies of the next states, ``targets`` (the paper's
     protocol: inputs stay exact), or on all ``states`` (what an observer has).
     """
@@ -61,7 +61,7 @@ def simulate(
     transitions: int,
     dt: float,
     initial: InitialStates | None = None,
-    noise: Noise | None = None,
+    noise: GaussianNoise | None = None,
 ) -> Trajectories:
     """Integrate `system` from `initial` states, None: standard normal ones; adaptive order 8 in float64, rtol
     = atol = 1e-10. `trajectories` of `transitions` steps of `dt`, with `noise` where it is given.

@@ -17,8 +17,8 @@ from ...trajectories import (
     DataFile,
     DataFileError,
     EscapeError,
+    GaussianNoise,
     Layout,
-    Noise,
     Trajectories,
     read_data_file,
     simulate,
@@ -85,7 +85,7 @@ def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
         transitions=data.transitions,
         dt=data.dt,
         initial=InitialStates(table.initial_scale_q, table.initial_scale_p, energy_below=table.energy_below),
-        noise=Noise(data.noise_variance, stream(config.seed, "noise"), data.noise_on),
+        noise=GaussianNoise(data.noise_variance, stream(config.seed, "noise"), data.noise_on),
     )
 
 

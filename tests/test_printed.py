@@ -82,6 +82,8 @@ def objects(found: Analysis) -> dict[str, object]:
         "bodies": nr.NBody(),
         "pendulum": nr.Pendulum(),
         "custom": nr.CustomSystem(1, "p1^2 / 2 + q1^4"),
+        "initial states": nr.InitialStates(),
+        "noise": nr.GaussianNoise(1e-3, jax.random.key(0)),
         "layout": nr.Layout(),
         "error": nr.DataFileError("data.csv", "line 3", "why"),
         "discovery": nr.Discovery(data, found),

@@ -148,12 +148,10 @@ def build_problem(
     data: Trajectories | None = None,
     *,
     quantities: QuadraticQuantities | None = None,
-    on_reading: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """Everything that a configuration describes; `data` given (a run's own copy, in its own units) takes the
     place of its data table. `quantities` given, in the coordinates of training, take the place of the
-    system's known ones where `symmetry.mode` is fixed. `on_reading` is told the bytes of a data file read,
-    and its size.
+    system's known ones where `symmetry.mode` is fixed.
 
     Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file
     that cannot be used.
@@ -163,11 +161,7 @@ def build_problem(
         exact = config.data.noise_on == "targets"
         truth = Truth(build_system(config.system), config.data.noise_variance, exact)
     if data is None:
-        data = (
-            read_data(config, on_reading).trajectories
-            if truth is None
-            else simulate_data(config, truth.system)
-        )
+        data = read_data(config).trajectories if truth is None else simulate_data(config, truth.system)
     try:
         return make_problem(data, config.options(), seed=config.seed, truth=truth, quantities=quantities)
     except OptionError as error:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .symmetry import symmetrised as symmetrised
     from .systems import CustomSystem as CustomSystem
     from .systems import HamiltonianSystem as HamiltonianSystem
+    from .systems import InitialStates as InitialStates
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from .training import Training as Training
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
+    from .trajectories import GaussianNoise as GaussianNoise
     from .trajectories import Layout as Layout
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
@@ -76,11 +78,13 @@ __all__ = [
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
+    "GaussianNoise",
     "GeneralQuantities",
     "HaarAveraging",
     "HamiltonianNetwork",
     "HamiltonianSystem",
     "HypothesisError",
+    "InitialStates",
     "Layout",
     "LieAlgebra",
     "NBody",
@@ -139,11 +143,20 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
+    "systems": (
+        "CustomSystem",
+        "HamiltonianSystem",
+        "InitialStates",
+        "NBody",
+        "Oscillators",
+        "Pendulum",
+        "register_system",
+    ),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
         "Layout",
+        "GaussianNoise",
         "Trajectories",
         "Transitions",
         "load_trajectories",

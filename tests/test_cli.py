@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -402,7 +404,7 @@ def test_where_stderr_is_no_terminal_lines_say_what_is_being_done(
 ) -> None:
     monkeypatch.setattr(_train, "HEARTBEAT", 0.02)
     with _train.LiveProgress(load_config(DEBUG), quiet) as live:
-        live.refit("found 1", 3, -2.0)
+        live.refit("found 1", cast(Any, SimpleNamespace(step=3, negative_elbo=-2.0)))
         time.sleep(0.3)
     said = capsys.readouterr().err
     assert_only_progress(said)

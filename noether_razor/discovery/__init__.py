@@ -13,7 +13,7 @@ from .discovering import (
     with_model,
     without_model,
 )
-from .examination import Along, Evidence, along, data_answer, examine
+from .examination import Along, Evidence, along, analysis_of, data_answer, weigh
 from .fitted import Fitted, HeldOut, kept_aside, named_noise, noise_on_states
 from .folder import RunError, RunFolder
 from .hypotheses import Hypothesis, HypothesisAnswer, HypothesisError, judged_by_data, parse_hypothesis
@@ -45,11 +45,11 @@ __all__ = [
     "RunFolder",
     "Tell",
     "along",
+    "analysis_of",
     "check_model",
     "converged",
     "data_answer",
     "discover",
-    "examine",
     "first_words",
     "gain",
     "judged_by_data",
@@ -63,6 +63,7 @@ __all__ = [
     "refits",
     "step_metrics",
     "summarise",
+    "weigh",
     "with_model",
     "without_model",
     "write_reports",

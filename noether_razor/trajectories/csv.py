@@ -164,53 +164,63 @@ class _Reader:
         if (commas and (dots or self.mark == ".")) or (dots and self.mark == ","):
             return None
         text = decode(self.path, block, first)
-        numbers_text = text.replace(",", ".") if commas else text
+        found = self._labelled(text, text.replace(",", ".") if commas else text, int(full.sum()))
+        if found is None:
+            return None
+        codes, numbers, numbered = found
+        if self.begins is not None:
+            times = [self._seconds(field) for field in self._column(text, self.used[0])]
+            numbers = np.column_stack([times, numbers])
+        sound = np.abs(numbers) < LARGEST
+        sound[:, self.states_from :] |= np.isnan(numbers[:, self.states_from :])
+        if not sound.all():
+            return None
+        self.dated = self.begins is not None
+        if commas:
+            self.mark = ","
+        elif dots and self.begins is None and numbered:
+            self.mark = "."
+        return _Rows(codes, numbers, first + np.flatnonzero(full))
+
+    def _labelled(
+        self, text: str, numbers_text: str, rows: int
+    ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows used"], bool] | None:
+        """The code of each row's trajectory, its numbers, and whether nothing but numbers was read; None
+        where they cannot be read. In `numbers_text` decimal marks are points.
+        """
         used = self.used if self.begins is None else self.used[1:]
         # Labels that are numbers are the common case, and read with the rest.
-        for label in (self.label, None) if self.label is not None else (None,):
-            try:
-                numbers = np.loadtxt(
-                    io.StringIO(numbers_text),
-                    delimiter=self.delimiter,
-                    comments=None,
-                    usecols=used if label is None else (label, *used),
-                    ndmin=2,
-                )
-            except ValueError:
-                continue
-            if len(numbers) != np.count_nonzero(full):
-                continue
-            codes = np.zeros(len(numbers), np.int64)
-            if label is not None:
-                labels, numbers = numbers[:, 0], numbers[:, 1:]
-                found, codes = np.unique(labels, return_inverse=True)
-                if not ((found == np.round(found)) & (np.abs(found) < 2**53)).all():
-                    continue
+        if (
+            self.label is not None
+            and (numbers := self._loaded(numbers_text, (self.label, *used), rows)) is not None
+        ):
+            found, codes = np.unique(numbers[:, 0], return_inverse=True)
+            if ((found == np.round(found)) & (np.abs(found) < 2**53)).all():
                 # In order of appearance, like labels of other blocks and kinds.
-                order = np.argsort(np.unique(codes, return_index=True)[1])
                 table = np.zeros(len(found), np.int64)
-                for k in order:
+                for k in np.argsort(np.unique(codes, return_index=True)[1]):
                     table[k] = self._code(str(int(found[k])))
-                codes = table[codes.reshape(-1)]
-            elif self.label is not None:
-                names = [label_of(name) for name in self._column(text, self.label)]
-                if not all(names):
-                    return None
-                codes = np.array([self._code(name) for name in names], np.int64)
-            if self.begins is not None:
-                times = [self._seconds(field) for field in self._column(text, self.used[0])]
-                numbers = np.column_stack([times, numbers])
-            sound = np.abs(numbers) < LARGEST
-            sound[:, self.states_from :] |= np.isnan(numbers[:, self.states_from :])
-            if not sound.all():
-                return None
-            self.dated = self.begins is not None
-            if commas:
-                self.mark = ","
-            elif dots and self.begins is None and label == self.label:
-                self.mark = "."
-            return _Rows(codes, numbers, first + np.flatnonzero(full))
-        return None
+                return table[codes.reshape(-1)], numbers[:, 1:], True
+        if (numbers := self._loaded(numbers_text, used, rows)) is None:
+            return None
+        if self.label is None:
+            return np.zeros(rows, np.int64), numbers, True
+        names = [label_of(name) for name in self._column(text, self.label)]
+        return (
+            (np.array([self._code(name) for name in names], np.int64), numbers, False) if all(names) else None
+        )
+
+    def _loaded(
+        self, text: str, columns: tuple[int, ...], rows: int
+    ) -> Float[np.ndarray, "rows columns"] | None:
+        """The numbers of some columns, None where they are not numbers in all rows."""
+        try:
+            numbers = np.loadtxt(
+                io.StringIO(text), delimiter=self.delimiter, comments=None, usecols=columns, ndmin=2
+            )
+        except ValueError:
+            return None
+        return numbers if len(numbers) == rows else None
 
     def _column(self, text: str, column: int) -> Iterator[str]:
         return (line.split(self.delimiter, column + 1)[column] for line in text.split("\n") if line)

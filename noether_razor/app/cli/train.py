@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ...training import Report
     from ..config import Config
 
 
@@ -30,19 +31,13 @@ def train(
     from ...discovery import RunFolder
     from ...reporting import summary_text
     from ..config import load_config
-    from ..runs import train_run
+    from ..runs import Listener, train_run
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
     with Interruption() as stop, LiveProgress(settings, quiet) as live:
-        summary = train_run(
-            settings,
-            folder,
-            resume=resume,
-            on_progress=live.update,
-            interrupted=stop,
-            on_reading=live.reading,
-        )
+        listener = Listener(progress=live.update, reading=live.reading, interrupted=stop)
+        summary = train_run(settings, folder, resume=resume, listener=listener)
     if not quiet:
         typer.echo(f"run {folder.path}")
         typer.echo(summary_text(summary))
@@ -140,8 +135,8 @@ class LiveProgress:
         text = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"
         self._says(text, line["step"])
 
-    def refit(self, name: str, step: int, negative_elbo: float) -> None:
-        self._says(f"fit {name}  -ELBO {negative_elbo:9.3f}", step)
+    def refit(self, name: str, report: "Report") -> None:
+        self._says(f"fit {name}  -ELBO {report.negative_elbo:9.3f}", report.step)
 
     def say(self, text: str) -> None:
         """A line of its own, above the live one."""

@@ -14,7 +14,7 @@ from scipy.stats import ncx2
 
 from ..trajectories import Trajectories
 from .dictionary import Dictionary, dictionary_of
-from .monomials import canonical_scales
+from .monomials import canonical_scales, spreads
 from .noise import NoiseEstimate, noise_estimate
 
 FLOOR = 1e-4
@@ -221,7 +221,19 @@ class Motion:
         """What terms of x are times those of x / `scales`; where they are no terms of that, their standard
         deviations.
         """
-        scaled = self.dictionary.moved(np.zeros(len(self.scales)), self.scales)
+        return self._sizes(self.scales)
+
+    @cached_property
+    def own_sizes(self) -> Float[np.ndarray, " all"]:
+        """The same with the spread of each coordinate in place of `scales`: these have one s_q s_p, by which
+        pairs in units of their own differ by powers of ten, and errors of what is large then hide what is
+        small.
+        """
+        angles = () if self.dictionary.quadratic else self.trajectories.periods
+        return self._sizes(spreads(self.trajectories.points(), angles))
+
+    def _sizes(self, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " all"]:
+        scaled = self.dictionary.moved(np.zeros(len(scales)), scales)
         if scaled is not None:
             return np.diag(scaled).copy()
         every = np.ones(len(self.used))

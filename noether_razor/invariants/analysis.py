@@ -538,7 +538,7 @@ class _Maker:
         motion = space.motion
         self.space, self.motion, self.trajectories = space, motion, motion.trajectories
         self.units = 1 / motion.own_sizes
-        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
+        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.profile)
 
     def quantities(
         self, found: Float[np.ndarray, "K monomials"], on_states: "_OnStates | None"

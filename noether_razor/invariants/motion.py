@@ -15,7 +15,7 @@ from scipy.stats import ncx2
 from ..trajectories import Trajectories
 from .dictionary import Dictionary, dictionary_of
 from .monomials import canonical_scales, spreads
-from .noise import NoiseEstimate, noise_estimate
+from .noise import NoiseEstimate, noise_estimate, noise_profile
 
 FLOOR = 1e-4
 """R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
@@ -71,7 +71,7 @@ class Motion:
     """Values of M terms along trajectories, about their mean and of unit spread.
 
     Terms are those of `dictionary` that are `used` (all,): those of columns that never move, and polynomials
-    of angles, are not. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
+    of angles, are not. `noise` is that of columns, with its variance at each row in `profile`. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
     of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
     their standard deviations. `slopes` are their derivatives by each coordinate times the standard deviation
     of its noise. What noise makes to second order, twice its variance is tr(H S H S) for a combination of
@@ -86,6 +86,7 @@ class Motion:
     trajectories: Trajectories
     dictionary: Dictionary
     noise: NoiseEstimate
+    profile: Float[np.ndarray, "points dim"]
     used: Bool[np.ndarray, " all"]
     to_scaled: Float[np.ndarray, "all all"] | None
     from_scaled: Float[np.ndarray, "all all"] | None
@@ -120,7 +121,7 @@ class Motion:
         zero where the noise is on stored targets only. Raises ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise = _noise(trajectories, noise_variance)
+        noise, profile = _noise(trajectories, noise_variance)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -138,7 +139,8 @@ class Motion:
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
-        deviation = np.sqrt(noise.variance) / (1.0 if to_scaled is None else scales)
+        starts = np.cumsum(trajectories.lengths) - trajectories.lengths
+        deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
@@ -146,6 +148,7 @@ class Motion:
             dictionary=dictionary,
             row=row,
             noise=noise,
+            profile=profile,
             used=used,
             to_scaled=to_scaled,
             from_scaled=from_scaled,
@@ -154,8 +157,8 @@ class Motion:
             unit=unit,
             values=(terms - mean) / unit,
             slopes=tuple(
-                dictionary.slopes(every, i)[:, used] * (deviation[i] / unit)
-                for i in np.flatnonzero(deviation).tolist()
+                dictionary.slopes(every, i)[:, used] * deviation[:, i, None] / unit
+                for i in np.flatnonzero(deviation.any(axis=0)).tolist()
             ),
             curvature=curvature,
             bends=bends,
@@ -300,19 +303,20 @@ def _along(
 def _second_order(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
-    deviation: Float[np.ndarray, " dim"],
+    deviation: Float[np.ndarray, "rows dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
 ) -> tuple[Float[np.ndarray, " M"], tuple[Bend, ...]]:
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
     reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
-    noisy = np.flatnonzero(deviation).tolist()
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    constant = dictionary.quadratic and bool((deviation == deviation[:1]).all())
     for i, j in combinations_with_replacement(noisy, 2):
-        size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
+        size = deviation[:, i, None] * deviation[:, j, None] * (1.0 if i == j else 2**0.5)
         some = np.flatnonzero(reads[:, i] & reads[:, j])
-        if dictionary.quadratic:
-            # Constant, and of no two monomials by the same pair.
-            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
+        if constant:
+            # And of no two monomials by the same pair.
+            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size[0] / unit) ** 2
         elif some.size:
             values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
             bent = values.any(axis=0)
@@ -433,15 +437,20 @@ def _noncentrality(statistic: float, degrees: int) -> float:
     return float(np.asarray(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high)))
 
 
-def _noise(trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None) -> NoiseEstimate:
-    dim = trajectories.states.shape[2]
-    told, exact = np.ones(dim, bool), np.zeros(dim)
+def _noise(
+    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
+    """The noise of columns, and its variance at each point."""
+    dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
+    exact = NoiseEstimate(np.zeros(dim), np.zeros(dim), np.ones(dim, bool), np.zeros(dim, int))
     if variance is None:
         if trajectories.targets is not None:
-            return NoiseEstimate(exact, exact, told)
+            return exact, np.zeros((points, dim))
         found = noise_estimate(trajectories)
-        return found._replace(variance=np.where(found.told, found.variance, 0.0))
+        found = found._replace(variance=np.where(found.told, found.variance, 0.0))
+        profile = noise_profile(trajectories, found)
+        return found._replace(variance=profile.mean(axis=0)), profile
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")
-    return NoiseEstimate(given, exact, told)
+    return exact._replace(variance=given), np.tile(given, (points, 1))

@@ -7,6 +7,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..trajectories import Trajectories
+from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 
@@ -37,6 +38,8 @@ LEAST_SPREAD = 0.2
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
+MOST_LIFT = 50.0
+"""By how much noise that neighbours share may exceed what differences of rows show."""
 HEAVIEST, ROUNDS = 10.0, 3
 """The largest weight of a recording over their median, and how often weights and combinations are found from
 each other."""
@@ -187,7 +190,11 @@ def _without_glitches(
         asked = problem.rows[: max(problem.kept, len(problem.rows) // 2)]
         glitches = _spikes(motion, asked, problem.levels(asked))
         if not glitches.any() or left_out + glitches.sum() > most:
-            return problem, left_out
+            break
+    if noise_variance is None and (correlated := problem.correlated()) is not None:
+        motion = Motion.of(trajectories, noise_variance, dictionary, correlated)
+        problem = _Problem(motion, _span(motion, quantities))
+    return problem, left_out
 
 
 def _margin(problem: "_Problem", drift: Drift) -> float:
@@ -288,8 +295,8 @@ class _Problem:
     """The eigenproblem of change against noise on the span of `basis` (K, M), whole and without each fold.
 
     Rows have `weights`, the same in it and in the test of drifts: what the error of a combination mixes into
-    it is small where the noise is, in a recording of small amplitude too. Of the whole, the first `kept` of `rows` change no more than noise does: their `ratios` are within
-    `limits`.
+    it is small where the noise is, in a recording of small amplitude too. Of the whole, the first `kept` of
+    `rows` change no more than noise does: their `ratios` are within `limits`.
     """
 
     def __init__(self, motion: Motion, basis: Float[np.ndarray, "K M"]):
@@ -344,12 +351,37 @@ class _Problem:
         weights = 1 / np.maximum(level, np.finfo(float).tiny if len(self.rows) else 1.0)
         return np.minimum(weights, HEAVIEST * np.median(weights))
 
+    def correlated(self) -> CorrelatedNoise | None:
+        """The noise by what hardly changes, where that is more than differences of rows show and moves as
+        noise does: each combination alone, least first.
+        """
+        motion, found = self.motion, []
+        for ratio, row in zip(self.ratios, self.rows, strict=True):
+            values = motion.deviations(motion.recording, motion.values @ row[:, None])[:, 0]
+            spread = float(motion.variances(row[None])[0])
+            if ratio > MOST_LIFT or np.mean(values**2) > LOUDEST**2 * spread:
+                break
+            alike = rows_alike(values / np.sqrt(self.levels(row[None])[:, 0]), motion.piece)
+            if alike is None:
+                break
+            found.append(alike)
+        if len(found) <= self.kept:
+            return None
+        rows = self.rows[: len(found)]
+        squares = motion.deviations(motion.recording, motion.values @ rows.T) ** 2
+        parts = np.zeros((*squares.shape, len(motion.noise.variance)))
+        for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
+            parts[:, :, i] = (slope @ rows.T) ** 2
+        return CorrelatedNoise(lifts(squares, parts), float(np.mean(found)))
+
     def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the
         least.
         """
         levels = np.cumsum(self.levels(rows) * self.weights[:, None], axis=1)
-        degrees = self.motion.degrees * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        degrees = (
+            self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        )
         chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
         errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
@@ -493,7 +525,9 @@ def _differing(
     mixed_in = float(
         np.sum(np.sum(differences(others) ** 2, axis=0) / np.maximum(moved, np.finfo(float).tiny))
     )
-    noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
+    noise = (
+        rows @ motion.noise_matrix(np.full(len(motion.values), motion.alike)) @ rows.T / len(motion.values)
+    )
     size = motion.variances(rows)
     noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)

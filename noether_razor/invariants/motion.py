@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import ncx2
 
 from ..trajectories import Trajectories
+from .correlated import CorrelatedNoise
 from .dictionary import Dictionary, dictionary_of
 from .monomials import canonical_scales, spreads
 from .noise import NoiseEstimate, noise_estimate, noise_profile
@@ -71,15 +72,20 @@ class Motion:
     """Values of M terms along trajectories, about their mean and of unit spread.
 
     Terms are those of `dictionary` that are `used` (all,): those of columns that never move, and polynomials
-    of angles, are not. `noise` is that of columns, with its variance at each row in `profile`. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
+    of angles, are not. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
     of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
-    their standard deviations. `slopes` are their derivatives by each coordinate times the standard deviation
-    of its noise. What noise makes to second order, twice its variance is tr(H S H S) for a combination of
-    Hessian H and noise of covariance S: the squares of coefficients times `curvature` (M,) where Hessians are
-    constant, else those of the `bends`, second derivatives by pairs of coordinates, each with the terms that
-    depend on both. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of
-    each piece. `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one
-    trajectory. `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
+    their standard deviations.
+
+    `noise` is that of columns, and `profile` its variance at each point. `slopes` are derivatives of terms by
+    each coordinate times the standard deviation of its noise. What noise makes to second order, twice its
+    variance is tr(H S H S) for a combination of Hessian H and noise of covariance S: the squares of
+    coefficients times `curvature` (M,) where both are constant, else those of the `bends`, second derivatives
+    by pairs of coordinates, each with the terms that depend on both. As many rows as `alike` have one value
+    of the noise between them.
+
+    `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of each piece.
+    `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one trajectory.
+    `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
     none.
     """
 
@@ -102,6 +108,7 @@ class Motion:
     piece: Int[np.ndarray, " rows"]
     row: Int[np.ndarray, " rows"]
     floor: float
+    alike: float
 
     def __repr__(self) -> str:
         rows, terms = self.values.shape
@@ -113,15 +120,18 @@ class Motion:
         trajectories: Trajectories,
         noise_variance: float | Float[np.ndarray, " dim"] | None = None,
         dictionary: Dictionary | str | None = None,
+        correlated: "CorrelatedNoise | None" = None,
     ) -> "Motion":
         """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
         degree <= 2.
 
         `noise_variance` of the states, of all coordinates or of each, None: as `noise_estimate` says, and
-        zero where the noise is on stored targets only. Raises ValueError for a term that is not finite.
+        zero where the noise is on stored targets only; and `correlated`, where that is more. Raises ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
         noise, profile = _noise(trajectories, noise_variance)
+        if correlated is not None:
+            noise, profile = correlated.added(noise, profile)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -166,6 +176,7 @@ class Motion:
             recording=recordings.reshape(-1)[number],
             piece=number,
             floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
+            alike=1.0 if correlated is None else correlated.alike,
         )
 
     @property
@@ -370,7 +381,7 @@ class Drift:
         values = self._centred(self.motion.values @ rows.T)
         explained = self.basis.T @ values
         residual = values - self.basis @ explained
-        return explained, residual.T @ residual / self.left
+        return explained, residual.T @ residual * (self.motion.alike / self.left)
 
     def change(self, row: Float[np.ndarray, " M"]) -> Change:
         """All that is to say of one combination."""
@@ -395,7 +406,7 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
-        chance = UPPER * np.hypot(np.sqrt(2 / len(within)), motion.noise_error(row)) * noise
+        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), motion.noise_error(row)) * noise
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,
@@ -421,7 +432,7 @@ class Drift:
         inverse = np.linalg.inv(normal)
         slopes = inverse @ ((drivers / size).T @ values)
         left = values - (drivers / size) @ slopes
-        variance = float(left @ left) / max(1, self.left)
+        variance = float(left @ left) * self.motion.alike / max(1, self.left)
         rate, error = float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
         # Of few exact rows nothing is left.
         return -rate, max(error, 1e-9 * abs(rate), 1e-100)

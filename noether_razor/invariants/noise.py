@@ -164,7 +164,7 @@ class _Squares(NamedTuple):
     def factors(
         self, column: int, base: float, slope: float, other: "_Squares"
     ) -> Float[np.ndarray, " recordings"]:
-        """By what each recording's noise differs from `base` + `slope` x^2; 1 where that is not clearly so."""
+        """By what each recording's noise differs from `base` + `slope` x^2; 1 where it may be the same."""
         count = int(self.owner.max(initial=-1)) + 1
         own, degrees = self._sizes_of(column, base, slope, count)
         beside, fewer = other._sizes_of(column, base, slope, count)

@@ -92,7 +92,6 @@ def report_data(found: Discovery, title: str) -> ReportData:
         summary=found.summary,
         metrics=[dict(line) for line in found.metrics],
         posterior=found.model.posterior,
-        averaging=problem.averaging,
         evaluator=problem.evaluator,
         data=problem.measured,
         scale=problem.scale,

@@ -68,7 +68,7 @@ def train_run(
     takes it from there; its seconds count as the run's. `on_progress` is told each logged step, `on_reading`
     the bytes of a data file read and its size. When `interrupted()` turns true, a checkpoint is written and
     KeyboardInterrupt raised. Other errors: `ConfigError`, `DataFileError`, `CheckpointError`,
-    `NonFiniteBoundError`.
+    `NonFiniteELBOError`.
     """
     if folder.holds_run():
         if not resume:
@@ -162,7 +162,7 @@ def train_to_end(
             before, warm_start or RunFolder(folder.path / "warm_start"), on_progress, interrupted
         )
         learned = nnx.state(warm.posterior)
-        learned.pop("initial_states", None)  # those of other data
+        learned.pop("latents", None)  # those of other data
         nnx.update(problem.posterior, learned)
         spent = _Spent(warm.spent["wall_seconds"], warm.spent["compile_seconds"])
 
@@ -196,10 +196,9 @@ def train_to_end(
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         problem.training,
         key=stream(config.seed, "training"),
-        averaging=problem.averaging,
-        estimator=problem.estimator,
         resume=restore,
         callback=after_chunk,
         should_stop=early_check(problem.posterior, problem.observations, problem.training) if early else None,
@@ -278,7 +277,6 @@ def report_run(folder: RunFolder) -> str:
             summary=summary,
             metrics=folder.read_metrics(),
             posterior=run.posterior,
-            averaging=run.problem.averaging,
             evaluator=run.problem.evaluator,
             data=run.problem.measured,
             scale=run.problem.scale,

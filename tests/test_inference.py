@@ -382,7 +382,8 @@ def test_padding_does_not_change_predictions(posterior, rollouts):
 
 
 def test_every_number_of_states_and_times_shares_a_compilation(posterior, rollouts):
-    compiled = predictive._followed._cache_size()
+    compiled = predictive._followed._cache_size  # type: ignore[attr-defined]
+    before = compiled()
     many = np.concatenate([INITIAL] * 8)
     longer = predict(posterior, KEY, many, np.tile(0.1 * np.arange(predictive.STEPS + 5), (40, 1)), **COMMON)
     assert longer.shape == (4, 40, predictive.STEPS + 5, 2) and np.isfinite(longer).all()
@@ -391,7 +392,7 @@ def test_every_number_of_states_and_times_shares_a_compilation(posterior, rollou
     for s in range(4):
         following = predict(posterior, KEY, longer[s, :5, at], np.tile(rest, (5, 1)), **COMMON)
         np.testing.assert_allclose(following[s, :, 1], longer[s, :5, at + 1], rtol=1e-4, atol=1e-5)
-    assert predictive._followed._cache_size() == compiled
+    assert compiled() == before
 
 
 def test_mean_weights_give_one_sample_that_follows_the_mean_network(posterior):

@@ -53,10 +53,10 @@ def choose_likelihood(
             f"inference.likelihood: got {asked!r}, expected one of {', '.join(['auto', *LIKELIHOODS])}"
         )
     if asked != "auto" and LIKELIHOODS[asked].noisy_inputs and data.targets is not None:
+        text = LIKELIHOODS[asked].text(options.window_steps)
         raise OptionError(
-            f"inference.likelihood: {asked} ({LIKELIHOODS[asked].text(options.window_steps)}) is for noise on "
-            "all states, but these data have noisy targets and exact inputs; use likelihood = "
-            '"transitions"'
+            f"inference.likelihood: {asked} ({text}) is for noise on all states, but these data have noisy "
+            'targets and exact inputs; use likelihood = "transitions"'
         )
     ratio, kind = None, "transitions"
     if variance == 0:

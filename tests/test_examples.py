@@ -96,7 +96,9 @@ def test_own_likelihood():
         data = module.nr.simulate(
             module.nr.Oscillators(), jax.random.key(0), trajectories=4, transitions=9, dt=0.2
         )
-        chosen = replace(Options(), inference=InferenceOptions(likelihood="student"))
+        chosen = replace(
+            Options(), inference=InferenceOptions(likelihood="student", noise_variance="learned")
+        )
         problem = make_problem(data, chosen)
         assert isinstance(problem.observations, module.HeavyTailed)
         assert problem.likelihood.text.startswith("transitions with heavy-tailed noise")

@@ -155,8 +155,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
-        "Layout",
         "GaussianNoise",
+        "Layout",
         "Trajectories",
         "Transitions",
         "load_trajectories",

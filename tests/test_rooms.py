@@ -12,7 +12,7 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing", "files", "quadratic_forms"},
+    {"typing", "files", "quadratic_forms", "spelling"},
     {"random", "formula"},
     {"phase_space"},
     {"scaling", "integrators"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..invariants.dictionary import dictionary_of
-from ..modelling import Problem, make_problem
+from ..modelling import make_problem
 from ..options import (
     EstimateOptions,
     InferenceOptions,
@@ -24,7 +24,7 @@ from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .checks import check_model
 from .examination import analysis_of, data_answer, weigh
-from .fitted import Fitted, named_noise
+from .fitted import Fitted, kept_aside_sets, named_noise
 from .hypotheses import Hypothesis, judged_by_data, parse_hypothesis
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
@@ -191,11 +191,6 @@ def with_model(
         summary=summary,
         metrics=tuple(metrics),
     )
-
-
-def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
-    """The test sets of measured trajectories, by name: what was kept aside."""
-    return {} if problem.held_out is None else {"held out": problem.held_out}
 
 
 def step_metrics(report: Report, wall_seconds: float) -> dict[str, Any]:

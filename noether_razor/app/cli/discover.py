@@ -39,7 +39,9 @@ def discover(
         float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
     ] = None,
     names: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names of all columns, for a file without a header.")
+        str | None,
+        # Its name is given: some releases of Typer take a metavar that equals it for the name.
+        typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
     ] = None,
     positions: Annotated[
         str | None,

@@ -59,20 +59,11 @@ def _found(path: Path) -> Path:
     """`path`, or the shipped configuration of that name."""
     if path.exists():
         return path
-    shipped = _shipped(path)
-    if shipped is None:
-        raise ConfigError(f"{path}: no such file")
-    return shipped
-
-
-def _shipped(path: Path) -> Path | None:
-    if path.is_absolute():
-        return None
     relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
     for root in (SHIPPED, PACKAGE.parent / "configs"):
-        if (root / relative).is_file():
+        if not path.is_absolute() and (root / relative).is_file():
             return root / relative
-    return None
+    raise ConfigError(f"{path}: no such file")
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -276,7 +276,8 @@ def analyse(
     drifting, _ = make.quantities(_beside(slow, rows, slow[:0]), on_states)
     drifting = _readable(drifting, quantities, space.motion)
     independent, generating = _independence(space.motion, quantities, same * make.units)
-    algebra, closes = _algebra(space.motion, quantities, rows)
+    scales = space.motion.scales
+    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else _no_algebra(known.dim)
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
@@ -420,6 +421,11 @@ def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.n
     scales, or of terms of unit spread.
     """
     return space.motion.quantities(rows) * space.motion.sizes
+
+
+def _units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " monomials"]:
+    """What monomials of x are times those of x / scales."""
+    return coefficients(np.outer(scales, scales)[None] * (1 + np.eye(len(scales))), scales[None])[0]
 
 
 def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank monomials"]:
@@ -734,18 +740,18 @@ def _normals(
 
 
 def _algebra(
-    motion: Motion, quantities: Sequence[FoundQuantity], found: Float[np.ndarray, "rank all"]
+    quantities: Sequence[FoundQuantity],
+    found: Float[np.ndarray, "rank monomials"],
+    scales: Float[np.ndarray, " dim"],
 ) -> tuple[LieAlgebra, bool]:
-    """The algebra of the formulas, in the units of the data, and whether it closes within its errors; none is
-    computed of other families than the quadratic one.
+    """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
 
-    Where the formulas have decimals whose errors blur its name, that of the space before simple numbers.
+    Where these have decimals whose errors blur its name, that of the space before simple numbers.
     """
-    scales, dim = motion.scales, motion.dictionary.dim
-    if not motion.dictionary.quadratic:
-        none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
-        return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
-    allowed = max([CLOSED, *(4 * _relative_error(quantity, motion) for quantity in quantities)])
+    dim = len(scales)
+    allowed = (
+        CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    )
     algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
     if not quantities:
         return algebra, True
@@ -767,12 +773,18 @@ def _algebra(
     return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
-def _relative_error(quantity: FoundQuantity, motion: Motion) -> float:
+def _no_algebra(dim: int) -> tuple[LieAlgebra, bool]:
+    """What stands for the algebra of quantities whose brackets are not among their terms."""
+    none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
+    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
+
+
+def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
     """The error of the coefficients over their size, in scaled coordinates."""
     formula = quantity.formula
     errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
-    size = np.linalg.norm(quantity.row * motion.sizes)
-    off = [error * np.prod(motion.scales[list(m)]) for m, error in errors.items() if isinstance(m, tuple)]
+    size = np.linalg.norm(formula.row() * _units(scales))
+    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items() if isinstance(m, tuple)]
     return float(np.linalg.norm(off) / max(size, 1e-300))
 
 

@@ -102,10 +102,9 @@ def discover(
         result = fit(
             problem.posterior,
             problem.observations,
+            problem.objective,
             problem.training,
             key=stream(seed, "training"),
-            averaging=problem.averaging,
-            estimator=problem.estimator,
             callback=told,
             should_stop=early_check(problem.posterior, problem.observations, problem.training),
         )

@@ -117,7 +117,6 @@ def report_data(
         summary=summary,
         metrics=[dict(line) for line in metrics],
         posterior=model.posterior,
-        averaging=problem.averaging,
         evaluator=problem.evaluator,
         data=problem.measured,
         scale=problem.scale,

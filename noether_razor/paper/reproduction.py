@@ -267,12 +267,8 @@ def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: P
 
 def _learned_energy(folder: RunFolder, states: Float[np.ndarray, "np nq 2"]) -> Float[np.ndarray, "np nq"]:
     run = load_run(folder)
-    learned = learned_hamiltonian(
-        run.posterior,
-        stream(run.config.seed, "report"),
-        averaging=run.problem.averaging,
-        estimator=run.problem.evaluator,
-    )
+    key = stream(run.config.seed, "report")
+    learned = learned_hamiltonian(run.posterior, key, estimator=run.problem.evaluator)
     return _energy(learned, states)
 
 

@@ -103,7 +103,7 @@ class PhasePlane:
 
 @dataclass(frozen=True)
 class Spectra:
-    """A figure of singular values and parallelness of learned generators, a row for each n."""
+    """A figure of singular values and alignment of learned generators, a row for each n."""
 
     name: str
     title: str

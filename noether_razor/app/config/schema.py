@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...inference import LIKELIHOODS
 from ...options import (
     STRICT,
     EstimateOptions,
@@ -264,12 +265,12 @@ class Config(_Table):
         return self
 
     @model_validator(mode="after")
-    def _windows_of_noisy_states(self) -> "Config":
+    def _likelihood_of_noisy_states(self) -> "Config":
+        asked = LIKELIHOODS.get(self.inference.likelihood)
         simulated = self.data.file is None
-        if simulated and self.inference.likelihood == "windows" and self.data.noise_on == "targets":
+        if simulated and asked is not None and asked.noisy_inputs and self.data.noise_on == "targets":
             raise ValueError(
-                "inference.likelihood: windows (multiple shooting) is for noise on all states, but "
-                "data.noise_on is targets"
+                f"inference.likelihood: {asked.kind} is for noise on all states, but data.noise_on is targets"
             )
         return self
 

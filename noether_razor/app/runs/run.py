@@ -58,7 +58,7 @@ def train_run(
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
     takes it from there; its seconds count as the run's. Other errors: `ConfigError`, `DataFileError`,
-    `CheckpointError`, `NonFiniteBoundError`.
+    `CheckpointError`, `NonFiniteELBOError`.
     """
     if refuse_other_run(config, folder, resume) and folder.summary.exists():
         return folder.read_summary()
@@ -183,17 +183,16 @@ def train_to_end(
     if before is not None and not folder.checkpoint.steps():
         warm = _warm_start(before, warm_start or RunFolder(folder.path / "warm_start"), listener)
         learned = nnx.state(warm.posterior)
-        learned.pop("initial_states", None)  # those of other data
+        learned.pop("latents", None)  # those of other data
         nnx.update(problem.posterior, learned)
         session.before = warm.spent
 
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         problem.training,
         key=stream(config.seed, "training"),
-        averaging=problem.averaging,
-        estimator=problem.estimator,
         resume=session.restore,
         callback=session.log,
         should_stop=early_check(problem.posterior, problem.observations, problem.training) if early else None,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .symmetry import symmetrised as symmetrised
     from .systems import CustomSystem as CustomSystem
     from .systems import HamiltonianSystem as HamiltonianSystem
+    from .systems import InitialStates as InitialStates
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .training import Training as Training
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
+    from .trajectories import GaussianNoise as GaussianNoise
     from .trajectories import Layout as Layout
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
@@ -78,11 +80,13 @@ __all__ = [
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
+    "GaussianNoise",
     "GeneralQuantities",
     "HaarAveraging",
     "HamiltonianNetwork",
     "HamiltonianSystem",
     "HypothesisError",
+    "InitialStates",
     "Layout",
     "LieAlgebra",
     "NBody",
@@ -141,10 +145,19 @@ _ROOMS: dict[str, tuple[str, ...]] = {
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
+    "systems": (
+        "CustomSystem",
+        "HamiltonianSystem",
+        "InitialStates",
+        "NBody",
+        "Oscillators",
+        "Pendulum",
+        "register_system",
+    ),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
+        "GaussianNoise",
         "Layout",
         "Trajectories",
         "Transitions",

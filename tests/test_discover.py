@@ -11,7 +11,7 @@ import pytest
 from test_cli import assert_bad_input, assert_only_progress, files, run
 
 from noether_razor.app.config import Config, build_problem
-from noether_razor.app.runs import analyse_run, config_of, discover_config, discover_run, load_run
+from noether_razor.app.runs import Listener, analyse_run, config_of, discover_config, discover_run, load_run
 from noether_razor.discovery import (
     Bound,
     Discovery,
@@ -209,8 +209,7 @@ def test_resumed_it_trains_nothing_again(discovered, tmp_path):
         folder,
         quantities=("q1^2 + p1^2", "q1*p1"),
         resume=True,
-        on_refit=on_refit,
-        on_progress=lambda line: trained.append("run"),
+        listener=Listener(progress=lambda line: trained.append("run"), refit=on_refit),
     ).to_json()
     assert trained == []
     assert found["evidence"] == before["evidence"] and found["checks"] == before["checks"]
@@ -256,7 +255,10 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     told: list[Discovery] = []
     found = discover_run(
-        discover_config(data), folder, quantities=("q1^2 + p1^2", "q1"), on_answer=told.append
+        discover_config(data),
+        folder,
+        quantities=("q1^2 + p1^2", "q1"),
+        listener=Listener(answer=told.append),
     ).to_json()
     assert found == folder.read_symmetry() and len(told) == 1
     assert found["rank"] == 1 and found["evidence"] is None and "step 7" in found["failed"]["model"]

@@ -19,7 +19,7 @@ import pytest
 
 from noether_razor.app.cli import main
 from noether_razor.app.config import ConfigError, build_problem, load_config
-from noether_razor.app.runs import config_of, train_run, warm_start_config
+from noether_razor.app.runs import Listener, config_of, train_run, warm_start_config
 from noether_razor.discovery import RunFolder
 from noether_razor.paper import (
     BUDGETS,
@@ -352,7 +352,7 @@ def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
     wanted = train_run(config, whole)
     for chunks in (0, 1, 2):  # in each warm start, and in the run itself
         with pytest.raises(KeyboardInterrupt):
-            train_run(config, stopped, resume=True, interrupted=Stop(chunks))
+            train_run(config, stopped, resume=True, listener=Listener(interrupted=Stop(chunks)))
     assert len(stopped.checkpoint.steps()) == 1 and not stopped.summary.exists()
     got = train_run(config, stopped, resume=True)
     for part in (".", "warm_start", "warm_start/warm_start"):

@@ -16,9 +16,8 @@ def main(steps: int = 1000, width: int = 32) -> tuple[np.ndarray, np.ndarray]:
         trajectories=7,
         transitions=4,
         dt=0.2,
-        scale_p=0.5,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        initial=nr.InitialStates(scale_p=0.5),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(2, layers=3, width=width, alpha=2.0, rngs=nnx.Rngs(0)),

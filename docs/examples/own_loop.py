@@ -16,8 +16,7 @@ def main(steps: int = 2000, width: int = 64) -> list[float]:
         trajectories=7,
         transitions=4,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     transitions = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), data.transitions())
     posterior = nr.Posterior(

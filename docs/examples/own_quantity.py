@@ -27,8 +27,7 @@ def main(steps: int = 1000, width: int = 64, flow_steps: int = 8) -> tuple[float
         trajectories=20,
         transitions=10,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(4, layers=2, width=width, rngs=nnx.Rngs(0)),

@@ -32,8 +32,7 @@ def main(steps: int = 2000, width: int = 64) -> dict[str, float]:
         trajectories=20,
         transitions=20,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     rows, training = data.transitions(), nr.Training(steps=steps, batch=100)
     objective = nr.ELBO.of(rows, nr.Estimator(weight_samples=4, group_samples=16))

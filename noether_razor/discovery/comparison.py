@@ -128,18 +128,13 @@ def refits(
     several = quantities is not None and quantities.count > 1
     steps = problem.options.training.steps
     growth = problem.options.training.orbit_growth or several * round(ORBIT_GROWTH * steps)
-    built_in = None
-    if quantities is not None:
-        built_in = [
-            np.asarray(p).tolist() for p in (quantities.symmetric_matrices(), quantities.vectors[...])
-        ]
     found, posteriors = [], []
     for repeat in range(repeats):
         again = problem.again(
             mode, derived_seed(problem.seed, f"refit {repeat}"), quantities, group_warmup=growth
         )
         total = again.objective.total
-        kept = keep(f"{name or mode}-{repeat}", [mode, built_in, steps])
+        kept = keep(f"{name or mode}-{repeat}", [mode, _listed(quantities), steps])
 
         def told(report: Report, kept: Any = kept, again: Problem = again, repeat: int = repeat) -> None:
             kept.keep(report, again.training)
@@ -166,12 +161,15 @@ def refits(
             kept.write(estimate)
         posteriors.append(result.posterior)
         found.append(estimate)
-    bound = Bound.over(
-        [entry["total"] for entry in found],
-        [entry["stderr"] for entry in found],
-        all(entry["converged"] for entry in found),
-    )
-    return Refits(bound, posteriors[0])
+    totals, stderrs, settled = ([entry[key] for entry in found] for key in ("total", "stderr", "converged"))
+    return Refits(Bound.over(totals, stderrs, all(settled)), posteriors[0])
+
+
+def _listed(quantities: QuadraticQuantities | None) -> list[Any] | None:
+    """The quantities that are built in, as JSON has them."""
+    if quantities is None:
+        return None
+    return [np.asarray(part).tolist() for part in (quantities.symmetric_matrices(), quantities.vectors[...])]
 
 
 def converged(history: Sequence[float]) -> bool:

@@ -62,6 +62,11 @@ def kept_aside(problem: Problem, posterior: Posterior) -> HeldOut:
     return HeldOut(test, noise_on_states(problem, posterior, test), aside is not None)
 
 
+def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
+    """The test sets of measured trajectories, by name: what was kept aside."""
+    return {} if problem.held_out is None else {"held out": problem.held_out}
+
+
 def noise_on_states(
     problem: Problem, posterior: Posterior, trajectories: Trajectories
 ) -> float | Float[np.ndarray, " dim"]:

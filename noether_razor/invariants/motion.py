@@ -1,5 +1,6 @@
 """How combinations of terms move along measured trajectories, and what noise does to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.integrate import cumulative_trapezoid
 from scipy.optimize import brentq
 from scipy.stats import ncx2
 
@@ -128,29 +130,13 @@ class Motion:
         used = dictionary.usable(points, moving, periods)
         to_scaled = dictionary.moved(shift, scales)
         from_scaled = None if to_scaled is None else dictionary.moved(-shift / scales, 1 / scales)
-        stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
-        values, integrals, states, piece, row = [], [], [], [], []
-        for number, (times, path) in enumerate(trajectories.segments()):
-            at = path if to_scaled is None else (path - shift) / scales
-            terms = dictionary.values(at)[:, used]
-            whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
-            areas = (whole[1:] + whole[:-1]) / 2 * np.diff(times)[:, None]
-            integral = np.concatenate([np.zeros((1, whole.shape[1])), np.cumsum(areas, axis=0)])
-            kept = slice(None, None, min(stride, max(1, len(times) // 3)))
-            values.append(terms[kept])
-            integrals.append(integral[kept])
-            states.append(at[kept])
-            piece.append(np.full(len(values[-1]), number))
-            row.append(np.arange(len(times))[kept])
-        terms, every, number = np.concatenate(values), np.concatenate(states), np.concatenate(piece)
-        if not (finite := np.isfinite(terms).all(axis=0)).all():
-            name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite))]].name
-            raise ValueError(
-                f"term {name} is not finite at {int(np.sum(~np.isfinite(terms).all(axis=1)))} rows"
-            )
+        paths = [
+            (times, path if to_scaled is None else (path - shift) / scales)
+            for times, path in trajectories.segments()
+        ]
+        terms, integral, every, number, row = _along(paths, dictionary, used)
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
-        integral = np.concatenate(integrals)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
         deviation = np.sqrt(noise.variance) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
@@ -158,7 +144,7 @@ class Motion:
         return cls(
             trajectories=trajectories,
             dictionary=dictionary,
-            row=np.concatenate(row),
+            row=row,
             noise=noise,
             used=used,
             to_scaled=to_scaled,
@@ -247,12 +233,56 @@ class Motion:
         """Of the terms over all rows, noise and all."""
         return self.values.T @ self.values / len(self.values)
 
+    @cached_property
+    def root(self) -> Float[np.ndarray, "M M"]:
+        """The root of `covariance`: times it, rows become as long as their combinations spread."""
+        values, axes = np.linalg.eigh(self.covariance)
+        return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
+
+    def variances(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """Of combinations over all rows of the data, noise and all."""
+        return np.einsum("ki,ij,kj->k", rows, self.covariance, rows)
+
+    def floors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """The mean square change of combinations that counts as none."""
+        return self.floor**2 * self.variances(rows) + ROUNDING**2 * np.sum(rows**2, axis=1)
+
     def deviations(
         self, labels: Int[np.ndarray, " rows"], values: Float[np.ndarray, "rows K"] | None = None
     ) -> Float[np.ndarray, "rows K"]:
         """Terms, or other `values`, about their means over the rows of a label."""
         values = self.values if values is None else values
         return values - means(values, labels)[labels]
+
+
+class _Along(NamedTuple):
+    """Terms, integrals of 1 and of them, and states, at each `row` of a `piece`."""
+
+    terms: Float[np.ndarray, "rows M"]
+    integrals: Float[np.ndarray, "rows more"]
+    states: Float[np.ndarray, "rows dim"]
+    piece: Int[np.ndarray, " rows"]
+    row: Int[np.ndarray, " rows"]
+
+
+def _along(
+    paths: Sequence[tuple[np.ndarray, np.ndarray]], dictionary: Dictionary, used: Bool[np.ndarray, " all"]
+) -> _Along:
+    """The terms that are `used` along `paths`. Raises ValueError for one that is not finite."""
+    rows = sum(len(times) for times, _ in paths)
+    stride = max(1, int(np.ceil(rows * max(1, used.sum()) / MOST_NUMBERS)))
+    parts = []
+    for number, (times, path) in enumerate(paths):
+        terms = dictionary.values(path)[:, used]
+        whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
+        integral = cumulative_trapezoid(whole, times, axis=0, initial=0)
+        kept = np.arange(0, len(times), min(stride, max(1, len(times) // 3)))
+        parts.append(_Along(terms[kept], integral[kept], path[kept], np.full(len(kept), number), kept))
+    found = _Along(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    if not (finite := np.isfinite(found.terms)).all():
+        name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite.all(axis=0)))]].name
+        raise ValueError(f"term {name} is not finite at {int(np.sum(~finite.all(axis=1)))} rows")
+    return found
 
 
 def _second_order(
@@ -331,7 +361,7 @@ class Drift:
         motion = self.motion
         explained, residual = self.split(row[None])
         explained, variance = explained[:, 0], max(float(residual[0, 0]), np.finfo(float).tiny)
-        total = float(row @ motion.covariance @ row)
+        total = float(motion.variances(row[None])[0])
         noise = float(motion.noise_variances(row[None]).mean())
         tiny = ROUNDING**2 * float(row @ row)
         spread = float(np.sqrt(max(total - noise, tiny)))

@@ -68,18 +68,6 @@ class PairStatistics:
         return np.sqrt(np.sum(sums**2, axis=0) * count / max(1, count - 1)) / len(excess)
 
 
-def checked_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: Trajectories) -> None:
-    """Raises ValueError for quantities that do not fit the trajectories or are not finite."""
-    dim = trajectories.states.shape[2]
-    if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):
-        raise ValueError(
-            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
-            f"got {matrices.shape} and {vectors.shape}"
-        )
-    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
-        raise ValueError("matrices and vectors must be finite")
-
-
 def pair_statistics(
     dictionary: Dictionary, trajectories: Trajectories, noise_variance: Float[np.ndarray, " dim"]
 ) -> PairStatistics:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ..app.config import Config, build_system
 from ..app.runs import load_run
 from ..discovery import RunFolder
-from ..files import write_whole
+from ..files import write_whole, written_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
 from ..reporting import contour_figure, spectra_figure
@@ -278,8 +278,6 @@ def _energy(hamiltonian: Hamiltonian, states: Float[np.ndarray, "np nq 2"]) -> F
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "pdf"):
-        temporary = out / f".{name}.{suffix}"
-        figure.savefig(temporary, dpi=130)
-        temporary.replace(out / f"{name}.{suffix}")
+        with written_whole(out / f"{name}.{suffix}") as temporary:
+            figure.savefig(temporary, dpi=130)

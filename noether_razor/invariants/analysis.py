@@ -277,7 +277,8 @@ def analyse(
     drifting = _readable(drifting, quantities, space.motion)
     independent, generating = _independence(space.motion, quantities, same * make.units)
     scales = space.motion.scales
-    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else _no_algebra(known.dim)
+    of_space = _basis(rows * make.units * space.motion.sizes)
+    algebra, closes = _algebra(quantities, of_space, scales) if known.quadratic else _no_algebra(known.dim)
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
@@ -337,18 +338,21 @@ def _learned(
 def _listed(
     space: ConservedSpace, held: tuple[Float[np.ndarray, "K M"], Float[np.ndarray, "s M"]] | None
 ) -> tuple[Float[np.ndarray, "K all"], Float[np.ndarray, "z all"], Float[np.ndarray, "s all"]]:
-    """Bases, in scaled coordinates, of what is listed as conserved, as the same everywhere and as drifting:
+    """Bases, of terms of unit spread, of what is listed as conserved, as the same everywhere and as drifting:
     of the whole space, or of what is `held` of it.
     """
     found, slow = held or (space.conserved, space.drifting)
-    rows, same, slow = (_basis(_scaled(space, part)) for part in (found, space.same, slow))
+    motion = space.motion
+    rows, same, slow = (
+        _basis(motion.quantities(part) * motion.own_sizes) for part in (found, space.same, slow)
+    )
     if held is not None:
         return rows, same[:0], slow
     if len(rows) and len(same):
         # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
         # everywhere.
-        both, dictionary = _basis(np.concatenate([rows, same])), space.motion.dictionary
-        rows = _beside(rows, same, _derived(both, dictionary.dim) if dictionary.quadratic else both[:0])
+        both = _basis(np.concatenate([rows, same]))
+        rows = _beside(rows, same, _derived(both, motion) if motion.dictionary.quadratic else both[:0])
     return rows, same if space.staying <= space.most else same[:0], slow
 
 
@@ -517,11 +521,12 @@ def _beside(
     return np.array(chosen) if 0 < len(chosen) == len(rows) else rows
 
 
-def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarray, "some monomials"]:
+def _derived(rows: Float[np.ndarray, "K monomials"], motion: Motion) -> Float[np.ndarray, "some monomials"]:
     """A sparse basis of the brackets of a space, as far as they lie in it."""
     if len(rows) < 2:
         return rows[:0]
-    brackets = _brackets(rows, dim)
+    units = motion.own_sizes / motion.sizes
+    brackets = _brackets(_basis(rows / units), motion.dictionary.dim) * units
     _, sizes, directions = np.linalg.svd(brackets @ rows.T, full_matrices=False)
     return sparse_basis(directions[sizes > _NEW * sizes.max(initial=1e-9)] @ rows)
 
@@ -532,14 +537,14 @@ class _Maker:
     def __init__(self, space: ConservedSpace):
         motion = space.motion
         self.space, self.motion, self.trajectories = space, motion, motion.trajectories
-        self.units = 1 / motion.sizes
-        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
+        self.units = 1 / motion.own_sizes
+        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.profile)
 
     def quantities(
         self, found: Float[np.ndarray, "K monomials"], on_states: "_OnStates | None"
     ) -> tuple[list[FoundQuantity], Energy | None]:
-        """The quantities of a space (in scaled coordinates), how they change, and notes; the energy takes the
-        place of the last one that it holds.
+        """The quantities of a space (of terms of unit spread), how they change, and notes; the energy takes
+        the place of the last one that it holds.
         """
         formulas, motion, dictionary = self.formulas(found), self.motion, self.motion.dictionary
         if not formulas:
@@ -576,7 +581,7 @@ class _Maker:
         return quantities, energy
 
     def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
-        """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
+        """A sparse basis of a space (of terms of unit spread) as formulas in the units of the data."""
         if not len(found):
             return []
         sparse, at = reduced(sparse_basis(found))

@@ -7,6 +7,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..trajectories import Trajectories
+from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 
@@ -37,6 +38,11 @@ LEAST_SPREAD = 0.2
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
+MOST_LIFT = 50.0
+"""By how much noise that neighbours share may exceed what differences of rows show."""
+HEAVIEST, ROUNDS = 10.0, 3
+"""The largest weight of a recording over their median, and how often weights and combinations are found from
+each other."""
 HIDDEN = 0.08
 """R.m.s. change over the spread: where noise would hide more, finding none says nothing."""
 
@@ -143,7 +149,7 @@ def conserved_space(
     trajectories, copies = _without_copies(trajectories)
     problem, left_out = _without_glitches(trajectories, quantities, noise_variance, dictionary)
     motion, rows, kept = problem.motion, problem.rows, problem.kept
-    drift = Drift(motion, problem.weights())
+    drift = Drift(motion, problem.weights)
     quiet, driven, drift_margin = _undriven(drift, rows[:kept])
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
@@ -184,7 +190,11 @@ def _without_glitches(
         asked = problem.rows[: max(problem.kept, len(problem.rows) // 2)]
         glitches = _spikes(motion, asked, problem.levels(asked))
         if not glitches.any() or left_out + glitches.sum() > most:
-            return problem, left_out
+            break
+    if noise_variance is None and (correlated := problem.correlated()) is not None:
+        motion = Motion.of(trajectories, noise_variance, dictionary, correlated)
+        problem = _Problem(motion, _span(motion, quantities))
+    return problem, left_out
 
 
 def _margin(problem: "_Problem", drift: Drift) -> float:
@@ -284,24 +294,33 @@ def _root(dimensions: int, degrees: float) -> float:
 class _Problem:
     """The eigenproblem of change against noise on the span of `basis` (K, M), whole and without each fold.
 
-    Of the whole, the first `kept` of `rows` change no more than noise does: their `ratios` are within
-    `limits`.
+    Rows have `weights`, the same in it and in the test of drifts: what the error of a combination mixes into
+    it is small where the noise is, in a recording of small amplitude too. Of the whole, the first `kept` of
+    `rows` change no more than noise does: their `ratios` are within `limits`.
     """
 
     def __init__(self, motion: Motion, basis: Float[np.ndarray, "K M"]):
         self.motion, self.basis = motion, basis
         folds = min(motion.recordings, MOST_FOLDS)
         self.fold: Int[np.ndarray, " rows"] = motion.recording % folds
-        lengths = np.bincount(motion.recording)
-        shares = (1 - 1 / lengths)[motion.recording]
-        within = motion.deviations(motion.recording) @ basis.T
+        self.within = motion.deviations(motion.recording) @ basis.T
         self.floor = (
             basis @ (motion.floor**2 * motion.covariance + ROUNDING**2 * np.eye(basis.shape[1])) @ basis.T
         )
+        self._weigh(np.ones(len(motion.values)))
+        for _ in range(ROUNDS):
+            self._weigh(self._weights())
+
+    def _weigh(self, weights: Float[np.ndarray, " rows"]) -> None:
+        """The sums over the rows of each fold with these weights, and what they say."""
+        motion, basis = self.motion, self.basis
+        self.weights = weights / weights.mean()
+        shares = (1 - 1 / np.bincount(motion.recording))[motion.recording] * self.weights
+        moved = self.within * np.sqrt(self.weights)[:, None]
         self.moved, self.noise, self.count = [], [], []
-        for k in range(folds):
+        for k in range(int(self.fold.max()) + 1):
             mine = self.fold == k
-            self.moved.append(within[mine].T @ within[mine])
+            self.moved.append(moved[mine].T @ moved[mine])
             self.count.append(float(np.sum(shares[mine])))
             noise = basis @ motion.noise_matrix(np.where(mine, shares, 0.0)) @ basis.T
             self.noise.append(_positive(noise) + self.count[-1] * self.floor)
@@ -320,8 +339,8 @@ class _Problem:
         """The variance of noise and floor of each combination at each row of the data."""
         return self.motion.noise_variances(rows) + self.motion.floors(rows)
 
-    def weights(self) -> Float[np.ndarray, " rows"]:
-        """The inverse of the noise of what is quiet, at each row of the data.
+    def _weights(self) -> Float[np.ndarray, " rows"]:
+        """The inverse of the noise of what is quiet, at each row of the data, at most `HEAVIEST` medians.
 
         One weight a recording: at single rows the noise that makes a row seem exact would choose it. Where no
         column moves there is nothing to weigh.
@@ -329,14 +348,40 @@ class _Problem:
         levels = self.levels(self.rows[: max(self.kept, 1)])
         level = levels.sum(axis=1, keepdims=True) / max(1, levels.shape[1])
         level = means(level, self.motion.recording)[self.motion.recording, 0]
-        return 1 / np.maximum(level, np.finfo(float).tiny if len(self.rows) else 1.0)
+        weights = 1 / np.maximum(level, np.finfo(float).tiny if len(self.rows) else 1.0)
+        return np.minimum(weights, HEAVIEST * np.median(weights))
+
+    def correlated(self) -> CorrelatedNoise | None:
+        """The noise by what hardly changes, where that is more than differences of rows show and moves as
+        noise does: each combination alone, least first.
+        """
+        motion, found = self.motion, []
+        for ratio, row in zip(self.ratios, self.rows, strict=True):
+            values = motion.deviations(motion.recording, motion.values @ row[:, None])[:, 0]
+            spread = float(motion.variances(row[None])[0])
+            if ratio > MOST_LIFT or np.mean(values**2) > LOUDEST**2 * spread:
+                break
+            alike = rows_alike(values / np.sqrt(self.levels(row[None])[:, 0]), motion.piece)
+            if alike is None:
+                break
+            found.append(alike)
+        if len(found) <= self.kept:
+            return None
+        rows = self.rows[: len(found)]
+        squares = motion.deviations(motion.recording, motion.values @ rows.T) ** 2
+        parts = np.zeros((*squares.shape, len(motion.noise.variance)))
+        for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
+            parts[:, :, i] = (slope @ rows.T) ** 2
+        return CorrelatedNoise(lifts(squares, parts), float(np.mean(found)))
 
     def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the
         least.
         """
-        levels = np.cumsum(self.levels(rows), axis=1)
-        degrees = self.motion.degrees * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        levels = np.cumsum(self.levels(rows) * self.weights[:, None], axis=1)
+        degrees = (
+            self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        )
         chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
         errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
@@ -480,7 +525,9 @@ def _differing(
     mixed_in = float(
         np.sum(np.sum(differences(others) ** 2, axis=0) / np.maximum(moved, np.finfo(float).tiny))
     )
-    noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
+    noise = (
+        rows @ motion.noise_matrix(np.full(len(motion.values), motion.alike)) @ rows.T / len(motion.values)
+    )
     size = motion.variances(rows)
     noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)

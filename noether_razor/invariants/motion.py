@@ -13,9 +13,10 @@ from scipy.optimize import brentq
 from scipy.stats import ncx2
 
 from ..trajectories import Trajectories
+from .correlated import CorrelatedNoise
 from .dictionary import Dictionary, dictionary_of
-from .monomials import canonical_scales
-from .noise import NoiseEstimate, noise_estimate
+from .monomials import canonical_scales, spreads
+from .noise import NoiseEstimate, noise_estimate, noise_profile
 
 FLOOR = 1e-4
 """R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
@@ -73,19 +74,25 @@ class Motion:
     Terms are those of `dictionary` that are `used` (all,): those of columns that never move, and polynomials
     of angles, are not. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
     of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
-    their standard deviations. `slopes` are their derivatives by each coordinate times the standard deviation
-    of its noise. What noise makes to second order, twice its variance is tr(H S H S) for a combination of
-    Hessian H and noise of covariance S: the squares of coefficients times `curvature` (M,) where Hessians are
-    constant, else those of the `bends`, second derivatives by pairs of coordinates, each with the terms that
-    depend on both. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of
-    each piece. `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one
-    trajectory. `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
+    their standard deviations.
+
+    `noise` is that of columns, and `profile` its variance at each point. `slopes` are derivatives of terms by
+    each coordinate times the standard deviation of its noise. What noise makes to second order, twice its
+    variance is tr(H S H S) for a combination of Hessian H and noise of covariance S: the squares of
+    coefficients times `curvature` (M,) where both are constant, else those of the `bends`, second derivatives
+    by pairs of coordinates, each with the terms that depend on both. As many rows as `alike` have one value
+    of the noise between them.
+
+    `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of each piece.
+    `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one trajectory.
+    `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
     none.
     """
 
     trajectories: Trajectories
     dictionary: Dictionary
     noise: NoiseEstimate
+    profile: Float[np.ndarray, "points dim"]
     used: Bool[np.ndarray, " all"]
     to_scaled: Float[np.ndarray, "all all"] | None
     from_scaled: Float[np.ndarray, "all all"] | None
@@ -101,6 +108,7 @@ class Motion:
     piece: Int[np.ndarray, " rows"]
     row: Int[np.ndarray, " rows"]
     floor: float
+    alike: float
 
     def __repr__(self) -> str:
         rows, terms = self.values.shape
@@ -112,15 +120,18 @@ class Motion:
         trajectories: Trajectories,
         noise_variance: float | Float[np.ndarray, " dim"] | None = None,
         dictionary: Dictionary | str | None = None,
+        correlated: "CorrelatedNoise | None" = None,
     ) -> "Motion":
         """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
         degree <= 2.
 
         `noise_variance` of the states, of all coordinates or of each, None: as `noise_estimate` says, and
-        zero where the noise is on stored targets only. Raises ValueError for a term that is not finite.
+        zero where the noise is on stored targets only; and `correlated`, where that is more. Raises ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise = _noise(trajectories, noise_variance)
+        noise, profile = _noise(trajectories, noise_variance)
+        if correlated is not None:
+            noise, profile = correlated.added(noise, profile)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -138,7 +149,8 @@ class Motion:
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
-        deviation = np.sqrt(noise.variance) / (1.0 if to_scaled is None else scales)
+        starts = np.cumsum(trajectories.lengths) - trajectories.lengths
+        deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
@@ -146,6 +158,7 @@ class Motion:
             dictionary=dictionary,
             row=row,
             noise=noise,
+            profile=profile,
             used=used,
             to_scaled=to_scaled,
             from_scaled=from_scaled,
@@ -154,8 +167,8 @@ class Motion:
             unit=unit,
             values=(terms - mean) / unit,
             slopes=tuple(
-                dictionary.slopes(every, i)[:, used] * (deviation[i] / unit)
-                for i in np.flatnonzero(deviation).tolist()
+                dictionary.slopes(every, i)[:, used] * deviation[:, i, None] / unit
+                for i in np.flatnonzero(deviation.any(axis=0)).tolist()
             ),
             curvature=curvature,
             bends=bends,
@@ -163,6 +176,7 @@ class Motion:
             recording=recordings.reshape(-1)[number],
             piece=number,
             floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
+            alike=1.0 if correlated is None else correlated.alike,
         )
 
     @property
@@ -221,7 +235,19 @@ class Motion:
         """What terms of x are times those of x / `scales`; where they are no terms of that, their standard
         deviations.
         """
-        scaled = self.dictionary.moved(np.zeros(len(self.scales)), self.scales)
+        return self._sizes(self.scales)
+
+    @cached_property
+    def own_sizes(self) -> Float[np.ndarray, " all"]:
+        """The same with the spread of each coordinate in place of `scales`: these have one s_q s_p, by which
+        pairs in units of their own differ by powers of ten, and errors of what is large then hide what is
+        small.
+        """
+        angles = () if self.dictionary.quadratic else self.trajectories.periods
+        return self._sizes(spreads(self.trajectories.points(), angles))
+
+    def _sizes(self, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " all"]:
+        scaled = self.dictionary.moved(np.zeros(len(scales)), scales)
         if scaled is not None:
             return np.diag(scaled).copy()
         every = np.ones(len(self.used))
@@ -288,19 +314,20 @@ def _along(
 def _second_order(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
-    deviation: Float[np.ndarray, " dim"],
+    deviation: Float[np.ndarray, "rows dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
 ) -> tuple[Float[np.ndarray, " M"], tuple[Bend, ...]]:
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
     reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
-    noisy = np.flatnonzero(deviation).tolist()
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    constant = dictionary.quadratic and bool((deviation == deviation[:1]).all())
     for i, j in combinations_with_replacement(noisy, 2):
-        size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
+        size = deviation[:, i, None] * deviation[:, j, None] * (1.0 if i == j else 2**0.5)
         some = np.flatnonzero(reads[:, i] & reads[:, j])
-        if dictionary.quadratic:
-            # Constant, and of no two monomials by the same pair.
-            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
+        if constant:
+            # And of no two monomials by the same pair.
+            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size[0] / unit) ** 2
         elif some.size:
             values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
             bent = values.any(axis=0)
@@ -354,7 +381,7 @@ class Drift:
         values = self._centred(self.motion.values @ rows.T)
         explained = self.basis.T @ values
         residual = values - self.basis @ explained
-        return explained, residual.T @ residual / self.left
+        return explained, residual.T @ residual * (self.motion.alike / self.left)
 
     def change(self, row: Float[np.ndarray, " M"]) -> Change:
         """All that is to say of one combination."""
@@ -379,7 +406,7 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
-        chance = UPPER * np.hypot(np.sqrt(2 / len(within)), motion.noise_error(row)) * noise
+        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), motion.noise_error(row)) * noise
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,
@@ -405,7 +432,7 @@ class Drift:
         inverse = np.linalg.inv(normal)
         slopes = inverse @ ((drivers / size).T @ values)
         left = values - (drivers / size) @ slopes
-        variance = float(left @ left) / max(1, self.left)
+        variance = float(left @ left) * self.motion.alike / max(1, self.left)
         rate, error = float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
         # Of few exact rows nothing is left.
         return -rate, max(error, 1e-9 * abs(rate), 1e-100)
@@ -421,15 +448,20 @@ def _noncentrality(statistic: float, degrees: int) -> float:
     return float(np.asarray(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high)))
 
 
-def _noise(trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None) -> NoiseEstimate:
-    dim = trajectories.states.shape[2]
-    told, exact = np.ones(dim, bool), np.zeros(dim)
+def _noise(
+    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
+    """The noise of columns, and its variance at each point."""
+    dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
+    exact = NoiseEstimate(np.zeros(dim), np.zeros(dim), np.ones(dim, bool), np.zeros(dim, int))
     if variance is None:
         if trajectories.targets is not None:
-            return NoiseEstimate(exact, exact, told)
+            return exact, np.zeros((points, dim))
         found = noise_estimate(trajectories)
-        return found._replace(variance=np.where(found.told, found.variance, 0.0))
+        found = found._replace(variance=np.where(found.told, found.variance, 0.0))
+        profile = noise_profile(trajectories, found)
+        return found._replace(variance=profile.mean(axis=0)), profile
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")
-    return NoiseEstimate(given, exact, told)
+    return exact._replace(variance=given), np.tile(given, (points, 1))

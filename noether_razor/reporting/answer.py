@@ -137,8 +137,8 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
         )
     if rank and data["hidden"]:
         limits.append(f"noise could hide a drift of 8 % of the spread in {data['hidden']} of them")
-    if rank and not data["clear"]:
-        limits.append("others are rejected only by a narrow margin")
+    if not data["clear"] and data["enough"]:
+        limits.append(f"{'others are' if rank else 'one is'} rejected only by a narrow margin")
     return limits
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+import noether_razor as nr
 from noether_razor.app.config import Config, file_layout, parse_config
 from noether_razor.invariants import DICTIONARIES
 from noether_razor.trajectories import Layout, read_data_file
@@ -75,6 +76,19 @@ def test_own_quantity():
 def test_own_loop():
     values = example("own_loop").main(steps=20, width=4)
     assert len(values) == 10 and np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda p: p.name
+)
+def test_what_a_page_names_exists(page):
+    """Public names of the library, scripts, configurations and tests."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`nr\.(\w+)", text))
+    assert named <= set(nr.__all__), named - set(nr.__all__)
+    paths = set(re.findall(r"`(?:\S* )?((?:scripts|configs|tests|docs)/[\w/]+(?:\.\w+)?)[` ]", text))
+    missing = {path for path in paths if not (DOCS.parent / path).exists()}
+    assert not missing
 
 
 def test_the_csv_of_the_page_can_be_read(tmp_path):

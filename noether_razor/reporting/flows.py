@@ -131,4 +131,6 @@ def starts(states: Float[np.ndarray, "points dim"], plane: tuple[int, int], coun
     points = states[:, list(plane)]
     radius = np.linalg.norm((points - points.mean(0)) / _spreads(states)[list(plane)], axis=1)
     wanted = np.linspace(*np.quantile(radius, [0.2, 0.97]), count)
-    return sorted({int(np.argmin(np.abs(radius - at))) for at in wanted})
+    rows = sorted({int(np.argmin(np.abs(radius - at))) for at in wanted}, key=lambda row: radius[row])
+    apart = (wanted[-1] - wanted[0]) / (2 * count)
+    return [row for k, row in enumerate(rows) if k == 0 or radius[row] - radius[rows[k - 1]] >= apart]

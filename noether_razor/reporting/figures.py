@@ -20,6 +20,8 @@ HALF, MOST = (0.25, 0.75), (0.05, 0.95)
 """Quantiles of the 50 % and 90 % bands."""
 SHOWN_QUANTITIES, SHOWN_PLANES, FLOWS_IN_A_ROW = 6, 2, 4
 """Quantities that are drawn, planes of each, and panels of a row; all are in symmetry.json."""
+APART = 0.03
+"""Of the range of the data, the least distance between two orbits that are drawn."""
 ALIKE = 1.5
 """Ratio of the ranges of two coordinates up to which both have the same scale on a plane."""
 SHOWN_POINTS, SHOWN_ORBITS = 300, 6
@@ -239,10 +241,13 @@ def draw_flow(
     points = states[:, list(plane)]
     size = np.ptp(points, axis=0)
     size = np.where(size > 0, size, 1.0)
+    drawn: list[Float[np.ndarray, "along plane"]] = []
     for row in starts(states, plane, SHOWN_ORBITS):
+        passed = [np.linalg.norm((other - points[row]) / size, axis=1).min() for other in drawn]
         orbit = generator.orbit(states[row], plane, states)
-        if len(orbit) < 3:
+        if len(orbit) < 3 or min(passed, default=1.0) < APART:
             continue
+        drawn.append(orbit)
         axes.plot(*orbit.T, color=LEARNED, linewidth=1)
         at = int(np.argmin(np.linalg.norm((orbit - states[row, list(plane)]) / size, axis=1)))
         before, after = (at, at + 1) if at + 1 < len(orbit) else (at - 1, at)

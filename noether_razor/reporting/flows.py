@@ -131,6 +131,4 @@ def starts(states: Float[np.ndarray, "points dim"], plane: tuple[int, int], coun
     points = states[:, list(plane)]
     radius = np.linalg.norm((points - points.mean(0)) / _spreads(states)[list(plane)], axis=1)
     wanted = np.linspace(*np.quantile(radius, [0.2, 0.97]), count)
-    rows = sorted({int(np.argmin(np.abs(radius - at))) for at in wanted}, key=lambda row: radius[row])
-    apart = (wanted[-1] - wanted[0]) / (2 * count)
-    return [row for k, row in enumerate(rows) if k == 0 or radius[row] - radius[rows[k - 1]] >= apart]
+    return sorted({int(np.argmin(np.abs(radius - at))) for at in wanted}, key=lambda row: radius[row])

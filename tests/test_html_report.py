@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from test_answer import STRUCTURE, evidence, none, quantity, symmetry
 
@@ -20,7 +21,7 @@ from noether_razor.reporting.figures import along_figure, evidence_figure, flow_
 from noether_razor.reporting.flows import Generator, starts
 from noether_razor.reporting.lights import lights
 from noether_razor.reporting.mathml import formula_mathml
-from noether_razor.reporting.overview import overview_figure
+from noether_razor.reporting.overview import Predicted, overview_figure
 from noether_razor.reporting.pictures import svg_of
 
 NAMES = ("q1", "q2", "p1", "p2")
@@ -272,21 +273,13 @@ def test_the_overview_has_the_formulas_and_the_first_quantities():
     times = np.linspace(0, 1, 6)
     samples = np.random.default_rng(5).normal(size=(9, 6, 4))
     entries = [spin() for _ in range(7)]
-    drawn = overview_figure(
-        "7 quantities of degree <= 2",
-        entries,
-        states,
-        times,
-        samples[0],
-        samples,
-        NAMES,
-        ("m",) * 4,
-        subtitle="$",
-    )
+    predicted = Predicted(times, samples[0], samples, "$")
+    drawn = overview_figure("7 quantities of degree <= 2", entries, states, predicted, NAMES, ("m",) * 4)
     titles = [axes.get_title() for axes in drawn.axes]
     shown = [f"C{k + 1} = q1·p2 \N{MINUS SIGN} q2·p1" for k in range(4)]
     assert titles == [*shown, *(f"{name} (m)" for name in NAMES)]
     (bands, *_), labels = drawn.axes[4].get_legend_handles_labels()
+    assert isinstance(bands, PolyCollection)
     assert labels == ["90 % band", "50 % band", "prediction", "data"]
     height = bands.get_paths()[0].get_extents().height
     assert height > 0.9 * np.ptp(np.quantile(samples[:, :, 0], [0.05, 0.95], axis=0))
@@ -300,11 +293,10 @@ def test_figures_take_any_name():
     samples = np.random.default_rng(3).normal(size=(9, 1, 6, 4))
     entry = spin() | {"formula": f"{EVIL}*" * 40 + "a$b$"}
     along = {"times": [[0.0, 1.0]], "values": [[[0.0, 5.0]]]}
+    predicted = Predicted(times[0], samples[0, 0], samples[:, 0], "$", "time ($)")
     drawn = (
         flow_figure([entry], states, names, units),
-        overview_figure(
-            "a$b$", [entry], states, times[0], samples[0, 0], samples[:, 0], names, units, subtitle="$"
-        ),
+        overview_figure("a$b$", [entry], states, predicted, names, units),
         rollout_figure(times, samples[0], samples, names, "a$b$", "time ($)"),
         along_figure(along, [entry], "$"),
         evidence_figure({"none": evidence(1.0)["none"], "$x$ " * 9: evidence(1.0)["found"]}),

@@ -130,5 +130,6 @@ def starts(states: Float[np.ndarray, "points dim"], plane: tuple[int, int], coun
     """
     points = states[:, list(plane)]
     radius = np.linalg.norm((points - points.mean(0)) / _spreads(states)[list(plane)], axis=1)
-    wanted = np.linspace(*np.quantile(radius, [0.2, 0.97]), count)
+    least, most = np.quantile(radius, [0.2, 0.97])
+    wanted = np.linspace(least, most, count)
     return sorted({int(np.argmin(np.abs(radius - at))) for at in wanted}, key=lambda row: radius[row])

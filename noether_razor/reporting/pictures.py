@@ -31,7 +31,7 @@ from .figures import (
     spectrum_figure,
     with_unit,
 )
-from .overview import overview_figure
+from .overview import Predicted, overview_figure
 
 GRID = 41
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
@@ -267,13 +267,15 @@ def _overview(data: ReportData) -> Figure | None:
         headline(symmetry),
         symmetry["quantities"],
         data.data.points(),
-        shown.times[0],
-        shown.states[0],
-        rolled.samples[:, 0],
+        Predicted(
+            shown.times[0],
+            shown.states[0],
+            rolled.samples[:, 0],
+            f"Prediction of {called} from its first state",
+            with_unit("time", shown.time_unit),
+        ),
         shown.names,
         shown.units,
-        subtitle=f"Prediction of {called} from its first state",
-        time_label=with_unit("time", shown.time_unit),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+import noether_razor as nr
 from noether_razor.app.config import Config, file_layout, parse_config
 from noether_razor.inference import LIKELIHOODS
 from noether_razor.invariants import DICTIONARIES
@@ -103,6 +104,19 @@ def test_own_likelihood():
         assert isinstance(problem.observations, module.HeavyTailed)
         assert problem.likelihood.text.startswith("transitions with heavy-tailed noise")
         assert np.isfinite(LIKELIHOODS["student"].noise_floor(2, 0.1, 1))
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda p: p.name
+)
+def test_what_a_page_names_exists(page):
+    """Public names of the library, scripts, configurations and tests."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`nr\.(\w+)", text))
+    assert named <= set(nr.__all__), named - set(nr.__all__)
+    paths = set(re.findall(r"`(?:\S* )?((?:scripts|configs|tests|docs)/[\w/]+(?:\.\w+)?)[` ]", text))
+    missing = {path for path in paths if not (DOCS.parent / path).exists()}
+    assert not missing
 
 
 def test_the_csv_of_the_page_can_be_read(tmp_path):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .discovery import Prediction as Prediction
     from .discovery import data_answer as data_answer
     from .discovery import discover as discover
+    from .exact_evidence import Evidence as Evidence
+    from .exact_evidence import EvidenceError as EvidenceError
+    from .exact_evidence import evidence as evidence
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
     from .inference import bound_and_gradient as bound_and_gradient
@@ -73,6 +76,8 @@ __all__ = [
     "DataFileError",
     "Discovery",
     "Estimator",
+    "Evidence",
+    "EvidenceError",
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
@@ -104,6 +109,7 @@ __all__ = [
     "data_answer",
     "discover",
     "estimate_bound",
+    "evidence",
     "fit",
     "hamiltonian_field",
     "learned_hamiltonian",
@@ -123,6 +129,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
+    "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
     "inference": ("Estimator", "Posterior", "bound_and_gradient", "estimate_bound"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from ..inference import Posterior
 from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
-from ..quantities import QuadraticQuantities
+from ..quantities import Hypothesis, QuadraticQuantities
 from ..trajectories import Trajectories
 from .comparison import Bound, refits
 from .fitted import Fitted
-from .hypotheses import Hypothesis, HypothesisAnswer, compare_hypotheses, judged_by_data
+from .hypotheses import HypothesisAnswer, compare_hypotheses, judged_by_data
 from .keeping import Keep, Tell, in_memory, say_nothing
 
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100

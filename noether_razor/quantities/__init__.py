@@ -10,12 +10,15 @@ from .alignment import (
 )
 from .base import ConservedQuantities
 from .general import GeneralQuantities
+from .hypotheses import Hypothesis, HypothesisError, parse_hypothesis
 from .quadratic import QuadraticQuantities, coefficient_units
 from .reference import angular_momentum, linear_momentum, quadratic_form, unitary_quantities
 
 __all__ = [
     "ConservedQuantities",
     "GeneralQuantities",
+    "Hypothesis",
+    "HypothesisError",
     "QuadraticQuantities",
     "angular_momentum",
     "coefficient_units",
@@ -24,6 +27,7 @@ __all__ = [
     "linear_momentum",
     "nearest_generators",
     "parallelness",
+    "parse_hypothesis",
     "principal_cosines",
     "quadratic_form",
     "singular_directions",

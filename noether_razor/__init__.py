@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from .discovery import Prediction as Prediction
     from .discovery import data_answer as data_answer
     from .discovery import discover as discover
+    from .exact_evidence import Evidence as Evidence
+    from .exact_evidence import EvidenceError as EvidenceError
+    from .exact_evidence import evidence as evidence
+    from .inference import ELBO as ELBO
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
-    from .inference import bound_and_gradient as bound_and_gradient
-    from .inference import estimate_bound as estimate_bound
+    from .inference import elbo_and_gradient as elbo_and_gradient
+    from .inference import estimate_elbo as estimate_elbo
     from .invariants import Analysis as Analysis
     from .invariants import ConservedSpace as ConservedSpace
     from .invariants import FoundQuantity as FoundQuantity
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
     from .prediction import prediction_errors as prediction_errors
     from .quantities import GeneralQuantities as GeneralQuantities
     from .quantities import QuadraticQuantities as QuadraticQuantities
+    from .quantities import alignment as alignment
     from .quantities import angular_momentum as angular_momentum
-    from .quantities import parallelness as parallelness
     from .quantities import quadratic_form as quadratic_form
     from .quantities import singular_directions as singular_directions
     from .symmetry import Ball as Ball
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ELBO",
     "Analysis",
     "Ball",
     "Box",
@@ -75,6 +80,8 @@ __all__ = [
     "DataFileError",
     "Discovery",
     "Estimator",
+    "Evidence",
+    "EvidenceError",
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
@@ -101,19 +108,20 @@ __all__ = [
     "Trajectories",
     "Transitions",
     "__version__",
+    "alignment",
     "analyse",
     "angular_momentum",
-    "bound_and_gradient",
     "conserved_space",
     "data_answer",
     "discover",
-    "estimate_bound",
+    "elbo_and_gradient",
+    "estimate_elbo",
+    "evidence",
     "fit",
     "hamiltonian_field",
     "learned_hamiltonian",
     "lie_algebra",
     "load_trajectories",
-    "parallelness",
     "poisson_bracket",
     "predict",
     "prediction_errors",
@@ -127,7 +135,8 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
-    "inference": ("Estimator", "Posterior", "bound_and_gradient", "estimate_bound"),
+    "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
+    "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),
     "networks": ("HamiltonianNetwork",),
@@ -137,8 +146,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "quantities": (
         "GeneralQuantities",
         "QuadraticQuantities",
+        "alignment",
         "angular_momentum",
-        "parallelness",
         "quadratic_form",
         "singular_directions",
     ),
@@ -155,8 +164,8 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
-        "Layout",
         "GaussianNoise",
+        "Layout",
         "Trajectories",
         "Transitions",
         "load_trajectories",

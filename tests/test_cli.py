@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from noether_razor.app.cli import main
-from noether_razor.app.cli import train as _train
+from noether_razor.app.cli import progress as _progress
 from noether_razor.app.config import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -402,8 +402,8 @@ def test_a_bound_that_is_not_finite_fails_with_its_step_and_site(tmp_path: Path)
 def test_where_stderr_is_no_terminal_lines_say_what_is_being_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
-    monkeypatch.setattr(_train, "HEARTBEAT", 0.02)
-    with _train.LiveProgress(load_config(DEBUG), quiet) as live:
+    monkeypatch.setattr(_progress, "HEARTBEAT", 0.02)
+    with _progress.LiveProgress(quiet, load_config(DEBUG).training.steps) as live:
         live.refit("found 1", cast(Any, SimpleNamespace(step=3, negative_elbo=-2.0)))
         time.sleep(0.3)
     said = capsys.readouterr().err

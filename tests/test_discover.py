@@ -24,7 +24,7 @@ from noether_razor.discovery.hypotheses import answer
 from noether_razor.inference import Posterior
 from noether_razor.reporting import discovery_text, symmetry_text
 from noether_razor.symmetry import NoAveraging
-from noether_razor.training import NonFiniteBoundError, Report, fit
+from noether_razor.training import NonFiniteELBOError, Report, fit
 from noether_razor.trajectories import Trajectories, hold_out, load_trajectories
 
 LENGTH = 1e6
@@ -221,10 +221,10 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
     folder = copied(discovered, tmp_path / "run")
     before = folder.read_symmetry()
 
-    def breaks(posterior: Posterior, *arguments: Any, averaging: Any, **rest: Any) -> Any:
-        if every or not isinstance(averaging, NoAveraging):
-            raise NonFiniteBoundError(7, "the gradient")
-        return fit(posterior, *arguments, averaging=averaging, **rest)
+    def breaks(posterior: Posterior, *arguments: Any, **rest: Any) -> Any:
+        if every or not isinstance(posterior.averaging, NoAveraging):
+            raise NonFiniteELBOError(7, "the gradient")
+        return fit(posterior, *arguments, **rest)
 
     monkeypatch.setattr("noether_razor.discovery.comparison.fit", breaks)
     found = analyse_run(folder, quantities=("q1^2 + p1^2",))
@@ -249,7 +249,7 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     data = write_oscillator(tmp_path / "mine.csv")
 
     def breaks(*_: Any, **__: Any) -> Any:
-        raise NonFiniteBoundError(7, "the gradient")
+        raise NonFiniteELBOError(7, "the gradient")
 
     monkeypatch.setattr("noether_razor.app.runs.discover.train_to_end", breaks)
     folder = RunFolder(tmp_path / "run")

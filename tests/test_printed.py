@@ -71,6 +71,7 @@ def objects(found: Analysis) -> dict[str, object]:
         "training": training,
         "rates": nr.Rates(),
         "estimator": nr.Estimator(weight_samples=4),
+        "elbo": nr.ELBO(28, nr.Estimator(weight_samples=4)),
         "averaging": nr.FlowAveraging(nr.Box()),
         "gaussian": nr.FlowAveraging(nr.Gaussian()),
         "ball": nr.Ball(),

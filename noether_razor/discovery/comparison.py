@@ -1,13 +1,13 @@
 """Fits to the same data with other quantities, and by how much their ELBOs differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
-from ..inference import BoundEstimate, Posterior, estimate_bound, random_part, transition_count
+from ..inference import ELBOEstimate, Posterior, estimate_elbo, random_part
 from ..modelling import Problem
 from ..quantities import QuadraticQuantities
 from ..random import derived_seed, stream
@@ -96,18 +96,16 @@ class Refits(NamedTuple):
 
 def elbo_estimate(
     problem: Problem, posterior: Posterior, for_subset: PRNGKey, for_bound: PRNGKey
-) -> BoundEstimate:
+) -> ELBOEstimate:
     """The ELBO of a posterior on all transitions, from a fixed random subset where they are many."""
-    total = transition_count(problem.observations)
-    return estimate_bound(
+    objective = replace(problem.objective, estimator=problem.evaluator)
+    return estimate_elbo(
+        objective,
         posterior,
         for_bound,
         random_part(problem.observations, for_subset, BOUND_SUBSET),
-        total,
-        trained=problem.training.seen(total),
+        trained=problem.training.seen(objective.total),
         stderr=problem.options.estimates.nll_stderr,
-        averaging=problem.averaging,
-        estimator=problem.evaluator,
     )
 
 
@@ -133,9 +131,9 @@ def refits(
     found, posteriors = [], []
     for repeat in range(repeats):
         again = problem.again(
-            mode, derived_seed(problem.seed, f"refit {repeat}"), quantities, orbit_growth=growth
+            mode, derived_seed(problem.seed, f"refit {repeat}"), quantities, group_warmup=growth
         )
-        total = transition_count(again.observations)
+        total = again.objective.total
         kept = keep(f"{name or mode}-{repeat}", [mode, _listed(quantities), steps])
 
         def told(report: Report, kept: Any = kept, again: Problem = again, repeat: int = repeat) -> None:
@@ -145,10 +143,9 @@ def refits(
         result = fit(
             again.posterior,
             again.observations,
+            again.objective,
             again.training,
             key=stream(again.seed, "training"),
-            averaging=again.averaging,
-            estimator=again.estimator,
             resume=kept.restore,
             callback=told,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..invariants.dictionary import dictionary_of
-from ..modelling import Problem, make_problem
+from ..modelling import make_problem
 from ..options import (
     EstimateOptions,
     InferenceOptions,
@@ -19,13 +19,14 @@ from ..options import (
     SymmetryOptions,
     TrainingOptions,
 )
+from ..quantities import Hypothesis, parse_hypothesis
 from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .checks import check_model
 from .examination import analysis_of, data_answer, weigh
-from .fitted import Fitted, named_noise
-from .hypotheses import Hypothesis, judged_by_data, parse_hypothesis
+from .fitted import Fitted, kept_aside_sets, named_noise
+from .hypotheses import judged_by_data
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
 from .summary import reached, summarise
@@ -102,10 +103,9 @@ def discover(
         result = fit(
             problem.posterior,
             problem.observations,
+            problem.objective,
             problem.training,
             key=stream(seed, "training"),
-            averaging=problem.averaging,
-            estimator=problem.estimator,
             callback=told,
             should_stop=early_check(problem.posterior, problem.observations, problem.training),
         )
@@ -191,11 +191,6 @@ def with_model(
         summary=summary,
         metrics=tuple(metrics),
     )
-
-
-def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
-    """The test sets of measured trajectories, by name: what was kept aside."""
-    return {} if problem.held_out is None else {"held out": problem.held_out}
 
 
 def step_metrics(report: Report, wall_seconds: float) -> dict[str, Any]:

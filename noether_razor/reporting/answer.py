@@ -391,5 +391,11 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital letter and one full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
 def _many(count: int, one: str, more: str) -> str:
     return f"{count} {one if count == 1 else more}"

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .columns import Columns, find_columns
-from .error import DataFileError
+from .error import DataFileError, reading
 from .layout import Layout
 from .writing import MISSING, NUMBER, decode, find_writing, split
 
@@ -60,27 +60,22 @@ def read_csv(path: Path, layout: Layout, progress: Progress | None = None, *, ti
     states without times. Raises `DataFileError` naming line and column for anything else than a full table of
     finite numbers, or of nothing where a state is missing.
     """
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            start = stream.read(START) + stream.readline(LONGEST_LINE)
-            writing = find_writing(path, start, layout, timed=timed)
-            columns = find_columns(path, writing.header, layout, where=f"line {writing.named}", timed=timed)
-            reader = _Reader(path, columns, writing.delimiter)
-            blocks: list[_Rows] = []
-            line = writing.line
-            stream.seek(writing.offset)
-            for block in _blocks(path, stream):
-                rows = reader.rows(block, line)
-                line += block.count(b"\n")
-                if rows is not None:
-                    blocks.append(rows)
-                if progress is not None:
-                    progress(stream.tell(), size)
-    except FileNotFoundError:
-        raise DataFileError(path, "", "no such file") from None
-    except OSError as error:
-        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
+    with reading(path), path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        start = stream.read(START) + stream.readline(LONGEST_LINE)
+        writing = find_writing(path, start, layout, timed=timed)
+        columns = find_columns(path, writing.header, layout, where=f"line {writing.named}", timed=timed)
+        reader = _Reader(path, columns, writing.delimiter)
+        blocks: list[_Rows] = []
+        line = writing.line
+        stream.seek(writing.offset)
+        for block in _blocks(path, stream):
+            rows = reader.rows(block, line)
+            line += block.count(b"\n")
+            if rows is not None:
+                blocks.append(rows)
+            if progress is not None:
+                progress(stream.tell(), size)
     if not blocks:
         raise DataFileError(path, f"line {line}", "no rows, the file ends after the names of its columns")
     codes, numbers, lines = (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .train import Interruption, LiveProgress
+from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery
@@ -114,7 +114,7 @@ def _discover(
     # What --set says goes before the budget.
     config = discover_config(data, mapping, [f"training.steps={spent.steps}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
-    with Interruption() as stop, LiveProgress(config, quiet) as live:
+    with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
 
         def answer(found: "Discovery") -> None:
             if not quiet:

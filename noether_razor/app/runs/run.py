@@ -6,13 +6,20 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from ...discovery import Fitted, RunError, RunFolder, kept_aside_sets, step_metrics, summarise
-from ...files import write_whole
+from ...discovery import (
+    Fitted,
+    RunError,
+    RunFolder,
+    kept_aside_sets,
+    report_data,
+    step_metrics,
+    summarise,
+    write_run_report,
+)
 from ...inference import Posterior
 from ...modelling import Problem
 from ...options import SymmetryOptions
 from ...random import stream
-from ...reporting import ReportData, write_report
 from ...training import NotLearnedError, Rates, Report, TrainState, early_check, fit, initial_state
 from ...trajectories import DataFile, Trajectories, read_data_file, save_trajectories
 from ..config import Config, build_problem, read_data, simulate_test_sets
@@ -51,7 +58,7 @@ def train_run(
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
     takes it from there; its seconds count as the run's. Other errors: `ConfigError`, `DataFileError`,
-    `CheckpointError`, `NonFiniteBoundError`.
+    `CheckpointError`, `NonFiniteELBOError`.
     """
     if refuse_other_run(config, folder, resume) and folder.summary.exists():
         return folder.read_summary()
@@ -176,17 +183,16 @@ def train_to_end(
     if before is not None and not folder.checkpoint.steps():
         warm = _warm_start(before, warm_start or RunFolder(folder.path / "warm_start"), listener)
         learned = nnx.state(warm.posterior)
-        learned.pop("initial_states", None)  # those of other data
+        learned.pop("latents", None)  # those of other data
         nnx.update(problem.posterior, learned)
         session.before = warm.spent
 
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         problem.training,
         key=stream(config.seed, "training"),
-        averaging=problem.averaging,
-        estimator=problem.estimator,
         resume=session.restore,
         callback=session.log,
         should_stop=early_check(problem.posterior, problem.observations, problem.training) if early else None,
@@ -242,26 +248,14 @@ def test_sets(run: TrainedRun) -> dict[str, Trajectories]:
 
 def report_run(folder: RunFolder) -> str:
     """Write report.md with its figures and report.html for a finished run, and return the former's text."""
-    summary = folder.read_summary()
-    run = load_run(folder)
-    reports = write_report(
-        folder.figures,
-        ReportData(
-            title=folder.path.resolve().name,
-            summary=summary,
-            metrics=folder.read_metrics(),
-            posterior=run.posterior,
-            averaging=run.problem.averaging,
-            evaluator=run.problem.evaluator,
-            data=run.problem.measured,
-            scale=run.problem.scale,
-            test_sets=test_sets(run),
-            system=run.problem.system,
-            key=stream(run.config.seed, "report"),
-            symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
-            spread_scale=folder.spread_scale(),
-        ),
+    summary, run = folder.read_summary(), load_run(folder)
+    data = report_data(
+        run.fitted,
+        title=folder.path.resolve().name,
+        summary=summary,
+        metrics=folder.read_metrics(),
+        test_sets=test_sets(run),
+        symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
+        spread_scale=folder.spread_scale(),
     )
-    write_whole(folder.report, reports.markdown)
-    write_whole(folder.page, reports.html)
-    return reports.markdown
+    return write_run_report(folder, data)

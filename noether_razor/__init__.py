@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from .discovery import Prediction as Prediction
     from .discovery import data_answer as data_answer
     from .discovery import discover as discover
+    from .inference import ELBO as ELBO
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
-    from .inference import bound_and_gradient as bound_and_gradient
-    from .inference import estimate_bound as estimate_bound
+    from .inference import elbo_and_gradient as elbo_and_gradient
+    from .inference import estimate_elbo as estimate_elbo
     from .invariants import Analysis as Analysis
     from .invariants import ConservedSpace as ConservedSpace
     from .invariants import FoundQuantity as FoundQuantity
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from .prediction import prediction_errors as prediction_errors
     from .quantities import GeneralQuantities as GeneralQuantities
     from .quantities import QuadraticQuantities as QuadraticQuantities
+    from .quantities import alignment as alignment
     from .quantities import angular_momentum as angular_momentum
-    from .quantities import parallelness as parallelness
     from .quantities import quadratic_form as quadratic_form
     from .quantities import singular_directions as singular_directions
     from .symmetry import Ball as Ball
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .symmetry import symmetrised as symmetrised
     from .systems import CustomSystem as CustomSystem
     from .systems import HamiltonianSystem as HamiltonianSystem
+    from .systems import InitialStates as InitialStates
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from .training import Training as Training
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
+    from .trajectories import GaussianNoise as GaussianNoise
     from .trajectories import Layout as Layout
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ELBO",
     "Analysis",
     "Ball",
     "Box",
@@ -76,11 +80,13 @@ __all__ = [
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
+    "GaussianNoise",
     "GeneralQuantities",
     "HaarAveraging",
     "HamiltonianNetwork",
     "HamiltonianSystem",
     "HypothesisError",
+    "InitialStates",
     "Layout",
     "LieAlgebra",
     "NBody",
@@ -97,19 +103,19 @@ __all__ = [
     "Trajectories",
     "Transitions",
     "__version__",
+    "alignment",
     "analyse",
     "angular_momentum",
-    "bound_and_gradient",
     "conserved_space",
     "data_answer",
     "discover",
-    "estimate_bound",
+    "elbo_and_gradient",
+    "estimate_elbo",
     "fit",
     "hamiltonian_field",
     "learned_hamiltonian",
     "lie_algebra",
     "load_trajectories",
-    "parallelness",
     "poisson_bracket",
     "predict",
     "prediction_errors",
@@ -123,7 +129,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
-    "inference": ("Estimator", "Posterior", "bound_and_gradient", "estimate_bound"),
+    "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),
     "networks": ("HamiltonianNetwork",),
@@ -133,16 +139,25 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "quantities": (
         "GeneralQuantities",
         "QuadraticQuantities",
+        "alignment",
         "angular_momentum",
-        "parallelness",
         "quadratic_form",
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
+    "systems": (
+        "CustomSystem",
+        "HamiltonianSystem",
+        "InitialStates",
+        "NBody",
+        "Oscillators",
+        "Pendulum",
+        "register_system",
+    ),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
+        "GaussianNoise",
         "Layout",
         "Trajectories",
         "Transitions",

@@ -1,14 +1,14 @@
 """Conserved quantities, and directions among them."""
 
-from .alignment import (
+from .base import ConservedQuantities
+from .directions import (
+    alignment,
     direction_quantities,
     flat_generators,
     nearest_generators,
-    parallelness,
     principal_cosines,
     singular_directions,
 )
-from .base import ConservedQuantities
 from .general import GeneralQuantities
 from .quadratic import QuadraticQuantities, coefficient_units
 from .reference import angular_momentum, linear_momentum, quadratic_form, unitary_quantities
@@ -17,13 +17,13 @@ __all__ = [
     "ConservedQuantities",
     "GeneralQuantities",
     "QuadraticQuantities",
+    "alignment",
     "angular_momentum",
     "coefficient_units",
     "direction_quantities",
     "flat_generators",
     "linear_momentum",
     "nearest_generators",
-    "parallelness",
     "principal_cosines",
     "quadratic_form",
     "singular_directions",

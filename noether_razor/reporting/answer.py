@@ -137,8 +137,8 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
         )
     if rank and data["hidden"]:
         limits.append(f"noise could hide a drift of 8 % of the spread in {data['hidden']} of them")
-    if rank and not data["clear"]:
-        limits.append("others are rejected only by a narrow margin")
+    if not data["clear"] and data["enough"]:
+        limits.append(f"{'others are' if rank else 'one is'} rejected only by a narrow margin")
     return limits
 
 
@@ -375,6 +375,12 @@ def percent(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter and one full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _many(count: int, one: str, more: str) -> str:

@@ -97,7 +97,7 @@ def contour_figure(
     return figure
 
 
-def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | None) -> Figure:
+def spectrum_figure(values: Sequence[float], alignment: Sequence[float] | None) -> Figure:
     """Singular values of the stacked generators, and how far each direction lies in the known algebra."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -106,9 +106,9 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
     axes.set_yscale("log")
     axes.set_xticks(index)
     axes.set(xlabel="direction", ylabel="singular value", title="Learned generators")
-    if parallelness is not None:
+    if alignment is not None:
         right = axes.twinx()
-        right.plot(index, parallelness, "o", color=TRUE)
+        right.plot(index, alignment, "o", color=TRUE)
         right.set_ylim(0, 1.05)
         right.set_ylabel("alignment with the truth", color=TRUE)
     return figure
@@ -117,16 +117,16 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
 def spectra_figure(
     spectra: Mapping[str, tuple[Sequence[Sequence[float]], Sequence[Sequence[float]], int]], title: str
 ) -> Figure:
-    """Singular values (above) and parallelness (below) against the index of the direction, one column a
+    """Singular values (above) and alignment (below) against the index of the direction, one column a
     system and one line a seed; a dashed line after the number of true quantities.
 
-    Each entry holds singular values and parallelness, a list a seed, and that number.
+    Each entry holds singular values and alignment, a list a seed, and that number.
     """
     figure = Figure(figsize=(3.2 * len(spectra) + 0.4, 5), layout="constrained")
     panels = figure.subplots(2, len(spectra), squeeze=False, sharex="col", sharey="row")
-    for column, (name, (values, parallelness, known)) in enumerate(spectra.items()):
+    for column, (name, (values, alignment, known)) in enumerate(spectra.items()):
         above, below = panels[:, column]
-        for axes, curves, colour in ((above, values, LEARNED), (below, parallelness, TRUE)):
+        for axes, curves, colour in ((above, values, LEARNED), (below, alignment, TRUE)):
             for curve in curves:
                 axes.plot(np.arange(1, len(curve) + 1), curve, ".-", color=colour, alpha=0.7, linewidth=0.8)
             axes.axvline(known + 0.5, color=GREY, linestyle="--", linewidth=1)

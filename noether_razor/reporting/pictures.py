@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..inference import LIKELIHOODS
 from ..prediction import learned_hamiltonian, posterior_rollouts
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
@@ -182,13 +183,11 @@ def _spectrum(data: ReportData) -> Figure | None:
 
 
 def _noise_floor(data: ReportData) -> float:
-    """NLL / N of the true Hamiltonian. Windows of L steps pay for their noisy first states, too: the
-    determinant of I + sum_k F_k^T F_k, of the flow's derivatives F_k, is (1 + L)^2n for rotations and more
-    for other flows.
-    """
-    dim, steps = data.data.states.shape[2], data.summary.get("likelihood", {}).get("window_steps")
-    floor = dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
-    return floor + (dim / 2 * float(np.log1p(steps)) / steps if steps else 0.0)
+    """NLL / N of the true Hamiltonian."""
+    chosen = data.summary.get("likelihood", {})
+    likelihood = LIKELIHOODS.get(chosen.get("kind", ""), LIKELIHOODS["transitions"])
+    dim, variance = data.data.states.shape[2], float(data.posterior.noise_variance())
+    return likelihood.noise_floor(dim, variance, chosen.get("window_steps") or 1)
 
 
 def _contours(data: ReportData) -> Figure:
@@ -198,7 +197,7 @@ def _contours(data: ReportData) -> Figure:
     position, momentum = (np.linspace(-r, r, GRID) for r in reach)
     grid = np.zeros((GRID, GRID, 2 * dof))
     grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
-    learned = learned_hamiltonian(data.posterior, key, averaging=data.averaging, estimator=data.evaluator)
+    learned = learned_hamiltonian(data.posterior, key, estimator=data.evaluator)
     scale = data.scale or PhaseScale.identity(dof)
 
     def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
@@ -234,7 +233,6 @@ def _rolled(data: ReportData, most: int) -> _Rolled | None:
             key,
             scale.states(shown.states[:, 0]),
             scale.times(shown.times),
-            averaging=data.averaging,
             estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
             spread_scale=data.spread_scale,
         )

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .train import Interruption, LiveProgress
+from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery
-    from ...training import Report
 
 
 def discover(
@@ -40,7 +39,9 @@ def discover(
         float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
     ] = None,
     names: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names of all columns, for a file without a header.")
+        str | None,
+        # Its name is given: some releases of Typer take a metavar that equals it for the name.
+        typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
     ] = None,
     positions: Annotated[
         str | None,
@@ -76,10 +77,6 @@ def discover(
 
     A file DATA.toml beside the data can also describe the columns.
     """
-    from ...discovery import RunFolder
-    from ...reporting import headline
-    from ..runs import budget_named, discover_config, discover_run
-
     columns = {
         "names": _names(names),
         "trajectory": trajectory,
@@ -89,44 +86,52 @@ def discover(
         "velocities": _names(velocities),
         "ignore": _names(ignore),
     }
-    mapping: dict[str, Any] = {
-        "columns": {key: value for key, value in columns.items() if value is not None},
+    mapping = {
+        "columns": _given(columns),
         "step": dt,
         "masses": _names(masses),
         "periodic": _names(periodic),
         "units": _units(unit) if unit else None,
     }
-    given = {key: value for key, value in mapping.items() if value is not None}
+    asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
+    _discover(data, out, _given(mapping), budget, overrides or [], asked, quiet)
+
+
+def _discover(
+    data: Path,
+    out: Path | None,
+    mapping: dict[str, Any],
+    budget: str,
+    overrides: list[str],
+    asked: dict[str, Any],
+    quiet: bool,
+) -> None:
+    from ...discovery import RunFolder
+    from ...reporting import headline
+    from ..runs import Listener, budget_named, discover_config, discover_run
+
     spent = budget_named(budget)
     # What --set says goes before the budget.
-    config = discover_config(data, given, [f"training.steps={spent.steps}", *(overrides or [])])
+    config = discover_config(data, mapping, [f"training.steps={spent.steps}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
-    with Interruption() as stop, LiveProgress(config, quiet) as live:
+    with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
 
-        def on_refit(name: str, report: "Report") -> None:
-            live.refit(name, report.step, report.negative_elbo)
-
-        def on_answer(answer: "Discovery") -> None:
+        def answer(found: "Discovery") -> None:
             if not quiet:
-                live.say(f"from the data alone: {headline(answer.to_json())}\nnow training the model")
+                live.say(f"from the data alone: {headline(found.to_json())}\nnow training the model")
 
-        found = discover_run(
-            config,
-            folder,
-            quantities=quantity or [],
-            family=family,
-            repeats=repeats or spent.repeats,
-            resume=resume,
-            on_progress=live.update,
-            on_refit=on_refit,
-            on_answer=on_answer,
-            interrupted=stop,
-            on_reading=live.reading,
-        )
+        listener = Listener(live.update, live.refit, answer, live.reading, stop)
+        asked["repeats"] = asked["repeats"] or spent.repeats
+        found = discover_run(config, folder, listener=listener, **asked)
     if not quiet:
         typer.echo(str(found))
         if folder.page.exists():
             typer.echo(f"report {folder.page}")
+
+
+def _given(table: dict[str, Any]) -> dict[str, Any]:
+    """What was given of a table."""
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .discovery import Prediction as Prediction
     from .discovery import data_answer as data_answer
     from .discovery import discover as discover
+    from .exact_evidence import Evidence as Evidence
+    from .exact_evidence import EvidenceError as EvidenceError
+    from .exact_evidence import evidence as evidence
     from .inference import ELBO as ELBO
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
@@ -77,6 +80,8 @@ __all__ = [
     "DataFileError",
     "Discovery",
     "Estimator",
+    "Evidence",
+    "EvidenceError",
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
@@ -111,6 +116,7 @@ __all__ = [
     "discover",
     "elbo_and_gradient",
     "estimate_elbo",
+    "evidence",
     "fit",
     "hamiltonian_field",
     "learned_hamiltonian",
@@ -129,6 +135,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
+    "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),

@@ -20,6 +20,7 @@ RANKS = [
     {"systems"},
     {"trajectories"},
     {"invariants"},
+    {"exact_evidence"},
     {"symmetry"},
     {"inference"},
     {"training"},

@@ -1,5 +1,6 @@
 """From trajectories to a typed answer, in memory: what is conserved, and what a model adds."""
 
+from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
 from .checks import Checks, check_model
 from .comparison import Bound, Gain, converged, gain, refits
 from .discovering import (
@@ -15,7 +16,7 @@ from .discovering import (
 from .examination import Along, Evidence, along, analysis_of, data_answer, weigh
 from .fitted import Fitted, HeldOut, kept_aside, kept_aside_sets, named_noise, noise_on_states
 from .folder import RunError, RunFolder
-from .hypotheses import Hypothesis, HypothesisAnswer, HypothesisError, judged_by_data, parse_hypothesis
+from .hypotheses import HypothesisAnswer, judged_by_data
 from .keeping import Keep, KeptFit, Tell
 from .prediction import Prediction
 from .result import Discovery, predict_states

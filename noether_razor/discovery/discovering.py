@@ -19,13 +19,14 @@ from ..options import (
     SymmetryOptions,
     TrainingOptions,
 )
+from ..quantities import Hypothesis, parse_hypothesis
 from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .checks import check_model
 from .examination import analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
-from .hypotheses import Hypothesis, judged_by_data, parse_hypothesis
+from .hypotheses import judged_by_data
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
 from .summary import reached, summarise

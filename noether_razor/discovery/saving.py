@@ -22,6 +22,7 @@ from ..options import (
     SymmetryOptions,
     TrainingOptions,
 )
+from ..quantities import Hypothesis
 from ..random import stream
 from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, write_report
 from ..training import Rates, TrainState, initial_state
@@ -31,7 +32,7 @@ from .comparison import Bound, Gain
 from .examination import Evidence, analysis_of, data_answer
 from .fitted import Fitted, kept_aside_sets, named_noise
 from .folder import RunError, RunFolder
-from .hypotheses import Hypothesis, HypothesisAnswer
+from .hypotheses import HypothesisAnswer
 from .result import Discovery
 
 

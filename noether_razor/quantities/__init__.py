@@ -10,12 +10,15 @@ from .directions import (
     singular_directions,
 )
 from .general import GeneralQuantities
+from .hypotheses import Hypothesis, HypothesisError, parse_hypothesis
 from .quadratic import QuadraticQuantities, coefficient_units
 from .reference import angular_momentum, linear_momentum, quadratic_form, unitary_quantities
 
 __all__ = [
     "ConservedQuantities",
     "GeneralQuantities",
+    "Hypothesis",
+    "HypothesisError",
     "QuadraticQuantities",
     "alignment",
     "angular_momentum",
@@ -24,6 +27,7 @@ __all__ = [
     "flat_generators",
     "linear_momentum",
     "nearest_generators",
+    "parse_hypothesis",
     "principal_cosines",
     "quadratic_form",
     "singular_directions",

@@ -16,9 +16,8 @@ from ...discovery import (
     reached,
     weigh,
 )
-from ...discovery.hypotheses import Hypothesis
 from ...discovery.keeping import Tell, say_nothing
-from ...quantities import QuadraticQuantities
+from ...quantities import Hypothesis, QuadraticQuantities
 from ...trajectories import Trajectories
 from .configured import config_of
 from .held_out import held_out

@@ -1,0 +1,72 @@
+"""By how much H breaks a symmetry: {C, H} as a share of |grad C| |grad H|, with an interval."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import brentq
+
+from ..quadratic_forms import Quadratics
+from .brackets import bracket_matrices
+from .built_in import Comparison
+from .shooting import Fit
+from .space import feature_values
+
+MOST_POINTS = 1000
+"""States of the data that the root mean square is taken over."""
+NORMAL = 1.96
+"""Standard deviations of a 95 % interval."""
+
+
+class Breaking(NamedTuple):
+    """The root mean square of {C, H} over that of |grad C| |grad H|, with a 95 % interval. `floor` is what
+    such data show by chance of a symmetry that is exact: less is not distinguishable from none.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    floor: float
+
+
+def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Breaking:
+    """That of the quantity of `quantities`, in scaled coordinates, which is broken most, by the posterior of
+    one of the fits.
+    """
+    maps = bracket_matrices(comparison.features, quantities)
+    points = _points(comparison)
+    values = feature_values(comparison.features, points)
+    with_one = np.concatenate([np.ones((len(points), 1)), values], axis=1)
+    mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
+    forces = np.linalg.norm(comparison.features.gradients(points) @ mean, axis=1)
+    found = []
+    for matrix, vector, own in zip(quantities.matrices, quantities.vectors, maps, strict=True):
+        slopes = np.linalg.norm(points @ matrix + vector, axis=1)
+        unit = float(np.sqrt(np.mean(slopes**2 * forces**2)))
+        brackets = with_one @ own / (unit * np.sqrt(len(points)))
+        found.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
+    return max(found, key=lambda one: one.hi)
+
+
+def _points(comparison: Comparison) -> Float[np.ndarray, "points dim"]:
+    problem = comparison.problem
+    seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
+    return seen[np.unique(np.linspace(0, len(seen) - 1, MOST_POINTS).round().astype(int))]
+
+
+def _interval(mean: Float[np.ndarray, " points"], covariance: Float[np.ndarray, "points points"]) -> Breaking:
+    """The norm b of a normal vector's mean, from one draw: |draw|^2 has the mean b^2 + tr S and the variance
+    2 tr S^2 + 4 u^T S u b^2 with u the direction of the draw.
+    """
+    square, trace = float(mean @ mean), float(np.trace(covariance))
+    squares = float(np.sum(covariance**2))
+    along = float(mean @ covariance @ mean) / square if square > 0 else 0.0
+
+    def off(size: float, sign: float) -> float:
+        return size**2 + trace + sign * NORMAL * np.sqrt(2 * squares + 4 * along * size**2) - square
+
+    most = 10 * np.sqrt(square + trace) + 1e-300
+    hi = float(np.asarray(brentq(off, 0.0, most, args=(-1.0,)))) if off(0.0, -1.0) < 0 else 0.0
+    lo = float(np.asarray(brentq(off, 0.0, most, args=(1.0,)))) if off(0.0, 1.0) < 0 else 0.0
+    floor = float(np.sqrt(trace + NORMAL * np.sqrt(2 * squares)))
+    return Breaking(float(np.sqrt(max(square - trace, 0.0))), lo, max(hi, lo), floor)

@@ -1,0 +1,170 @@
+"""Fits with no symmetry, with one built in exactly, and with one that may be broken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..quadratic_forms import Quadratics
+from .brackets import complement, null_space
+from .features import Polynomials
+from .prior import FLOOR, Prior
+from .shooting import Fit, FitError, LinearModel, Problem, fit
+from .start import Start, weak_start
+
+FRICTION = 1e-4
+"""Where the prior variance of the friction begins."""
+SHORT = 8
+"""Rows of segments at which a model begins that falls short with whole trajectories."""
+APART = 3.0
+"""Posterior standard deviations by which a second search begins elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A problem with its fit without symmetry, which all others begin at."""
+
+    problem: Problem
+    none: Fit
+
+    @property
+    def features(self) -> Polynomials:
+        """The dictionary of H."""
+        features = self.problem.features
+        assert isinstance(features, Polynomials)
+        return features
+
+    @cached_property
+    def groups(self) -> Int[np.ndarray, " P"]:
+        """The groups of the features, and of the friction."""
+        return with_friction(self.features.groups)
+
+    @classmethod
+    def of(cls, problem: Problem, segments: Sequence[tuple[np.ndarray, np.ndarray]]) -> "Comparison":
+        """From the times and states of the trajectories, with which the fit begins. Raises `FitError`."""
+        start = weak_start(problem.features, segments, exact=problem.exact)
+        states, noise = _begin(problem, start)
+        model = no_symmetry(problem)
+        z, variances = np.append(start.coefficients, 0.0), np.append(start.variances, FRICTION)
+        return cls(problem, fit(problem, model, z, states, variances, noise))
+
+    def exact(self, quantities: Quadratics) -> Fit:
+        """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
+        basis = _with_friction(null_space(self.features, quantities))
+        model = LinearModel.of(basis, Prior.of(basis, self.groups))
+        z, variances = basis.T @ self.none.parameters, self._variances(model.prior)
+        return self._search(model, z, variances)
+
+    def approximate(self, quantities: Quadratics) -> Fit:
+        """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
+        kept = null_space(self.features, quantities)
+        broken = complement(kept, self.features.groups)
+        basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
+        parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
+        model = LinearModel.of(basis, Prior.of(basis, self.groups, parts))
+        z = np.linalg.solve(basis, self.none.parameters)
+        variances = self._variances(model.prior)
+        for k, (_, part) in enumerate(model.prior.labels):
+            if part:
+                square = model.prior.squares[k]
+                variances[k] = max(float(z @ square @ z) / np.trace(square), FLOOR)
+        return self._search(model, z, variances, staged=False)
+
+    def without_friction(self) -> Fit:
+        """No symmetry, and friction 0. Raises `FitError`."""
+        basis = np.eye(self.problem.size)[:, :-1]
+        model = LinearModel.of(basis, Prior.of(basis, self.groups))
+        variances = self._variances(model.prior)
+        return self._search(model, self.none.parameters[:-1], variances)
+
+    def again(self, found: Fit, seed: int) -> Fit:
+        """The same as `found`, searched for from elsewhere. Raises `FitError`."""
+        draws = np.random.default_rng(seed)
+        model, point = found.model, found.point
+        precision = found.information + model.prior.precision(point.variances)
+        off = np.linalg.solve(np.linalg.cholesky(precision).T, draws.normal(size=len(point.z)))
+        variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
+        z, noise = point.z + APART * off, 2 * point.noise
+        whole = [self.problem.times.shape[1]]
+        return fit(self.problem, model, z, found.states, variances, noise, lengths=whole)
+
+    def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
+        known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}
+        return np.array([self.none.point.variances[known[group]] for group, _ in prior.labels])
+
+    def _search(
+        self, model: LinearModel, z: np.ndarray, variances: np.ndarray, *, staged: bool = True
+    ) -> Fit:
+        """From the trajectories without symmetry; where that falls short of them, by way of short segments.
+
+        What is far behind at those too is wrong, and its best trajectories are not looked for.
+        """
+        none, whole = self.none, self.problem.times.shape[1]
+        begin = (z, none.states, variances, none.point.noise)
+        rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
+        found = None
+        try:
+            found = fit(self.problem, model, *begin, lengths=[whole], rivals=rivals)
+        except FitError:
+            if not staged:
+                raise
+        if not staged or (found is not None and found.log_evidence > none.log_evidence):
+            assert found is not None
+            return found
+        short = [length for length in self.problem.lengths if length >= SHORT] or [whole]
+        try:
+            longer = fit(self.problem, model, *begin, lengths=short, rivals=rivals)
+        except FitError:
+            if found is None:
+                raise
+            return found
+        return longer if found is None or longer.log_evidence > found.log_evidence else found
+
+
+def widened(comparison: Comparison, problem: Problem) -> Comparison:
+    """The same with polynomials of a higher degree, which hold those of the lower one; `problem` is that of
+    the same trajectories. Raises `FitError`.
+    """
+    none, more = comparison.none, problem.size - comparison.problem.size
+    model = no_symmetry(problem)
+    z = np.concatenate([none.parameters[:-1], np.zeros(more), none.parameters[-1:]])
+    known = none.point.variances
+    variances = np.full(model.prior.count, 1e-6)
+    variances[: len(known) - 1], variances[-1] = known[:-1], known[-1]
+    lengths = [problem.times.shape[1]]
+    return Comparison(
+        problem, fit(problem, model, z, none.states, variances, none.point.noise, lengths=lengths)
+    )
+
+
+def no_symmetry(problem: Problem) -> LinearModel:
+    """All coefficients and the friction free."""
+    every = np.eye(problem.size)
+    return LinearModel.of(every, Prior.of(every, with_friction(problem.features.groups)))
+
+
+def with_friction(groups: Int[np.ndarray, " P"]) -> Int[np.ndarray, " P1"]:
+    """Groups of parameters, of which the friction is the last."""
+    return np.append(groups, groups.max() + 1)
+
+
+def _with_friction(basis: Float[np.ndarray, "P Z"]) -> Float[np.ndarray, "P1 Z1"]:
+    """A basis of coefficients, with the friction as one more."""
+    found = np.pad(basis, ((0, 1), (0, 1)))
+    found[-1, -1] = 1.0
+    return found
+
+
+def _begin(problem: Problem, start: Start) -> tuple[Float[np.ndarray, "B K dim"], Float[np.ndarray, " dim"]]:
+    """States at all rows, and the noise, before the first fit."""
+    if problem.exact:
+        square = np.mean((problem.measured[:, 1] - problem.measured[:, 0]) ** 2, axis=0)
+        return problem.measured, np.maximum(0.01 * square, 1e-12)
+    states = problem.measured.copy()
+    for row, smooth in enumerate(start.smoothed):
+        states[row, : len(smooth)] = smooth
+    left = np.einsum("bkd,bk->d", (states - problem.measured) ** 2, problem.seen) / problem.count
+    spread = np.einsum("bkd,bk->d", problem.measured**2, problem.seen) / problem.count
+    return states, np.maximum(2 * left, 1e-8 * spread.max())

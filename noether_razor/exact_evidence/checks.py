@@ -1,0 +1,174 @@
+"""Whether evidence may be believed: the fit itself, friction, and quantities known not to be conserved."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..invariants.noise import noise_estimate
+from ..quadratic_forms import Quadratics
+from ..trajectories import Trajectories
+from .built_in import Comparison, no_symmetry
+from .prior import Prior
+from .shooting import Fit, FitError, LinearModel, Problem, fit
+
+GROWS = 1.1
+"""Noise with whole trajectories over that with segments of 8 rows from which the fit is not good enough."""
+MISFIT = 1.21
+"""The same for squared residuals over degrees of freedom."""
+ERRORS = 3.0
+"""Standard errors of chance that are added to it."""
+COMPARED = 8
+"""Rows of the segments that whole trajectories are compared with."""
+KEPT_BACK = 4
+"""One trajectory in this many is kept back."""
+MOVES = 5.0
+"""Spread along trajectories over noise from which a control surely changes."""
+
+
+class Adequacy(NamedTuple):
+    """How well H fits, with friction and without symmetry.
+
+    chi2: squared residuals over degrees of freedom and over the noise variance that neighbouring rows show,
+    None where they cannot show it. kept_back: the same of trajectories that were not fitted, over the fitted
+    noise; None for fewer than 4. growth: noise with whole trajectories over that with segments of 8 rows.
+    why: what is wrong, empty where all is well.
+    """
+
+    chi2: float | None
+    kept_back: float | None
+    growth: float | None
+    why: str
+
+    @property
+    def adequate(self) -> bool:
+        """Whether gains mean anything."""
+        return not self.why
+
+
+def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
+    """That of the fit without symmetry to scaled trajectories."""
+    problem, none = comparison.problem, comparison.none
+    chi2, kept_back, growth, why = None, None, None, []
+    if not problem.exact:
+        told = noise_estimate(data)
+        used = told.told & (told.variance > 0)
+        if used.any():
+            chi2 = float(np.mean(none.point.noise[used] / told.variance[used]))
+            chance = ERRORS * float(np.sqrt(np.mean(told.relative_error[used] ** 2) / used.sum()))
+            if chi2 > MISFIT * (1 + chance):
+                why.append(f"residuals are {np.sqrt(chi2):.2f} times the noise between neighbouring rows")
+    if (short := none.stages.get(COMPARED)) is not None and problem.times.shape[1] > COMPARED:
+        growth = float(np.sqrt(np.mean(none.point.noise / short.noise)))
+        if growth > GROWS + 2 / np.sqrt(problem.count * problem.dim):
+            why.append(f"residuals of whole trajectories are {growth:.2f} times those of 8 rows")
+    if len(problem.times) >= KEPT_BACK:
+        kept_back, degrees = _kept_back(comparison)
+        used_up = 1 + len(none.point.z) / max(problem.count - degrees / problem.dim, 1)
+        if kept_back > MISFIT * used_up * (1 + ERRORS * np.sqrt(2 / degrees)):
+            why.append(f"trajectories kept back have {np.sqrt(kept_back):.2f} times the residuals")
+    if not none.converged:
+        why.append("the fit did not converge")
+    return Adequacy(chi2, kept_back, growth, "; ".join(why))
+
+
+def _kept_back(comparison: Comparison) -> tuple[float, int]:
+    """Squared residuals of trajectories that were not fitted, over noise and degrees of freedom."""
+    problem, none, whole = comparison.problem, comparison.none, [comparison.problem.times.shape[1]]
+    aside = np.arange(len(problem.times)) % KEPT_BACK == KEPT_BACK - 1
+    begin = (none.point.variances, none.point.noise)
+    fitted = np.where(aside[:, None], 0.0, problem.seen)
+    model = no_symmetry(problem)
+    degrees = int(problem.seen[aside].sum()) * problem.dim
+    try:
+        other = fit(problem, model, none.parameters, none.states, *begin, lengths=whole, seen=fitted)
+        alone = LinearModel(np.zeros((problem.size, 0)), _no_prior(), other.parameters)
+        kept = problem.seen - fitted
+        found = fit(
+            problem,
+            alone,
+            np.zeros(0),
+            none.states,
+            np.zeros(0),
+            other.point.noise,
+            lengths=whole,
+            seen=kept,
+            fixed=True,
+        )
+    except FitError:
+        return np.inf, degrees
+    squares = np.einsum("bkd,bk->d", (found.states - problem.measured) ** 2, kept)
+    degrees -= 0 if problem.exact else int(aside.sum()) * problem.dim
+    return float(np.sum(squares / other.point.noise)) / max(degrees, 1), max(degrees, 1)
+
+
+def _no_prior() -> Prior:
+    return Prior(np.zeros((0, 0, 0)), ())
+
+
+class Friction(NamedTuple):
+    """p' = .. - gamma p: the rate in the unit of time of the data, its standard deviation, and the nats that
+    it gains.
+    """
+
+    gamma: float
+    sd: float
+    gain: float
+
+    @property
+    def absent(self) -> bool:
+        """Whether the data show none."""
+        return self.gain < 3 or abs(self.gamma) < ERRORS * self.sd
+
+
+def friction(comparison: Comparison, time: float) -> Friction:
+    """Of scaled trajectories whose unit of time is `time`."""
+    none = comparison.none
+    # Without the prior of the friction, which may have sent it to zero.
+    prior = none.model.prior.precision(none.point.variances)
+    free = none.information + prior
+    pull = free @ none.point.z
+    free[-1, -1] -= prior[-1, -1]
+    covariance = np.linalg.inv(free)
+    try:
+        gain = none.log_evidence - comparison.without_friction().log_evidence
+    except FitError:
+        gain = np.inf
+    return Friction(
+        float(covariance[-1] @ pull) / time, float(np.sqrt(covariance[-1, -1])) / time, float(gain)
+    )
+
+
+class Control(NamedTuple):
+    """A quantity that surely changes along the data: its name, and itself in scaled coordinates."""
+
+    name: str
+    quantity: Quadratics
+
+
+def controls(problem: Problem, none: Fit, names: tuple[str, ...]) -> list[Control]:
+    """The position and momentum that change most, and a random quadratic, as far as they surely change."""
+    dim, dof = problem.dim, problem.dim // 2
+    seen = problem.measured[:, 0] if problem.exact else problem.measured[problem.seen > 0]
+    spread = seen.std(axis=0)
+    chosen = [int(np.argmax(spread[:dof])), dof + int(np.argmax(spread[dof:]))]
+    zeros = np.zeros((1, dim, dim))
+    found = [Control(names[k], Quadratics(zeros, np.eye(dim)[k : k + 1], np.zeros(1))) for k in chosen]
+    draw = np.random.default_rng(dim).normal(size=(dim, dim))
+    random = Quadratics((draw + draw.T)[None] / 2, np.zeros((1, dim)), np.zeros(1))
+    found.append(Control("a random quadratic", random))
+    return [control for control in found if _changes(problem, none, control.quantity)]
+
+
+def _changes(problem: Problem, none: Fit, quantity: Quadratics) -> bool:
+    """Whether C spreads along fitted trajectories by more than the noise of states can make it."""
+    matrix, vector = quantity.matrices[0], quantity.vectors[0]
+    states = none.states
+    values = np.einsum("bki,ij,bkj->bk", states, matrix, states) / 2 + states @ vector
+    slopes = states @ matrix + vector
+    noise = float(np.mean(slopes**2 @ none.point.noise))
+    present = problem.seen > 0
+    if problem.exact:
+        present = np.ones_like(present)
+    means = np.where(present, values, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    within = float(np.mean((values - means[:, None])[present] ** 2))
+    return within > MOVES**2 * noise if not problem.exact else within * len(values) > MOVES**2 * noise

@@ -1,0 +1,292 @@
+"""The exact evidence of trajectories for conserved quantities."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from ..quadratic_forms import Quadratics
+from ..quantities import Hypothesis, parse_hypothesis
+from ..scaling import PhaseScale
+from ..trajectories import Trajectories, fit_scale, scaled_trajectories
+from .breaking import Breaking, breaking
+from .built_in import Comparison, widened
+from .checks import Adequacy, Friction, adequacy, controls, friction
+from .features import Polynomials, polynomial_count
+from .result import Evidence, QuantityEvidence, Verdict
+from .shooting import Fit, FitError, Problem
+from .space import space_posterior
+
+DEGREES = (4, 3, 2)
+"""Degrees of polynomials; the first with few enough terms is taken."""
+WIDER = 2
+"""Degrees more by which the choice is tested."""
+MOST_TERMS = 300
+"""Terms of a dictionary."""
+MOST_ROWS, LONGEST = 20_000, 100
+"""Rows that are used, and the longest piece of a trajectory that is followed from one first state."""
+SUPPORTED = 10.0
+"""Nats from which a gain counts."""
+PREFERRED = 3.0
+"""Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one."""
+SMALL = 0.1
+"""Breaking up to which a symmetry may be called approximate."""
+SEEN = 0.02
+"""Breaking that the data must exclude before a symmetry is called exact."""
+NEAR = 50.0
+"""Nats below which the wider dictionary is not asked."""
+
+Tell = Callable[[str], None]
+
+
+class EvidenceError(ValueError):
+    """Data that the exact evidence cannot be computed for; one line says why, and what would help."""
+
+
+def evidence(
+    data: Trajectories,
+    quantities: Sequence[str] = (),
+    *,
+    degree: int | None = None,
+    progress: Tell | None = None,
+) -> Evidence:
+    """How much the data support that each of `quantities` is conserved, by the exact evidence of polynomial
+    Hamiltonians with the symmetry built in and without; and the posterior of the space of such quantities.
+
+    `quantities` are formulas of degree <= 2 in the coordinates of the data, in their units: "q1*p2 - q2*p1",
+    or several that hold together, "p1, p2". `degree` is that of the polynomials, by default 4 where these
+    are at most 300 terms. `progress` is told what is being computed. Raises `HypothesisError` for a formula,
+    `EvidenceError` for data that this engine cannot judge.
+    """
+    begun = time.perf_counter()
+    asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
+    features = _features(data, degree)
+    tell = progress or (lambda _: None)
+    pieces, notes = _pieces(data)
+    judge = _Judge.of(pieces, features, tell)
+    answers = [judge.answer(one) for one in asked]
+    tell("the space of quantities")
+    none, scale = judge.comparison.none, judge.scale
+    prior = none.point.variances[:-1][judge.comparison.features.groups]
+    space = space_posterior(
+        judge.comparison.features,
+        judge.data.points(),
+        none.parameters[:-1],
+        none.covariance[:-1, :-1],
+        prior,
+    )
+    sizes = np.sqrt(none.point.noise) * scale.scales
+    return Evidence(
+        quantities=tuple(answers),
+        logZ_none=none.log_evidence,
+        noise=dict(zip(data.names, sizes.tolist(), strict=True)),
+        degree=features.degree,
+        adequacy=judge.adequacy,
+        rank=space.rank,
+        log_evidence_rank=space.log_evidence,
+        rank_margin=space.margin,
+        rank_angle=space.angle,
+        friction=judge.friction,
+        controls=judge.controls,
+        withdrawn=judge.withdrawn,
+        notes=notes,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _features(data: Trajectories, degree: int | None) -> Polynomials:
+    dim = 2 * data.dof
+    if data.angles():
+        names = ", ".join(data.names[k] for k in data.angles())
+        raise EvidenceError(
+            f"{names}: no polynomial of an angle is a function on its circle; the exact evidence needs "
+            "coordinates that are no angles"
+        )
+    if degree is None:
+        few = [d for d in DEGREES if polynomial_count(dim, d) <= MOST_TERMS]
+        if not few:
+            raise EvidenceError(
+                f"polynomials of degree {DEGREES[-1]} in {dim} coordinates have "
+                f"{polynomial_count(dim, DEGREES[-1])} terms, at most {MOST_TERMS} are fitted"
+            )
+        degree = few[0]
+    if degree < 1:
+        raise EvidenceError(f"degree: got {degree}, expected at least 1")
+    if (count := polynomial_count(dim, degree)) > 2 * MOST_TERMS:
+        raise EvidenceError(
+            f"polynomials of degree {degree} in {dim} coordinates have {count} terms, which need "
+            f"{8 * count * LONGEST * dim / 2**20:.0f} MiB a trajectory; at most {2 * MOST_TERMS} are fitted"
+        )
+    return Polynomials(dim, degree)
+
+
+def _pieces(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
+    """Trajectories cut into pieces of at most `LONGEST` rows, and so many of them that there are at most
+    `MOST_ROWS` rows.
+    """
+    if data.targets is not None:
+        return data, ()
+    notes = []
+    rows = int(data.lengths.sum())
+    if rows > MOST_ROWS:
+        count = max(2, int(len(data) * MOST_ROWS / rows)) if len(data) > 1 else 1
+        data = data[np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))]
+        notes.append(f"{int(data.lengths.sum())} of {rows} rows are used, those of {len(data)} trajectories")
+    if int(data.lengths.max()) <= LONGEST:
+        return data, tuple(notes)
+    segments, recordings = [], []
+    for (times, states), recording in zip(data.segments(), data.recordings.tolist(), strict=True):
+        parts = -(-len(times) // LONGEST)
+        edges = np.linspace(0, len(times), parts + 1).round().astype(int)
+        for begin, end in pairwise(edges):
+            segments.append((times[begin:end], states[begin:end]))
+            recordings.append(recording)
+    if len(segments) * LONGEST > MOST_ROWS:
+        kept = np.unique(np.linspace(0, len(segments) - 1, MOST_ROWS // LONGEST).round().astype(int))
+        segments, recordings = [segments[k] for k in kept], [recordings[k] for k in kept]
+    cut = Trajectories.of_segments(
+        segments,
+        names=data.names,
+        units=data.units,
+        time_unit=data.time_unit,
+        recordings=np.array(recordings),
+        velocities=data.velocities,
+        periods=data.periods,
+    )
+    notes.append(f"trajectories are cut into {len(segments)} pieces of at most {LONGEST} rows")
+    return cut, tuple(notes)
+
+
+class _Judge(NamedTuple):
+    """Everything that all quantities share."""
+
+    data: Trajectories
+    scale: PhaseScale
+    comparison: Comparison
+    wider: Comparison | None
+    adequacy: Adequacy
+    friction: Friction
+    controls: dict[str, float]
+    withdrawn: str
+    again: float
+    tell: Tell
+
+    @classmethod
+    def of(cls, data: Trajectories, features: Polynomials, tell: Tell) -> "_Judge":
+        scale = fit_scale(data)
+        scaled = scaled_trajectories(data, scale)
+        rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
+        tell("no symmetry")
+        problem = Problem.of(features, scaled, rest)
+        try:
+            comparison = Comparison.of(problem, scaled.segments())
+        except FitError as error:
+            raise EvidenceError(
+                f"no polynomial Hamiltonian of degree {features.degree} fits: {error}"
+            ) from None
+        fitted = adequacy(comparison, scaled)
+        rubbed = friction(comparison, scale.time)
+        tell("controls")
+        gains = {
+            one.name: _gain(comparison, one.quantity)[0]
+            for one in controls(comparison.problem, comparison.none, data.names)
+        }
+        supported = [name for name, gain in gains.items() if gain > 0]
+        withdrawn = f"the Hamiltonian does not fit ({fitted.why})" if fitted.why else ""
+        if supported:
+            withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
+        again = _off(comparison, comparison.none)
+        wider = _wider(comparison, tell)
+        return cls(scaled, scale, comparison, wider, fitted, rubbed, gains, withdrawn, again, tell)
+
+    def answer(self, hypothesis: Hypothesis) -> QuantityEvidence:
+        """What is said of one hypothesis."""
+        self.tell(hypothesis.formula)
+        zero = np.zeros(len(hypothesis.vectors))
+        quantities = self.scale.quantities(Quadratics(hypothesis.matrices, hypothesis.vectors, zero))
+        gain, exact = _gain(self.comparison, quantities)
+        removed = self.comparison.problem.size - len(exact.point.z) if exact is not None else 0
+        none = self.comparison.none.log_evidence
+        try:
+            approximate = self.comparison.approximate(quantities)
+            relaxed = approximate.log_evidence - none
+        except FitError:
+            approximate, relaxed = None, -np.inf
+        moved, error = None, self.again
+        if exact is not None and gain > -NEAR:
+            error = float(np.hypot(error, _off(self.comparison, exact)))
+            if self.wider is not None:
+                moved = _gain(self.wider, quantities)[0] - gain
+                error = float(np.hypot(error, moved))
+        # Where nothing is seen of it, its own prior variances are 0, and would claim that nothing can be.
+        seen = approximate if relaxed - gain > PREFERRED else None
+        broken = breaking(self.comparison, quantities, seen or self.comparison.none)
+        verdict, why = self.verdict(gain, relaxed, moved, broken)
+        return QuantityEvidence(
+            quantity=hypothesis.formula,
+            gain=gain,
+            approximate=relaxed - gain,
+            dims_removed=removed,
+            breaking=broken,
+            verdict=verdict,
+            why=why,
+            basis_sensitivity=moved,
+            stderr=error,
+            converged=exact is not None and exact.converged,
+        )
+
+    def verdict(
+        self, gain: float, relaxed: float, moved: float | None, broken: Breaking
+    ) -> tuple[Verdict, str]:
+        """Exact, approximate, rejected or undecided, and why; `relaxed` is the gain of the approximate
+        symmetry.
+        """
+        if self.withdrawn:
+            return "undecided", self.withdrawn
+        near = broken.hi <= SMALL and relaxed >= SUPPORTED
+        if gain <= -SUPPORTED:
+            return ("approximate", "") if near else ("rejected", "")
+        if gain < SUPPORTED:
+            return "undecided", "the data say too little"
+        if moved is not None and gain + moved <= 0:
+            return "undecided", "polynomials of higher degree say otherwise"
+        if relaxed - gain > PREFERRED:
+            return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
+        if not self.friction.absent:
+            return "approximate", "friction breaks it"
+        if broken.hi > SEEN:
+            return "undecided", f"a breaking of up to {100 * broken.hi:.1f} % cannot be seen"
+        return "exact", ""
+
+
+def _gain(comparison: Comparison, quantities: Quadratics) -> tuple[float, Fit | None]:
+    """The gain of what is built in, and its fit."""
+    try:
+        found = comparison.exact(quantities)
+    except FitError as error:
+        return -error.behind, None
+    return found.log_evidence - comparison.none.log_evidence, found
+
+
+def _off(comparison: Comparison, found: Fit) -> float:
+    """By how much the evidence differs when it is searched for from elsewhere."""
+    try:
+        return abs(comparison.again(found, 1).log_evidence - found.log_evidence)
+    except FitError:
+        return np.inf
+
+
+def _wider(comparison: Comparison, tell: Tell) -> Comparison | None:
+    """With polynomials of two degrees more, where these are few enough."""
+    features = comparison.features
+    more = Polynomials(features.dim, features.degree + WIDER)
+    if more.size > MOST_TERMS:
+        return None
+    tell(f"degree {more.degree}")
+    try:
+        return widened(comparison, replace(comparison.problem, features=more))
+    except FitError:
+        return None

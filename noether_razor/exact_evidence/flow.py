@@ -1,0 +1,175 @@
+"""Trajectories of H(x) = phi(x)^T c with friction, their sensitivities, and the normal equations of a fit."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .features import Features
+
+
+class Rows(NamedTuple):
+    """B padded trajectories of K rows, cut into at most M segments, each with a first state of its own.
+
+    steps: the time since the row before. begins: whether a segment begins here, `segment` its number.
+    measured: the states. seen: 1 where they were measured, else 0.
+    """
+
+    steps: Float[Any, "B K"]
+    begins: Bool[Any, "B K"]
+    segment: Int[Any, "B K"]
+    measured: Float[Any, "B K dim"]
+    seen: Float[Any, "B K"]
+
+
+class Blocks(NamedTuple):
+    """Of residuals weighted by 1 / noise variance: sums of squares of each column (unweighted), and the
+    Gauss-Newton blocks of the parameters c (P = features and friction) and first states x of all segments;
+    the states at all rows.
+    """
+
+    squares: Float[Any, " dim"]
+    hcc: Float[Any, "P P"]
+    gc: Float[Any, " P"]
+    hxx: Float[Any, "B M dim dim"]
+    hxc: Float[Any, "B M dim P"]
+    gx: Float[Any, "B M dim"]
+    states: Float[Any, "B K dim"]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def normal_equations(
+    features: Features,
+    chunk: int,
+    parameters: Float[Array, " P"],
+    firsts: Float[Array, "B M dim"],
+    rows: Rows,
+    weights: Float[Array, " dim"],
+    rest: Float[Array, " dof"],
+    panels: Int[Array, ""],
+) -> Blocks:
+    """The blocks at `parameters` (c, then the friction gamma) and first states; `weights` are 1 / noise
+    variance.
+
+    x' = J grad H(x) - gamma (0, p + `rest`), with p + rest the scaled momentum from its zero in the units of
+    the data. RK4 with its variational equations, two steps a panel and
+    `panels` a row. `chunk` trajectories, a divisor of B, are in
+    memory at a time.
+    """
+    prepared = features.prepared(parameters[:-1])
+
+    def reduced(first: Array, own: Rows) -> Blocks:
+        states, slopes = _trajectory(features, prepared, parameters[-1], rest, first, own, panels)
+        return _reduced(states, slopes, own, weights, len(first))
+
+    def some(total: Blocks, part: tuple[Array, Rows]) -> tuple[Blocks, Blocks]:
+        found = jax.vmap(reduced)(*part)
+        summed = [old + new.sum(axis=0) for old, new in zip(total[:3], found[:3], strict=True)]
+        return total._replace(squares=summed[0], hcc=summed[1], gc=summed[2]), found
+
+    count, _, dim = firsts.shape
+    size = features.size + 1
+    zero = jnp.zeros(())
+    start = Blocks(jnp.zeros(dim), jnp.zeros((size, size)), jnp.zeros(size), zero, zero, zero, zero)
+    parts = jax.tree.map(lambda x: x.reshape(count // chunk, chunk, *x.shape[1:]), (firsts, rows))
+    total, each = jax.lax.scan(some, start, parts)
+    whole = [x.reshape(count, *x.shape[2:]) for x in each[3:]]
+    return Blocks(*total[:3], *whole)
+
+
+def _field(gradient: Array, friction: Array, x: Array, rest: Array) -> Array:
+    q, p = jnp.split(gradient, 2)
+    return jnp.concatenate([p, -q - friction * (x[len(q) :] + rest)])
+
+
+def _rk4(field: Callable[[Any], Any], x: Any, size: Array) -> Any:
+    """`integrators.rk4_step` for any pytree."""
+
+    def along(k: Any, share: float) -> Any:
+        return jax.tree.map(lambda a, b: a + share * size * b, x, k)
+
+    k1 = field(x)
+    k2 = field(along(k1, 0.5))
+    k3 = field(along(k2, 0.5))
+    k4 = field(along(k3, 1.0))
+    return jax.tree.map(lambda a, b, c, d, e: a + size / 6 * (b + 2 * c + 2 * d + e), x, k1, k2, k3, k4)
+
+
+def _trajectory(
+    features: Features, prepared: Any, friction: Array, rest: Array, firsts: Array, rows: Rows, panels: Array
+) -> tuple[Array, Array]:
+    """States (K, dim) and sensitivities (K, dim, dim + P) to the segment's first state and the parameters.
+
+    From row to row, S' = A S + F gives S(h) = Phi (S(0) + int Phi^-1 F dt) with Phi' = A Phi, Phi(0) = 1. The
+    integral is Simpson's over the steps of RK4. Phi is symplectic up to friction, so that Phi^-1 =
+    -exp(gamma t) J Phi^T J costs nothing.
+    """
+    dim, dof = firsts.shape[1], firsts.shape[1] // 2
+    damped = jnp.concatenate([jnp.zeros(dof), jnp.ones(dof)])
+    width = features.size + 1
+
+    def turned(values: Array) -> Array:
+        """J times vectors or rows."""
+        return jnp.concatenate([values[dof:], -values[:dof]])
+
+    def field(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, phi = state
+        found = features.slopes(x, prepared)
+        matrix = turned(found.hessian) - friction * jnp.diag(damped)
+        return _field(found.gradient, friction, x, rest), matrix @ phi
+
+    def source(state: tuple[Array, Array], time: Array) -> Array:
+        """Phi^-1 F."""
+        x, phi = state
+        rubbed = jnp.concatenate([jnp.zeros(dof), x[dof:] + rest])
+        # J F of the features is -G; of friction it is -J (0, p).
+        forced = jnp.concatenate([-features.slopes_of_all(x), -turned(rubbed)[:, None]], axis=1)
+        return -jnp.exp(friction * time) * turned(phi.T @ forced)
+
+    def advance(state: tuple[Array, Array], row: Rows) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        x, s = state
+        size, last = row.steps / (2 * panels), 2 * panels - 1
+
+        def step(k: Array, inner: tuple[tuple[Array, Array], Array]) -> tuple[tuple[Array, Array], Array]:
+            begin, total = inner
+            end = _rk4(field, begin, size)
+            weight = jnp.where(k == last, 1.0, jnp.where(k % 2 == 0, 4.0, 2.0))
+            return end, total + weight * source(end, (k + 1) * size)
+
+        start = (x, jnp.eye(dim))
+        (moved, phi), total = jax.lax.fori_loop(0, last + 1, step, (start, source(start, jnp.zeros(()))))
+        total = total * size / 3
+        s = phi @ (s + jnp.concatenate([jnp.zeros((dim, dim)), total], axis=1))
+        state = (jnp.where(row.begins, firsts[row.segment], moved), jnp.where(row.begins, fresh, s))
+        return state, state
+
+    fresh = jnp.concatenate([jnp.eye(dim), jnp.zeros((dim, width))], axis=1)
+    return jax.lax.scan(advance, (firsts[0], fresh), rows)[1]
+
+
+def _reduced(states: Array, slopes: Array, rows: Rows, weights: Array, segments: int) -> Blocks:
+    """The blocks of one trajectory."""
+    length, dim = states.shape
+    residuals = (rows.measured - states) * rows.seen[:, None]
+    slopes = slopes * rows.seen[:, None, None]
+    of_x, of_c = slopes[:, :, :dim], slopes[:, :, dim:]
+    root = jnp.sqrt(weights)
+    flat = (of_c * root[:, None]).reshape(length * dim, -1)
+    weighted = of_x * weights[:, None]
+    by_segment = (rows.segment[:, None] == jnp.arange(segments)).astype(states.dtype)
+
+    def summed(values: Array) -> Array:
+        return jnp.tensordot(by_segment, values, ((0,), (0,)))
+
+    return Blocks(
+        squares=jnp.sum(residuals**2, axis=0),
+        hcc=flat.T @ flat,
+        gc=flat.T @ (residuals * root).reshape(-1),
+        hxx=summed(jnp.einsum("kda,kdb->kab", weighted, of_x)),
+        hxc=summed(jnp.einsum("kda,kdp->kap", weighted, of_c)),
+        gx=summed(jnp.einsum("kda,kd->ka", weighted, residuals)),
+        states=states,
+    )

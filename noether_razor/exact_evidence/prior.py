@@ -1,0 +1,152 @@
+"""Gaussian priors with a variance for each group of coefficients, chosen by the evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+FLOOR = 1e-14
+"""The least prior variance: a group that reaches it is not needed."""
+JUMPS = (1e-6, 1e-3, 0.03, 0.3, 3.0, 30.0, 1e3)
+"""Factors of a variance that are tried, because fixed points stick where the evidence has two maxima."""
+LARGE = 150
+"""Coefficients above which only the floor is tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """z ~ N(0, (sum_g E_g / v_g)^-1) for `squares` E_g (groups, Z, Z), whose sum has full rank.
+
+    `labels` say of each its group of parameters and its part.
+    """
+
+    squares: Float[np.ndarray, "groups Z Z"]
+    labels: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(
+        cls, basis: Float[np.ndarray, "P Z"], groups: Sequence[int] | np.ndarray, parts: Sequence[int] = ()
+    ) -> "Prior":
+        """That of c = `basis` z, where c has a prior variance for each of `groups` (P,). `parts` (Z,), if
+        given, number sets of columns with variances of their own.
+        """
+        groups, part = np.asarray(groups), np.asarray(parts if len(parts) else np.zeros(basis.shape[1], int))
+        found, labels = [], []
+        for own in np.unique(part):
+            columns = np.where(part == own, basis, 0.0)
+            for group in np.unique(groups):
+                rows = columns[groups == group]
+                if np.abs(rows).max(initial=0.0) > 1e-12:
+                    found.append(rows.T @ rows)
+                    labels.append((int(group), int(own)))
+        return cls(np.array(found).reshape(-1, basis.shape[1], basis.shape[1]), tuple(labels))
+
+    @property
+    def count(self) -> int:
+        """Variances."""
+        return len(self.squares)
+
+    @cached_property
+    def _diagonal(self) -> bool:
+        """Whether groups do not share directions, so that log determinants need no factorisation."""
+        product = self.squares @ self.squares
+        total = self.squares.sum(axis=0)
+        return bool(np.allclose(product, self.squares) and np.allclose(total, np.eye(len(total))))
+
+    @cached_property
+    def sizes(self) -> Float[np.ndarray, " groups"]:
+        """The dimension of each group."""
+        return np.trace(self.squares, axis1=1, axis2=2)
+
+    def precision(self, variances: Float[np.ndarray, " groups"]) -> Float[np.ndarray, "Z Z"]:
+        """The inverse of the prior covariance."""
+        return np.tensordot(1 / variances, self.squares, 1)
+
+    def log_determinant(self, variances: Float[np.ndarray, " groups"]) -> float:
+        """Of the precision."""
+        if self._diagonal:
+            return -float(self.sizes @ np.log(variances))
+        return log_determinant(self.precision(variances))
+
+    def shares(self, variances: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " groups"]:
+        """tr(precision^-1 E_g) / v_g, the dimensions that each group has to itself."""
+        if self._diagonal:
+            return self.sizes
+        covariance = np.linalg.inv(self.precision(variances))
+        return np.sum(self.squares * covariance, axis=(1, 2)) / variances
+
+    def evidence(
+        self,
+        variances: Float[np.ndarray, " groups"],
+        information: Float[np.ndarray, "Z Z"],
+        pull: Float[np.ndarray, " Z"],
+    ) -> float:
+        """The log evidence of a linear model, up to what does not depend on the variances.
+
+        Its log likelihood is pull . z - z . information z / 2.
+        """
+        factor = _cholesky(information + self.precision(variances))
+        half = np.linalg.solve(factor, pull)
+        return float(half @ half - 2 * np.log(np.diag(factor)).sum() + self.log_determinant(variances)) / 2
+
+    def variances(
+        self,
+        variances: Float[np.ndarray, " groups"],
+        information: Float[np.ndarray, "Z Z"],
+        pull: Float[np.ndarray, " Z"],
+        *,
+        rounds: int = 20,
+        jump: bool = True,
+    ) -> Float[np.ndarray, " groups"]:
+        """Variances near a maximum of `evidence`, from given ones.
+
+        Fixed points v_g = z . E_g z / gamma_g with the effective numbers of parameters gamma_g, and for each
+        group some factors of its variance.
+        """
+        best = np.maximum(variances, FLOOR)
+        for _ in range(rounds):
+            updated = self._fixed_point(best, information, pull)
+            settled = np.abs(np.log(updated / best)).max(initial=0.0) < 0.01
+            best = updated
+            if settled:
+                break
+        if not jump:
+            return best
+        value = self.evidence(best, information, pull)
+        factors = (0.0,) if information.shape[0] > LARGE else (0.0, *JUMPS)
+        for group in range(self.count):
+            for factor in factors:
+                tried = best.copy()
+                tried[group] = max(best[group] * factor, FLOOR)
+                other = self.evidence(tried, information, pull)
+                if other > value + 1e-3:
+                    best, value = tried, other
+        return best
+
+    def _fixed_point(
+        self, variances: np.ndarray, information: np.ndarray, pull: np.ndarray
+    ) -> Float[np.ndarray, " groups"]:
+        covariance = np.linalg.inv(information + self.precision(variances))
+        mean = covariance @ pull
+        left = np.sum(self.squares * covariance, axis=(1, 2)) / variances
+        gamma = self.shares(variances) - left
+        size = self.squares @ mean @ mean
+        return np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
+
+
+def log_determinant(matrix: Float[np.ndarray, "*batch n n"]) -> float:
+    """The sum of the log determinants of positive definite matrices."""
+    return 2 * float(np.log(np.einsum("...ii->...i", _cholesky(matrix))).sum())
+
+
+def _cholesky(matrix: np.ndarray) -> np.ndarray:
+    """The factor of a matrix of which rounding may have made an eigenvalue negative."""
+    size = np.sqrt(np.maximum(np.einsum("...ii->...i", matrix), np.finfo(float).tiny))
+    scaled = matrix / size[..., :, None] / size[..., None, :]
+    try:
+        factor = np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        factor = np.linalg.cholesky(scaled + 1e-10 * np.eye(matrix.shape[-1]))
+    return size[..., :, None] * factor

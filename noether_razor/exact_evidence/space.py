@@ -1,0 +1,221 @@
+"""The posterior of the space of conserved quantities: its dimension, and its directions with their errors."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..invariants.monomials import quadratic_parts
+from ..quadratic_forms import Quadratics
+from .brackets import bracket_matrices
+from .features import Polynomials
+from .prior import log_determinant
+
+STEPS = 15
+"""Steps of sequential quadratic programming."""
+MOST_POINTS = 1000
+"""States at which brackets are taken."""
+REDUNDANT = 1e-4
+"""Singular values of constraints below this share of the largest belong to identities."""
+NEEDED = 1e-12
+"""Prior variances below this share of the largest are of groups that the data do not need."""
+NULL = 1e-5
+"""Singular values of brackets below this share of the largest are zero."""
+DECIDED = 8.0
+"""Nats between two dimensions below which neither is certain."""
+GIVEN_UP = 300.0
+"""Nats behind the best dimension from which larger ones are not tried."""
+DRAWS = 200
+
+
+class Nearest(NamedTuple):
+    """The nearest H with `rank` conserved quantities: its coefficients, the log evidence against no quantity,
+    and the quantities (rank, M) as rows of monomials.
+    """
+
+    rank: int
+    coefficients: Float[np.ndarray, " P"]
+    log_evidence: float
+    rows: Float[np.ndarray, "rank M"]
+
+
+@dataclass(frozen=True)
+class SpacePosterior:
+    """What the posterior of H says of the space of quantities of degree <= 2.
+
+    rank: its dimension; log_evidence: of dimensions 0, 1, .., against that of the fitted H, -inf where not
+    tried or where no such H was found; margin: nats between the best two; rows (rank, M): a basis, of scaled
+    coordinates; angle: the 95 % bound in degrees of its largest principal angle to the truth.
+    """
+
+    rank: int
+    log_evidence: tuple[float, ...]
+    margin: float
+    rows: Float[np.ndarray, "rank M"]
+    angle: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the margin is large enough to call the dimension."""
+        return self.margin >= DECIDED
+
+    @property
+    def probability(self) -> float:
+        """Of the dimension, all dimensions being equally probable before."""
+        found = np.array(self.log_evidence)
+        return float(1 / np.sum(np.exp(found - found[self.rank])))
+
+
+class _Brackets:
+    """M(c): candidates -> {C, H_c} at the data, in units where both candidates and points are orthonormal."""
+
+    def __init__(
+        self, features: Polynomials, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
+    ):
+        some = states[np.unique(np.linspace(0, len(states) - 1, MOST_POINTS).round().astype(int))]
+        count = features.dim * (features.dim + 3) // 2
+        matrices, vectors = quadratic_parts(np.eye(count), features.dim)
+        maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
+        values = feature_values(features, some)
+        with_one = np.concatenate([np.ones((len(some), 1)), values], axis=1)
+        points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
+        low = np.arange(count)
+        weights = features.weights[:count]
+        covariance = np.cov(values[:, low] / weights, rowvar=False)
+        self.units = np.linalg.inv(np.linalg.cholesky(covariance)).T
+        self.maps = np.einsum("ab,jbp,jk->kap", points, maps[:, :, used], self.units, optimize=True)
+
+    def at(self, coefficients: Float[np.ndarray, " P"]) -> Float[np.ndarray, "points M"]:
+        """M(c)."""
+        return (self.maps @ coefficients).T
+
+
+def feature_values(
+    features: Polynomials, states: Float[np.ndarray, "rows dim"]
+) -> Float[np.ndarray, "rows P"]:
+    """All features at states, in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(jax.vmap(features.values)(jnp.asarray(states)))
+
+
+def space_posterior(
+    features: Polynomials,
+    states: Float[np.ndarray, "rows dim"],
+    mean: Float[np.ndarray, " P"],
+    covariance: Float[np.ndarray, "P P"],
+    prior: Float[np.ndarray, " P"],
+) -> SpacePosterior:
+    """That of H(x) = phi(x)^T c with c ~ N(mean, covariance), and N(0, diag(prior)) before the data.
+
+    For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
+    quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
+    (Savage and Dickey).
+    """
+    used = prior > NEEDED * prior.max()
+    mean, covariance, prior = mean[used], covariance[np.ix_(used, used)], prior[used]
+    brackets = _Brackets(features, states, used)
+    count = brackets.units.shape[0]
+    free, left = _nullity(brackets.at(mean))
+    found = {free: Nearest(free, mean, 0.0, (brackets.units @ left).T)}
+    for rank in range(free + 1, count + 1):
+        nearest = _nearest(brackets, rank, mean, covariance, prior)
+        if nearest is None:
+            continue
+        known = found.get(nearest.rank)
+        if known is None or nearest.log_evidence > known.log_evidence:
+            found[nearest.rank] = nearest
+        best = max(one.log_evidence for one in found.values())
+        if nearest.log_evidence < best - GIVEN_UP:
+            break
+    order = sorted(found.values(), key=lambda one: -one.log_evidence)
+    evidence = np.full(max(found) + 1, -np.inf)
+    for rank, one in found.items():
+        evidence[rank] = one.log_evidence
+    margin = order[0].log_evidence - order[1].log_evidence if len(order) > 1 else np.inf
+    best = order[0]
+    angle = _angle(brackets, best, covariance) if best.rank else 0.0
+    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), best.rows, angle)
+
+
+def _nearest(
+    brackets: _Brackets,
+    rank: int,
+    mean: Float[np.ndarray, " P"],
+    covariance: Float[np.ndarray, "P P"],
+    prior: Float[np.ndarray, " P"],
+) -> Nearest | None:
+    """By sequential quadratic programming over c and the quantities; None where c does not settle."""
+    current = mean
+    for _ in range(STEPS):
+        normal = _normal(brackets, current, *_split(brackets.at(current), rank))
+        own = covariance @ normal.T
+        after = mean - own @ np.linalg.solve(normal @ own, normal @ mean)
+        if not np.linalg.norm(after) > 1e-6 * np.linalg.norm(mean):
+            return None
+        moved = np.linalg.norm(after - current)
+        current = after
+        if moved < 1e-10 * np.linalg.norm(current):
+            break
+    dimension = _nullity(brackets.at(current))[0]
+    if dimension < rank:
+        return None
+    quantities, others = _split(brackets.at(current), dimension)
+    normal = _normal(brackets, current, quantities, others)
+    # log of the posterior density over the prior density of normal . c = 0.
+    own, off = normal @ covariance @ normal.T, normal @ mean
+    before = log_determinant((normal * prior) @ normal.T) if len(normal) else 0.0
+    after = log_determinant(own) if len(normal) else 0.0
+    value = float(before - after - off @ np.linalg.solve(own, off)) / 2
+    return Nearest(dimension, current, value, (brackets.units @ quantities).T)
+
+
+def _split(
+    bracket: Float[np.ndarray, "points M"], rank: int
+) -> tuple[Float[np.ndarray, "M rank"], Float[np.ndarray, "M rest"]]:
+    """The candidates that come nearest to vanishing brackets, and the others."""
+    right = np.linalg.svd(bracket, full_matrices=True)[2]
+    return right[len(right) - rank :].T, right[: len(right) - rank].T
+
+
+def _nullity(bracket: Float[np.ndarray, "points M"]) -> tuple[int, Float[np.ndarray, "M rank"]]:
+    """The dimension of the candidates with vanishing brackets, and a basis of them."""
+    values, right = np.linalg.svd(bracket, full_matrices=False)[1:]
+    rank = int(np.sum(values <= NULL * values[0]))
+    return rank, right[len(right) - rank :].T
+
+
+def _normal(
+    brackets: _Brackets,
+    coefficients: Float[np.ndarray, " P"],
+    quantities: Float[np.ndarray, "M rank"],
+    others: Float[np.ndarray, "M rest"],
+) -> Float[np.ndarray, "codimension P"]:
+    """Orthonormal rows a with a . c = 0 for all c near by that have such quantities, to first order.
+
+    {C, H_c} = 0 up to what a change of the quantities makes good; what holds for every c, such as C = H, is
+    left out.
+    """
+    basis = np.linalg.qr(brackets.at(coefficients) @ others)[0]
+    maps = np.einsum("kap,kr->rap", brackets.maps, quantities)
+    size = np.linalg.norm(maps.reshape(-1, maps.shape[2]), 2)
+    rows = (maps - basis @ (basis.T @ maps)).reshape(-1, maps.shape[2])
+    values, right = np.linalg.svd(rows, full_matrices=False)[1:]
+    return right[values > REDUNDANT * size]
+
+
+def _angle(brackets: _Brackets, nearest: Nearest, covariance: Float[np.ndarray, "P P"]) -> float:
+    """The 95 % quantile of the largest angle by which the space turns under draws of the posterior, in
+    degrees and in units of the spread of the data; first order.
+    """
+    quantities = np.linalg.solve(brackets.units, nearest.rows.T)
+    quantities = np.linalg.qr(quantities)[0]
+    bracket = brackets.at(nearest.coefficients)
+    others = _split(bracket, nearest.rank)[1]
+    back = np.linalg.pinv(bracket @ others)
+    root = np.linalg.cholesky(covariance)
+    draws = np.random.default_rng(0).normal(size=(DRAWS, len(covariance))) @ root.T
+    turned = [np.linalg.norm(back @ brackets.at(draw) @ quantities, 2) for draw in draws]
+    return float(np.degrees(np.arctan(np.quantile(turned, 0.95))))

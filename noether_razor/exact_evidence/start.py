@@ -1,0 +1,112 @@
+"""Where a fit begins: the integral form of Hamilton's equations along smoothed trajectories."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import make_interp_spline, make_smoothing_spline
+
+from .features import Features
+from .prior import Prior
+
+NODES = 4
+"""Gauss-Legendre nodes a window of two steps."""
+MOST_WINDOWS = 4000
+"""Windows that are used, spread evenly over all."""
+SMOOTHINGS = 10.0 ** np.arange(-4.0, 5.0)
+"""Weights of the curvature that are tried, in units of the cube of the usual step."""
+TRIED = 6
+"""Trajectories that choose among them."""
+
+
+class Start(NamedTuple):
+    """The coefficients (P,), their prior variances and the variance of residuals that the windows leave; the
+    smoothed states of each trajectory.
+    """
+
+    coefficients: Float[np.ndarray, " P"]
+    variances: Float[np.ndarray, " groups"]
+    smoothed: list[Float[np.ndarray, "time dim"]]
+
+
+Segments = Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]
+"""Times (time,) and states (time, dim) of each trajectory."""
+
+
+def weak_start(features: Features, segments: Segments, *, exact: bool) -> Start:
+    """Coefficients of H from scaled trajectories, by linear regression with a prior chosen by evidence.
+
+    x(t_k+2) - x(t_k) = int J grad phi(x(t))^T c dt, along smoothing splines, or interpolating ones where the
+    states are `exact`. The splines' own error makes the coefficients smaller; they are a start and no more.
+    """
+    smoothing = None if exact else _smoothing(segments)
+    curves = [_curve(t, x, smoothing) for t, x in segments]
+    windows = [(k, i, min(i + 2, len(t) - 1)) for k, (t, _) in enumerate(segments) for i in range(len(t) - 1)]
+    stride = max(1, len(windows) // MOST_WINDOWS)
+    windows = windows[::stride]
+    nodes, shares = np.polynomial.legendre.leggauss(NODES)
+    points, changes, spans = [], [], []
+    for k, first, last in windows:
+        times = segments[k][0]
+        begin, end = times[first], times[last]
+        points.append(curves[k]((begin + end) / 2 + (end - begin) / 2 * nodes))
+        changes.append(curves[k](end) - curves[k](begin))
+        spans.append((end - begin) / 2 * shares)
+    gradients = features.gradients(np.concatenate(points))
+    gradients = gradients.reshape(len(windows), NODES, features.dim, features.size)
+    dof = features.dim // 2
+    field = np.concatenate([gradients[:, :, dof:], -gradients[:, :, :dof]], axis=2)
+    design = np.einsum("wn,wnip->wip", np.array(spans), field).reshape(-1, features.size)
+    prior = Prior.of(np.eye(features.size), features.groups)
+    found, variances = _ridge(design, np.concatenate(changes), prior)
+    return Start(found, variances, [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)])
+
+
+def _ridge(
+    design: Float[np.ndarray, "rows P"], values: Float[np.ndarray, " rows"], prior: Prior
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " groups"]]:
+    """Linear regression with the variances of prior and residuals at a maximum of the evidence."""
+    normal, pull = design.T @ design, design.T @ values
+    noise, variances = float(values @ values) / len(values), np.ones(prior.count)
+    mean = np.zeros(len(pull))
+    for _ in range(20):
+        variances = prior.variances(variances, normal / noise, pull / noise, rounds=5, jump=False)
+        covariance = np.linalg.inv(normal / noise + prior.precision(variances))
+        mean = covariance @ pull / noise
+        used = float(np.sum(covariance * normal)) / noise
+        left = values - design @ mean
+        updated = max(float(left @ left) / max(len(values) - used, 1.0), 1e-24)
+        if abs(np.log(updated / noise)) < 0.01:
+            break
+        noise = updated
+    return mean, variances
+
+
+def _curve(
+    times: np.ndarray, states: np.ndarray, smoothing: np.ndarray | None
+) -> Callable[[Any], np.ndarray]:
+    """The states as a function of time."""
+    if smoothing is None or len(times) < 5:
+        return make_interp_spline(times, states, k=min(3, len(times) - 1))
+    columns = [
+        make_smoothing_spline(times, column, lam=weight)
+        for column, weight in zip(states.T, smoothing, strict=True)
+    ]
+    return lambda at: np.stack([column(at) for column in columns], axis=-1)
+
+
+def _smoothing(segments: Segments) -> Float[np.ndarray, " dim"]:
+    """The weight of the curvature for each column that predicts every other row best from those between."""
+    long = [(t, x) for t, x in segments if len(t) >= 11]
+    step = float(np.median(np.concatenate([np.diff(t) for t, _ in segments])))
+    dim = segments[0][1].shape[1]
+    if not long:
+        return np.full(dim, 1e-2 * step**3)
+    chosen = [long[i] for i in np.unique(np.linspace(0, len(long) - 1, TRIED).round().astype(int))]
+    errors = np.zeros((len(SMOOTHINGS), dim))
+    for t, x in chosen:
+        for row, weight in enumerate(SMOOTHINGS):
+            curve = _curve(t[::2], x[::2], np.full(dim, weight * step**3))
+            errors[row] += np.sum((curve(t[1:-1:2]) - x[1:-1:2]) ** 2, axis=0)
+    return SMOOTHINGS[errors.argmin(axis=0)] * step**3

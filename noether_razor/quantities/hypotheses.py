@@ -1,0 +1,69 @@
+"""Named quantities of degree <= 2 whose conservation is asked about."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..formula import FormulaError, parse_formula
+
+
+class HypothesisError(ValueError):
+    """A formula that cannot be judged; the message says why, in one line."""
+
+
+class Hypothesis(NamedTuple):
+    """Quantities C_k(x) = x^T A_k x / 2 + b_k^T x, K of them, that may all be conserved: as typed and as
+    read, in the user's units.
+    """
+
+    formula: str
+    matrices: Float[np.ndarray, "K dim dim"]
+    vectors: Float[np.ndarray, "K dim"]
+
+
+def parse_hypothesis(
+    text: str,
+    names: Sequence[str],
+    velocities: Mapping[str, float] | None = None,
+    angles: Sequence[int] = (),
+) -> Hypothesis:
+    """Read a formula of degree at most two in the coordinates `names`, or several with commas between them;
+    nothing is evaluated as code. Where momenta are mass times velocity, `velocities` are these masses by
+    the names of the velocities, in the order of the momenta: formulas may then name either. The
+    coordinates `angles` may not stand in them.
+
+    Raises `HypothesisError`, with one line, for anything else, for constants and for formulas of which one
+    follows from the others.
+    """
+    matrices, vectors = [], []
+    # v = p / m: each row says what a variable of a formula is in coordinates.
+    variables, rows = list(names), list(np.eye(len(names)))
+    for k, (name, mass) in enumerate((velocities or {}).items(), start=len(names) // 2):
+        if name not in names:
+            variables.append(name)
+            rows.append(rows[k] / mass)
+    meaning = np.array(rows)
+    for part in text.split(","):
+        try:
+            matrix, vector, _ = parse_formula(part, variables).quadratic()
+        except FormulaError as error:
+            raise HypothesisError(str(error)) from None
+        matrix, vector = meaning.T @ matrix @ meaning, vector @ meaning
+        if not matrix.any() and not vector.any():
+            raise HypothesisError(
+                f"formula {part.strip()!r}: a constant is always conserved, expected a function"
+            )
+        for k in angles:
+            if matrix[k].any() or vector[k]:
+                raise HypothesisError(
+                    f"formula {part.strip()!r}: contains {names[k]}, which is an angle "
+                    "(--periodic): no polynomial in an angle is a function on its circle"
+                )
+        matrices.append(matrix)
+        vectors.append(vector)
+    found = np.concatenate([np.reshape(matrices, (len(matrices), -1)), vectors], axis=1)
+    if np.linalg.matrix_rank(found / np.linalg.norm(found, axis=1, keepdims=True)) < len(found):
+        raise HypothesisError(f"{text!r}: one formula is a combination of the others")
+    return Hypothesis(text.strip(), np.array(matrices), np.array(vectors))

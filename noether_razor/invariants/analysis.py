@@ -155,7 +155,7 @@ class Analysis:
     energy: Energy | None = None
 
     def __repr__(self) -> str:
-        decided = "decided" if self.space.decided and self.closes else "not decided"
+        decided = "decided" if self.decided else "not decided"
         name = shortened(self.algebra.name, _LONGEST)
         lines = [f"Analysis({self.rank} conserved, {self.independent} independent, {decided}, algebra {name}"]
         lines += [f"C{k} = {quantity.text}" for k, quantity in enumerate(self.quantities[:_PRINTED], 1)]
@@ -170,6 +170,19 @@ class Analysis:
     def rank(self) -> int:
         """The dimension of the space of conserved quantities among the terms, constants excluded."""
         return len(self.quantities)
+
+    @property
+    def local(self) -> bool:
+        """Whether trajectories are arcs that do not turn, and a formula is long: along such arcs any flow
+        keeps some combination of many terms nearly constant.
+        """
+        longest = max((len(quantity.formula.coefficients) for quantity in self.quantities), default=0)
+        return longest > max(_TERMS, len(self.names)) and not self.space.turns
+
+    @property
+    def decided(self) -> bool:
+        """Whether the file can tell how many quantities there are, and which."""
+        return self.space.decided and self.closes and not self.local
 
     @property
     def dictionary(self) -> Dictionary:
@@ -193,7 +206,7 @@ class Analysis:
         space = self.space
         return {
             "rank": self.rank,
-            "decided": space.decided and self.closes,
+            "decided": self.decided,
             "evidence": None,
             "quantities": [quantity.to_json() for quantity in self.quantities],
             "drifting": [quantity.to_json() for quantity in self.drifting],
@@ -225,6 +238,9 @@ class Analysis:
                 "enough": space.enough,
                 "clear": space.clear,
                 "hidden": space.hidden,
+                "moves": space.moves,
+                "local": self.local,
+                "rows_alike": space.motion.alike,
                 "noise_told": space.told,
                 "left_out": space.left_out,
                 "copies": space.copies,

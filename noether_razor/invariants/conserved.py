@@ -1,6 +1,7 @@
 """Which combinations of terms do not change along measured trajectories: the model-free test."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -10,6 +11,7 @@ from ..trajectories import Trajectories
 from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
+from .noise import within_variance
 
 SLOW = 0.07
 """R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
@@ -38,6 +40,8 @@ LEAST_SPREAD = 0.2
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
+AT_REST = 1.5
+"""Variance along trajectories over that of the noise, up to which nothing moves."""
 MOST_LIFT = 50.0
 """By how much noise that neighbours share may exceed what differences of rows show."""
 HEAVIEST, ROUNDS = 10.0, 3
@@ -108,10 +112,30 @@ class ConservedSpace:
         """Whether noise can be told from the motion between rows."""
         return bool(self.motion.noise.told.all())
 
+    @cached_property
+    def moves(self) -> bool:
+        """Whether any column moves along trajectories, beyond its noise."""
+        trajectories = self.motion.trajectories
+        within = within_variance(trajectories.segments())
+        seen = within > 1e-12 * np.var(trajectories.points(), axis=0)
+        return bool(np.any(seen & (within > AT_REST * self.motion.noise.variance)))
+
+    @cached_property
+    def turns(self) -> bool:
+        """Whether the motion turns within a trajectory."""
+        return _turns(self.motion) is not None
+
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many there are."""
-        return self.enough and self.settled and self.clear and not len(self.same) and not self.hidden
+        return (
+            self.moves
+            and self.enough
+            and self.settled
+            and self.clear
+            and not len(self.same)
+            and not self.hidden
+        )
 
     @property
     def needed(self) -> int:

@@ -126,7 +126,8 @@ class Motion:
         degree <= 2.
 
         `noise_variance` of the states, of all coordinates or of each, None: as `noise_estimate` says, and
-        zero where the noise is on stored targets only; and `correlated`, where that is more. Raises ValueError for a term that is not finite.
+        zero where the noise is on stored targets only; and `correlated`, where that is more. Raises
+        ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
         noise, profile = _noise(trajectories, noise_variance)

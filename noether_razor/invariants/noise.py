@@ -88,7 +88,7 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     columns = np.arange(len(spread))
     variance, error = estimates[order, columns], relative[order, 0]
     told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
-    told = np.asarray(told & (estimates[0] <= ALTERNATING * _within(segments)))
+    told = np.asarray(told & (estimates[0] <= ALTERNATING * within_variance(segments)))
     return _with_slow_noise(NoiseEstimate(variance, error, told, order + 1), segments)
 
 
@@ -240,7 +240,7 @@ def _residual_variance(
     return np.sum(left**2, axis=(0, 1)) / (len(times) * (times.shape[1] - degree - 1))
 
 
-def _within(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
+def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
     """The variance of every column about its means over trajectories."""
     squares = sum(np.sum((states - states.mean(axis=0)) ** 2, axis=0) for _, states in segments)
     return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))

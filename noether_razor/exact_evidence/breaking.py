@@ -39,13 +39,13 @@ def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Brea
     with_one = np.concatenate([np.ones((len(points), 1)), values], axis=1)
     mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
     forces = np.linalg.norm(comparison.features.gradients(points) @ mean, axis=1)
-    found = []
+    parts = []
     for matrix, vector, own in zip(quantities.matrices, quantities.vectors, maps, strict=True):
         slopes = np.linalg.norm(points @ matrix + vector, axis=1)
         unit = float(np.sqrt(np.mean(slopes**2 * forces**2)))
         brackets = with_one @ own / (unit * np.sqrt(len(points)))
-        found.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
-    return max(found, key=lambda one: one.hi)
+        parts.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
+    return max(parts, key=lambda one: one.hi)
 
 
 def _points(comparison: Comparison) -> Float[np.ndarray, "points dim"]:

@@ -1,10 +1,24 @@
 """``discover DATA``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .columns import (
+    Ignored,
+    Masses,
+    Momenta,
+    Names,
+    Periodic,
+    Positions,
+    Step,
+    TimeColumn,
+    TrajectoryColumn,
+    Units,
+    Velocities,
+    data_table,
+)
 from .train import Interruption, LiveProgress
 
 if TYPE_CHECKING:
@@ -32,39 +46,17 @@ def discover(
         int | None,
         typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: set by the budget."),
     ] = None,
-    trajectory: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column with trajectory labels.")
-    ] = None,
-    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the times.")] = None,
-    dt: Annotated[
-        float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
-    ] = None,
-    names: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names of all columns, for a file without a header.")
-    ] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Position columns: x,y (or x{},y{}: {} is the trajectory); default q1..qn.",
-        ),
-    ] = None,
-    momenta: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
-    ] = None,
-    velocities: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
-    ] = None,
-    masses: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")
-    ] = None,
-    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")] = None,
-    periodic: Annotated[
-        str | None, typer.Option(metavar="NAMES", help='Position columns that are angles; "" for none.')
-    ] = None,
-    unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column. Repeatable.")
-    ] = None,
+    trajectory: TrajectoryColumn = None,
+    time: TimeColumn = None,
+    dt: Step = None,
+    names: Names = None,
+    positions: Positions = None,
+    momenta: Momenta = None,
+    velocities: Velocities = None,
+    masses: Masses = None,
+    ignore: Ignored = None,
+    periodic: Periodic = None,
+    unit: Units = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
@@ -80,23 +72,19 @@ def discover(
     from ...reporting import headline
     from ..runs import budget_named, discover_config, discover_run
 
-    columns = {
-        "names": _names(names),
-        "trajectory": trajectory,
-        "time": time,
-        "positions": _names(positions),
-        "momenta": _names(momenta),
-        "velocities": _names(velocities),
-        "ignore": _names(ignore),
-    }
-    mapping: dict[str, Any] = {
-        "columns": {key: value for key, value in columns.items() if value is not None},
-        "step": dt,
-        "masses": _names(masses),
-        "periodic": _names(periodic),
-        "units": _units(unit) if unit else None,
-    }
-    given = {key: value for key, value in mapping.items() if value is not None}
+    given = data_table(
+        names=names,
+        trajectory=trajectory,
+        time=time,
+        positions=positions,
+        momenta=momenta,
+        velocities=velocities,
+        ignore=ignore,
+        step=dt,
+        masses=masses,
+        periodic=periodic,
+        unit=unit,
+    )
     spent = budget_named(budget)
     # What --set says goes before the budget.
     config = discover_config(data, given, [f"training.steps={spent.steps}", *(overrides or [])])
@@ -127,17 +115,3 @@ def discover(
         typer.echo(str(found))
         if folder.page.exists():
             typer.echo(f"report {folder.page}")
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _units(pairs: list[str]) -> dict[str, str]:
-    units = {}
-    for pair in pairs:
-        name, separator, unit = pair.partition("=")
-        if not separator or not name.strip():
-            raise typer.BadParameter(f"got {pair!r}, expected NAME=UNIT", param_hint="--unit")
-        units[name.strip()] = unit.strip()
-    return units

@@ -3,6 +3,7 @@
 from .analyse import analyse_run
 from .configured import config_of, require_same
 from .discover import budget_named, discover_config, discover_run
+from .evidence import evidence_of_file
 from .held_out import held_out
 from .predict import predict_run
 from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
@@ -15,6 +16,7 @@ __all__ = [
     "discover_config",
     "discover_run",
     "evaluate_run",
+    "evidence_of_file",
     "held_out",
     "load_run",
     "predict_run",

@@ -118,7 +118,7 @@ class TestNullSpace:
             assert np.abs(jax.vmap(bracket)(states)).max() < 1e-10 * np.abs(c).sum()
 
     def test_its_dimension_is_that_of_the_invariants(self):
-        # Polynomials in q^2, p^2, q.p and L: 4 of degree 2; of degree 4 10, less one, L^2 = q^2 p^2 - (q.p)^2.
+        # Polynomials in q^2, p^2, q.p, L: 4 of degree 2; of degree 4 10, less L^2 = q^2 p^2 - (q.p)^2.
         assert null_space(self.features, quantities("q1*p2 - q2*p1")).shape[1] == 4 + 9
         # All of p1, q2, p2.
         assert null_space(self.features, quantities("p1")).shape[1] == Polynomials(3, 4).size
@@ -371,7 +371,7 @@ class TestBadInput:
 def test_command_line(tmp_path, monkeypatch, capsys):
     file, out = tmp_path / "two.csv", tmp_path / "two.json"
     file.write_text(two_oscillators())
-    words = ["--quantity", "q1*p2 - q2*p1", "--quantity", "q1", "--out", str(out)]
+    words = ["--quantity", "q1*p2 - q2*p1", "--quantity", "q1", "--out", str(out), "--degree", "2"]
     monkeypatch.setattr(sys, "argv", ["noether-razor", "evidence", str(file), *words])
     with pytest.raises(SystemExit) as ended:
         main()

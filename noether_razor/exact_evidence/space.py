@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -82,7 +80,7 @@ class _Brackets:
         count = features.dim * (features.dim + 3) // 2
         matrices, vectors = quadratic_parts(np.eye(count), features.dim)
         maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
-        values = feature_values(features, some)
+        values = features.values_at(some)
         with_one = np.concatenate([np.ones((len(some), 1)), values], axis=1)
         points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
         low = np.arange(count)
@@ -94,14 +92,6 @@ class _Brackets:
     def at(self, coefficients: Float[np.ndarray, " P"]) -> Float[np.ndarray, "points M"]:
         """M(c)."""
         return (self.maps @ coefficients).T
-
-
-def feature_values(
-    features: Polynomials, states: Float[np.ndarray, "rows dim"]
-) -> Float[np.ndarray, "rows P"]:
-    """All features at states, in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(jax.vmap(features.values)(jnp.asarray(states)))
 
 
 def space_posterior(

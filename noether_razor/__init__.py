@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .exact_evidence import Evidence as Evidence
     from .exact_evidence import EvidenceError as EvidenceError
     from .exact_evidence import evidence as evidence
+    from .inference import ELBO as ELBO
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
-    from .inference import bound_and_gradient as bound_and_gradient
-    from .inference import estimate_bound as estimate_bound
+    from .inference import elbo_and_gradient as elbo_and_gradient
+    from .inference import estimate_elbo as estimate_elbo
     from .invariants import Analysis as Analysis
     from .invariants import ConservedSpace as ConservedSpace
     from .invariants import FoundQuantity as FoundQuantity
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from .prediction import prediction_errors as prediction_errors
     from .quantities import GeneralQuantities as GeneralQuantities
     from .quantities import QuadraticQuantities as QuadraticQuantities
+    from .quantities import alignment as alignment
     from .quantities import angular_momentum as angular_momentum
-    from .quantities import parallelness as parallelness
     from .quantities import quadratic_form as quadratic_form
     from .quantities import singular_directions as singular_directions
     from .symmetry import Ball as Ball
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .symmetry import symmetrised as symmetrised
     from .systems import CustomSystem as CustomSystem
     from .systems import HamiltonianSystem as HamiltonianSystem
+    from .systems import InitialStates as InitialStates
     from .systems import NBody as NBody
     from .systems import Oscillators as Oscillators
     from .systems import Pendulum as Pendulum
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from .training import Training as Training
     from .training import fit as fit
     from .trajectories import DataFileError as DataFileError
+    from .trajectories import GaussianNoise as GaussianNoise
     from .trajectories import Layout as Layout
     from .trajectories import Trajectories as Trajectories
     from .trajectories import Transitions as Transitions
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ELBO",
     "Analysis",
     "Ball",
     "Box",
@@ -81,11 +85,13 @@ __all__ = [
     "FlowAveraging",
     "FoundQuantity",
     "Gaussian",
+    "GaussianNoise",
     "GeneralQuantities",
     "HaarAveraging",
     "HamiltonianNetwork",
     "HamiltonianSystem",
     "HypothesisError",
+    "InitialStates",
     "Layout",
     "LieAlgebra",
     "NBody",
@@ -102,20 +108,20 @@ __all__ = [
     "Trajectories",
     "Transitions",
     "__version__",
+    "alignment",
     "analyse",
     "angular_momentum",
-    "bound_and_gradient",
     "conserved_space",
     "data_answer",
     "discover",
-    "estimate_bound",
+    "elbo_and_gradient",
+    "estimate_elbo",
     "evidence",
     "fit",
     "hamiltonian_field",
     "learned_hamiltonian",
     "lie_algebra",
     "load_trajectories",
-    "parallelness",
     "poisson_bracket",
     "predict",
     "prediction_errors",
@@ -130,7 +136,7 @@ __all__ = [
 _ROOMS: dict[str, tuple[str, ...]] = {
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
-    "inference": ("Estimator", "Posterior", "bound_and_gradient", "estimate_bound"),
+    "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),
     "networks": ("HamiltonianNetwork",),
@@ -140,16 +146,25 @@ _ROOMS: dict[str, tuple[str, ...]] = {
     "quantities": (
         "GeneralQuantities",
         "QuadraticQuantities",
+        "alignment",
         "angular_momentum",
-        "parallelness",
         "quadratic_form",
         "singular_directions",
     ),
     "symmetry": ("Ball", "Box", "FlowAveraging", "Gaussian", "HaarAveraging", "NoAveraging", "symmetrised"),
-    "systems": ("CustomSystem", "HamiltonianSystem", "NBody", "Oscillators", "Pendulum", "register_system"),
+    "systems": (
+        "CustomSystem",
+        "HamiltonianSystem",
+        "InitialStates",
+        "NBody",
+        "Oscillators",
+        "Pendulum",
+        "register_system",
+    ),
     "training": ("Rates", "Training", "fit"),
     "trajectories": (
         "DataFileError",
+        "GaussianNoise",
         "Layout",
         "Trajectories",
         "Transitions",

@@ -58,16 +58,16 @@ class SymmetryOptions:
 class InferenceOptions:
     """The posterior and the estimator of the ELBO.
 
-    likelihood: transitions, whose inputs are treated as exact, or windows: multiple shooting with latent
-    initial states; auto: windows if the noise on states exceeds 0.3 of a step. window_steps: steps per
-    segment of multiple shooting. estimator: ours or the paper's. group_samples: group samples per average;
-    None: 16, or the paper's 200. weight_samples: weight samples per step; None: 4, or the paper's 20. chunk:
-    group samples evaluated at a time, to limit memory; None: all. substeps: integrator steps per transition.
-    noise_variance: sigma^2: a number in the units of the data, data (that of simulated data), or learned.
-    correlated: full row and column covariances of the weights instead of diagonal ones.
+    likelihood: a name in `inference.LIKELIHOODS`: transitions, whose inputs are treated as exact, or windows:
+    multiple shooting with latent initial states; auto: windows if the noise on states exceeds 0.3 of a step.
+    window_steps: steps per segment of multiple shooting. estimator: ours or the paper's. group_samples: group
+    samples per average; None: 16, or the paper's 200. weight_samples: weight samples per step; None: 4, or
+    the paper's 20. chunk: group samples evaluated at a time, to limit memory; None: all. substeps: integrator
+    steps per transition. noise_variance: sigma^2: a number in the units of the data, data (that of simulated
+    data), or learned. correlated: full row and column covariances of the weights instead of diagonal ones.
     """
 
-    likelihood: Literal["auto", "transitions", "windows"] = "auto"
+    likelihood: str = "auto"
     window_steps: PositiveInt = 8
     estimator: Literal["efficient", "paper"] = "efficient"
     group_samples: PositiveInt | None = None

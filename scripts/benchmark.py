@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from noether_razor.app.config import build_problem, load_config
-from noether_razor.inference import BoundTerms, Posterior, bound_and_gradient, paper_estimator
+from noether_razor.inference import ELBO, ELBOTerms, Posterior, elbo_and_gradient, paper_estimator
 from noether_razor.modelling import Problem
 from noether_razor.phase_space import hamiltonian_field
-from noether_razor.symmetry import Box, flow_orbit, symmetrised
+from noether_razor.symmetry import Box, flow_samples, symmetrised
 from noether_razor.training import initial_state, make_loop
 from noether_razor.trajectories import Transitions
 
@@ -58,13 +58,7 @@ def efficient(problem: Problem) -> tuple[dict[str, float], float]:
     graph, _ = nnx.split(problem.posterior)
     transitions = problem.data.transitions()
     batch = transitions.size // problem.estimator.weight_samples * problem.estimator.weight_samples
-    loop = make_loop(
-        graph,
-        problem.training,
-        transitions.size,
-        averaging=problem.averaging,
-        estimator=problem.estimator,
-    )
+    loop = make_loop(graph, problem.training, problem.objective)
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
     state, key = initial_state(problem.posterior, problem.training), jax.random.key(0)
     stop = jnp.asarray(EFFICIENT_STEPS, jnp.int32)
@@ -98,7 +92,7 @@ def paper_gradient(
         def euler(states: jax.Array, _: None) -> tuple[jax.Array, None]:
             # The barrier ties w to the step, or the compiler would hoist the exponentials out of the loop.
             here, states = jax.lax.optimization_barrier((w, states))
-            field = hamiltonian_field(symmetrised(network, flow_orbit(quantities, here)))
+            field = hamiltonian_field(symmetrised(network, flow_samples(quantities, here)))
             return states + dt * jax.vmap(field)(states), None
 
         predicted, _ = jax.lax.scan(euler, jnp.asarray(data.states), length=EULER_STEPS)
@@ -123,10 +117,8 @@ def paper(problem: Problem, *, hoisted: bool) -> dict[str, float]:
         substeps=EULER_STEPS, group_samples=GROUP_SAMPLES, weight_samples=WEIGHT_SAMPLES
     )
 
-    def library(params: nnx.State, key: jax.Array) -> tuple[BoundTerms, nnx.State]:
-        return bound_and_gradient(
-            graph, params, key, data, data.size, averaging=problem.averaging, estimator=estimator
-        )
+    def library(params: nnx.State, key: jax.Array) -> tuple[ELBOTerms, nnx.State]:
+        return elbo_and_gradient(ELBO.of(data, estimator), graph, params, key, data)
 
     def inside(params: nnx.State, key: jax.Array) -> tuple[jax.Array, nnx.State]:
         return paper_gradient(graph, params, key, data)

@@ -47,13 +47,7 @@ def point(system: str, number: int, estimator: str, overrides: list[str]) -> dic
     problem = build_problem(config)
     transitions = problem.data.transitions()
     graph, _ = nnx.split(problem.posterior)
-    loop = make_loop(
-        graph,
-        replace(problem.training, steps=1000),
-        transitions.size,
-        averaging=problem.averaging,
-        estimator=problem.estimator,
-    )
+    loop = make_loop(graph, replace(problem.training, steps=1000), problem.objective)
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
     state, key = initial_state(problem.posterior, problem.training), jax.random.key(0)
     steps = STEPS[estimator]

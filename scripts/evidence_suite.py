@@ -22,10 +22,10 @@ CENTRE = "p1 - q2/2"
 
 HEADING = f"""# Exact evidence of known systems
 
-`scripts/evidence_suite` writes this page. Each file has {TRAJECTORIES} trajectories of {ROWS} rows, a step of
-{STEP} and noise of {NOISE:.0%} of the spread on all columns. The Hamiltonian is a polynomial of degree 4. A gain
-is the log evidence with the quantity built in less that without, in nats: mean and range over data seeds. What
-is far below 0 is only known to be rejected.
+`scripts/evidence_suite` writes this page. Each file has {TRAJECTORIES} trajectories of {ROWS} rows, a step
+of {STEP} and noise of {NOISE:.0%} of the spread on all columns. The Hamiltonian is a polynomial of degree 4.
+A gain is the log evidence with the quantity built in less that without, in nats: mean and range over data
+seeds. What is far below 0 is only known to be rejected.
 
 """
 
@@ -122,7 +122,7 @@ def make_file(item: Item, seed: int, path: Path) -> None:
     )
     draws = np.random.default_rng(seed)
     noise = NOISE * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
-    save_trajectories(Trajectories(clean.times, clean.states + noise), path)
+    save_trajectories(path, Trajectories(clean.times, clean.states + noise))
 
 
 def table(scores: list[Score]) -> str:

@@ -20,7 +20,7 @@ from noether_razor.files import write_whole
 from noether_razor.invariants import Analysis
 from noether_razor.lie import lie_algebra
 from noether_razor.paper import SUITE
-from noether_razor.systems import CustomSystem
+from noether_razor.systems import CustomSystem, InitialStates
 from noether_razor.trajectories import Trajectories, load_trajectories, save_trajectories, simulate
 
 DOCS = Path(__file__).parents[1] / "docs" / "files.md"
@@ -51,9 +51,7 @@ def simulated(
         trajectories=trajectories,
         transitions=rows - 1,
         dt=config.data.dt,
-        scale_q=table.initial_scale_q,
-        scale_p=table.initial_scale_p,
-        energy_below=table.energy_below,
+        initial=InitialStates(table.initial_scale_q, table.initial_scale_p, energy_below=table.energy_below),
     )
     known, dim = system.known_quantities(), 2 * system.dof
     truth = np.zeros((0, dim * dim + dim))

@@ -14,7 +14,7 @@ from noether_razor.inference import Posterior
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.quantities import QuadraticQuantities
 from noether_razor.systems import Oscillators
-from noether_razor.trajectories import Transitions, simulate
+from noether_razor.trajectories import GaussianNoise, Transitions, simulate
 
 # jax 0.10.0 and 0.10.1 log kilobytes whenever they read a program from the cache on disk, and a child whose
 # stderr is read only at its end then waits for ever. Children inherit this.
@@ -48,8 +48,7 @@ def transitions() -> Transitions:
         trajectories=7,
         transitions=4,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=GaussianNoise(1e-3, jax.random.key(1)),
     )
     return data.transitions()
 

@@ -283,9 +283,10 @@ class TestFound:
         both = replace(
             first.formula, coefficients={**first.formula.coefficients, **second.formula.coefficients}
         )
-        assert not _of_its_own(replace(first, formula=both), oscillators.quantities, oscillators.space)
-        assert _of_its_own(first, oscillators.quantities[1:], oscillators.space)
-        assert _of_its_own(first, (), oscillators.space)
+        mixed, motion = replace(first, formula=both, row=both.row()), oscillators.space.motion
+        assert not _of_its_own(mixed, oscillators.quantities, motion)
+        assert _of_its_own(first, oscillators.quantities[1:], motion)
+        assert _of_its_own(first, (), motion)
 
     def test_works_without_noise_and_without_knowing_it(self):
         system = system_of("isotropic 2")

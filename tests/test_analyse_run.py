@@ -102,7 +102,7 @@ def test_adds_its_section_and_figures_to_the_report(analysed):
     folder, _ = analysed
     report = folder.report.read_text()
     assert "## Conserved quantities" in report and "q1^2 + p1^2" in report
-    for name in ("flows", "drifts", "evidence", "along"):
+    for name in ("overview", "flows", "drifts", "evidence", "along"):
         assert f"figures/{name}.png" in report
         assert (folder.figures / f"{name}.png").stat().st_size > 1000
     page = folder.report.with_suffix(".html").read_text()

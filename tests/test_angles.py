@@ -8,12 +8,11 @@ from flax import nnx
 from scipy.integrate import solve_ivp
 
 from noether_razor.app.config import ConfigError, build_problem, parse_config
-from noether_razor.inference import windows_of
+from noether_razor.inference import SegmentLikelihood
 from noether_razor.invariants import conserved_space
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
 from noether_razor.quantities import QuadraticQuantities
 from noether_razor.scaling import PhaseScale, centres_and_spreads
-from noether_razor.symmetry import NoAveraging
 from noether_razor.training import Training, fit
 from noether_razor.trajectories import (
     Layout,
@@ -151,7 +150,7 @@ def test_whole_sets_may_be_given_angles(tmp_path):
 
 
 def test_transitions_and_windows_begin_within_half_a_turn(pendulum):
-    pairs, windows = pendulum.transitions(), windows_of(pendulum, 8)
+    pairs, windows = pendulum.transitions(), SegmentLikelihood().cut(pendulum, 8)
     assert np.abs(np.asarray(pairs.states)[:, 0]).max() <= np.pi + 1e-9
     assert np.abs(np.asarray(windows.states)[:, 0, 0]).max() <= np.pi + 1e-9
     moves = np.concatenate([np.diff(path, axis=0) for path in pendulum])
@@ -182,10 +181,9 @@ def test_a_fit_leaves_terms_in_an_angle_at_zero(pendulum_file):
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         problem.training,
         key=jax.random.key(0),
-        averaging=problem.averaging,
-        estimator=problem.estimator,
     )
     before, after = problem.posterior.quantities, result.posterior.quantities
     assert isinstance(before, QuadraticQuantities) and isinstance(after, QuadraticQuantities)
@@ -214,10 +212,9 @@ def test_a_whirling_pendulum_is_learned(pendulum_file):
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         Training(steps=400, batch=100, learn_noise_variance=True, noise_floor=1e-6),
         key=jax.random.key(0),
-        averaging=NoAveraging(),
-        estimator=problem.estimator,
     )
     # A step moves scaled coordinates by 0.19.
     assert np.sqrt(result.history[-1].noise_variance) < 0.06

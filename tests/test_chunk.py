@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.inference import Estimator, Posterior, bound_and_gradient, paper_estimator
+from noether_razor.inference import ELBO, Estimator, Posterior, elbo_and_gradient, paper_estimator
 from noether_razor.integrators import euler_step
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.quantities import QuadraticQuantities
-from noether_razor.symmetry import Ball, FlowAveraging, flow_orbit, symmetrised
+from noether_razor.symmetry import flow_samples, symmetrised
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 12])
 def test_the_average_is_the_same_for_any_chunk(posterior: Posterior, chunk: int) -> None:
     assert posterior.quantities is not None
-    orbit = flow_orbit(posterior.quantities, jnp.linspace(-1, 1, 12)[:, None])
+    samples = flow_samples(posterior.quantities, jnp.linspace(-1, 1, 12)[:, None])
     state = jnp.array([0.4, -0.7])
     whole, parts = (
-        jax.value_and_grad(symmetrised(posterior.network, orbit, chunk=size))(state)  # type: ignore[arg-type]
+        jax.value_and_grad(symmetrised(posterior.network, samples, chunk=size))(state)  # type: ignore[arg-type]
         for size in (None, chunk)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), whole, parts)
@@ -43,9 +43,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_group_samples(transitions)
     def compiled(samples: int, chunk: int | None):  # type: ignore[no-untyped-def]
         estimator = Estimator(step=euler_step, group_samples=samples, weight_samples=1, chunk=chunk)
         gradient = jax.jit(
-            lambda params, key: bound_and_gradient(
-                graph, params, key, batch, 28, averaging=FlowAveraging(Ball()), estimator=estimator
-            )
+            lambda params, key: elbo_and_gradient(ELBO(28, estimator), graph, params, key, batch)
         )
         return gradient.lower(params, jax.random.key(0)).compile()
 

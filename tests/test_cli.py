@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from noether_razor.app.cli import main
-from noether_razor.app.cli import train as _train
+from noether_razor.app.cli import progress as _progress
 from noether_razor.app.config import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -400,9 +402,9 @@ def test_a_bound_that_is_not_finite_fails_with_its_step_and_site(tmp_path: Path)
 def test_where_stderr_is_no_terminal_lines_say_what_is_being_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
-    monkeypatch.setattr(_train, "HEARTBEAT", 0.02)
-    with _train.LiveProgress(load_config(DEBUG), quiet) as live:
-        live.refit("found 1", 3, -2.0)
+    monkeypatch.setattr(_progress, "HEARTBEAT", 0.02)
+    with _progress.LiveProgress(quiet, load_config(DEBUG).training.steps) as live:
+        live.refit("found 1", cast(Any, SimpleNamespace(step=3, negative_elbo=-2.0)))
         time.sleep(0.3)
     said = capsys.readouterr().err
     assert_only_progress(said)

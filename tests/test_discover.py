@@ -11,7 +11,7 @@ import pytest
 from test_cli import assert_bad_input, assert_only_progress, files, run
 
 from noether_razor.app.config import Config, build_problem
-from noether_razor.app.runs import analyse_run, config_of, discover_config, discover_run, load_run
+from noether_razor.app.runs import Listener, analyse_run, config_of, discover_config, discover_run, load_run
 from noether_razor.discovery import (
     Bound,
     Discovery,
@@ -24,7 +24,7 @@ from noether_razor.discovery.hypotheses import answer
 from noether_razor.inference import Posterior
 from noether_razor.reporting import discovery_text, symmetry_text
 from noether_razor.symmetry import NoAveraging
-from noether_razor.training import NonFiniteBoundError, Report, fit
+from noether_razor.training import NonFiniteELBOError, Report, fit
 from noether_razor.trajectories import Trajectories, hold_out, load_trajectories
 
 LENGTH = 1e6
@@ -209,8 +209,7 @@ def test_resumed_it_trains_nothing_again(discovered, tmp_path):
         folder,
         quantities=("q1^2 + p1^2", "q1*p1"),
         resume=True,
-        on_refit=on_refit,
-        on_progress=lambda line: trained.append("run"),
+        listener=Listener(progress=lambda line: trained.append("run"), refit=on_refit),
     ).to_json()
     assert trained == []
     assert found["evidence"] == before["evidence"] and found["checks"] == before["checks"]
@@ -222,10 +221,10 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
     folder = copied(discovered, tmp_path / "run")
     before = folder.read_symmetry()
 
-    def breaks(posterior: Posterior, *arguments: Any, averaging: Any, **rest: Any) -> Any:
-        if every or not isinstance(averaging, NoAveraging):
-            raise NonFiniteBoundError(7, "the gradient")
-        return fit(posterior, *arguments, averaging=averaging, **rest)
+    def breaks(posterior: Posterior, *arguments: Any, **rest: Any) -> Any:
+        if every or not isinstance(posterior.averaging, NoAveraging):
+            raise NonFiniteELBOError(7, "the gradient")
+        return fit(posterior, *arguments, **rest)
 
     monkeypatch.setattr("noether_razor.discovery.comparison.fit", breaks)
     found = analyse_run(folder, quantities=("q1^2 + p1^2",))
@@ -250,13 +249,16 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     data = write_oscillator(tmp_path / "mine.csv")
 
     def breaks(*_: Any, **__: Any) -> Any:
-        raise NonFiniteBoundError(7, "the gradient")
+        raise NonFiniteELBOError(7, "the gradient")
 
     monkeypatch.setattr("noether_razor.app.runs.discover.train_to_end", breaks)
     folder = RunFolder(tmp_path / "run")
     told: list[Discovery] = []
     found = discover_run(
-        discover_config(data), folder, quantities=("q1^2 + p1^2", "q1"), on_answer=told.append
+        discover_config(data),
+        folder,
+        quantities=("q1^2 + p1^2", "q1"),
+        listener=Listener(answer=told.append),
     ).to_json()
     assert found == folder.read_symmetry() and len(told) == 1
     assert found["rank"] == 1 and found["evidence"] is None and "step 7" in found["failed"]["model"]

@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from noether_razor.inference import Estimator, windows_of
-from noether_razor.symmetry import NoAveraging
+from noether_razor.inference import ELBO, Estimator, Posterior, SegmentLikelihood
 from noether_razor.systems import Oscillators
 from noether_razor.training import Report, Training, early_check, fit, no_motion_nll
 from noether_razor.trajectories import Transitions, simulate
@@ -40,12 +39,11 @@ def test_two_late_reports_above_no_motion_end_a_fit(posterior, data):
 def test_a_fit_ends_where_it_is_told_to(posterior, data):
     seen = []
     result = fit(
-        posterior,
+        Posterior(posterior.network),
         data.transitions(),
+        ELBO.of(data.transitions(), ESTIMATOR),
         Training(steps=50, log_every=10),
         key=jax.random.key(0),
-        averaging=NoAveraging(),
-        estimator=ESTIMATOR,
         callback=lambda report: seen.append(report.step),
         should_stop=lambda report: "enough" if report.step >= 20 else "",
     )
@@ -59,7 +57,7 @@ def test_no_motion_is_the_gaussian_of_the_steps(data):
     expected = np.mean(np.sum(np.log(2 * np.pi * variance) + steps**2 / variance, axis=1)) / 2
     assert no_motion_nll(pairs) == pytest.approx(expected)
     assert no_motion_nll(pairs, 2 * float(variance)) > expected
-    assert no_motion_nll(windows_of(data, 1)) == pytest.approx(expected)
-    assert no_motion_nll(windows_of(data, 5)) > expected
+    assert no_motion_nll(SegmentLikelihood().cut(data, 1)) == pytest.approx(expected)
+    assert no_motion_nll(SegmentLikelihood().cut(data, 5)) > expected
     still = Transitions(np.zeros((3, 2)), np.zeros((3, 2)), np.ones(3))
     assert np.isfinite(no_motion_nll(still))

@@ -3,18 +3,23 @@
 import importlib.util
 import re
 import tomllib
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 from unittest.mock import patch
 
+import jax
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
+import noether_razor as nr
 from noether_razor.app.config import Config, file_layout, parse_config
+from noether_razor.inference import LIKELIHOODS
 from noether_razor.invariants import DICTIONARIES
+from noether_razor.modelling import make_problem
+from noether_razor.options import InferenceOptions, Options
 from noether_razor.trajectories import Layout, read_data_file
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,6 +43,7 @@ def test_every_example_is_tested():
     # The last two need packages of their own: tests/test_sources.py runs them.
     assert names == {
         *("library", "own_system", "own_data", "own_quantity", "own_dictionary", "own_loop"),
+        *("own_objective", "own_likelihood"),
         *("rebound_csv", "galpy_csv"),
     }
 
@@ -75,6 +81,42 @@ def test_own_quantity():
 def test_own_loop():
     values = example("own_loop").main(steps=20, width=4)
     assert len(values) == 10 and np.isfinite(values).all()
+
+
+def test_own_objective():
+    free, priced = example("own_objective").main(steps=60, width=4)
+    assert 0 < priced < free
+
+
+def test_own_likelihood():
+    with patch.dict(LIKELIHOODS):
+        module = example("own_likelihood")
+        errors = module.main(steps=300, width=16)
+        assert errors["student"] < 0.7 * errors["transitions"]
+        # It is known wherever a likelihood is chosen.
+        data = module.nr.simulate(
+            module.nr.Oscillators(), jax.random.key(0), trajectories=4, transitions=9, dt=0.2
+        )
+        chosen = replace(
+            Options(), inference=InferenceOptions(likelihood="student", noise_variance="learned")
+        )
+        problem = make_problem(data, chosen)
+        assert isinstance(problem.observations, module.HeavyTailed)
+        assert problem.likelihood.text.startswith("transitions with heavy-tailed noise")
+        assert np.isfinite(LIKELIHOODS["student"].noise_floor(2, 0.1, 1))
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda p: p.name
+)
+def test_what_a_page_names_exists(page):
+    """Public names of the library, scripts, configurations and tests."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`nr\.(\w+)", text))
+    assert named <= set(nr.__all__), named - set(nr.__all__)
+    paths = set(re.findall(r"`(?:\S* )?((?:scripts|configs|tests|docs)/[\w/]+(?:\.\w+)?)[` ]", text))
+    missing = {path for path in paths if not (DOCS.parent / path).exists()}
+    assert not missing
 
 
 def test_the_csv_of_the_page_can_be_read(tmp_path):

@@ -19,9 +19,8 @@ import pytest
 
 from noether_razor.app.cli import main
 from noether_razor.app.config import ConfigError, build_problem, load_config
-from noether_razor.app.runs import config_of, train_run, warm_start_config
+from noether_razor.app.runs import Listener, config_of, train_run, warm_start_config
 from noether_razor.discovery import RunFolder
-from noether_razor.inference import bound_terms
 from noether_razor.paper import (
     BUDGETS,
     TARGETS,
@@ -44,7 +43,7 @@ from noether_razor.paper.claims import mean_and_stderr
 from noether_razor.paper.reproduction import noise_floors, table_lines
 from noether_razor.paper.runner import wall_seconds
 from noether_razor.paper.workers import Place, makespan, places
-from noether_razor.training import NonFiniteBoundError
+from noether_razor.training import NonFiniteELBOError
 from noether_razor.trajectories import Trajectories
 
 ROOT = Path(__file__).parents[1]
@@ -111,10 +110,8 @@ def test_every_configuration_of_the_paper_builds(path: Path) -> None:
     if count is None:
         count = {"table1": 1, "table2": 9, "table3": 3}[path.parent.name]
     assert found == count
-    bound = partial(bound_terms, averaging=problem.averaging, estimator=problem.estimator)
-    terms = jax.eval_shape(
-        lambda key: bound(problem.posterior, key, problem.data.transitions(), 8), jax.random.key(0)
-    )
+    objective, rows = problem.objective, problem.data.transitions()
+    terms = jax.eval_shape(lambda key: objective(problem.posterior, key, rows), jax.random.key(0))
     assert terms.nll.shape == () and len(terms.kl) == config.network.layers
 
 
@@ -294,7 +291,7 @@ def work(
         time.sleep(0.01)
     on_progress(f"job {number}", {"step": 1})
     if number == 0:
-        raise NonFiniteBoundError(3, "the likelihood")
+        raise NonFiniteELBOError(3, "the likelihood")
     if number == 9:
         raise ConfigError("wrong key")
     return os.getpid()
@@ -309,7 +306,7 @@ class TestJobsSideBySide:
         told, done = [], []
         # The first waits for the file of the second: both run at once.
         jobs = [partial(work, k, tmp_path / str(1 - k) if k < 2 else None, tmp_path) for k in range(4)]
-        with pytest.raises(NonFiniteBoundError, match="step 3"):
+        with pytest.raises(NonFiniteELBOError, match="step 3"):
             share_out(
                 jobs,
                 on_progress=lambda name, line: told.append((name, line)),
@@ -355,7 +352,7 @@ def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:
     wanted = train_run(config, whole)
     for chunks in (0, 1, 2):  # in each warm start, and in the run itself
         with pytest.raises(KeyboardInterrupt):
-            train_run(config, stopped, resume=True, interrupted=Stop(chunks))
+            train_run(config, stopped, resume=True, listener=Listener(interrupted=Stop(chunks)))
     assert len(stopped.checkpoint.steps()) == 1 and not stopped.summary.exists()
     got = train_run(config, stopped, resume=True)
     for part in (".", "warm_start", "warm_start/warm_start"):
@@ -423,7 +420,7 @@ def test_shared_warm_starts_are_counted_once(tmp_path: Path) -> None:
     [
         (("table4",), ("table4", "table3", "figure2")),
         (("table1", "--seeds", "0"), ("--seeds", "0")),
-        (("table1", "--seeds", "two"), ("--seeds", "integer")),
+        (("table1", "--seeds", "two"), ("--seeds", "'two'")),
         (("table1", "--budget", "huge"), ("huge", "standard")),
         (("table1", "--bugdet", "quick"), ("--bugdet",)),
         ((), ("target",)),

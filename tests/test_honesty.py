@@ -16,13 +16,13 @@ from noether_razor.diagnostics import (
     points_a_turn,
     sampling_check,
     structure_check,
+    vector_field_posterior,
 )
 from noether_razor.diagnostics.structure import ATTEMPTS, Asymmetry, field_asymmetry
-from noether_razor.inference import Estimator, Posterior
+from noether_razor.inference import ELBO, Estimator, Posterior
 from noether_razor.invariants import conserved_space
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
-from noether_razor.symmetry import NoAveraging
-from noether_razor.training import FitResult, NonFiniteBoundError, Training, fit
+from noether_razor.training import FitResult, NonFiniteELBOError, Training, fit
 from noether_razor.trajectories import Trajectories
 
 
@@ -135,14 +135,13 @@ TRAINING = Training(steps=600, batch=100, log_every=600)
 def structure_of(decay: float) -> StructureCheck:
     data = oscillators(16, (1.0,), steps=15, noise=0.01, decay=decay)
     held_out = oscillators(12, (1.0,), steps=15, noise=0.01, decay=decay, seed=1)
-    common: dict[str, Any] = {"estimator": FEW}
     start = Posterior(HamiltonianNetwork(2, layers=2, width=24, rngs=nnx.Rngs(0)), noise_variance=1e-3)
-    ours = fit(
-        start, data.transitions(), TRAINING, key=jax.random.key(0), averaging=NoAveraging(), **common
-    ).posterior
-    field = fit_vector_field(
-        data.transitions(), TRAINING, key=jax.random.key(1), layers=2, width=24, **common
-    )
+    rows = data.transitions()
+    objective = ELBO.of(rows, FEW)
+    ours = fit(start, rows, objective, TRAINING, key=jax.random.key(0)).posterior
+    for_start, for_fit = jax.random.split(jax.random.key(1))
+    unstructured = vector_field_posterior(rows, for_start, layers=2, width=24)
+    field = fit_vector_field(unstructured, rows, objective, TRAINING, key=for_fit)
     assert isinstance(field.network, VectorFieldNetwork)
     learned = ours.network_with(ours.means())
     return structure_check(
@@ -152,8 +151,7 @@ def structure_of(decay: float) -> StructureCheck:
         held_out,
         noise_variance=np.full(2, 1e-4),
         hamiltonian=learned,
-        averaging=NoAveraging(),
-        **common,
+        estimator=FEW,
     )
 
 
@@ -173,28 +171,26 @@ def test_a_field_that_runs_away_is_fitted_anew_with_smaller_steps(
 ) -> None:
     rates = []
 
-    def breaks(posterior: Posterior, data: Any, training: Training, **rest: Any) -> FitResult:
+    def breaks(
+        posterior: Posterior, data: Any, objective: ELBO, training: Training, **rest: Any
+    ) -> FitResult:
         rates.append(training.rates.weights)
         if len(rates) <= failures:
-            raise NonFiniteBoundError(7, "the gradient")
-        return fit(posterior, data, training, **rest)
+            raise NonFiniteELBOError(7, "the gradient")
+        return fit(posterior, data, objective, training, **rest)
 
     monkeypatch.setattr("noether_razor.diagnostics.structure.fit", breaks)
 
     def field() -> Posterior:
-        return fit_vector_field(
-            oscillators(4).transitions(),
-            Training(steps=2, batch=8),
-            key=jax.random.key(0),
-            layers=2,
-            width=8,
-            estimator=Estimator(weight_samples=2, group_samples=1),
-        )
+        rows = oscillators(4).transitions()
+        start = vector_field_posterior(rows, jax.random.key(0), layers=2, width=8)
+        objective = ELBO.of(rows, Estimator(weight_samples=2, group_samples=1))
+        return fit_vector_field(start, rows, objective, Training(steps=2, batch=8), key=jax.random.key(0))
 
     if failures < ATTEMPTS:
         assert isinstance(field().network, VectorFieldNetwork)
     else:
-        with pytest.raises(NonFiniteBoundError):
+        with pytest.raises(NonFiniteELBOError):
             field()
     usual = Training(steps=2).rates.weights
     assert rates == [usual / 2**k for k in range(min(failures + 1, ATTEMPTS))]
@@ -314,7 +310,6 @@ def test_one_trajectory_has_no_standard_error_and_nothing_to_compare_needs_no_fi
         oscillators(1, (1.0,)),
         noise_variance=np.full(2, 1e-4),
         hamiltonian=hamiltonian,
-        averaging=NoAveraging(),
         estimator=FEW,
     )
     assert np.isnan([found.mse_field, found.energy_trend, found.difference_stderr]).all()

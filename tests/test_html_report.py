@@ -12,14 +12,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from test_answer import STRUCTURE, evidence, none, quantity, symmetry
 
 from noether_razor.reporting import AnswerPicture, answer_html, draw_answer, pictures
 from noether_razor.reporting.figures import along_figure, evidence_figure, flow_figure, rollout_figure
-from noether_razor.reporting.flows import Generator
+from noether_razor.reporting.flows import Generator, starts
 from noether_razor.reporting.lights import lights
 from noether_razor.reporting.mathml import formula_mathml
+from noether_razor.reporting.overview import Predicted, overview_figure
 from noether_razor.reporting.pictures import svg_of
 
 NAMES = ("q1", "q2", "p1", "p2")
@@ -245,6 +247,45 @@ def test_orbits_keep_what_generates_them():
     assert turns[-1] - turns[0] == pytest.approx(2 * np.pi)
 
 
+def test_orbits_begin_apart_from_near_the_centre_to_far_from_it():
+    turn = np.arange(400) * 2 * np.pi / 50
+    radius = np.repeat([1.0, 0.2, 0.4, 0.6, 0.8], [200, 50, 50, 50, 50])
+    states = np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
+    from_centre = radius[starts(states, (0, 1), 6)]
+    # A fifth of the points are within 0.4, and half of them at 1.0.
+    assert (np.diff(from_centre) >= 0).all() and set(from_centre) == {0.4, 0.6, 0.8, 1.0}
+
+
+def test_no_orbit_is_drawn_twice():
+    turn = np.arange(400) * 2 * np.pi / 50
+    radius = np.repeat([1.0, 1.001, 0.5, 0.2], 100)
+    q1, q2 = radius * np.cos(turn), radius * np.sin(turn)
+    states = np.column_stack([q1, q2, q2, -q1])
+    figure = flow_figure([spin()], states, NAMES, ("m",) * 4)
+    assert figure is not None
+    orbits = [line.get_xydata() for line in figure.axes[0].lines[1:]]
+    sizes = sorted(float(np.linalg.norm(np.asarray(orbit), axis=1).mean()) for orbit in orbits)
+    assert sizes == pytest.approx([0.2, 0.5, 1.0], abs=0.01)
+
+
+def test_the_overview_has_the_formulas_and_the_first_quantities():
+    states = np.random.default_rng(4).normal(size=(50, 4))
+    times = np.linspace(0, 1, 6)
+    samples = np.random.default_rng(5).normal(size=(9, 6, 4))
+    entries = [spin() for _ in range(7)]
+    predicted = Predicted(times, samples[0], samples, "$")
+    drawn = overview_figure("7 quantities of degree <= 2", entries, states, predicted, NAMES, ("m",) * 4)
+    titles = [axes.get_title() for axes in drawn.axes]
+    shown = [f"C{k + 1} = q1·p2 \N{MINUS SIGN} q2·p1" for k in range(4)]
+    assert titles == [*shown, *(f"{name} (m)" for name in NAMES)]
+    (bands, *_), labels = drawn.axes[4].get_legend_handles_labels()
+    assert isinstance(bands, PolyCollection)
+    assert labels == ["90 % band", "50 % band", "prediction", "data"]
+    height = bands.get_paths()[0].get_extents().height
+    assert height > 0.9 * np.ptp(np.quantile(samples[:, :, 0], [0.05, 0.95], axis=0))
+    assert ElementTree.fromstring(svg_of(drawn, "o")).tag == "svg"
+
+
 def test_figures_take_any_name():
     states = np.random.default_rng(2).normal(size=(50, 4))
     names, units = [EVIL, "a$b$", "{x", "\\alpha"], ["$", "", "m^2", "%"]
@@ -252,8 +293,10 @@ def test_figures_take_any_name():
     samples = np.random.default_rng(3).normal(size=(9, 1, 6, 4))
     entry = spin() | {"formula": f"{EVIL}*" * 40 + "a$b$"}
     along = {"times": [[0.0, 1.0]], "values": [[[0.0, 5.0]]]}
+    predicted = Predicted(times[0], samples[0, 0], samples[:, 0], "$", "time ($)")
     drawn = (
         flow_figure([entry], states, names, units),
+        overview_figure("a$b$", [entry], states, predicted, names, units),
         rollout_figure(times, samples[0], samples, names, "a$b$", "time ($)"),
         along_figure(along, [entry], "$"),
         evidence_figure({"none": evidence(1.0)["none"], "$x$ " * 9: evidence(1.0)["found"]}),

@@ -13,25 +13,25 @@ from flax import nnx
 from numpyro.distributions.kl import kl_divergence
 
 from noether_razor.inference import (
+    ELBO,
     Estimator,
     IsotropicNormal,
     KroneckerNormal,
     Posterior,
-    bound_and_gradient,
-    bound_terms,
+    elbo_and_gradient,
     optimal_precision,
     paper_estimator,
 )
 from noether_razor.integrators import euler_step, transition
 from noether_razor.networks import HamiltonianNetwork
 from noether_razor.phase_space import hamiltonian_field
-from noether_razor.prediction import learned_substep_error, predict
+from noether_razor.prediction import learned_substep_error, predict, predictive
 from noether_razor.quantities import QuadraticQuantities
-from noether_razor.symmetry import FlowAveraging, NoAveraging
 from noether_razor.trajectories import Transitions
 
 ESTIMATOR = Estimator(group_samples=4, weight_samples=4)
-COMMON: dict[str, Any] = {"averaging": FlowAveraging(), "estimator": ESTIMATOR}
+ELBO_OF_28 = ELBO(28, ESTIMATOR)
+COMMON: dict[str, Any] = {"estimator": ESTIMATOR}
 KEY = jax.random.key(7)
 
 
@@ -150,7 +150,7 @@ def estimate(posterior):
 
     @jax.jit
     def bound(params, key, batch):
-        return bound_terms(nnx.merge(graph, params), key, batch, 28, **COMMON)
+        return ELBO_OF_28(nnx.merge(graph, params), key, batch)
 
     return lambda key, batch, params=params: bound(params, key, batch)
 
@@ -198,13 +198,12 @@ def test_without_averaging_and_noise_the_likelihood_is_that_of_the_mean_network(
     # Without any width of the posterior NLL / N = |error|^2 / (2 sigma^2) + log(2 pi sigma^2).
     still = Posterior(posterior.network, relative_scale=1e-12)
     estimator = replace(ESTIMATOR, substeps=3)
-    terms = bound_terms(still, KEY, transitions, 28, averaging=NoAveraging(), estimator=estimator)
+    terms = ELBO(28, estimator)(still, KEY, transitions)
     predicted = predict(
         still,
         KEY,
         np.asarray(transitions.states),
         np.stack([np.zeros(28), transitions.dt], axis=1),
-        averaging=NoAveraging(),
         estimator=estimator,
         mean_weights=True,
     )[0, :, 1]
@@ -214,12 +213,12 @@ def test_without_averaging_and_noise_the_likelihood_is_that_of_the_mean_network(
 
 @pytest.mark.parametrize("setting", [2.5, "learned", "optimal"])
 def test_every_setting_of_the_prior_precision_enters_the_kl(posterior, transitions, setting):
-    graph, params = nnx.split(posterior)
+    graph, params = nnx.split(Posterior(posterior.network))
+    elbo = ELBO(28, Estimator(step=euler_step), prior_precision=setting)
 
     @jax.jit
     def bound(params, batch):
-        cheapest = {"averaging": NoAveraging(), "estimator": Estimator(step=euler_step)}
-        return bound_terms(nnx.merge(graph, params), KEY, batch, 28, prior_precision=setting, **cheapest)
+        return elbo(nnx.merge(graph, params), KEY, batch)
 
     terms = bound(params, batches(transitions, 1)[0])
     for site, mean in posterior.means().items():
@@ -235,9 +234,7 @@ def compiled_gradient(posterior, transitions, estimator):
 
     @jax.jit
     def gradient(params, key):
-        return bound_and_gradient(
-            graph, params, key, transitions, 28, averaging=FlowAveraging(), estimator=estimator
-        )
+        return elbo_and_gradient(ELBO(28, estimator), graph, params, key, transitions)
 
     return gradient(params, KEY)
 
@@ -262,7 +259,7 @@ def test_weight_samples_that_share_out_the_batch_average_to_the_bounds_of_their_
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(posterior, transitions):
-    with pytest.raises(ValueError, match="batch of 28 transitions or windows does not divide among 5"):
+    with pytest.raises(ValueError, match="batch of 28 transitions or segments does not divide among 5"):
         compiled_gradient(posterior, transitions, replace(ESTIMATOR, weight_samples=5))
 
 
@@ -273,7 +270,7 @@ def test_gradient_of_the_bound_agrees_with_finite_differences(transitions):
     small = Posterior(network, quantities, noise_variance=0.1, correlated=True)
     graph, params = nnx.split(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), small))
     few = batches(transitions, 4)[0]
-    estimator = Estimator(step=euler_step, group_samples=2, weight_samples=2)
+    elbo = ELBO(28, Estimator(step=euler_step, group_samples=2, weight_samples=2), "learned")
     leaves, structure = jax.tree.flatten(params)
     draw = np.random.default_rng(0)
     directions = [
@@ -282,16 +279,7 @@ def test_gradient_of_the_bound_agrees_with_finite_differences(transitions):
 
     @jax.jit
     def bound(params):
-        terms, gradient = bound_and_gradient(
-            graph,
-            params,
-            KEY,
-            few,
-            28,
-            averaging=FlowAveraging(),
-            estimator=estimator,
-            prior_precision="learned",
-        )
+        terms, gradient = elbo_and_gradient(elbo, graph, params, KEY, few)
         return terms.negative_elbo(), gradient
 
     _, gradient = bound(params)
@@ -393,11 +381,23 @@ def test_padding_does_not_change_predictions(posterior, rollouts):
     )
 
 
+def test_every_number_of_states_and_times_shares_a_compilation(posterior, rollouts):
+    compiled = predictive._followed._cache_size  # type: ignore[attr-defined]
+    before = compiled()
+    many = np.concatenate([INITIAL] * 8)
+    longer = predict(posterior, KEY, many, np.tile(0.1 * np.arange(predictive.STEPS + 5), (40, 1)), **COMMON)
+    assert longer.shape == (4, 40, predictive.STEPS + 5, 2) and np.isfinite(longer).all()
+    # Samples go on as they did where one call ends and the next begins.
+    at, rest = predictive.STEPS, 0.1 * np.arange(2)
+    for s in range(4):
+        following = predict(posterior, KEY, longer[s, :5, at], np.tile(rest, (5, 1)), **COMMON)
+        np.testing.assert_allclose(following[s, :, 1], longer[s, :5, at + 1], rtol=1e-4, atol=1e-5)
+    assert compiled() == before
+
+
 def test_mean_weights_give_one_sample_that_follows_the_mean_network(posterior):
-    estimator = replace(ESTIMATOR, substeps=2)
-    found = predict(
-        posterior, KEY, INITIAL, TIMES, averaging=NoAveraging(), estimator=estimator, mean_weights=True
-    )
+    estimator, plain = replace(ESTIMATOR, substeps=2), Posterior(posterior.network)
+    found = predict(plain, KEY, INITIAL, TIMES, estimator=estimator, mean_weights=True)
     assert found.shape == (1, 5, 3, 2)
     advance = jax.jit(jax.vmap(partial(transition, hamiltonian_field(posterior.network), substeps=2)))
     state = jnp.asarray(INITIAL, jnp.float32)

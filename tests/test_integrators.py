@@ -9,7 +9,7 @@ import pytest
 
 from noether_razor.integrators import euler_step, rk4_step, rollout, transition
 from noether_razor.phase_space import hamiltonian_field, symplectic_matrix
-from noether_razor.systems import NBody, Oscillators, Pendulum, normal_states
+from noether_razor.systems import InitialStates, NBody, Oscillators, Pendulum
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -111,7 +111,7 @@ def test_a_flow_inside_a_hamiltonian_can_be_trained_through():
 
 def test_rollout_follows_the_exact_oscillators():
     frequencies = np.array([1.0, np.sqrt(2), -0.5])
-    initial = normal_states(jax.random.key(0), 4, 3)
+    initial = InitialStates().draw(jax.random.key(0), 4, 3)
     # Uneven times, other ones for every trajectory, that do not start at 0.
     times = jnp.cumsum(jax.random.uniform(jax.random.key(1), (4, 9), minval=0.05, maxval=1.0), axis=1)
     found = rollout(Oscillators(tuple(frequencies)).hamiltonian, initial, times)
@@ -126,7 +126,7 @@ def test_rollout_follows_the_exact_oscillators():
 
 def test_energy_of_three_bodies_drifts_by_less_than_1e_8():
     bodies = NBody()
-    initial = normal_states(jax.random.key(0), 20, bodies.dof, scale_p=0.5)
+    initial = InitialStates(scale_p=0.5).draw(jax.random.key(0), 20, bodies.dof)
     times = jnp.tile(jnp.linspace(0.0, 10.0, 51), (20, 1))
     energies = jax.vmap(jax.vmap(bodies.hamiltonian))(rollout(bodies.hamiltonian, initial, times))
     assert jnp.abs(energies - energies[:, :1]).max() < 1e-8

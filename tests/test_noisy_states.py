@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +21,19 @@ from noether_razor.app.runs import load_run
 from noether_razor.discovery import RunFolder
 from noether_razor.discovery import comparison as refits_module
 from noether_razor.inference import (
-    BoundEstimate,
+    ELBO,
+    ELBOEstimate,
     Estimator,
     InitialStates,
     Posterior,
-    Windows,
-    estimate_bound,
-    observed_bound_terms,
+    SegmentLikelihood,
+    Segments,
+    estimate_elbo,
     random_part,
-    windows_of,
 )
 from noether_razor.modelling import likelihood
 from noether_razor.options import OptionError
 from noether_razor.quantities import QuadraticQuantities
-from noether_razor.symmetry import NoAveraging
 from noether_razor.training import Checkpoint, FitResult, Rates, Report, Training, fit, initial_state
 from noether_razor.training.loop import rows_a_step
 from noether_razor.trajectories import Trajectories
@@ -43,7 +41,7 @@ from noether_razor.trajectories import Trajectories
 STEPS = 4
 ESTIMATOR = Estimator(group_samples=1, weight_samples=2)
 KEY = jax.random.key(5)
-COMMON: dict[str, Any] = {"key": KEY, "averaging": NoAveraging(), "estimator": ESTIMATOR}
+LIKELIHOOD = SegmentLikelihood()
 
 
 def oscillations(
@@ -64,14 +62,15 @@ def oscillator(windows: int | None, *, noise_variance: float = 1e-2) -> Posterio
         Oscillator(),
         noise_variance=noise_variance,
         relative_scale=1e-2,
-        initial_states=None if windows is None else InitialStates(windows, 2),
+        latents=None if windows is None else InitialStates(windows, 2),
     )
 
 
 # The loop
 
 DATA = oscillations(5, 11, noise=0.1)
-WINDOWS = windows_of(DATA, STEPS)
+WINDOWS = LIKELIHOOD.cut(DATA, STEPS)
+ELBO_OF_WINDOWS = ELBO.of(WINDOWS, ESTIMATOR)
 TRAINING = Training(steps=6, batch=20, log_every=3, learn_noise_variance=True)
 
 
@@ -84,7 +83,9 @@ class Fitted:
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
     reports: list[Report] = []
-    result = fit(oscillator(WINDOWS.size), WINDOWS, TRAINING, callback=reports.append, **COMMON)
+    result = fit(
+        oscillator(WINDOWS.size), WINDOWS, ELBO_OF_WINDOWS, TRAINING, key=KEY, callback=reports.append
+    )
     return Fitted(result, reports)
 
 
@@ -92,8 +93,8 @@ def test_initial_states_are_learned_with_the_rest(fitted):
     assert [report.step for report in fitted.reports] == [3, 6]
     for report in fitted.reports:
         assert np.isfinite([report.nll, report.kl, report.gradient_norm, report.noise_variance]).all()
-    learned = fitted.result.posterior.initial_states
-    assert learned is not None and learned.count == WINDOWS.size == 15
+    learned = fitted.result.posterior.latents
+    assert isinstance(learned, InitialStates) and learned.offsets.shape == (WINDOWS.size, 2) == (15, 2)
     # Ten windows, two weight samples' fives, fit into the five of a batch of 20: all are visited in 4 steps.
     assert (np.abs(np.asarray(learned.offsets[...])) > 0).all()
     assert (np.asarray(learned.log_scales[...]) != 0).all()
@@ -109,7 +110,7 @@ def test_a_fit_of_windows_that_is_resumed_ends_bitwise_where_it_would_have(fitte
         assert found is not None
         return found[0]
 
-    resumed = fit(oscillator(WINDOWS.size), WINDOWS, TRAINING, resume=resume, **COMMON)
+    resumed = fit(oscillator(WINDOWS.size), WINDOWS, ELBO_OF_WINDOWS, TRAINING, key=KEY, resume=resume)
     assert [report.step for report in resumed.history] == [6]
     assert same(resumed.state, fitted.result.state)
 
@@ -120,13 +121,13 @@ def test_transitions_have_no_part_in_the_optimiser_for_initial_states():
         jax.tree_util.keystr(path)
         for path, _ in jax.tree_util.tree_flatten_with_path(initial_state(oscillator(None), TRAINING))[0]
     ]
-    assert paths and not [path for path in paths if "initial" in path]
+    assert paths and not [path for path in paths if "initial" in path or "latents" in path]
 
 
 def test_windows_need_initial_states_of_each():
-    for posterior, got in ((oscillator(None), "none"), (oscillator(3), "those of 3")):
-        with pytest.raises(ValueError, match=f"initial_states of 15 windows, got {got}"):
-            fit(posterior, WINDOWS, TRAINING, **COMMON)
+    for posterior, got in ((oscillator(None), "none"), (oscillator(3), "InitialStates of 3")):
+        with pytest.raises(ValueError, match=f"latents InitialStates of 15 rows, got {got}"):
+            fit(posterior, WINDOWS, ELBO_OF_WINDOWS, TRAINING, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +142,11 @@ def test_a_batch_is_counted_in_transitions(wanted, rows):
 def test_learned_noise_is_that_of_the_measurement():
     data, noise = oscillations(30, 17, noise=0.1), 0.1
     training = Training(steps=300, learn_noise_variance=True, rates=Rates(weights=1e-4, hyper=0.03))
-    windows = windows_of(data, 8)
+    windows = LIKELIHOOD.cut(data, 8)
     learned = {
-        name: np.sqrt(fit(posterior, rows, training, **COMMON).history[-1].noise_variance)
+        name: np.sqrt(
+            fit(posterior, rows, ELBO.of(rows, ESTIMATOR), training, key=KEY).history[-1].noise_variance
+        )
         for name, posterior, rows in (
             ("windows", oscillator(windows.size), windows),
             ("transitions", oscillator(None), data.transitions()),
@@ -156,42 +159,39 @@ def test_learned_noise_is_that_of_the_measurement():
 # The estimate of the bound
 
 
-BOUND: dict[str, Any] = {"averaging": NoAveraging(), "estimator": Estimator()}
-
-
 def test_the_bound_of_windows_is_estimated_as_it_is_trained_on():
-    posterior, total = oscillator(WINDOWS.size), WINDOWS.transitions
+    posterior, elbo = oscillator(WINDOWS.size), ELBO.of(WINDOWS, Estimator())
     windows = jax.tree.map(jnp.asarray, WINDOWS)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, None))
     def plainly(key, shift):
         moved = nnx.clone(posterior)
-        assert moved.initial_states is not None
-        moved.initial_states.offsets[...] += shift
-        terms = observed_bound_terms(moved, key, windows, total, **BOUND)
+        assert isinstance(moved.latents, InitialStates)
+        moved.latents.offsets[...] += shift
+        terms = elbo(moved, key, windows)
         return terms.nll, terms.kl
 
     keys = jax.random.split(KEY, 500)
     draws, kl = plainly(keys, 0.0)
     nll = np.asarray(draws, np.float64)
-    whole = estimate_bound(posterior, KEY, WINDOWS, total, stderr=0.05, **BOUND)
+    whole = estimate_elbo(elbo, posterior, KEY, WINDOWS, stderr=0.05)
     error = np.hypot(whole.nll_stderr, nll.std() / np.sqrt(len(nll)))
     assert abs(whole.nll - nll.mean()) < 4 * error
     # An error that no sampling reaches is given up at a share of the cost of training.
-    short = estimate_bound(posterior, KEY, WINDOWS, total, stderr=1e-9, trained=1, **BOUND)
+    short = estimate_elbo(elbo, posterior, KEY, WINDOWS, stderr=1e-9, trained=1)
     assert short.nll_stderr > 1e-9
     assert abs(short.nll - nll.mean()) < 5 * np.hypot(short.nll_stderr, error)
     assert whole.kl == pytest.approx(sum(float(part.mean()) for part in kl.values()), rel=1e-4)
     # What initial states cost is part of the likelihood: the weights' price is `kl`, whatever the data.
     assert set(kl) == set(posterior.means())
     far = np.mean(plainly(keys, 10.0)[0]) - nll.mean()
-    assert far > 2 * 10.0**2 / 2 * WINDOWS.size / total
+    assert far > 2 * 10.0**2 / 2 * WINDOWS.size / elbo.total
 
 
 def test_a_random_part_holds_so_many_transitions():
     part = random_part(WINDOWS, KEY, 32)
-    assert isinstance(part, Windows) and part.size == 8 and len(np.unique(part.number)) == 8
+    assert isinstance(part, Segments) and part.size == 8 and len(np.unique(part.number)) == 8
     np.testing.assert_array_equal(part.states, WINDOWS.states[part.number])
     assert not np.array_equal(part.number, np.arange(8))
     assert random_part(DATA.transitions(), KEY, 32).size == 32
@@ -201,7 +201,7 @@ def test_a_random_part_holds_so_many_transitions():
 # The choice
 
 
-def chosen(data: Trajectories, variance: float | None, asked: str = "auto") -> likelihood.Likelihood:
+def chosen(data: Trajectories, variance: float | None, asked: str = "auto") -> likelihood.LikelihoodChoice:
     tables = {"data": {"noise_on": "states"}, "inference": {"likelihood": asked, "window_steps": 5}}
     return likelihood.choose_likelihood(parse_config(tables).inference, data, variance)
 
@@ -250,10 +250,11 @@ def test_a_simulated_problem_gets_the_likelihood_of_its_noise(noise_on, variance
     )
     problem = build_problem(config)
     assert problem.likelihood.kind == kind
-    states = problem.posterior.initial_states
+    states = problem.posterior.latents
     if kind == "windows":
         # 8 steps and then 4, of each trajectory.
-        assert states is not None and states.count == problem.observations.size == 8
+        assert isinstance(states, InitialStates)
+        assert states.offsets.shape[0] == problem.observations.size == 8
     else:
         assert states is None and problem.observations.size == 48
 
@@ -327,20 +328,20 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, tmp_p
     folder = RunFolder(tmp_path)
     learned, seen, growth = load_run(RunFolder(trained)), [], []
 
-    def fitted(posterior, data, training, **_):
-        seen.append((data, posterior.initial_states.count))
-        growth.append(training.orbit_growth)
+    def fitted(posterior, data, objective, training, **_):
+        seen.append((data, posterior.latents.offsets.shape[0]))
+        growth.append(training.group_warmup)
         return FitResult(posterior, initial_state(posterior, training), [])
 
-    def estimated(posterior, key, data, total, **_):
-        seen.append((data, total))
-        return BoundEstimate(3.0, 2.0, 0.1, 1.0)
+    def estimated(objective, posterior, key, data, **_):
+        seen.append((data, objective.total))
+        return ELBOEstimate(3.0, 2.0, 0.1, 1.0)
 
     monkeypatch.setattr(refits_module, "fit", fitted)
-    monkeypatch.setattr(refits_module, "estimate_bound", estimated)
+    monkeypatch.setattr(refits_module, "estimate_elbo", estimated)
     found = refits_module.refits(learned.problem, "none", 1, keep=folder.keep)
     (data, count), (part, total) = seen
-    assert isinstance(data, Windows) and isinstance(part, Windows)
+    assert isinstance(data, Segments) and isinstance(part, Segments)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
     assert found.bound.negative_elbo_total == 3.0 * 12 * 17
     # Averages over a few points of wide orbits of several quantities would ruin the fit.

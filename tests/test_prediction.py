@@ -19,11 +19,10 @@ from noether_razor.diagnostics import Calibration, rollout_calibration
 from noether_razor.inference import Estimator, Posterior
 from noether_razor.prediction import bands, posterior_rollouts, predict
 from noether_razor.prediction.rollouts import _refined
-from noether_razor.symmetry import NoAveraging
 from noether_razor.trajectories import Trajectories
 
 ESTIMATOR = Estimator(weight_samples=5, group_samples=2)
-FOLLOW: dict[str, Any] = {"averaging": NoAveraging(), "estimator": ESTIMATOR}
+FOLLOW: dict[str, Any] = {"estimator": ESTIMATOR}
 
 
 class Oscillator(nnx.Module):
@@ -68,8 +67,9 @@ def test_rollouts_follow_the_hamiltonian_through_long_gaps():
 
 
 def test_rollouts_are_distributed_as_those_of_predict(posterior):
+    posterior = Posterior(posterior.network)
     initial, times = np.array([[1.0, 0.5]]), np.array([[0.0, 0.2, 0.4]])
-    many: dict[str, Any] = {"averaging": NoAveraging(), "estimator": replace(ESTIMATOR, weight_samples=400)}
+    many: dict[str, Any] = {"estimator": replace(ESTIMATOR, weight_samples=400)}
     ours = posterior_rollouts(posterior, jax.random.key(0), initial, times, **many)
     theirs = predict(posterior, jax.random.key(1), initial, times, **many)
     spread = np.sqrt((ours[:, 0, 1:].var(0) + theirs[:, 0, 1:].var(0)) / 400)

@@ -9,14 +9,16 @@ import noether_razor as nr
 from noether_razor.invariants import Analysis
 from noether_razor.prediction import bands
 from noether_razor.symmetry import HaarUnitary
-from noether_razor.systems import normal_states
+from noether_razor.systems import InitialStates
 from noether_razor.training import FitResult, initial_state
 from noether_razor.trajectories import Trajectories
 
 
 def oscillators(dof: int, count: int, rows: int) -> Trajectories:
     """Equal oscillators of exact states."""
-    q, p = np.split(np.asarray(normal_states(jax.random.key(0), count, dof), np.float64)[:, None], 2, axis=2)
+    q, p = np.split(
+        np.asarray(InitialStates().draw(jax.random.key(0), count, dof), np.float64)[:, None], 2, axis=2
+    )
     time = 0.3 * np.arange(rows)
     cos, sin = np.cos(time)[:, None], np.sin(time)[:, None]
     return Trajectories.from_arrays(time, np.concatenate([q * cos + p * sin, p * cos - q * sin], axis=2))
@@ -69,6 +71,7 @@ def objects(found: Analysis) -> dict[str, object]:
         "training": training,
         "rates": nr.Rates(),
         "estimator": nr.Estimator(weight_samples=4),
+        "elbo": nr.ELBO(28, nr.Estimator(weight_samples=4)),
         "averaging": nr.FlowAveraging(nr.Box()),
         "gaussian": nr.FlowAveraging(nr.Gaussian()),
         "ball": nr.Ball(),
@@ -80,6 +83,8 @@ def objects(found: Analysis) -> dict[str, object]:
         "bodies": nr.NBody(),
         "pendulum": nr.Pendulum(),
         "custom": nr.CustomSystem(1, "p1^2 / 2 + q1^4"),
+        "initial states": nr.InitialStates(),
+        "noise": nr.GaussianNoise(1e-3, jax.random.key(0)),
         "layout": nr.Layout(),
         "error": nr.DataFileError("data.csv", "line 3", "why"),
         "discovery": nr.Discovery(data, found),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from noether_razor.app.config import ConfigError, build_problem, load_config
-from noether_razor.systems import CustomSystem, Oscillators
+from noether_razor.systems import CustomSystem, InitialStates
 from noether_razor.trajectories import EscapeError, simulate
 
 SHIPPED = (
@@ -15,16 +15,14 @@ SHIPPED = (
 CUBIC = CustomSystem(1, "(p1**2 + q1**2) / 2 - q1**3 / 3")
 
 
-def drawn(scale: float, **options):
+def drawn(scale: float, energy_below: float | None = None):
     return simulate(
         CUBIC,
         jax.random.key(0),
         trajectories=40,
         transitions=20,
         dt=0.5,
-        scale_q=scale,
-        scale_p=scale,
-        **options,
+        initial=InitialStates(scale, scale, energy_below=energy_below),
     )
 
 
@@ -46,7 +44,7 @@ def test_energies_may_be_kept_below_a_barrier():
     energies = jax.vmap(CUBIC.hamiltonian)(data.states[:, 0].astype(np.float32))  # type: ignore[arg-type]
     assert float(energies.max()) < 0.1
     with pytest.raises(EscapeError, match="have an energy below -100"):
-        simulate(Oscillators(), jax.random.key(0), trajectories=2, transitions=1, dt=0.1, energy_below=-100.0)
+        drawn(0.3, energy_below=-100.0)
 
 
 def test_a_config_that_escapes_is_bad_input(tmp_path):

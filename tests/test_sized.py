@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_razor.quantities import QuadraticQuantities, quadratic_form
-from noether_razor.symmetry import AffineOrbit, Ball, FlowAveraging, flow_orbit, sized
-from noether_razor.symmetry.orbits import _bounded
+from noether_razor.symmetry import AffineSamples, Ball, FlowAveraging, GroupDraws, flow_samples, sized
+from noether_razor.symmetry.group_samples import _bounded
 from noether_razor.systems import NBody, Oscillators
 
 STATES = np.random.default_rng(0).standard_normal((300, 4))
@@ -20,8 +20,8 @@ TRANSLATION = quadratic_form(2, [{(2,): 1.0}])
 
 
 def displacements(quantities, w):
-    orbit = flow_orbit(quantities, jnp.asarray(w, jnp.float32))
-    images = jax.vmap(orbit)(jnp.asarray(STATES, jnp.float32))
+    samples = flow_samples(quantities, jnp.asarray(w, jnp.float32))
+    images = jax.vmap(samples)(jnp.asarray(STATES, jnp.float32))
     return np.linalg.norm(np.asarray(images) - STATES[:, None], axis=2)
 
 
@@ -92,9 +92,10 @@ def test_learned_flows_are_finite_however_large_their_generators(size):
     matrices, vectors = size * quantities.matrices[...], size * quantities.vectors[...]
 
     def total(matrices, vectors):
-        orbit = FlowAveraging().orbit(jax.random.key(0), QuadraticQuantities(matrices, vectors), 32)
-        assert isinstance(orbit, AffineOrbit)
-        return jnp.sum(jnp.tanh(orbit(jnp.asarray(STATES[0], jnp.float32)))), orbit.matrices
+        quantities = QuadraticQuantities(matrices, vectors)
+        samples = FlowAveraging().sample(jax.random.key(0), quantities, GroupDraws(32))
+        assert isinstance(samples, AffineSamples)
+        return jnp.sum(jnp.tanh(samples(jnp.asarray(STATES[0], jnp.float32)))), samples.matrices
 
     (_, elements), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(matrices, vectors)
     assert np.isfinite(np.asarray(elements)).all() and np.abs(np.asarray(elements)).max() < 1e7

@@ -16,17 +16,18 @@ from noether_razor.networks import HamiltonianNetwork
 from noether_razor.phase_space import hamiltonian_field, symplectic_matrix
 from noether_razor.quantities import GeneralQuantities, QuadraticQuantities, angular_momentum
 from noether_razor.symmetry import (
-    AffineOrbit,
+    AffineSamples,
     Ball,
     Box,
     FlowAveraging,
     Gaussian,
+    GroupDraws,
     HaarAveraging,
     HaarRotation,
     HaarUnitary,
     NoAveraging,
     expm,
-    flow_orbit,
+    flow_samples,
     symmetrised,
 )
 from noether_razor.systems import NBody, Oscillators, Pendulum
@@ -51,7 +52,7 @@ def non_invariance(quantities, averaging, samples, states, function=quartic) -> 
 
     @jax.jit
     def remainders(key):
-        averaged = symmetrised(function, averaging.orbit(key, quantities, samples))
+        averaged = symmetrised(function, averaging.sample(key, quantities, GroupDraws(samples)))
 
         def brackets(x):
             gradients = jax.jacrev(quantities)(x)
@@ -228,7 +229,8 @@ def test_a_quadratic_quantity_through_the_ode_flow_equals_the_matrix_exponential
     @jax.jit
     def images(key, x):
         exact, integrated = (
-            averaging.orbit(key, kind, 16) for kind in (quantities, GeneralQuantities(quantities, dof=2))
+            averaging.sample(key, kind, GroupDraws(16))
+            for kind in (quantities, GeneralQuantities(quantities, dof=2))
         )
         return jax.vmap(exact)(x), jax.vmap(integrated)(x)
 
@@ -240,13 +242,13 @@ def test_a_quadratic_quantity_through_the_ode_flow_equals_the_matrix_exponential
 def test_flows_of_a_general_quantity_are_of_fourth_order():
     pendulum = GeneralQuantities(Pendulum().hamiltonian, dof=1)
     x, w = jnp.array([1.0, 0.7]), jnp.ones((1, 1))
-    few, more, exact = (flow_orbit(pendulum, w, flow_steps=n)(x) for n in (16, 32, 512))
+    few, more, exact = (flow_samples(pendulum, w, flow_steps=n)(x) for n in (16, 32, 512))
     assert 3.7 < np.log2(np.linalg.norm(few - exact) / np.linalg.norm(more - exact)) < 4.5
 
 
 def test_the_energy_of_a_pendulum_is_constant_along_its_own_flow():
     energy = Pendulum().hamiltonian
-    orbit = flow_orbit(GeneralQuantities(energy, dof=1), jnp.linspace(-1, 1, 9)[:, None])
+    orbit = flow_samples(GeneralQuantities(energy, dof=1), jnp.linspace(-1, 1, 9)[:, None])
     states = random_states(100, 1)
     images = jax.jit(jax.vmap(orbit))(states)
     assert jnp.abs(images - states[:, None]).max() > 1
@@ -255,7 +257,7 @@ def test_the_energy_of_a_pendulum_is_constant_along_its_own_flow():
 
 @jax.jit
 def affine_images(matrices, vectors, w, x):
-    return flow_orbit(QuadraticQuantities(matrices, vectors), w)(x)
+    return flow_samples(QuadraticQuantities(matrices, vectors), w)(x)
 
 
 def test_a_translation_moves_by_pi_w():
@@ -286,7 +288,7 @@ def test_an_average_over_general_flows_can_be_trained_through():
     @jax.jit
     def loss(scale):
         quantities = GeneralQuantities(lambda y: scale * nnx.merge(graph, params)(y), dof=1)
-        hamiltonian = symmetrised(quartic, flow_orbit(quantities, w, flow_steps=2))
+        hamiltonian = symmetrised(quartic, flow_samples(quantities, w, flow_steps=2))
         return jnp.sum(jax.grad(hamiltonian)(x) ** 2)
 
     numerical = (loss(1.0 + 1e-5) - loss(1.0 - 1e-5)) / 2e-5
@@ -298,12 +300,14 @@ def test_an_average_over_general_flows_can_be_trained_through():
 
 def test_without_averaging_the_hamiltonian_is_the_network():
     x = jnp.array([0.3, -0.4])
-    assert symmetrised(quartic, NoAveraging().orbit(jax.random.key(0), None, 16))(x) == quartic(x)
+    assert symmetrised(quartic, NoAveraging().sample(jax.random.key(0), None, GroupDraws(16)))(x) == quartic(
+        x
+    )
 
 
 def test_averaging_over_flows_needs_quantities():
     with pytest.raises(ValueError, match="got None"):
-        FlowAveraging().orbit(jax.random.key(0), None, 16)
+        FlowAveraging().sample(jax.random.key(0), None, GroupDraws(16))
 
 
 def test_averaging_over_one_compact_flow_makes_a_polynomial_exactly_invariant():
@@ -334,7 +338,7 @@ def test_haar_averages_over_the_unitary_group_become_invariant_as_samples_grow()
     @jax.jit
     @jax.vmap
     def brackets(key):
-        moved = symmetrised(quartic, averaging.orbit(key, None, 1))
+        moved = symmetrised(quartic, averaging.sample(key, None, GroupDraws(1)))
         return jax.vmap(lambda x: jax.jacrev(quantities)(x) @ hamiltonian_field(moved)(x))(states)
 
     terms = np.asarray(brackets(jax.random.split(jax.random.key(0), 4096)))
@@ -364,8 +368,8 @@ def test_the_ball_leaves_a_floor_of_non_invariance_that_haar_does_not(dof, lowes
 
     @jax.jit
     def elements(for_ball, for_haar):
-        ball = flow_orbit(quantities, Ball().sample(for_ball, dof**2, 4000))
-        assert isinstance(ball, AffineOrbit)
+        ball = flow_samples(quantities, Ball().sample(for_ball, dof**2, 4000))
+        assert isinstance(ball, AffineSamples)
         return ball.matrices, HaarUnitary(dof).sample(for_haar, 4000)
 
     ball, haar = map(np.asarray, elements(jax.random.key(0), jax.random.key(1)))

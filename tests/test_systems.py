@@ -17,10 +17,10 @@ from noether_razor.quantities import (
 from noether_razor.systems import (
     SYSTEMS,
     HamiltonianSystem,
+    InitialStates,
     NBody,
     Oscillators,
     Pendulum,
-    normal_states,
 )
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -143,7 +143,7 @@ def test_energy_of_two_bodies_is_what_the_formula_says():
 
 
 def test_initial_states_have_the_scales_and_shift_asked_for():
-    states = np.asarray(normal_states(jax.random.key(0), 20_000, 2, scale_q=3.0, scale_p=0.2, shift_q=1.0))
+    states = np.asarray(InitialStates(3.0, 0.2, 1.0).draw(jax.random.key(0), 20_000, 2))
     assert states.shape == (20_000, 4)
     scales = np.array([3.0, 3.0, 0.2, 0.2])
     np.testing.assert_array_less(abs(states.mean(0) - [1, 1, 0, 0]), 5 * scales / np.sqrt(20_000))

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from noether_razor.inference import BoundTerms, Estimator, Posterior, paper_estimator
+from noether_razor.inference import ELBO, ELBOTerms, Estimator, Posterior, paper_estimator
 from noether_razor.integrators import euler_step
 from noether_razor.networks import HamiltonianNetwork
-from noether_razor.symmetry import Averaging, FlowAveraging, NoAveraging, Orbit
+from noether_razor.symmetry import Averaging, FlowAveraging, GroupSamples, NoAveraging
 from noether_razor.training import (
     Checkpoint,
     CheckpointError,
-    NonFiniteBoundError,
+    NonFiniteELBOError,
     Rates,
     Report,
     Training,
@@ -36,6 +36,7 @@ ESTIMATOR = Estimator(step=euler_step, group_samples=2, weight_samples=2)
 TRAINING = Training(steps=8, batch=14, log_every=3)
 KEY = jax.random.key(5)
 NO_AVERAGING = NoAveraging()
+OBJECTIVE = ELBO(28, ESTIMATOR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +45,24 @@ class CountingAveraging:
 
     calls: list[int] = field(default_factory=list)
 
-    def orbit(self, key, quantities, samples, *, independent=False, scale: Any = 1.0) -> Orbit:
-        self.calls.append(samples)
-        return FlowAveraging().orbit(key, quantities, samples, independent=independent, scale=scale)
+    def sample(self, key, quantities, draws) -> GroupSamples:
+        self.calls.append(draws.samples)
+        return FlowAveraging().sample(key, quantities, draws)
+
+
+def averaged(posterior: Posterior, averaging: Averaging) -> Posterior:
+    """The same with another averaging."""
+    other = nnx.clone(posterior)
+    other.averaging = averaging
+    return other
 
 
 def compiled_loop(
     posterior, transitions, training, *, averaging: Averaging = NO_AVERAGING, estimator=ESTIMATOR
 ):
     """The loop of a fit without its host side, and the state to start it from."""
-    loop = jax.jit(
-        make_loop(
-            nnx.split(posterior)[0], training, transitions.size, averaging=averaging, estimator=estimator
-        )
-    )
+    posterior = averaged(posterior, averaging)
+    loop = jax.jit(make_loop(nnx.split(posterior)[0], training, ELBO(transitions.size, estimator)))
     data = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), transitions)
     return lambda state, key, stop: loop(state, data, key, stop), initial_state(posterior, training)
 
@@ -87,9 +92,7 @@ def fitted(posterior, transitions) -> Fitted:
         reports.append(report)
         traces.append(len(averaging.calls))
 
-    result = fit(
-        posterior, transitions, TRAINING, key=KEY, averaging=averaging, estimator=ESTIMATOR, callback=callback
-    )
+    result = fit(averaged(posterior, averaging), transitions, OBJECTIVE, TRAINING, key=KEY, callback=callback)
     return Fitted(reports, traces, result.state, result.history)
 
 
@@ -130,15 +133,7 @@ def test_a_fit_that_is_resumed_ends_bitwise_where_it_would_have(posterior, trans
         assert found is not None
         return found[0]
 
-    resumed = fit(
-        posterior,
-        transitions,
-        TRAINING,
-        key=KEY,
-        averaging=FlowAveraging(),
-        estimator=ESTIMATOR,
-        resume=resume,
-    )
+    resumed = fit(posterior, transitions, OBJECTIVE, TRAINING, key=KEY, resume=resume)
     assert [report.step for report in resumed.history] == [6, 8]
     assert same(resumed.state, fitted.state)
 
@@ -194,8 +189,7 @@ def test_only_what_is_learned_by_default_moves(posterior, fitted):
     ("change", "fixed"),
     [
         ({}, {"log_noise_variance", "log_prior_precisions"}),
-        ({"prior_precision": 1.0}, {"log_noise_variance", "log_prior_precisions"}),
-        ({"prior_precision": "learned"}, {"log_noise_variance"}),
+        ({"learn_prior_precision": True}, {"log_noise_variance"}),
         ({"learn_noise_variance": True}, {"log_prior_precisions"}),
         ({"learn_quantities": False}, {"log_noise_variance", "log_prior_precisions", "quantities"}),
         ({"clip": 1.0}, {"log_noise_variance", "log_prior_precisions"}),
@@ -253,11 +247,11 @@ def loop_over(monkeypatch, posterior):
     def make(reported, times, **changes):
         """A loop over transitions with `times`; `reported` makes its likelihood of the bound's arguments."""
 
-        def bound(graph, params, key, batch, total, **settings):
+        def terms(objective, graph, params, key, batch, **settings):
             value = jnp.asarray(reported(batch=batch, **settings), jnp.float32)
-            return BoundTerms(value, {}), jax.tree.map(jnp.zeros_like, params)
+            return ELBOTerms(value, {}), jax.tree.map(jnp.zeros_like, params)
 
-        monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
+        monkeypatch.setattr(loop_module, "elbo_and_gradient", terms)
         count = len(times)
         transitions = Transitions(np.zeros((count, 2)), np.zeros((count, 2)), times)
         estimator = replace(ESTIMATOR, weight_samples=1)
@@ -287,7 +281,7 @@ def test_runs_of_one_shape_share_a_compilation(posterior, transitions):
     traced = []
     for seed in range(2):
         key = jax.random.key(seed)
-        fit(posterior, transitions, TRAINING, key=key, averaging=averaging, estimator=ESTIMATOR)
+        fit(averaged(posterior, averaging), transitions, OBJECTIVE, TRAINING, key=key)
         traced.append(len(averaging.calls))
     assert 0 < traced[0] == traced[1]
 
@@ -308,9 +302,9 @@ def test_the_loop_stops_before_the_step_that_is_not_finite(loop_over):
     assert not bool(loop(start, KEY, jnp.asarray(step + 1))[2])
 
 
-@pytest.mark.parametrize("setting", [{"kl_warmup": 4}, {"orbit_growth": 4}], ids=str)
-def test_kl_and_orbits_grow_linearly_to_their_size_and_stay(loop_over, setting):
-    weight = {"kl_warmup": "kl_weight", "orbit_growth": "orbit_scale"}
+@pytest.mark.parametrize("setting", [{"kl_warmup": 4}, {"group_warmup": 4}], ids=str)
+def test_kl_and_group_samples_grow_linearly_to_their_size_and_stay(loop_over, setting):
+    weight = {"kl_warmup": "kl_weight", "group_warmup": "group_scale"}
     name = weight[next(iter(setting))]
     loop, state = loop_over(lambda **settings: settings[name], np.ones(1), batch=1, **setting)
     found = []
@@ -343,7 +337,7 @@ def patched_bound(monkeypatch):
     way.
     """
     fit_module._compiled.cache_clear()
-    yield lambda bound: monkeypatch.setattr(loop_module, "bound_and_gradient", bound)
+    yield lambda bound: monkeypatch.setattr(loop_module, "elbo_and_gradient", bound)
     fit_module._compiled.cache_clear()
 
 
@@ -356,39 +350,38 @@ def patched_bound(monkeypatch):
     ],
 )
 def test_what_is_not_finite_is_named(patched_bound, posterior, transitions, nll, kl, slope, site):
-    def bound(graph, params, *_, **__):
-        return BoundTerms(jnp.float32(nll), {"readout.kernel": jnp.float32(kl)}), jax.tree.map(
+    def bound(objective, graph, params, *_, **__):
+        return ELBOTerms(jnp.float32(nll), {"readout.kernel": jnp.float32(kl)}), jax.tree.map(
             lambda leaf: jnp.full_like(leaf, slope), params
         )
 
     patched_bound(bound)
-    with pytest.raises(NonFiniteBoundError, match=f"at step 0, first at the {site}"):
-        fit(posterior, transitions, TRAINING, key=KEY, averaging=NoAveraging(), estimator=ESTIMATOR)
+    with pytest.raises(NonFiniteELBOError, match=f"at step 0, first at the {site}"):
+        fit(averaged(posterior, NoAveraging()), transitions, OBJECTIVE, TRAINING, key=KEY)
 
 
 def test_quantities_that_are_not_finite_are_named(patched_bound, posterior, transitions):
-    def bound(graph, params, *_, **__):
-        return BoundTerms(jnp.float32(jnp.nan), {}), params
+    def bound(objective, graph, params, *_, **__):
+        return ELBOTerms(jnp.float32(jnp.nan), {}), params
 
     patched_bound(bound)
     large = jax.tree.map(lambda leaf: jnp.nan * leaf, posterior.quantities)
     grown = Posterior(posterior.network, large)
-    with pytest.raises(NonFiniteBoundError, match="at step 0, first at the flow of the quantities"):
-        fit(grown, transitions, TRAINING, key=KEY, averaging=FlowAveraging(), estimator=ESTIMATOR)
+    with pytest.raises(NonFiniteELBOError, match="at step 0, first at the flow of the quantities"):
+        fit(grown, transitions, OBJECTIVE, TRAINING, key=KEY)
 
 
 def test_targets_that_are_not_numbers_stop_the_fit_at_the_likelihood(posterior, transitions):
     targets = np.array(transitions.targets)
     targets[20] = np.nan
     broken, reports = transitions._replace(targets=targets), []
-    with pytest.raises(NonFiniteBoundError) as caught:
+    with pytest.raises(NonFiniteELBOError) as caught:
         fit(
-            posterior,
+            averaged(posterior, NoAveraging()),
             broken,
+            ELBO(28, replace(ESTIMATOR, weight_samples=1)),
             replace(TRAINING, batch=1, steps=28, log_every=1),
             key=KEY,
-            averaging=NoAveraging(),
-            estimator=replace(ESTIMATOR, weight_samples=1),
             callback=reports.append,
         )
     # Every step before has been reported, and the last state reported is good.

@@ -7,17 +7,19 @@ import pytest
 from flax import nnx
 
 from noether_razor.inference import (
+    ELBO,
+    LIKELIHOODS,
     Estimator,
     InitialStates,
     Posterior,
-    bound_terms,
-    window_bound_terms,
-    windows_of,
+    SegmentLikelihood,
+    likelihood_of,
+    register_likelihood,
 )
-from noether_razor.symmetry import Ball, FlowAveraging, NoAveraging
 from noether_razor.trajectories import Trajectories, Transitions
 
 NOISE = 0.04
+LIKELIHOOD = SegmentLikelihood()
 
 
 class Oscillator(nnx.Module):
@@ -44,43 +46,64 @@ def measured(lengths: tuple[int, ...] = (7, 4, 6), noise: float = NOISE) -> Traj
 
 def test_every_step_is_in_one_window():
     data = measured()
-    windows = windows_of(data, 4)
+    windows = LIKELIHOOD.cut(data, 4)
     assert windows.states.shape == (5, 5, 2) and windows.dt.shape == (5, 4)
-    assert windows.transitions == data.transitions().size == 14
+    assert len(LIKELIHOOD.moves(windows)) == data.transitions().size == 14
     np.testing.assert_array_equal(windows.measured.sum(axis=1), [4, 2, 3, 4, 1])
     np.testing.assert_allclose(windows.dt.sum(), data.transitions().dt.sum())
     assert not np.asarray(windows.dt)[~np.asarray(windows.measured)].any()
     np.testing.assert_array_equal(windows.states[0, 4], windows.states[1, 0])
     with pytest.raises(ValueError, match="at least 1"):
-        windows_of(data, 0)
+        LIKELIHOOD.cut(data, 0)
     exact = Trajectories(data.times, data.states, data.states[:, 1:], lengths=data.lengths)
     with pytest.raises(ValueError, match="targets"):
-        windows_of(exact, 2)
+        LIKELIHOOD.cut(exact, 2)
 
 
 def test_windows_of_one_step_without_input_noise_are_the_one_step_likelihood(posterior):
-    data = measured()
-    windows = windows_of(data, 1)
-    pairs = data.transitions()
+    data, estimator, key = measured(), Estimator(group_samples=4), jax.random.key(3)
+    windows, pairs = LIKELIHOOD.cut(data, 1), data.transitions()
     batch = Transitions(*(jnp.asarray(part, jnp.float32) for part in pairs))
-    common = {"averaging": FlowAveraging(Ball()), "estimator": Estimator(group_samples=4)}
-    key = jax.random.key(3)
-    one_step = bound_terms(posterior, key, batch, pairs.size, **common)
+    one_step = ELBO.of(pairs, estimator)(posterior, key, batch)
     initial = InitialStates(windows.size, 2)
-    whole = window_bound_terms(
-        posterior, initial, key, windows, windows.size, pairs.size, input_variance=1e-12, **common
-    )
-    np.testing.assert_allclose(whole.nll, one_step.nll, rtol=1e-4)
-    assert set(whole.kl) == {*one_step.kl, "initial"} and float(whole.kl["initial"]) == 0
+    # q(z) is the measured state, to within e^-14 of the noise.
+    initial.log_scales[...] -= 14.0
+    certain = Posterior(posterior.network, posterior.quantities, latents=initial)
+    whole = ELBO.of(windows, estimator)(certain, key, windows)
+    # KL(N(y, s^2 e^-28) | N(y, s^2)), of two coordinates of each window.
+    price = windows.size * 2 * (14 + (np.exp(-28) - 1) / 2) / pairs.size
+    np.testing.assert_allclose(whole.nll - price, one_step.nll, rtol=1e-4)
+    assert set(whole.kl) == set(one_step.kl)
     for site, value in one_step.kl.items():
         np.testing.assert_allclose(whole.kl[site], value, rtol=1e-5)
+
+
+class Foreign(Transitions):
+    """Rows that no likelihood is of."""
+
+
+def test_a_kind_and_a_type_of_rows_are_those_of_one_likelihood():
+    class SameRows(SegmentLikelihood):
+        kind = "other"
+
+    class SameKind(SegmentLikelihood):
+        rows = Foreign
+
+    for likelihood, what in ((SameRows, "rows"), (SameKind, "kind")):
+        with pytest.raises(ValueError, match=rf"{what}: .* is that of SegmentLikelihood"):
+            register_likelihood(likelihood)
+    assert set(LIKELIHOODS) == {"transitions", "windows"}
+    pairs = measured().transitions()
+    assert likelihood_of(pairs) is LIKELIHOODS["transitions"]
+    with pytest.raises(TypeError, match="rows of type Foreign, only for Segments, Transitions"):
+        likelihood_of(Foreign(*pairs))
 
 
 def exact_states(data: Trajectories, steps: int) -> tuple[InitialStates, np.ndarray, float]:
     """q(z) at its optimum for the oscillator of frequency 1, whose motion is a rotation, and the exact
     log-probability of the later states of every window given the first.
     """
-    windows = windows_of(data, steps)
+    windows = LIKELIHOOD.cut(data, steps)
     initial = InitialStates(windows.size, 2)
     elapsed = np.cumsum(windows.dt, axis=1)
     offsets, scales, total = [], [], 0.0
@@ -100,30 +123,21 @@ def exact_states(data: Trajectories, steps: int) -> tuple[InitialStates, np.ndar
     return initial, np.array(scales), total
 
 
-def oscillator_posterior() -> Posterior:
-    return Posterior(Oscillator(), noise_variance=NOISE, relative_scale=1e-5)
+def oscillator_posterior(initial: InitialStates) -> Posterior:
+    return Posterior(Oscillator(), noise_variance=NOISE, relative_scale=1e-5, latents=initial)
 
 
 def estimate(initial: InitialStates, data: Trajectories, steps: int, draws: int = 400) -> np.ndarray:
     """-log p without the price of the weights, in nats, by single draws of the initial states."""
-    windows, posterior = windows_of(data, steps), oscillator_posterior()
+    windows, posterior = LIKELIHOOD.cut(data, steps), oscillator_posterior(initial)
+    elbo = ELBO.of(windows, Estimator())
 
     @jax.jit
     @jax.vmap
     def bound(key):
-        terms = window_bound_terms(
-            posterior,
-            initial,
-            key,
-            windows,
-            windows.size,
-            windows.transitions,
-            averaging=NoAveraging(),
-            estimator=Estimator(),
-        )
-        return terms.nll + terms.kl["initial"]
+        return elbo(posterior, key, windows).nll
 
-    return np.asarray(bound(jax.random.split(jax.random.key(0), draws)), np.float64) * windows.transitions
+    return np.asarray(bound(jax.random.split(jax.random.key(0), draws)), np.float64) * elbo.total
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -134,33 +148,24 @@ def test_with_the_right_initial_states_the_bound_is_the_likelihood(steps):
     error = values.std() / np.sqrt(len(values))
     assert abs(values.mean() + log_likelihood) < 4 * error + 0.02
     # What the first state alone says is a worse bound.
-    alone = estimate(InitialStates(windows_of(data, steps).size, 2), data, steps)
+    alone = estimate(InitialStates(LIKELIHOOD.cut(data, steps).size, 2), data, steps)
     assert alone.mean() > values.mean() + 1
 
 
 def test_batches_stand_for_all_windows():
-    data, posterior = measured(), oscillator_posterior()
-    windows = windows_of(data, 2)
+    data = measured()
+    windows = LIKELIHOOD.cut(data, 2)
     initial = exact_states(data, 2)[0]
+    posterior, elbo = oscillator_posterior(initial), ELBO.of(windows, Estimator())
 
     @jax.jit
     @jax.vmap
     def bound(rows, key):
         batch = jax.tree.map(lambda part: jnp.asarray(part)[rows], windows)
-        terms = window_bound_terms(
-            posterior,
-            initial,
-            key,
-            batch,
-            windows.size,
-            windows.transitions,
-            averaging=NoAveraging(),
-            estimator=Estimator(),
-        )
-        return terms.nll + terms.kl["initial"]
+        return elbo(posterior, key, batch).nll
 
     keys = jax.random.split(jax.random.key(1), windows.size)
     single = np.asarray(bound(jnp.arange(windows.size)[:, None], keys))
-    whole = estimate(initial, data, 2) / windows.transitions
+    whole = estimate(initial, data, 2) / elbo.total
     spread = np.hypot(whole.std() / np.sqrt(len(whole)), whole.std())
     assert abs(single.mean() - whole.mean()) < 4 * spread

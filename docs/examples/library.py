@@ -16,28 +16,22 @@ def main(steps: int = 1000, width: int = 32) -> tuple[np.ndarray, np.ndarray]:
         trajectories=7,
         transitions=4,
         dt=0.2,
-        scale_p=0.5,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        initial=nr.InitialStates(scale_p=0.5),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(2, layers=3, width=width, alpha=2.0, rngs=nnx.Rngs(0)),
         nr.QuadraticQuantities.random(jax.random.key(2), count=1, dof=1, scale=0.1),
+        nr.FlowAveraging(nr.Box()),
         noise_variance=1e-3,
     )
-    averaging = nr.FlowAveraging(nr.Box())
-    result = nr.fit(
-        posterior,
-        data.transitions(),
-        nr.Training(steps=steps),
-        key=jax.random.key(3),
-        averaging=averaging,
-        estimator=nr.Estimator(weight_samples=4),
-    )
+    rows = data.transitions()
+    objective = nr.ELBO.of(rows, nr.Estimator(weight_samples=4))
+    result = nr.fit(posterior, rows, objective, nr.Training(steps=steps), key=jax.random.key(3))
     quantities = result.posterior.quantities
     assert isinstance(quantities, nr.QuadraticQuantities)
     values, directions = nr.singular_directions(quantities)
-    return np.asarray(values), np.asarray(nr.parallelness(directions, system.known_quantities()))
+    return np.asarray(values), np.asarray(nr.alignment(directions, system.known_quantities()))
 
 
 if __name__ == "__main__":

@@ -48,15 +48,15 @@ def main(path: Path, steps: int = 1500, width: int = 64) -> np.ndarray:
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(2, layers=3, width=width, rngs=nnx.Rngs(0)),
         nr.QuadraticQuantities.random(jax.random.key(0), count=1, dof=1, scale=0.1),
+        nr.FlowAveraging(nr.Box()),
         noise_variance=1e-3,
     )
     result = nr.fit(
         posterior,
         transitions,
+        nr.ELBO.of(transitions, nr.Estimator(weight_samples=4)),
         nr.Training(steps=steps, batch=100, learn_noise_variance=True),
         key=jax.random.key(1),
-        averaging=nr.FlowAveraging(nr.Box()),
-        estimator=nr.Estimator(weight_samples=4),
     )
     noise = np.sqrt(float(result.posterior.noise_variance())) * scale.scales
     for name, unit, value in zip(data.names, data.units, noise, strict=True):

@@ -27,22 +27,18 @@ def main(steps: int = 1000, width: int = 64, flow_steps: int = 8) -> tuple[float
         trajectories=20,
         transitions=10,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     posterior = nr.Posterior(
         nr.HamiltonianNetwork(4, layers=2, width=width, rngs=nnx.Rngs(0)),
         nr.GeneralQuantities(RadialForm(), dof=2),
+        nr.FlowAveraging(nr.Box(), flow_steps=flow_steps),
         noise_variance=1e-3,
     )
-    result = nr.fit(
-        posterior,
-        data.transitions(),
-        nr.Training(steps=steps, batch=40),
-        key=jax.random.key(2),
-        averaging=nr.FlowAveraging(nr.Box(), flow_steps=flow_steps),
-        estimator=nr.Estimator(weight_samples=4, group_samples=8),
-    )
+    rows = data.transitions()
+    objective = nr.ELBO.of(rows, nr.Estimator(weight_samples=4, group_samples=8))
+    training = nr.Training(steps=steps, batch=40)
+    result = nr.fit(posterior, rows, objective, training, key=jax.random.key(2))
     quantities = result.posterior.quantities
     assert isinstance(quantities, nr.GeneralQuantities) and isinstance(quantities.function, RadialForm)
     rotation, squeeze = quantities.function.coefficients[...].tolist()

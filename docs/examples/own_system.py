@@ -32,27 +32,20 @@ def main(steps: int = 2000, width: int = 64) -> dict[str, float]:
         trajectories=20,
         transitions=20,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
-    estimator = nr.Estimator(weight_samples=4, group_samples=16)
+    rows, training = data.transitions(), nr.Training(steps=steps, batch=100)
+    objective = nr.ELBO.of(rows, nr.Estimator(weight_samples=4, group_samples=16))
+    quantities = nr.QuadraticQuantities.random(jax.random.key(2), count=1, dof=2, scale=0.1)
     found: dict[str, float] = {}
-    for name, averaging in (("none", nr.NoAveraging()), ("learned", nr.FlowAveraging(nr.Box()))):
+    for name in ("none", "learned"):
         network = nr.HamiltonianNetwork(4, layers=3, width=width, rngs=nnx.Rngs(0))
-        quantities = nr.QuadraticQuantities.random(jax.random.key(2), count=1, dof=2, scale=0.1)
         posterior = nr.Posterior(network, quantities if name == "learned" else None, noise_variance=1e-3)
-        result = nr.fit(
-            posterior,
-            data.transitions(),
-            nr.Training(steps=steps, batch=100),
-            key=jax.random.key(3),
-            averaging=averaging,
-            estimator=estimator,
-        )
+        result = nr.fit(posterior, rows, objective, training, key=jax.random.key(3))
         found[name] = result.history[-1].negative_elbo
         if isinstance(result.posterior.quantities, nr.QuadraticQuantities):
             _, directions = nr.singular_directions(result.posterior.quantities)
-            found["parallelness"] = float(nr.parallelness(directions, system.known_quantities())[0])
+            found["parallelness"] = float(nr.alignment(directions, system.known_quantities())[0])
     return found
 
 

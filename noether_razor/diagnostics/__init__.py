@@ -2,7 +2,7 @@
 
 from .calibration import Calibration, rollout_calibration
 from .sampling import SamplingCheck, points_a_turn, sampling_check
-from .structure import Asymmetry, StructureCheck, fit_vector_field, structure_check
+from .structure import Asymmetry, StructureCheck, fit_vector_field, structure_check, vector_field_posterior
 
 __all__ = [
     "Asymmetry",
@@ -14,4 +14,5 @@ __all__ = [
     "rollout_calibration",
     "sampling_check",
     "structure_check",
+    "vector_field_posterior",
 ]

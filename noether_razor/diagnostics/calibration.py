@@ -1,16 +1,16 @@
 """Whether the bands of rollouts hold what they promise."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..inference import Estimator, Posterior
-from ..prediction import posterior_rollouts
+from ..prediction import Noise, posterior_rollouts
 from ..random import normal
-from ..symmetry import Averaging
 from ..trajectories import Trajectories
 from ..typing import PRNGKey
 
@@ -68,55 +68,41 @@ def rollout_calibration(
     key: PRNGKey,
     trajectories: Trajectories,
     *,
-    averaging: Averaging,
     estimator: Estimator,
     samples: int = 100,
     noise_variance: float | Float[np.ndarray, " dim"] = 0.0,
     longest_step: float | None = None,
-    most_trajectories: int = 50,
 ) -> Calibration:
     """Coverage of rollouts on `trajectories`, best such that were not trained on, in the coordinates of
     `posterior`, and the factor of their spread that makes it right.
 
     Bands are quantiles over `samples` draws of weights, group elements, and measurement noise on the first
-    states and on the values, of `noise_variance` (0: exact), of all coordinates or of each. The first
-    `most_trajectories` are used. A variational posterior that has not contracted is too wide, one of
-    independent weights too narrow; one factor on held-out data mends both in the mean (recalibration:
-    Kuleshov, Fenner & Ermon, ICML 2018).
+    states and on the values, of `noise_variance` (0: exact), of all coordinates or of each. A variational
+    posterior that has not contracted is too wide, one of independent weights too narrow; one factor on
+    held-out data mends both in the mean (recalibration: Kuleshov, Fenner & Ermon, ICML 2018).
 
     Raises ValueError for fewer than 20 samples, which have no 90 % band, and FloatingPointError as
     `posterior_rollouts` does.
     """
     if samples < 20:
         raise ValueError(f"samples must be at least 20, got {samples}")
-    used = trajectories[:most_trajectories]
     for_paths, for_noise = jax.random.split(key)
     paths = posterior_rollouts(
         posterior,
         for_paths,
-        used.states[:, 0],
-        used.times,
-        averaging=averaging,
+        trajectories.states[:, 0],
+        trajectories.times,
         estimator=replace(estimator, weight_samples=samples),
         longest_step=longest_step,
-        initial_variance=noise_variance,
+        noise=Noise(initial=noise_variance),
     )[:, :, 1:]
-    centre = paths.mean(axis=0)
     noise = np.sqrt(noise_variance) * np.asarray(normal(for_noise, paths.shape))
-    values, present = used.states[:, 1:], used.present()[:, 1:]
+    present = trajectories.present()[:, 1:]
     counts = present.sum(axis=1)
-
-    def inside(scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """The shares of coordinates inside both bands, of each trajectory at each time."""
-        sampled = centre + scale * (paths - centre) + noise
-        outer_low, low, high, outer_high = np.quantile(sampled, [MOST[0], *HALF, MOST[1]], axis=0)
-        half = (low <= values) & (values <= high)
-        most = (outer_low <= values) & (values <= outer_high)
-        return half.mean(axis=2) * present, most.mean(axis=2) * present
-
+    inside = partial(_inside, paths, noise, trajectories.states[:, 1:], present)
     total = counts.sum()
     spread_scale, scales = 1.0, [1.0]
-    if len(used) > 1:
+    if len(trajectories) > 1:
         held = np.array([inside(scale)[1].sum(axis=1) for scale in SPREAD_SCALES])  # (scales, trajectories)
         by_others = (held.sum(axis=1, keepdims=True) - held) / (total - counts)
         spread_scale = _smallest(held.sum(axis=1) / total)
@@ -128,15 +114,33 @@ def rollout_calibration(
     return Calibration(
         spread_scale=spread_scale,
         half=float(half.sum() / total),
-        half_stderr=_stderr(half.sum(axis=1) / counts),
+        half_stderr=standard_error(half.sum(axis=1) / counts),
         most=float(most.sum() / total),
-        most_stderr=_stderr(most.sum(axis=1) / counts),
+        most_stderr=standard_error(most.sum(axis=1) / counts),
         first_most=float(most[early].mean()),
         last_most=float(most[late].mean()),
         unscaled_half=float(by_scale[1.0][0].sum() / total),
         unscaled_most=float(by_scale[1.0][1].sum() / total),
-        values=int(total * used.states.shape[2]),
+        values=int(total * trajectories.states.shape[2]),
     )
+
+
+def _inside(
+    paths: Float[np.ndarray, "samples batch time dim"],
+    noise: Float[np.ndarray, "samples batch time dim"],
+    values: Float[np.ndarray, "batch time dim"],
+    present: Bool[np.ndarray, "batch time"],
+    scale: float,
+) -> tuple[Float[np.ndarray, "batch time"], Float[np.ndarray, "batch time"]]:
+    """The shares of coordinates of `values` inside the 50 % and the 90 % band, of `paths` with their spread
+    times `scale` and with `noise`; 0 where no value is `present`.
+    """
+    centre = paths.mean(axis=0)
+    sampled = centre + scale * (paths - centre) + noise
+    outer_low, low, high, outer_high = np.quantile(sampled, [MOST[0], *HALF, MOST[1]], axis=0)
+    half = (low <= values) & (values <= high)
+    most = (outer_low <= values) & (values <= outer_high)
+    return half.mean(axis=2) * present, most.mean(axis=2) * present
 
 
 def _smallest(shares: Float[np.ndarray, " scales"]) -> float:
@@ -145,5 +149,6 @@ def _smallest(shares: Float[np.ndarray, " scales"]) -> float:
     return float(SPREAD_SCALES[np.argmax(enough) if enough.any() else -1])
 
 
-def _stderr(values: np.ndarray) -> float:
+def standard_error(values: np.ndarray) -> float:
+    """Of a mean; nan for a single value."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

@@ -10,14 +10,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ..inference import Estimator, InitialStates, Observations, Posterior, Windows
+from ..inference import Estimator, Objective, Posterior, Rows, likelihood_of
 from ..networks import VectorFieldNetwork
 from ..prediction import predict
 from ..scaling import Periods
-from ..symmetry import Averaging, NoAveraging
-from ..training import NonFiniteBoundError, Report, Training, TrainState, fit
+from ..training import NonFiniteELBOError, Report, Training, TrainState, fit
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian, PRNGKey
+from .calibration import standard_error
 
 SIGNIFICANT = 3.0
 """Standard errors."""
@@ -42,6 +42,8 @@ DRIFT = 0.05
 """The share of its standard deviation by which energy must change along a trajectory to count."""
 ATTEMPTS = 4
 """Fits of an unstructured field that are tried, each with half the step size of the one before."""
+PREDICTIONS = 1000
+"""At most, of the motion."""
 FIELD_POINTS, FIELD_DRAWS = 200, 8
 """States at which, and draws of weights over which, derivatives of a field are taken."""
 
@@ -173,52 +175,49 @@ class StructureCheck(NamedTuple):
         return said
 
 
-def fit_vector_field(
-    data: Observations,
-    training: Training,
-    *,
+def vector_field_posterior(
+    data: Rows,
     key: PRNGKey,
+    *,
     layers: int,
     width: int,
     alpha: float = 1.0,
     noise_variance: float = 1e-3,
     periods: Periods = (),
-    estimator: Estimator,
+) -> Posterior:
+    """A posterior for an unstructured vector field x' = f(x), without symmetry, to be learned from `data`;
+    `periods` are those of angles.
+    """
+    network = VectorFieldNetwork(
+        data.states.shape[-1], layers=layers, width=width, alpha=alpha, periods=periods, rngs=nnx.Rngs(key)
+    )
+    latents = likelihood_of(data).latents(data)
+    return Posterior(network, noise_variance=noise_variance, latents=latents)
+
+
+def fit_vector_field(
+    posterior: Posterior,
+    data: Rows,
+    objective: Objective,
+    training: Training,
+    *,
+    key: PRNGKey,
     resume: Callable[[TrainState], TrainState | None] | None = None,
     callback: Callable[[Report], None] | None = None,
 ) -> Posterior:
-    """A posterior for an unstructured vector field x' = f(x), on the same bound and by the same loop as that
-    of a Hamiltonian (`fit`, which takes `resume` and tells `callback`), without symmetry; `periods` are those
-    of angles.
+    """The fit of a `vector_field_posterior`, by the same objective and loop as that of a Hamiltonian (`fit`,
+    which takes `resume` and tells `callback`).
 
-    Nothing holds the volume of such a flow, so over windows of many steps it can run away: where the bound is
+    Nothing holds the volume of such a flow, so over segments of many steps it can run away: where the ELBO is
     not finite the fit begins anew with half the step size of the means, up to `ATTEMPTS` times in all. Raises
     as `fit` does.
     """
-    for_start, for_fit = jax.random.split(key)
-    dim = data.states.shape[-1]
-    network = VectorFieldNetwork(
-        dim, layers=layers, width=width, alpha=alpha, periods=periods, rngs=nnx.Rngs(for_start)
-    )
-    posterior = Posterior(
-        network,
-        noise_variance=noise_variance,
-        initial_states=InitialStates(data.size, dim) if isinstance(data, Windows) else None,
-    )
     left = ATTEMPTS
     while True:
         try:
-            return fit(
-                posterior,
-                data,
-                training,
-                key=for_fit,
-                averaging=NoAveraging(),
-                estimator=estimator,
-                resume=resume,
-                callback=callback,
-            ).posterior
-        except NonFiniteBoundError:
+            result = fit(posterior, data, objective, training, key=key, resume=resume, callback=callback)
+            return result.posterior
+        except NonFiniteELBOError:
             left -= 1
             if not left:
                 raise
@@ -235,31 +234,28 @@ def structure_check(
     *,
     noise_variance: Float[np.ndarray, " dim"],
     hamiltonian: Hamiltonian,
-    averaging: Averaging,
     estimator: Estimator,
     along: Trajectories | None = None,
-    most_predictions: int = 1000,
 ) -> StructureCheck:
     """How well a Hamiltonian `posterior`, and an unstructured `field` (`fit_vector_field`), predict
     `held_out`, in the coordinates that they work in, with noise of `noise_variance` (2n,) on the states.
 
     The energy is followed `along` these trajectories (None: `held_out`); more of them show a trend better,
     and those that were learned from can only hide one. `hamiltonian` is the learned one
-    (`learned_hamiltonian`). Of each trajectory as many predictions are made, at most `most_predictions` in
-    all.
+    (`learned_hamiltonian`). Of each trajectory as many predictions are made, at most `PREDICTIONS` in all.
     """
     floor = 2 * float(np.mean(noise_variance))
-    rows, starts, times, targets, owner = _predictions(held_out, floor, most_predictions)
+    rows, starts, times, targets, owner = _predictions(held_out, floor, PREDICTIONS)
     for_ours, for_field, for_slopes = jax.random.split(key, 3)
 
-    def errors(model: Posterior, model_key: PRNGKey, average: Averaging) -> np.ndarray:
-        samples = predict(model, model_key, starts, times, averaging=average, estimator=estimator)
+    def errors(model: Posterior, model_key: PRNGKey) -> np.ndarray:
+        samples = predict(model, model_key, starts, times, estimator=estimator)
         squared = np.mean((samples[:, :, -1].mean(axis=0) - targets) ** 2, axis=1)
         squared = np.where(np.isfinite(squared), squared, np.inf)
         return np.bincount(owner, squared) / np.bincount(owner)
 
-    ours = errors(posterior, for_ours, averaging)
-    free = np.full(len(ours), np.nan) if field is None else errors(field, for_field, NoAveraging())
+    ours = errors(posterior, for_ours)
+    free = np.full(len(ours), np.nan) if field is None else errors(field, for_field)
     difference = (ours - free) / np.maximum(ours + free, np.finfo(np.float64).tiny)
     trend, correlation = _energy_trends(hamiltonian, held_out if along is None else along)
     return StructureCheck(
@@ -269,11 +265,11 @@ def structure_check(
         mse_hamiltonian=float(ours.mean()),
         mse_field=float(free.mean()),
         difference=float(difference.mean()),
-        difference_stderr=_stderr(difference),
+        difference_stderr=standard_error(difference),
         energy_trend=float(trend.mean()) if len(trend) > 1 else float("nan"),
-        energy_trend_stderr=_stderr(trend),
+        energy_trend_stderr=standard_error(trend),
         correlation=float(correlation.mean()) if len(trend) > 1 else float("nan"),
-        correlation_stderr=_stderr(correlation),
+        correlation_stderr=standard_error(correlation),
         asymmetry=None if field is None else field_asymmetry(field, for_slopes, held_out.points()),
     )
 
@@ -330,10 +326,6 @@ def field_asymmetry(field: Posterior, key: PRNGKey, states: Float[np.ndarray, "p
         friction=share((mixed + mixed.mT) / 2),
         curl=share((b - b.mT) / 2, (c - c.mT) / 2),
     )
-
-
-def _stderr(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def _energy_trends(hamiltonian: Hamiltonian, trajectories: Trajectories) -> tuple[np.ndarray, np.ndarray]:

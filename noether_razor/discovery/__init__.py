@@ -9,19 +9,18 @@ from .discovering import (
     Budget,
     discover,
     first_words,
-    kept_aside_sets,
     step_metrics,
     with_model,
     without_model,
 )
-from .examination import Along, Evidence, along, data_answer, examine
-from .fitted import Fitted, HeldOut, kept_aside, named_noise, noise_on_states
+from .examination import Along, Evidence, along, analysis_of, data_answer, weigh
+from .fitted import Fitted, HeldOut, kept_aside, kept_aside_sets, named_noise, noise_on_states
 from .folder import RunError, RunFolder
 from .hypotheses import HypothesisAnswer, judged_by_data
 from .keeping import Keep, KeptFit, Tell
 from .prediction import Prediction
 from .result import Discovery, predict_states
-from .saving import write_reports
+from .saving import report_data, write_reports, write_run_report
 from .summary import reached, summarise
 
 __all__ = [
@@ -46,11 +45,11 @@ __all__ = [
     "RunFolder",
     "Tell",
     "along",
+    "analysis_of",
     "check_model",
     "converged",
     "data_answer",
     "discover",
-    "examine",
     "first_words",
     "gain",
     "judged_by_data",
@@ -62,9 +61,12 @@ __all__ = [
     "predict_states",
     "reached",
     "refits",
+    "report_data",
     "step_metrics",
     "summarise",
+    "weigh",
     "with_model",
     "without_model",
     "write_reports",
+    "write_run_report",
 ]

@@ -17,11 +17,11 @@ from ..diagnostics import (
     rollout_calibration,
     sampling_check,
     structure_check,
+    vector_field_posterior,
 )
 from ..inference import Posterior
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..symmetry import NoAveraging
 from ..training import Report
 from ..trajectories import Trajectories, scaled_trajectories
 from ..typing import PRNGKey
@@ -109,9 +109,9 @@ def check_model(
     noise = np.broadcast_to(test.noise_variance, problem.scale.scales.shape) / problem.scale.scales**2
     for_field, for_structure, for_energy, for_bands = jax.random.split(stream(problem.seed, "checks"), 4)
     predictor = problem.predictor
-    model, averaging = (fitted.posterior, problem.averaging) if plain is None else (plain, NoAveraging())
+    model = fitted.posterior if plain is None else plain
     hamiltonian = learned_hamiltonian(
-        model, for_energy, averaging=averaging, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
+        model, for_energy, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
     )
 
     def checked(name: str, make: Callable[[], Check]) -> Check | None:
@@ -131,7 +131,6 @@ def check_model(
             few.first(max(2, CHECKED_POINTS // len(few))),
             noise_variance=noise,
             hamiltonian=hamiltonian,
-            averaging=averaging,
             estimator=predictor,
             along=every.first(max(2, CHECKED_POINTS // len(every))),
         )
@@ -156,21 +155,28 @@ def _field(fitted: Fitted, key: PRNGKey, failed: dict[str, str], keep: Keep, tel
     problem, network = fitted.problem, fitted.problem.options.network
     kept = keep("field", [network.layers, network.width, problem.training.steps])
 
+    for_start, for_fit = jax.random.split(key)
+    start = vector_field_posterior(
+        problem.observations,
+        for_start,
+        layers=network.layers,
+        width=network.width,
+        alpha=network.elu_alpha,
+        noise_variance=float(problem.posterior.noise_variance()),
+        periods=problem.data.periods,
+    )
+
     def told(report: Report) -> None:
         kept.keep(report, problem.training)
         tell("field without structure", report)
 
     try:
         return fit_vector_field(
+            start,
             problem.observations,
+            problem.objective,
             problem.training,
-            key=key,
-            layers=network.layers,
-            width=network.width,
-            alpha=network.elu_alpha,
-            noise_variance=float(problem.posterior.noise_variance()),
-            periods=problem.data.periods,
-            estimator=problem.estimator,
+            key=for_fit,
             resume=kept.restore,
             callback=told,
         )
@@ -188,9 +194,7 @@ def _calibration(
     return rollout_calibration(
         fitted.posterior,
         key,
-        followed,
-        most_trajectories=max(2, CALIBRATED_POINTS // followed.times.shape[1]),
-        averaging=problem.averaging,
+        followed[: max(2, CALIBRATED_POINTS // followed.times.shape[1])],
         estimator=problem.evaluator,
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
         noise_variance=noise,

@@ -1,13 +1,13 @@
 """Fits to the same data with other quantities, and by how much their ELBOs differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
-from ..inference import BoundEstimate, Posterior, estimate_bound, random_part, transition_count
+from ..inference import ELBOEstimate, Posterior, estimate_elbo, random_part
 from ..modelling import Problem
 from ..quantities import QuadraticQuantities
 from ..random import derived_seed, stream
@@ -96,18 +96,16 @@ class Refits(NamedTuple):
 
 def elbo_estimate(
     problem: Problem, posterior: Posterior, for_subset: PRNGKey, for_bound: PRNGKey
-) -> BoundEstimate:
+) -> ELBOEstimate:
     """The ELBO of a posterior on all transitions, from a fixed random subset where they are many."""
-    total = transition_count(problem.observations)
-    return estimate_bound(
+    objective = replace(problem.objective, estimator=problem.evaluator)
+    return estimate_elbo(
+        objective,
         posterior,
         for_bound,
         random_part(problem.observations, for_subset, BOUND_SUBSET),
-        total,
-        trained=problem.training.seen(total),
+        trained=problem.training.seen(objective.total),
         stderr=problem.options.estimates.nll_stderr,
-        averaging=problem.averaging,
-        estimator=problem.evaluator,
     )
 
 
@@ -130,18 +128,13 @@ def refits(
     several = quantities is not None and quantities.count > 1
     steps = problem.options.training.steps
     growth = problem.options.training.orbit_growth or several * round(ORBIT_GROWTH * steps)
-    built_in = None
-    if quantities is not None:
-        built_in = [
-            np.asarray(p).tolist() for p in (quantities.symmetric_matrices(), quantities.vectors[...])
-        ]
     found, posteriors = [], []
     for repeat in range(repeats):
         again = problem.again(
-            mode, derived_seed(problem.seed, f"refit {repeat}"), quantities, orbit_growth=growth
+            mode, derived_seed(problem.seed, f"refit {repeat}"), quantities, group_warmup=growth
         )
-        total = transition_count(again.observations)
-        kept = keep(f"{name or mode}-{repeat}", [mode, built_in, steps])
+        total = again.objective.total
+        kept = keep(f"{name or mode}-{repeat}", [mode, _listed(quantities), steps])
 
         def told(report: Report, kept: Any = kept, again: Problem = again, repeat: int = repeat) -> None:
             kept.keep(report, again.training)
@@ -150,10 +143,9 @@ def refits(
         result = fit(
             again.posterior,
             again.observations,
+            again.objective,
             again.training,
             key=stream(again.seed, "training"),
-            averaging=again.averaging,
-            estimator=again.estimator,
             resume=kept.restore,
             callback=told,
         )
@@ -169,12 +161,15 @@ def refits(
             kept.write(estimate)
         posteriors.append(result.posterior)
         found.append(estimate)
-    bound = Bound.over(
-        [entry["total"] for entry in found],
-        [entry["stderr"] for entry in found],
-        all(entry["converged"] for entry in found),
-    )
-    return Refits(bound, posteriors[0])
+    totals, stderrs, settled = ([entry[key] for entry in found] for key in ("total", "stderr", "converged"))
+    return Refits(Bound.over(totals, stderrs, all(settled)), posteriors[0])
+
+
+def _listed(quantities: QuadraticQuantities | None) -> list[Any] | None:
+    """The quantities that are built in, as JSON has them."""
+    if quantities is None:
+        return None
+    return [np.asarray(part).tolist() for part in (quantities.symmetric_matrices(), quantities.vectors[...])]
 
 
 def converged(history: Sequence[float]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..invariants.dictionary import dictionary_of
-from ..modelling import Problem, make_problem
+from ..modelling import make_problem
 from ..options import (
     EstimateOptions,
     InferenceOptions,
@@ -24,8 +24,8 @@ from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .checks import check_model
-from .examination import data_answer, examine
-from .fitted import Fitted, named_noise
+from .examination import analysis_of, data_answer, weigh
+from .fitted import Fitted, kept_aside_sets, named_noise
 from .hypotheses import judged_by_data
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
@@ -75,9 +75,8 @@ def discover(
 ) -> Discovery:
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
-    All trajectories say what is conserved, before anything is learned (see `data_answer`, which is enough
-    where no model is wanted). What the model adds comes on top; where its training or a part after it fails,
-    that part is left out and named in `failed`.
+    All trajectories say what is conserved, before anything is learned (see `data_answer`). What the model
+    adds comes on top; where its training or a part after it fails, that part is named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
     `invariants.DICTIONARIES`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1",
@@ -88,9 +87,8 @@ def discover(
     """
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
-    if options is None:
-        steps = BUDGETS[budget].steps
-        options = replace(RECIPE, training=replace(RECIPE.training, steps=steps))
+    spent = BUDGETS[budget]
+    options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     found = first_words(data, options, hypotheses, family=family)
     problem = make_problem(data, options, seed=seed)
@@ -105,10 +103,9 @@ def discover(
         result = fit(
             problem.posterior,
             problem.observations,
+            problem.objective,
             problem.training,
             key=stream(seed, "training"),
-            averaging=problem.averaging,
-            estimator=problem.estimator,
             callback=told,
             should_stop=early_check(problem.posterior, problem.observations, problem.training),
         )
@@ -124,7 +121,7 @@ def discover(
         steps=options.training.steps,
         seconds={"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds},
     )
-    return with_model(found, fitted, summary, metrics, hypotheses, repeats=BUDGETS[budget].repeats, tell=tell)
+    return with_model(found, fitted, summary, metrics, repeats=spent.repeats, tell=tell)
 
 
 def first_words(
@@ -163,28 +160,22 @@ def with_model(
     fitted: Fitted,
     summary: Mapping[str, Any],
     metrics: Sequence[Mapping[str, Any]],
-    hypotheses: Sequence[Hypothesis] = (),
     *,
     repeats: int = 1,
     keep: Keep = in_memory,
     tell: Tell = say_nothing,
 ) -> Discovery:
-    """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, hypotheses
-    and checks. `summary` and `metrics` are those of its training. A part that fails is named in `failed`.
+    """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, also of
+    the hypotheses, and checks. `summary` and `metrics` are those of its training. A part that fails is named
+    in `failed`.
     """
     started = time.perf_counter()
     failed: dict[str, str] = {}
-    analysis, evidence, answers = examine(
-        fitted,
-        reached(summary, [line["negative_elbo"] for line in metrics]),
-        found.trajectories,
-        failed,
-        noise_variance=named_noise(fitted.problem),
-        space=found.analysis.space,
-        hypotheses=hypotheses,
-        repeats=repeats,
-        keep=keep,
-        tell=tell,
+    reached_bound = reached(summary, [line["negative_elbo"] for line in metrics])
+    data, noise = found.trajectories, named_noise(fitted.problem)
+    analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
+    evidence, answers = weigh(
+        fitted, analysis, reached_bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
     )
     plain: Posterior | None = None if evidence is None else evidence.plain
     checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
@@ -200,11 +191,6 @@ def with_model(
         summary=summary,
         metrics=tuple(metrics),
     )
-
-
-def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
-    """The test sets of measured trajectories, by name: what was kept aside."""
-    return {} if problem.held_out is None else {"held out": problem.held_out}
 
 
 def step_metrics(report: Report, wall_seconds: float) -> dict[str, Any]:

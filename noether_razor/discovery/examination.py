@@ -10,11 +10,11 @@ from jaxtyping import Float
 from ..inference import Posterior
 from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
-from ..quantities import Hypothesis, QuadraticQuantities
+from ..quantities import QuadraticQuantities
 from ..trajectories import Trajectories
 from .comparison import Bound, refits
 from .fitted import Fitted
-from .hypotheses import HypothesisAnswer, compare_hypotheses, judged_by_data
+from .hypotheses import HypothesisAnswer, compare_hypotheses
 from .keeping import Keep, Tell, in_memory, say_nothing
 
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 4, 100
@@ -127,8 +127,7 @@ def compare(
     tell: Tell = say_nothing,
 ) -> Evidence:
     """Fit without symmetry and with the found space built in, `repeats` times each; `learned` is the bound
-    of the model itself. A fit with the found
-    space that fails is left out, and named in `failed`; of families
+    of the model itself. A fit with the found space that fails is left out, and named in `failed`; of families
     beyond degree two there is none. Raises FloatingPointError where that without fails.
     """
     problem = fitted.problem
@@ -147,35 +146,21 @@ def compare(
     return Evidence(none.bound, bound, learned, none.posterior)
 
 
-class Examined(NamedTuple):
-    """What a model adds, without the checks."""
-
-    analysis: Analysis
-    evidence: Evidence | None
-    hypotheses: tuple[HypothesisAnswer, ...]
-
-
-def examine(
+def weigh(
     fitted: Fitted,
+    analysis: Analysis,
     learned: Bound,
-    tested: Trajectories,
+    answers: Sequence[HypothesisAnswer],
     failed: dict[str, str],
     *,
-    noise_variance: Variance = None,
-    space: ConservedSpace | None = None,
-    hypotheses: Sequence[Hypothesis] = (),
     repeats: int = 1,
     keep: Keep = in_memory,
     tell: Tell = say_nothing,
-) -> Examined:
-    """The analysis with the model, the evidence (`repeats` fits of each kind, 0: none) and the hypotheses.
-
-    A part that fails is left out, and named in `failed`. The others are as in `analysis_of`, `compare` and
-    `compare_hypotheses`.
+) -> tuple[Evidence | None, tuple[HypothesisAnswer, ...]]:
+    """The evidence (`repeats` fits of each kind, 0: none), and what it adds to the `answers` of the data: see
+    `compare` and `compare_hypotheses`. Where it fails there is none, and `failed` says why.
     """
-    analysis = analysis_of(fitted, tested, noise_variance, space=space)
     evidence = None
-    answers = tuple(judged_by_data(hypothesis, tested) for hypothesis in hypotheses)
     if repeats:
         try:
             evidence = compare(fitted, analysis, learned, repeats, failed, keep=keep, tell=tell)
@@ -184,4 +169,4 @@ def examine(
             )
         except FloatingPointError as error:
             failed["evidence"] = str(error)
-    return Examined(analysis, evidence, answers)
+    return evidence, tuple(answers)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..inference import Posterior
+from ..inference import LIKELIHOODS, Posterior
 from ..invariants import noise_estimate
 from ..modelling import Problem
 from ..prediction import learned_hamiltonian
@@ -25,12 +25,8 @@ class Fitted(NamedTuple):
     def hamiltonian(self) -> Hamiltonian:
         """The mean of the learned Hamiltonian, in the units of the data."""
         problem = self.problem
-        learned = learned_hamiltonian(
-            self.posterior,
-            stream(problem.seed, "analysis"),
-            averaging=problem.averaging,
-            estimator=problem.evaluator,
-        )
+        key = stream(problem.seed, "analysis")
+        learned = learned_hamiltonian(self.posterior, key, estimator=problem.evaluator)
         return problem.scale.hamiltonian_back(learned)
 
     def quantities(self) -> Quadratics:
@@ -66,6 +62,11 @@ def kept_aside(problem: Problem, posterior: Posterior) -> HeldOut:
     return HeldOut(test, noise_on_states(problem, posterior, test), aside is not None)
 
 
+def kept_aside_sets(problem: Problem) -> dict[str, Trajectories]:
+    """The test sets of measured trajectories, by name: what was kept aside."""
+    return {} if problem.held_out is None else {"held out": problem.held_out}
+
+
 def noise_on_states(
     problem: Problem, posterior: Posterior, trajectories: Trajectories
 ) -> float | Float[np.ndarray, " dim"]:
@@ -80,7 +81,7 @@ def noise_on_states(
     found = noise_estimate(trajectories)
     if found.told.all():
         return found.variance
-    ends = 2 if problem.likelihood.window_steps is None else 1
+    ends = 1 if LIKELIHOODS[problem.likelihood.kind].noisy_inputs else 2
     return float(posterior.noise_variance()) / ends * problem.scale.scales**2
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..invariants import Analysis, FoundQuantity
 from ..lie import LieAlgebra
-from ..prediction import bands, posterior_rollouts
+from ..prediction import Noise, bands, posterior_rollouts
 from ..random import stream
 from ..reporting import answer_html, discovery_text, symmetry_text
 from ..trajectories import Trajectories
@@ -197,10 +197,9 @@ def predict_states(
         stream(problem.seed, "prediction"),
         scale.states(states),
         np.tile(scale.times(times), (len(states), 1)),
-        averaging=problem.averaging,
         estimator=replace(problem.evaluator, weight_samples=samples),
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
-        noise_variance=noise / scale.scales**2,
+        noise=Noise(observed=noise / scale.scales**2),
         spread_scale=spread_scale,
     )
     in_units = scale.states_back(paths.astype(np.float64))

@@ -1,7 +1,7 @@
 """Write a discovery into a run folder, and read it back."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ..trajectories import Trajectories, read_data_file, save_trajectories
 from .checks import Checks
 from .comparison import Bound, Gain
 from .examination import Evidence, analysis_of, data_answer
-from .fitted import Fitted, named_noise
+from .fitted import Fitted, kept_aside_sets, named_noise
 from .folder import RunError, RunFolder
 from .hypotheses import HypothesisAnswer
 from .result import Discovery
@@ -63,10 +63,16 @@ def write_reports(found: Discovery, folder: RunFolder) -> None:
     """
     if found.model is None:
         write_whole(folder.page, answer_html(found.to_json(), folder.path.resolve().name))
-        return
-    reports = write_report(folder.figures, report_data(found, folder.path.resolve().name))
+    else:
+        write_run_report(folder, _report_data(found, folder.path.resolve().name))
+
+
+def write_run_report(folder: RunFolder, data: ReportData) -> str:
+    """Write report.md with its figures and report.html into a folder, and return the former's text."""
+    reports = write_report(folder.figures, data)
     write_whole(folder.report, reports.markdown)
     write_whole(folder.page, reports.html)
+    return reports.markdown
 
 
 def figures(found: Discovery) -> dict[str, Figure]:
@@ -76,32 +82,50 @@ def figures(found: Discovery) -> dict[str, Figure]:
         symmetry = found.to_json()
         drawn = {picture.name: picture.draw(symmetry) for picture in ANSWER_PICTURES}
     else:
-        data = report_data(found, "")
+        data = _report_data(found, "")
         drawn = {picture.name: picture.draw(data) for picture in PICTURES}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def report_data(found: Discovery, title: str) -> ReportData:
-    """What the reports and figures of a discovery are made of. Raises ValueError without a model."""
-    if found.model is None:
-        raise ValueError("there is no model to report of")
-    problem = found.model.problem
+def _report_data(found: Discovery, title: str) -> ReportData:
+    assert found.model is not None
     calibration = None if found.checks is None else found.checks.calibration
-    aside: dict[str, Trajectories] = {} if problem.held_out is None else {"held out": problem.held_out}
-    return ReportData(
+    return report_data(
+        found.model,
         title=title,
         summary=found.summary,
-        metrics=[dict(line) for line in found.metrics],
-        posterior=found.model.posterior,
-        averaging=problem.averaging,
+        metrics=found.metrics,
+        test_sets=kept_aside_sets(found.model.problem),
+        symmetry=found.to_json(),
+        spread_scale=1.0 if calibration is None else calibration.spread_scale,
+    )
+
+
+def report_data(
+    model: Fitted,
+    *,
+    title: str,
+    summary: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    test_sets: Mapping[str, Trajectories],
+    symmetry: Mapping[str, Any] | None,
+    spread_scale: float,
+) -> ReportData:
+    """What the reports and figures of a trained model are made of: see `ReportData`."""
+    problem = model.problem
+    return ReportData(
+        title=title,
+        summary=summary,
+        metrics=[dict(line) for line in metrics],
+        posterior=model.posterior,
         evaluator=problem.evaluator,
         data=problem.measured,
         scale=problem.scale,
-        test_sets=aside,
-        system=None,
+        test_sets=test_sets,
+        system=problem.system,
         key=stream(problem.seed, "report"),
-        symmetry=found.to_json(),
-        spread_scale=1.0 if calibration is None else calibration.spread_scale,
+        symmetry=symmetry,
+        spread_scale=spread_scale,
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from ..prediction import learned_substep_error, one_step_errors, prediction_errors
 from ..quantities import (
     QuadraticQuantities,
+    alignment,
     direction_quantities,
     nearest_generators,
-    parallelness,
     principal_cosines,
     singular_directions,
 )
@@ -38,7 +38,7 @@ def summarise(
     problem, posterior = fitted.problem, fitted.posterior
     key = stream(problem.seed, "evaluation")
     for_subset, for_bound, for_errors, for_substeps = jax.random.split(key, 4)
-    common: dict[str, Any] = {"averaging": problem.averaging, "estimator": problem.predictor}
+    common: dict[str, Any] = {"estimator": problem.predictor}
     transitions = problem.data.transitions()
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
 
@@ -124,7 +124,7 @@ def _symmetry(fitted: Fitted) -> dict[str, Any]:
     result: dict[str, Any] = {"quantities": quantities.count, "singular_values": values.tolist()}
     known = problem.system.known_quantities() if problem.system else None
     if known is not None:
-        result["parallelness"] = parallelness(directions, known).tolist()
+        result["parallelness"] = alignment(directions, known).tolist()
         result["principal_cosines"] = principal_cosines(directions, known).tolist()
     if problem.system is None:
         mapped = problem.scale.quantities_back(direction_quantities(directions))

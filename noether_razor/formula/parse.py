@@ -101,10 +101,6 @@ class Formula:
         with sympy.evaluate(False):
             return _evaluate(self._tree, symbols | {"pi": sympy.pi}, _sympy_function, _rational, _rational)
 
-    def latex(self) -> str:
-        """The formula in LaTeX, as it was written."""
-        return _latex(self._tree)[0]
-
     def quadratic(self) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, " dim"], float]:
         """The symmetric A (2n, 2n), b (2n,) and constant of a polynomial x^T A x / 2 + b^T x + constant.
 
@@ -407,43 +403,6 @@ def _rational(value: Fraction) -> sympy.Expr:
 
 def _sympy_function(name: str, argument: Any) -> Any:
     return getattr(sympy, name)(argument)
-
-
-# How strongly a part in LaTeX holds together; what is weaker than its place asks for is put in brackets.
-_SUM, _SIGNED, _PRODUCT, _POWER, _ATOM = range(5)
-
-
-def _latex(tree: _Tree) -> tuple[str, int]:
-    """A tree in LaTeX, and how strongly it holds together; sympy would rearrange and evaluate it."""
-
-    def bracketed(part: _Tree, least: int) -> str:
-        text, strength = _latex(part)
-        return text if strength >= least else rf"\left({text}\right)"
-
-    match tree:
-        case ("number", value):
-            mantissa, _, exponent = f"{float(value):.15g}".partition("e")
-            return (rf"{mantissa} \cdot 10^{{{int(exponent)}}}", _PRODUCT) if exponent else (mantissa, _ATOM)
-        case ("name", name):
-            return sympy.latex(sympy.pi if name == "pi" else sympy.Symbol(name)), _ATOM
-        case ("negative", part):
-            return f"-{bracketed(part, _PRODUCT)}", _SIGNED
-        case ("**", base, exponent):
-            written = exponent if exponent.denominator <= 100 else float(exponent)
-            return f"{bracketed(base, _ATOM)}^{{{written}}}", _POWER
-        case ("sqrt", part):
-            return rf"\sqrt{{{_latex(part)[0]}}}", _POWER
-        case (name, part):
-            return rf"\{name}\left({_latex(part)[0]}\right)", _POWER
-        case ("+" | "-" as symbol, left, right):
-            return f"{bracketed(left, _SUM)} {symbol} {bracketed(right, _PRODUCT)}", _SUM
-        case ("*", left, right):
-            first, second = bracketed(left, _SIGNED), bracketed(right, _PRODUCT)
-            dot = r" \cdot " if second[0].isdigit() else " "
-            return first + dot + second, _SIGNED if first.startswith("-") else _PRODUCT
-        case (_, left, right):
-            return rf"\frac{{{_latex(left)[0]}}}{{{_latex(right)[0]}}}", _PRODUCT
-    raise AssertionError(f"not a formula's tree: {tree}")
 
 
 def _jax_function(name: str, argument: Any) -> Any:

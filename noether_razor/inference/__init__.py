@@ -1,46 +1,55 @@
-"""The variational posterior, the bound and posterior-predictive trajectories."""
+"""The model, its ELBO with gradient and estimate, and likelihoods."""
 
-from .bound import BoundTerms, bound_terms
+from .elbo import ELBO, ELBOTerms, Objective, PriorPrecision
+from .elbo_estimate import ELBOEstimate, estimate_elbo, random_part
 from .estimator import Estimator, paper_estimator
-from .evidence import BoundEstimate, estimate_bound, random_part
-from .gradient import bound_and_gradient
-from .initial_states import InitialStates
-from .matrix_normal import IsotropicNormal, KroneckerNormal, optimal_precision
-from .model import PriorPrecision
-from .observations import (
-    Observations,
+from .flow import flow_of, hamiltonian_of
+from .gradient import elbo_and_gradient
+from .likelihoods.base import (
+    LIKELIHOODS,
+    OBSERVED,
+    Flow,
+    Likelihood,
+    Rows,
     in_single_precision,
-    observed_bound_terms,
+    likelihood_of,
+    register_likelihood,
     steps_a_row,
-    transition_count,
 )
+from .likelihoods.segments import InitialStates, SegmentLikelihood, Segments
+from .likelihoods.transitions import TransitionLikelihood
+from .matrix_normal import IsotropicNormal, KroneckerNormal, optimal_precision
 from .posterior import Posterior, Weights
-from .windows import Windows, window_bound_terms, window_guide, window_model, windows_of
 
 __all__ = [
-    "BoundEstimate",
-    "BoundTerms",
+    "ELBO",
+    "LIKELIHOODS",
+    "OBSERVED",
+    "ELBOEstimate",
+    "ELBOTerms",
     "Estimator",
+    "Flow",
     "InitialStates",
     "IsotropicNormal",
     "KroneckerNormal",
-    "Observations",
+    "Likelihood",
+    "Objective",
     "Posterior",
     "PriorPrecision",
+    "Rows",
+    "SegmentLikelihood",
+    "Segments",
+    "TransitionLikelihood",
     "Weights",
-    "Windows",
-    "bound_and_gradient",
-    "bound_terms",
-    "estimate_bound",
+    "elbo_and_gradient",
+    "estimate_elbo",
+    "flow_of",
+    "hamiltonian_of",
     "in_single_precision",
-    "observed_bound_terms",
+    "likelihood_of",
     "optimal_precision",
     "paper_estimator",
     "random_part",
+    "register_likelihood",
     "steps_a_row",
-    "transition_count",
-    "window_bound_terms",
-    "window_guide",
-    "window_model",
-    "windows_of",
 ]

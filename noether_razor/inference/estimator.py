@@ -1,4 +1,4 @@
-"""How the bound is estimated: what one evaluation costs and how much it varies."""
+"""How the ELBO is estimated: what one evaluation costs and how much it varies."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from ..integrators import Step, euler_step, rk4_step
 
 @dataclass(frozen=True)
 class Estimator:
-    """A Monte Carlo estimate of the bound; every one is unbiased for its own number of group samples.
+    """A Monte Carlo estimate of the ELBO; every one is unbiased for its own number of group samples.
 
-    step, substeps: the integrator and its steps a transition.
+    step, substeps: the integrator and its steps per transition.
     group_samples: group elements in the average that makes H.
-    weight_samples: draws of the network's weights an evaluation, each with group elements of its own.
+    weight_samples: draws of the network's weights per evaluation, each with group elements of its own.
     share_batch: every weight sample sees the whole batch (the paper's estimator); otherwise the batch is
-        dealt out among them, so that
-        weight samples cost nothing and their noise averages out across transitions.
+        dealt out among them, so that weight samples cost nothing and their noise averages out across
+        transitions.
     independent: independent group elements, without the measure's variance reduction.
     sequential: weight samples one after the other, their gradients accumulated: memory of one sample.
     chunk: group elements evaluated at a time, None for all: memory of so many, at the price of computing

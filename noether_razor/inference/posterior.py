@@ -1,4 +1,4 @@
-"""Everything that is learned, in one Flax module."""
+"""Everything that is learned and what it means, in one Flax module."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,8 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ..quantities import ConservedQuantities
+from ..symmetry import Averaging, FlowAveraging, NoAveraging
 from ..typing import Hamiltonian, PRNGKey, Scalar
-from .initial_states import InitialStates
 from .matrix_normal import KroneckerNormal
 
 Weights = Mapping[str, Float[Array, "rows columns"]]
@@ -19,25 +19,27 @@ Weights = Mapping[str, Float[Array, "rows columns"]]
 
 
 class Posterior(nnx.Module):
-    """q(theta), one matrix normal a weight matrix of `network`, with the hyper-parameters of the same bound.
+    """A model: q(theta), one matrix normal per weight matrix of `network`, and how it makes a Hamiltonian.
 
     The weight matrices (two-dimensional parameters) of `network` are the means; its other parameters, the
     biases, are deterministic. Any Flax module state -> scalar will do as network. Standard deviations start
     at `relative_scale` times the root mean square of each matrix. `quantities` are the conserved quantities
-    (eta), None without symmetry; `noise_variance` is sigma^2. With `correlated`, row and column covariances
-    are full, else diagonal. `initial_states` are those of the windows to be learned from, None for
-    transitions.
+    (eta), None without symmetry. H is the network averaged as `averaging` says; None: over the flows of the
+    quantities, where there are any. `noise_variance` is sigma^2. With `correlated`, row and column
+    covariances are full, else diagonal. `latents` are the latent variables of the rows to be learned from
+    (`Likelihood.latents`), None for transitions.
     """
 
     def __init__(
         self,
         network: nnx.Module,
         quantities: ConservedQuantities | None = None,
+        averaging: Averaging | None = None,
         *,
         noise_variance: float = 1e-3,
         relative_scale: float = 0.1,
         correlated: bool = False,
-        initial_states: InitialStates | None = None,
+        latents: nnx.Module | None = None,
     ):
         if not noise_variance > 0 or not relative_scale > 0:
             raise ValueError(
@@ -46,7 +48,15 @@ class Posterior(nnx.Module):
             )
         self.network = network
         self.quantities = quantities
-        self.initial_states = initial_states
+        # Hashable, so a part of the structure and not of the state.
+        self.averaging: Averaging = (
+            averaging
+            if averaging is not None
+            else FlowAveraging()
+            if quantities is not None
+            else NoAveraging()
+        )
+        self.latents = latents
         row_scales, column_scales, precisions = {}, {}, {}
         row_factors, column_factors = {}, {}
         for site, mean in self.means().items():
@@ -74,7 +84,8 @@ class Posterior(nnx.Module):
         parts = [
             f"{type(self.network).__name__} of {weights} weights, {covariances} covariances",
             f"quantities {self.quantities!r}",
-            *([] if self.initial_states is None else ["with initial states of windows"]),
+            repr(self.averaging),
+            *([] if self.latents is None else [f"latents {type(self.latents).__name__}"]),
         ]
         return f"Posterior({', '.join(parts)})"
 

@@ -21,7 +21,7 @@ from .energy import Energy, energy_in, energy_quantity
 from .formulas import QuantityFormula, reduced, shortened, sparse_basis
 from .monomials import coefficients, quadratic_parts
 from .motion import Change, Motion
-from .pairs import checked_quantities, pair_statistics
+from .pairs import pair_statistics
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
 
@@ -155,7 +155,7 @@ class Analysis:
     energy: Energy | None = None
 
     def __repr__(self) -> str:
-        decided = "decided" if self.space.decided and self.closes else "not decided"
+        decided = "decided" if self.decided else "not decided"
         name = shortened(self.algebra.name, _LONGEST)
         lines = [f"Analysis({self.rank} conserved, {self.independent} independent, {decided}, algebra {name}"]
         lines += [f"C{k} = {quantity.text}" for k, quantity in enumerate(self.quantities[:_PRINTED], 1)]
@@ -170,6 +170,19 @@ class Analysis:
     def rank(self) -> int:
         """The dimension of the space of conserved quantities among the terms, constants excluded."""
         return len(self.quantities)
+
+    @property
+    def local(self) -> bool:
+        """Whether trajectories are arcs that do not turn, and a formula is long: along such arcs any flow
+        keeps some combination of many terms nearly constant.
+        """
+        longest = max((len(quantity.formula.coefficients) for quantity in self.quantities), default=0)
+        return longest > max(_TERMS, len(self.names)) and not self.space.turns
+
+    @property
+    def decided(self) -> bool:
+        """Whether the file can tell how many quantities there are, and which."""
+        return self.space.decided and self.closes and not self.local
 
     @property
     def dictionary(self) -> Dictionary:
@@ -193,7 +206,7 @@ class Analysis:
         space = self.space
         return {
             "rank": self.rank,
-            "decided": space.decided and self.closes,
+            "decided": self.decided,
             "evidence": None,
             "quantities": [quantity.to_json() for quantity in self.quantities],
             "drifting": [quantity.to_json() for quantity in self.drifting],
@@ -225,6 +238,9 @@ class Analysis:
                 "enough": space.enough,
                 "clear": space.clear,
                 "hidden": space.hidden,
+                "moves": space.moves,
+                "local": self.local,
+                "rows_alike": space.motion.alike,
                 "noise_told": space.told,
                 "left_out": space.left_out,
                 "copies": space.copies,
@@ -243,93 +259,117 @@ def analyse(
     noise_variance: float | Float[np.ndarray, " dim"] | None = None,
     hamiltonian: Hamiltonian | None = None,
     restrict: bool = True,
-    simplify: bool = True,
     space: ConservedSpace | None = None,
     dictionary: Dictionary | str | None = None,
 ) -> Analysis:
-    """Says what `trajectories` conserve among the terms of `dictionary`, or of the family of that name in
-    `DICTIONARIES`, None: all of degree <= 2; and what of that the quantities x^T A_k x / 2 + b_k^T x, K of
-    them, hold.
+    """What `trajectories` conserve among the terms of `dictionary` (or of the family of that name; None: all
+    of degree <= 2), and what of that the K quantities x^T A_k x / 2 + b_k^T x hold.
 
-    What is conserved is a matter of the trajectories alone: see `conserved_space`, with `noise_variance` of
-    the states, one number or one a column, None to estimate it. With `restrict`, only what the given
-    quantities hold counts: directions within a cosine of 0.95 of their span, of what nearly commutes with
-    `hamiltonian`, itself included (where a few symmetries determine H, learning has no reason to find the
-    others), and of brackets of what was found and products of the linear ones. The found space gets a sparse
-    basis, with `simplify` simple numbers where the data allow them, and the name of its Lie algebra.
+    The trajectories alone decide what is conserved, see `conserved_space`; `space` is its result where that
+    is known. With `restrict`, only what the given quantities hold counts: directions within a cosine of 0.95
+    of their span, of what nearly commutes with `hamiltonian`, itself included (where a few symmetries
+    determine H, learning has no reason to find the others), and of brackets of what was found and products of
+    the linear ones. `hamiltonian`, learned or true, is also looked for among the quantities and bracketed
+    with them.
 
-    `hamiltonian`, learned or true, is looked for among the found quantities too, and bracketed with them.
-    `space`, where it is known already, is what the trajectories conserve, in terms of its own dictionary. Of
-    another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed. Raises
-    ValueError for shapes that do not fit and numbers that are not finite, and for a dictionary that does not
-    fit.
+    Of another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed.
+    Raises ValueError for shapes and a dictionary that do not fit, and for numbers that are not finite.
     """
-    matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
-    checked_quantities(matrices, vectors, trajectories)
     known = space.motion.dictionary if space else dictionary_of(dictionary, trajectories)
-    if not known.quadratic and len(matrices):
-        raise ValueError(
-            f"got {len(matrices)} quantities of degree <= 2 for the dictionary {known.family}, expected none"
-        )
-    restrict = restrict and known.quadratic
-    # Other terms mean something where they are alone.
+    matrices, vectors = _checked_quantities(matrices, vectors, known)
+    # Far from 0 a square is a linear term: brackets and formulas are made about where the data are. Other
+    # terms mean something where they are alone.
     origin = _origin(trajectories) if known.quadratic else np.zeros(known.dim)
-    if origin.any():
-        # Far from 0 a square is a linear term: brackets and formulas are made about where the data are.
-        vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
-        targets = None if trajectories.targets is None else trajectories.targets - origin
-        trajectories = replace(trajectories, states=trajectories.states - origin, targets=targets)
+    vectors, hamiltonian = vectors + matrices @ origin, _about(hamiltonian, origin)
+    trajectories = _counted_from(trajectories, origin)
     space = space or conserved_space(trajectories, noise_variance=noise_variance, dictionary=known)
-    scales = space.motion.scales
-    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
-    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
-    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     on_states = None if hamiltonian is None else _on_states(hamiltonian, trajectories.points())
-    if on_states is not None and len(learned):
-        learned = np.concatenate([learned, _commuting(space.motion, on_states)])
-    held, drifting = _held(space, learned, scales)
-    found, drift_rows = (held, drifting) if restrict else (space.conserved, space.drifting)
-
-    rows, same, drifting = (_basis(_scaled(space, part)) for part in (found, space.same, drift_rows))
-    if restrict:
-        same = same[:0]
-    if len(rows) and len(same):
-        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
-        # everywhere.
-        both = _basis(np.concatenate([rows, same]))
-        rows = _beside(rows, same, _derived(both, len(scales)) if known.quadratic else both[:0])
-    make = _Maker(space, simplify)
-    quantities, energy = _described(make.formulas(rows), make, on_states)
-    shown = same if space.staying <= space.most else same[:0]
-    independent, generating = _independence(
-        space.motion,
-        np.array([entry.formula.row() for entry in quantities]).reshape(-1, len(space.motion.used)),
-        shown * make.units,
-    )
-    # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
-    space = replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities))
-    algebra, closes = _algebra(quantities, rows, scales) if known.quadratic else (_none(scales), True)
-    slow, _ = _described(make.formulas(_beside(drifting, rows, drifting[:0])), make, on_states)
-    slow = [
-        replace(entry, note="")
-        for entry in slow
-        if _readable(entry) and _of_its_own(entry, quantities, space)
-    ]
+    strengths, learned = _learned(matrices, vectors, space.motion, on_states)
+    held = _held(space, learned)
+    rows, same, slow = _listed(space, held if restrict and known.quadratic else None)
+    make = _Maker(space)
+    quantities, energy = make.quantities(rows, on_states)
+    drifting, _ = make.quantities(_beside(slow, rows, slow[:0]), on_states)
+    drifting = _readable(drifting, quantities, space.motion)
+    independent, generating = _independence(space.motion, quantities, same * make.units)
+    scales = space.motion.scales
+    of_space = _basis(rows * make.units * space.motion.sizes)
+    algebra, closes = _algebra(quantities, of_space, scales) if known.quadratic else _no_algebra(known.dim)
     return Analysis(
         names=trajectories.names,
         quantities=_moved(quantities, origin),
-        drifting=_moved(slow, origin),
-        same=_moved(_described(make.formulas(shown), make, None)[0], origin),
+        drifting=_moved(drifting, origin),
+        same=_moved(make.quantities(same, None)[0], origin),
         independent=independent,
         generating=generating,
         algebra=algebra,
         closes=closes,
         strengths=strengths,
-        learned=len(held),
-        space=space,
-        restricted=restrict,
+        learned=len(held[0]),
+        # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
+        space=replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities)),
+        restricted=restrict and known.quadratic,
         energy=energy,
     )
+
+
+def _checked_quantities(
+    matrices: np.ndarray, vectors: np.ndarray, dictionary: Dictionary
+) -> tuple[Float[np.ndarray, "K dim dim"], Float[np.ndarray, "K dim"]]:
+    """The quantities given, in float64. Raises ValueError for those that do not fit or are not finite."""
+    matrices, vectors = np.asarray(matrices, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+    count, dim = len(matrices), dictionary.dim
+    if matrices.shape != (count, dim, dim) or vectors.shape != (count, dim):
+        raise ValueError(
+            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
+            f"got {matrices.shape} and {vectors.shape}"
+        )
+    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
+        raise ValueError("matrices and vectors must be finite")
+    if not dictionary.quadratic and count:
+        raise ValueError(
+            f"got {count} quantities of degree <= 2 for the dictionary {dictionary.family}, expected none"
+        )
+    return matrices, vectors
+
+
+def _learned(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    motion: Motion,
+    on_states: "_OnStates | None",
+) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
+    """The singular values of the quantities given, in scaled coordinates, and what counts as learned: the
+    strong directions, and with them what nearly commutes with the Hamiltonian.
+    """
+    scales = motion.scales
+    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
+    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
+    if on_states is not None and len(learned):
+        learned = np.concatenate([learned, _commuting(motion, on_states)])
+    return strengths, learned
+
+
+def _listed(
+    space: ConservedSpace, held: tuple[Float[np.ndarray, "K M"], Float[np.ndarray, "s M"]] | None
+) -> tuple[Float[np.ndarray, "K all"], Float[np.ndarray, "z all"], Float[np.ndarray, "s all"]]:
+    """Bases, of terms of unit spread, of what is listed as conserved, as the same everywhere and as drifting:
+    of the whole space, or of what is `held` of it.
+    """
+    found, slow = held or (space.conserved, space.drifting)
+    motion = space.motion
+    rows, same, slow = (
+        _basis(motion.quantities(part) * motion.own_sizes) for part in (found, space.same, slow)
+    )
+    if held is not None:
+        return rows, same[:0], slow
+    if len(rows) and len(same):
+        # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
+        # everywhere.
+        both = _basis(np.concatenate([rows, same]))
+        rows = _beside(rows, same, _derived(both, motion) if motion.dictionary.quadratic else both[:0])
+    return rows, same if space.staying <= space.most else same[:0], slow
 
 
 def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
@@ -342,10 +382,18 @@ def _origin(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
     return np.where(far, np.round(mean / step) * step, 0.0)
 
 
+def _counted_from(trajectories: Trajectories, origin: Float[np.ndarray, " dim"]) -> Trajectories:
+    """The same with states that count from `origin`."""
+    if not origin.any():
+        return trajectories
+    targets = None if trajectories.targets is None else trajectories.targets - origin
+    return replace(trajectories, states=trajectories.states - origin, targets=targets)
+
+
 def _about(hamiltonian: Hamiltonian | None, origin: Float[np.ndarray, " dim"]) -> Hamiltonian | None:
     """The same Hamiltonian of states that count from `origin`."""
-    if hamiltonian is None:
-        return None
+    if hamiltonian is None or not origin.any():
+        return hamiltonian
     return lambda state: hamiltonian(state + jnp.asarray(origin, state.dtype))
 
 
@@ -366,17 +414,23 @@ def _moved(
     )
 
 
-def _readable(quantity: FoundQuantity) -> bool:
-    """Whether a slow drift is worth a line: few terms, and slow as the formula has it."""
-    terms = len(quantity.formula.coefficients)
-    change = quantity.change
-    return terms <= max(_TERMS, quantity.dictionary.dim) and change.change <= _SLOW and change.noise <= 1
+def _readable(
+    slow: Sequence[FoundQuantity], conserved: Sequence[FoundQuantity], motion: Motion
+) -> list[FoundQuantity]:
+    """The slow drifts that are worth a line: few terms, slow as the formula has it, and of their own."""
+    return [
+        replace(entry, note="")
+        for entry in slow
+        if len(entry.formula.coefficients) <= max(_TERMS, entry.dictionary.dim)
+        and entry.change.change <= _SLOW
+        and entry.change.noise <= 1
+        and _of_its_own(entry, conserved, motion)
+    ]
 
 
-def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], space: ConservedSpace) -> bool:
+def _of_its_own(quantity: FoundQuantity, others: Sequence[FoundQuantity], motion: Motion) -> bool:
     """Whether a visible part of what a quantity is, as its formula has it, is none of the others."""
-    rows = np.array([entry.formula.row() for entry in (quantity, *others)])
-    rows = space.motion.rows(rows) @ _spreads(space.motion)
+    rows = motion.rows(np.array([entry.row for entry in (quantity, *others)])) @ motion.root
     own, *known = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     spanned = np.linalg.svd(np.array(known), full_matrices=False)[2] if known else np.zeros((0, len(own)))
     return bool(np.linalg.norm(own - (spanned @ own) @ spanned) > _NEW)
@@ -404,11 +458,10 @@ def _basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "rank mo
 
 
 def _held(
-    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"], scales: Float[np.ndarray, " dim"]
+    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"]
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
     """What of the conserved and of the drifting combinations the learned quantities hold."""
-    motion = space.motion
-    root = _spreads(motion)
+    motion, root = space.motion, space.motion.root
 
     def inside(rows: np.ndarray) -> np.ndarray:
         if not len(rows) or not len(learned):
@@ -421,20 +474,12 @@ def _held(
 
     found = inside(space.conserved)
     while 0 < len(found) < len(space.conserved):
-        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(scales))])
+        learned = np.concatenate([learned, _implied(_basis(_scaled(space, found)), len(motion.scales))])
         more = inside(space.conserved)
         if len(more) <= len(found):
             break
         found = more
     return found, inside(space.drifting)
-
-
-def _spreads(motion: Motion) -> Float[np.ndarray, "M M"]:
-    """The root of the covariance of the terms, by which rows become as long as what they are the coefficients
-    of spreads.
-    """
-    values, axes = np.linalg.eigh(motion.covariance)
-    return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
 
 
 def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
@@ -492,11 +537,12 @@ def _beside(
     return np.array(chosen) if 0 < len(chosen) == len(rows) else rows
 
 
-def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarray, "some monomials"]:
+def _derived(rows: Float[np.ndarray, "K monomials"], motion: Motion) -> Float[np.ndarray, "some monomials"]:
     """A sparse basis of the brackets of a space, as far as they lie in it."""
     if len(rows) < 2:
         return rows[:0]
-    brackets = _brackets(rows, dim)
+    units = motion.own_sizes / motion.sizes
+    brackets = _brackets(_basis(rows / units), motion.dictionary.dim) * units
     _, sizes, directions = np.linalg.svd(brackets @ rows.T, full_matrices=False)
     return sparse_basis(directions[sizes > _NEW * sizes.max(initial=1e-9)] @ rows)
 
@@ -504,23 +550,59 @@ def _derived(rows: Float[np.ndarray, "K monomials"], dim: int) -> Float[np.ndarr
 class _Maker:
     """Makes formulas of spaces, and says how these move."""
 
-    def __init__(self, space: ConservedSpace, simplify: bool):
-        self.space, self.simplify = space, simplify
-        self.trajectories = space.motion.trajectories
+    def __init__(self, space: ConservedSpace):
         motion = space.motion
-        self.units = 1 / motion.sizes
-        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.noise.variance)
+        self.space, self.motion, self.trajectories = space, motion, motion.trajectories
+        self.units = 1 / motion.own_sizes
+        self.statistics = pair_statistics(motion.dictionary, self.trajectories, motion.profile)
+
+    def quantities(
+        self, found: Float[np.ndarray, "K monomials"], on_states: "_OnStates | None"
+    ) -> tuple[list[FoundQuantity], Energy | None]:
+        """The quantities of a space (of terms of unit spread), how they change, and notes; the energy takes
+        the place of the last one that it holds.
+        """
+        formulas, motion, dictionary = self.formulas(found), self.motion, self.motion.dictionary
+        if not formulas:
+            return [], None
+        rows = np.array([formula.row() for formula in formulas])
+        notes = [""] * len(formulas)
+        energy, sines = None, [None] * len(formulas)
+        if on_states is not None:
+            at_states = dictionary.values(on_states.states)
+            energy = energy_in(at_states @ rows.T, on_states.values)
+            if energy is not None:
+                at, formula, note = energy_quantity(formulas, energy)
+                formulas = [*formulas[:at], *formulas[at + 1 :], formula]
+                notes[-1] = note
+                rows = np.array([formula.row() for formula in formulas])
+                energy = energy_in(at_states @ rows.T, on_states.values)
+            sines = _sines(motion, rows, on_states)
+        products = _products(rows, dictionary.dim) if dictionary.quadratic else notes
+        means = rows @ dictionary.values(self.trajectories.points()).mean(axis=0)
+        quantities = [
+            FoundQuantity(
+                formula=formula,
+                dictionary=dictionary,
+                row=row,
+                change=self.space.drift.change(combination),
+                mean=float(mean),
+                note=note or product,
+                bracket=sine,
+            )
+            for formula, row, combination, mean, note, product, sine in zip(
+                formulas, rows, motion.rows(rows), means, notes, products, sines, strict=True
+            )
+        ]
+        return quantities, energy
 
     def formulas(self, found: Float[np.ndarray, "K monomials"]) -> list[QuantityFormula]:
-        """A sparse basis of a space (in scaled coordinates) as formulas in the units of the data."""
+        """A sparse basis of a space (of terms of unit spread) as formulas in the units of the data."""
         if not len(found):
             return []
         sparse, at = reduced(sparse_basis(found))
-        made = rounded(
-            sparse * self.units, at, self.statistics, self.units, self.simplify, self.space.motion.used
-        )
-        names, units = self.trajectories.names, self.trajectories.units
-        dictionary = self.space.motion.dictionary
+        made = rounded(sparse * self.units, at, self.statistics, self.units, self.motion.used)
+        names, units, dictionary = self.trajectories.names, self.trajectories.units, self.motion.dictionary
         terms = () if dictionary.quadratic else dictionary.terms
         formulas = [
             QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured, terms)
@@ -534,7 +616,7 @@ class _Maker:
         """Coefficients without the small decimals whose absence adds no more to the change along trajectories
         than noise does, or than nothing.
         """
-        motion = self.space.motion
+        motion = self.motion
         within = motion.deviations(motion.recording)
         values = values.copy()
         row = motion.rows(values[None])[0]
@@ -542,7 +624,7 @@ class _Maker:
         size[motion.used] = np.abs(row)
         small = (size <= _SMALL * size.max()) & (values != 0)
         decimals = [j for j in np.flatnonzero(small).tolist() if j not in simple]
-        spread = float(row @ motion.covariance @ row)
+        spread = float(motion.variances(row[None])[0])
         noise = float(motion.noise_variances(row[None]).mean())
 
         def more(without: list[int]) -> float:
@@ -560,48 +642,6 @@ class _Maker:
         return values
 
 
-def _described(
-    formulas: Sequence[QuantityFormula], make: _Maker, on_states: "_OnStates | None"
-) -> tuple[list[FoundQuantity], Energy | None]:
-    """The quantities, how they change, and notes; the energy takes the place of the last one that it
-    holds.
-    """
-    formulas = list(formulas)
-    if not formulas:
-        return [], None
-    motion = make.space.motion
-    rows = np.array([formula.row() for formula in formulas])
-    notes = [""] * len(formulas)
-    energy, sines = None, [None] * len(formulas)
-    if on_states is not None:
-        states, values, gradients = on_states
-        at_states = motion.dictionary.values(states)
-        energy = energy_in(at_states @ rows.T, values)
-        if energy is not None:
-            at, formula, note = energy_quantity(formulas, energy)
-            formulas = [*formulas[:at], *formulas[at + 1 :], formula]
-            notes = [""] * (len(formulas) - 1) + [note]
-            rows = np.array([formula.row() for formula in formulas])
-            energy = energy_in(at_states @ rows.T, values)
-        sines = _sines(motion, rows, states, gradients)
-    products = _products(rows, len(motion.scales)) if motion.dictionary.quadratic else notes
-    changes = [make.space.drift.change(row) for row in motion.rows(rows)]
-    means = rows @ motion.dictionary.values(make.trajectories.points()).mean(axis=0)
-    quantities = [
-        FoundQuantity(
-            formula,
-            motion.dictionary,
-            rows[k],
-            changes[k],
-            float(means[k]),
-            notes[k] or products[k],
-            sines[k],
-        )
-        for k, formula in enumerate(formulas)
-    ]
-    return quantities, energy
-
-
 class _OnStates(NamedTuple):
     """A Hamiltonian and its gradient on some states."""
 
@@ -610,8 +650,13 @@ class _OnStates(NamedTuple):
     gradients: Float[np.ndarray, "points dim"]
 
 
+def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:
+    """At most `_POINTS` states, at equal distances in the data."""
+    return states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+
+
 def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> _OnStates:
-    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    states = _some(states)
     values, gradients = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))(jnp.asarray(states, jnp.float32))
     values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
     return _OnStates(states, values, gradients)
@@ -622,10 +667,8 @@ def _commuting(motion: Motion, on_states: _OnStates) -> Float[np.ndarray, "some 
     directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
     """
     states, slopes = on_states.states, on_states.gradients * motion.scales
-    dim = states.shape[1]
     gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
-    flow = np.concatenate([slopes[:, dim // 2 :], -slopes[:, : dim // 2]], axis=1)
-    brackets = np.einsum("tki,ti->tk", gradients, flow)
+    brackets = np.einsum("tki,ti->tk", gradients, _field(slopes))
     sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
     sizes = sizes.reshape(-1, sizes.shape[2])
     _, spreads, axes = np.linalg.svd(sizes / np.sqrt(len(states)), full_matrices=False)
@@ -647,19 +690,18 @@ def _gradients(
     return np.stack(slopes, axis=2).transpose(1, 0, 2) * motion.scales
 
 
-def _sines(
-    motion: Motion,
-    rows: Float[np.ndarray, "rank all"],
-    states: Float[np.ndarray, "points dim"],
-    gradients: Float[np.ndarray, "points dim"],
-) -> list[float]:
+def _sines(motion: Motion, rows: Float[np.ndarray, "rank all"], on_states: _OnStates) -> list[float]:
     """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
-    own, other = _gradients(motion, rows, states), gradients * motion.scales
-    position, momentum = np.split(other, 2, axis=1)
-    field = np.concatenate([momentum, -position], axis=1)
-    brackets = np.einsum("kpi,pi->kp", own, field)
+    own, other = _gradients(motion, rows, on_states.states), on_states.gradients * motion.scales
+    brackets = np.einsum("kpi,pi->kp", own, _field(other))
     bound = np.linalg.norm(own, axis=2) * np.linalg.norm(other, axis=1)
     return [float(np.sqrt(np.mean(b**2) / np.mean(s**2))) for b, s in zip(brackets, bound, strict=True)]
+
+
+def _field(gradients: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points dim"]:
+    """J grad H at each state."""
+    position, momentum = np.split(gradients, 2, axis=1)
+    return np.concatenate([momentum, -position], axis=1)
 
 
 def _products(rows: Float[np.ndarray, "rank monomials"], dim: int) -> list[str]:
@@ -679,16 +721,15 @@ def _products(rows: Float[np.ndarray, "rank monomials"], dim: int) -> list[str]:
 
 
 def _independence(
-    motion: Motion, rows: Float[np.ndarray, "rank all"], same: Float[np.ndarray, "z all"]
+    motion: Motion, quantities: Sequence[FoundQuantity], same: Float[np.ndarray, "z all"]
 ) -> tuple[int, tuple[int, ...]]:
-    """How many quantities, coefficients of all terms, are functionally independent where the data are, and
-    the first so many that are.
+    """How many quantities are functionally independent where the data are, and the first so many that are.
 
     Where combinations have the `same` value in the whole file, that is the surface on which they have it:
     what is a function of the others there may be none elsewhere.
     """
-    states = motion.trajectories.points()
-    states = states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    states = _some(motion.trajectories.points())
+    rows = np.array([quantity.row for quantity in quantities]).reshape(-1, len(motion.used))
     gradients = list(_gradients(motion, rows, states))
     if len(same):
         normals = _normals(_gradients(motion, same, states))
@@ -753,21 +794,10 @@ def _algebra(
     return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
-def _none(scales: Float[np.ndarray, " dim"]) -> LieAlgebra:
+def _no_algebra(dim: int) -> tuple[LieAlgebra, bool]:
     """What stands for the algebra of quantities whose brackets are not among their terms."""
-    dim = len(scales)
-    trivial = lie_algebra(np.zeros((0, dim, dim)), np.zeros((0, dim)))
-    return replace(
-        trivial,
-        name=NOT_COMPUTED,
-        named=False,
-        centre=None,
-        derived_series=None,
-        lower_central_series=None,
-        killing_signature=None,
-        radical_dimension=None,
-        semisimple_dimension=None,
-    )
+    none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
+    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
 
 
 def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:

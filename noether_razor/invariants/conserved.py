@@ -1,14 +1,17 @@
 """Which combinations of terms do not change along measured trajectories: the model-free test."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..trajectories import Trajectories
+from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
+from .noise import within_variance
 
 SLOW = 0.07
 """R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
@@ -37,6 +40,13 @@ LEAST_SPREAD = 0.2
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
+AT_REST = 1.5
+"""Variance along trajectories over that of the noise, up to which nothing moves."""
+MOST_LIFT = 50.0
+"""By how much noise that neighbours share may exceed what differences of rows show."""
+HEAVIEST, ROUNDS = 10.0, 3
+"""The largest weight of a recording over their median, and how often weights and combinations are found from
+each other."""
 HIDDEN = 0.08
 """R.m.s. change over the spread: where noise would hide more, finding none says nothing."""
 
@@ -102,10 +112,30 @@ class ConservedSpace:
         """Whether noise can be told from the motion between rows."""
         return bool(self.motion.noise.told.all())
 
+    @cached_property
+    def moves(self) -> bool:
+        """Whether any column moves along trajectories, beyond its noise."""
+        trajectories = self.motion.trajectories
+        within = within_variance(trajectories.segments())
+        seen = within > 1e-12 * np.var(trajectories.points(), axis=0)
+        return bool(np.any(seen & (within > AT_REST * self.motion.noise.variance)))
+
+    @cached_property
+    def turns(self) -> bool:
+        """Whether the motion turns within a trajectory."""
+        return _turns(self.motion) is not None
+
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many there are."""
-        return self.enough and self.settled and self.clear and not len(self.same) and not self.hidden
+        return (
+            self.moves
+            and self.enough
+            and self.settled
+            and self.clear
+            and not len(self.same)
+            and not self.hidden
+        )
 
     @property
     def needed(self) -> int:
@@ -141,55 +171,65 @@ def conserved_space(
     """
     dictionary = dictionary_of(dictionary, trajectories)
     trajectories, copies = _without_copies(trajectories)
-    left_out, rows_before = 0, len(trajectories.points())
-    jumps = _jumps(trajectories)
-    if 0 < jumps.sum() <= MOST_LEFT_OUT * rows_before:
-        left_out, trajectories = int(jumps.sum()), trajectories.without(jumps)
-    while True:
-        motion = Motion.of(trajectories, noise_variance, dictionary)
-        problem = _Problem(motion, _span(motion, quantities))
-        ratios, rows = problem.solve()
-        thresholds = problem.thresholds(rows)
-        kept = problem.quiet(ratios, thresholds)
-        # Spikes hide what is quiet: all that changes less than most is asked.
-        asked = rows[: max(kept, len(rows) // 2)]
-        spikes = _spikes(motion, asked, problem.levels(asked))
-        if not spikes.any() or left_out + spikes.sum() > MOST_LEFT_OUT * rows_before:
-            break
-        left_out += int(spikes.sum())
-        trajectories = trajectories.without(spikes)
-    level = problem.levels(rows[: max(kept, 1)]).sum(axis=1) / max(1, min(len(rows), max(kept, 1)))
-    # One weight a recording: at single rows the noise that makes a row seem exact would choose it. Where no
-    # column moves there is nothing to weigh.
-    level = means(level[:, None], motion.recording)[motion.recording, 0]
-    weights = 1 / np.maximum(level, np.finfo(float).tiny if len(rows) else 1.0)
-    drift = Drift(motion, weights)
-    quiet, driven, factor = _undriven(drift, rows[:kept])
-    noise_factor, drift_factor = np.inf, factor
-    if kept < len(rows):
-        noise_factor = float(ratios[kept] / thresholds[kept])
-        beyond = drift.split(rows[kept : kept + 1])
-        strength = float(np.sum(beyond[0] ** 2) / max(float(beyond[1][0, 0]), np.finfo(float).tiny))
-        noise_factor = max(noise_factor, strength / _root(1, float(drift.degrees)))
+    problem, left_out = _without_glitches(trajectories, quantities, noise_variance, dictionary)
+    motion, rows, kept = problem.motion, problem.rows, problem.kept
+    drift = Drift(motion, problem.weights)
+    quiet, driven, drift_margin = _undriven(drift, rows[:kept])
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
-    visible, same = _differing(problem, quiet, rows[kept:])
-    slow = np.concatenate([driven, problem.slow(quiet, driven)])
-    changes = [drift.change(row) for row in visible]
+    conserved, same = _differing(problem, quiet, rows[kept:])
     return ConservedSpace(
         motion=motion,
         drift=drift,
-        conserved=visible,
+        conserved=conserved,
         same=same,
-        drifting=slow,
-        ratios=ratios,
-        settled=problem.settled(kept),
-        enough=motion.degrees >= ENOUGH_ROWS * len(ratios),
-        clear=min(noise_factor, drift_factor) > CLEAR,
-        hidden=sum(change.hidden > HIDDEN for change in changes),
+        drifting=np.concatenate([driven, problem.slow(quiet, driven)]),
+        ratios=problem.ratios,
+        settled=problem.settled(),
+        enough=motion.degrees >= ENOUGH_ROWS * len(problem.ratios),
+        clear=min(_margin(problem, drift), drift_margin) > CLEAR,
+        hidden=sum(drift.change(row).hidden > HIDDEN for row in conserved),
         left_out=left_out,
         copies=copies,
     )
+
+
+def _without_glitches(
+    trajectories: Trajectories,
+    quantities: Float[np.ndarray, "K all"] | None,
+    noise_variance: float | Float[np.ndarray, " dim"] | None,
+    dictionary: Dictionary,
+) -> tuple["_Problem", int]:
+    """The eigenproblem without the rows that are glitches of a measurement, and how many these are; rows that
+    stand out stay where they are more than a few.
+    """
+    most = MOST_LEFT_OUT * len(trajectories.points())
+    left_out, glitches = 0, _jumps(trajectories)
+    while True:
+        if glitches.any() and left_out + glitches.sum() <= most:
+            left_out, trajectories = left_out + int(glitches.sum()), trajectories.without(glitches)
+        motion = Motion.of(trajectories, noise_variance, dictionary)
+        problem = _Problem(motion, _span(motion, quantities))
+        # Spikes hide what is quiet: all that changes less than most is asked.
+        asked = problem.rows[: max(problem.kept, len(problem.rows) // 2)]
+        glitches = _spikes(motion, asked, problem.levels(asked))
+        if not glitches.any() or left_out + glitches.sum() > most:
+            break
+    if noise_variance is None and (correlated := problem.correlated()) is not None:
+        motion = Motion.of(trajectories, noise_variance, dictionary, correlated)
+        problem = _Problem(motion, _span(motion, quantities))
+    return problem, left_out
+
+
+def _margin(problem: "_Problem", drift: Drift) -> float:
+    """By what factor the first combination that is rejected exceeds the thresholds; infinite without one."""
+    rejected = problem.rows[problem.kept : problem.kept + 1]
+    if not len(rejected):
+        return np.inf
+    explained, residual = drift.split(rejected)
+    strength = float(np.sum(explained**2) / max(float(residual[0, 0]), np.finfo(float).tiny))
+    noise = float(problem.ratios[problem.kept] / problem.limits[problem.kept])
+    return max(noise, strength / _root(1, float(drift.degrees)))
 
 
 def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Float[np.ndarray, "k M"]:
@@ -276,25 +316,41 @@ def _root(dimensions: int, degrees: float) -> float:
 
 
 class _Problem:
-    """The eigenproblem of change against noise on the span of `basis` (K, M), whole and without each fold."""
+    """The eigenproblem of change against noise on the span of `basis` (K, M), whole and without each fold.
+
+    Rows have `weights`, the same in it and in the test of drifts: what the error of a combination mixes into
+    it is small where the noise is, in a recording of small amplitude too. Of the whole, the first `kept` of
+    `rows` change no more than noise does: their `ratios` are within `limits`.
+    """
 
     def __init__(self, motion: Motion, basis: Float[np.ndarray, "K M"]):
         self.motion, self.basis = motion, basis
         folds = min(motion.recordings, MOST_FOLDS)
         self.fold: Int[np.ndarray, " rows"] = motion.recording % folds
-        lengths = np.bincount(motion.recording)
-        shares = (1 - 1 / lengths)[motion.recording]
-        within = motion.deviations(motion.recording) @ basis.T
+        self.within = motion.deviations(motion.recording) @ basis.T
         self.floor = (
             basis @ (motion.floor**2 * motion.covariance + ROUNDING**2 * np.eye(basis.shape[1])) @ basis.T
         )
+        self._weigh(np.ones(len(motion.values)))
+        for _ in range(ROUNDS):
+            self._weigh(self._weights())
+
+    def _weigh(self, weights: Float[np.ndarray, " rows"]) -> None:
+        """The sums over the rows of each fold with these weights, and what they say."""
+        motion, basis = self.motion, self.basis
+        self.weights = weights / weights.mean()
+        shares = (1 - 1 / np.bincount(motion.recording))[motion.recording] * self.weights
+        moved = self.within * np.sqrt(self.weights)[:, None]
         self.moved, self.noise, self.count = [], [], []
-        for k in range(folds):
+        for k in range(int(self.fold.max()) + 1):
             mine = self.fold == k
-            self.moved.append(within[mine].T @ within[mine])
+            self.moved.append(moved[mine].T @ moved[mine])
             self.count.append(float(np.sum(shares[mine])))
             noise = basis @ motion.noise_matrix(np.where(mine, shares, 0.0)) @ basis.T
             self.noise.append(_positive(noise) + self.count[-1] * self.floor)
+        self.ratios, self.rows = self.solve()
+        self.limits = self.thresholds(self.rows)
+        self.kept = self.quiet(self.ratios, self.limits)
 
     def solve(self, without: int | None = None) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K M"]]:
         """Ratios of change to noise, least first, and combinations whose noise is one."""
@@ -305,16 +361,51 @@ class _Problem:
 
     def levels(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
         """The variance of noise and floor of each combination at each row of the data."""
-        motion = self.motion
-        size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
-        return motion.noise_variances(rows) + motion.floor**2 * size + ROUNDING**2 * np.sum(rows**2, axis=1)
+        return self.motion.noise_variances(rows) + self.motion.floors(rows)
+
+    def _weights(self) -> Float[np.ndarray, " rows"]:
+        """The inverse of the noise of what is quiet, at each row of the data, at most `HEAVIEST` medians.
+
+        One weight a recording: at single rows the noise that makes a row seem exact would choose it. Where no
+        column moves there is nothing to weigh.
+        """
+        levels = self.levels(self.rows[: max(self.kept, 1)])
+        level = levels.sum(axis=1, keepdims=True) / max(1, levels.shape[1])
+        level = means(level, self.motion.recording)[self.motion.recording, 0]
+        weights = 1 / np.maximum(level, np.finfo(float).tiny if len(self.rows) else 1.0)
+        return np.minimum(weights, HEAVIEST * np.median(weights))
+
+    def correlated(self) -> CorrelatedNoise | None:
+        """The noise by what hardly changes, where that is more than differences of rows show and moves as
+        noise does: each combination alone, least first.
+        """
+        motion, found = self.motion, []
+        for ratio, row in zip(self.ratios, self.rows, strict=True):
+            values = motion.deviations(motion.recording, motion.values @ row[:, None])[:, 0]
+            spread = float(motion.variances(row[None])[0])
+            if ratio > MOST_LIFT or np.mean(values**2) > LOUDEST**2 * spread:
+                break
+            alike = rows_alike(values / np.sqrt(self.levels(row[None])[:, 0]), motion.piece)
+            if alike is None:
+                break
+            found.append(alike)
+        if len(found) <= self.kept:
+            return None
+        rows = self.rows[: len(found)]
+        squares = motion.deviations(motion.recording, motion.values @ rows.T) ** 2
+        parts = np.zeros((*squares.shape, len(motion.noise.variance)))
+        for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
+            parts[:, :, i] = (slope @ rows.T) ** 2
+        return CorrelatedNoise(lifts(squares, parts), float(np.mean(found)))
 
     def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the
         least.
         """
-        levels = np.cumsum(self.levels(rows), axis=1)
-        degrees = self.motion.degrees * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        levels = np.cumsum(self.levels(rows) * self.weights[:, None], axis=1)
+        degrees = (
+            self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
+        )
         chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
         errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
@@ -324,8 +415,9 @@ class _Problem:
         loud = ratios > thresholds
         return int(np.argmax(loud)) if loud.any() else len(ratios)
 
-    def settled(self, kept: int) -> bool:
+    def settled(self) -> bool:
         """Whether the others show each fold's count: see `conserved_space`."""
+        kept = self.kept
         if self.motion.recordings < 2:
             return kept == 0
         for k, (moved, noise) in enumerate(zip(self.moved, self.noise, strict=True)):
@@ -357,19 +449,17 @@ class _Problem:
         values, directions = scipy.linalg.eigh((change + change.T) / 2, spread)
         rows = directions[:, values <= SLOW**2].T @ basis
         known = np.concatenate([quiet, driven])
-        values, axes = np.linalg.eigh(motion.covariance)
-        root = (axes * np.sqrt(np.maximum(values, 1e-12 * values.max()))) @ axes.T
-        rows = _beyond(rows @ root, known @ root) @ np.linalg.inv(root)
+        rows = _beyond(rows @ motion.root, known @ motion.root) @ np.linalg.inv(motion.root)
         found = []
         moved = motion.deviations(motion.recording)
         own = np.mean(moved**2, axis=0)
         for row in rows:
-            spread_of = float(row @ motion.covariance @ row)
+            spread_of = float(motion.variances(row[None])[0])
             noise_of = float(motion.noise_variances(row[None]).mean())
             moves = float(np.mean((window @ np.linalg.lstsq(basis.T, row, rcond=None)[0]) ** 2))
             terms = float(np.sum(row**2 * own))
             whole = float(np.mean((moved @ row) ** 2))
-            still = noise_of + motion.floor**2 * spread_of + ROUNDING**2 * float(row @ row)
+            still = noise_of + float(motion.floors(row[None])[0])
             slowly = whole > still and max(moves - noise_of, 0.0) <= SLOW**2 * min(spread_of, terms)
             if slowly and spread_of > 2 * noise_of and spread_of > 1e-6 * float(row @ row):
                 found.append(row)
@@ -410,10 +500,8 @@ def _undriven(
     factor = np.inf
     while kept:
         threshold = _root(kept, float(p)) * (1 + p / drift.left)
-        row = mixed[kept - 1]
-        size = float(row @ motion.covariance @ row)
         variance = float(np.sum((directions[:, kept - 1] @ explained.T) ** 2)) / count
-        below = variance <= motion.floor**2 * size + ROUNDING**2 * float(row @ row)
+        below = variance <= float(motion.floors(mixed[kept - 1 : kept])[0])
         if values[kept - 1] <= threshold or below:
             break
         factor = min(factor, float(values[kept - 1] / threshold))
@@ -461,8 +549,10 @@ def _differing(
     mixed_in = float(
         np.sum(np.sum(differences(others) ** 2, axis=0) / np.maximum(moved, np.finfo(float).tiny))
     )
-    noise = rows @ motion.noise_matrix(np.ones(len(motion.values))) @ rows.T / len(motion.values)
-    size = np.einsum("ki,ij,kj->k", rows, motion.covariance, rows)
+    noise = (
+        rows @ motion.noise_matrix(np.full(len(motion.values), motion.alike)) @ rows.T / len(motion.values)
+    )
+    size = motion.variances(rows)
     noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)
     mixed = directions.T @ rows

@@ -112,15 +112,6 @@ class Dictionary(ABC):
         where the terms are no such combinations, so that they mean something in the units of the data alone.
         """
 
-    def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows M dim"]:
-        """The gradients of all terms at each state."""
-        return np.stack([self.slopes(states, i) for i in range(self.dim)], axis=2)
-
-    def hessians(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows M dim dim"]:
-        """The second derivatives of all terms at each state."""
-        parts = [[self.bends(states, i, j) for j in range(self.dim)] for i in range(self.dim)]
-        return np.stack([np.stack(part, axis=2) for part in parts], axis=2)
-
     def usable(
         self,
         states: Float[np.ndarray, "rows dim"],

@@ -1,6 +1,7 @@
 """Waves of angles beside the monomials of everything else."""
 
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ def fourier(names: tuple[str, ...], periods: Periods) -> Dictionary:
     def terms(state: Any, cos: Any, sin: Any, frequency: Any) -> list[Any]:
         """All terms at a state, of numbers or of symbols."""
         plain = [x for x, period in zip(state, periods, strict=True) if period is None]
-        found = [_product(plain, m) for m in monomials(len(plain))]
+        found = [prod((plain[i] for i in m[1:]), start=plain[m[0]]) for m in monomials(len(plain))]
         for k, period in enumerate(periods):
             if period is not None:
                 angles = [frequency(count, period) * state[k] for count in range(1, WAVES + 1)]
@@ -46,13 +47,6 @@ def fourier(names: tuple[str, ...], periods: Periods) -> Dictionary:
         terms=tuple(Term.of(expression) for expression in expressions),
         function=function,
     )
-
-
-def _product(factors: list[Any], monomial: tuple[int, ...]) -> Any:
-    found = factors[monomial[0]]
-    for i in monomial[1:]:
-        found = found * factors[i]
-    return found
 
 
 def _frequency(count: int, period: float) -> float:

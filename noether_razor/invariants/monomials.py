@@ -145,13 +145,18 @@ def canonical_scales(
     spread alike.
 
     s_qi s_pi is one constant for all i, so that Poisson brackets keep their form: the geometric mean of the
-    products of standard deviations, those of angles (of `periods`) on their circle. Coordinates that do not
-    move count as spreading like the least that does.
+    products of their spreads.
     """
-    spread = centres_and_spreads(states, periods)[1]
-    moving = spread[spread > 0]
-    spread = np.where(spread > 0, spread, moving.min() if len(moving) else 1.0)
-    position, momentum = np.split(spread, 2)
+    position, momentum = np.split(spreads(states, periods), 2)
     product = np.exp(np.mean(np.log(position * momentum)))
     ratio = np.sqrt(position / momentum)
     return np.sqrt(product) * np.concatenate([ratio, 1 / ratio])
+
+
+def spreads(states: Float[np.ndarray, "points dim"], periods: Periods = ()) -> Float[np.ndarray, " dim"]:
+    """The standard deviation of every coordinate, that of an angle (of `periods`) on its circle. Coordinates
+    that do not move count as spreading like the least that does.
+    """
+    spread = centres_and_spreads(states, periods)[1]
+    moving = spread[spread > 0]
+    return np.where(spread > 0, spread, moving.min() if len(moving) else 1.0)

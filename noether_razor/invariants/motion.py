@@ -1,5 +1,6 @@
 """How combinations of terms move along measured trajectories, and what noise does to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -7,13 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.integrate import cumulative_trapezoid
 from scipy.optimize import brentq
 from scipy.stats import ncx2
 
 from ..trajectories import Trajectories
+from .correlated import CorrelatedNoise
 from .dictionary import Dictionary, dictionary_of
-from .monomials import canonical_scales
-from .noise import NoiseEstimate, noise_estimate
+from .monomials import canonical_scales, spreads
+from .noise import NoiseEstimate, noise_estimate, noise_profile
 
 FLOOR = 1e-4
 """R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
@@ -71,19 +74,25 @@ class Motion:
     Terms are those of `dictionary` that are `used` (all,): those of columns that never move, and polynomials
     of angles, are not. They are terms of x' = (x - `shift`) / `scales` where these are combinations of those
     of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
-    their standard deviations. `slopes` are their derivatives by each coordinate times the standard deviation
-    of its noise. What noise makes to second order, twice its variance is tr(H S H S) for a combination of
-    Hessian H and noise of covariance S: the squares of coefficients times `curvature` (M,) where Hessians are
-    constant, else those of the `bends`, second derivatives by pairs of coordinates, each with the terms that
-    depend on both. `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of
-    each piece. `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one
-    trajectory. `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
+    their standard deviations.
+
+    `noise` is that of columns, and `profile` its variance at each point. `slopes` are derivatives of terms by
+    each coordinate times the standard deviation of its noise. What noise makes to second order, twice its
+    variance is tr(H S H S) for a combination of Hessian H and noise of covariance S: the squares of
+    coefficients times `curvature` (M,) where both are constant, else those of the `bends`, second derivatives
+    by pairs of coordinates, each with the terms that depend on both. As many rows as `alike` have one value
+    of the noise between them.
+
+    `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of each piece.
+    `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one trajectory.
+    `row` (rows,) says which of its piece a row is. `floor` is the relative change that counts as
     none.
     """
 
     trajectories: Trajectories
     dictionary: Dictionary
     noise: NoiseEstimate
+    profile: Float[np.ndarray, "points dim"]
     used: Bool[np.ndarray, " all"]
     to_scaled: Float[np.ndarray, "all all"] | None
     from_scaled: Float[np.ndarray, "all all"] | None
@@ -99,6 +108,7 @@ class Motion:
     piece: Int[np.ndarray, " rows"]
     row: Int[np.ndarray, " rows"]
     floor: float
+    alike: float
 
     def __repr__(self) -> str:
         rows, terms = self.values.shape
@@ -110,15 +120,19 @@ class Motion:
         trajectories: Trajectories,
         noise_variance: float | Float[np.ndarray, " dim"] | None = None,
         dictionary: Dictionary | str | None = None,
+        correlated: "CorrelatedNoise | None" = None,
     ) -> "Motion":
         """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
         degree <= 2.
 
         `noise_variance` of the states, of all coordinates or of each, None: as `noise_estimate` says, and
-        zero where the noise is on stored targets only. Raises ValueError for a term that is not finite.
+        zero where the noise is on stored targets only; and `correlated`, where that is more. Raises
+        ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise = _noise(trajectories, noise_variance)
+        noise, profile = _noise(trajectories, noise_variance)
+        if correlated is not None:
+            noise, profile = correlated.added(noise, profile)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -128,38 +142,24 @@ class Motion:
         used = dictionary.usable(points, moving, periods)
         to_scaled = dictionary.moved(shift, scales)
         from_scaled = None if to_scaled is None else dictionary.moved(-shift / scales, 1 / scales)
-        stride = max(1, int(np.ceil(len(points) * max(1, used.sum()) / MOST_NUMBERS)))
-        values, integrals, states, piece, row = [], [], [], [], []
-        for number, (times, path) in enumerate(trajectories.segments()):
-            at = path if to_scaled is None else (path - shift) / scales
-            terms = dictionary.values(at)[:, used]
-            whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
-            areas = (whole[1:] + whole[:-1]) / 2 * np.diff(times)[:, None]
-            integral = np.concatenate([np.zeros((1, whole.shape[1])), np.cumsum(areas, axis=0)])
-            kept = slice(None, None, min(stride, max(1, len(times) // 3)))
-            values.append(terms[kept])
-            integrals.append(integral[kept])
-            states.append(at[kept])
-            piece.append(np.full(len(values[-1]), number))
-            row.append(np.arange(len(times))[kept])
-        terms, every, number = np.concatenate(values), np.concatenate(states), np.concatenate(piece)
-        if not (finite := np.isfinite(terms).all(axis=0)).all():
-            name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite))]].name
-            raise ValueError(
-                f"term {name} is not finite at {int(np.sum(~np.isfinite(terms).all(axis=1)))} rows"
-            )
+        paths = [
+            (times, path if to_scaled is None else (path - shift) / scales)
+            for times, path in trajectories.segments()
+        ]
+        terms, integral, every, number, row = _along(paths, dictionary, used)
         mean, unit = terms.mean(axis=0), terms.std(axis=0)
         unit = np.where(unit > 0, unit, 1.0)
-        integral = np.concatenate(integrals)
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
-        deviation = np.sqrt(noise.variance) / (1.0 if to_scaled is None else scales)
+        starts = np.cumsum(trajectories.lengths) - trajectories.lengths
+        deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
             dictionary=dictionary,
-            row=np.concatenate(row),
+            row=row,
             noise=noise,
+            profile=profile,
             used=used,
             to_scaled=to_scaled,
             from_scaled=from_scaled,
@@ -168,8 +168,8 @@ class Motion:
             unit=unit,
             values=(terms - mean) / unit,
             slopes=tuple(
-                dictionary.slopes(every, i)[:, used] * (deviation[i] / unit)
-                for i in np.flatnonzero(deviation).tolist()
+                dictionary.slopes(every, i)[:, used] * deviation[:, i, None] / unit
+                for i in np.flatnonzero(deviation.any(axis=0)).tolist()
             ),
             curvature=curvature,
             bends=bends,
@@ -177,6 +177,7 @@ class Motion:
             recording=recordings.reshape(-1)[number],
             piece=number,
             floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
+            alike=1.0 if correlated is None else correlated.alike,
         )
 
     @property
@@ -235,7 +236,19 @@ class Motion:
         """What terms of x are times those of x / `scales`; where they are no terms of that, their standard
         deviations.
         """
-        scaled = self.dictionary.moved(np.zeros(len(self.scales)), self.scales)
+        return self._sizes(self.scales)
+
+    @cached_property
+    def own_sizes(self) -> Float[np.ndarray, " all"]:
+        """The same with the spread of each coordinate in place of `scales`: these have one s_q s_p, by which
+        pairs in units of their own differ by powers of ten, and errors of what is large then hide what is
+        small.
+        """
+        angles = () if self.dictionary.quadratic else self.trajectories.periods
+        return self._sizes(spreads(self.trajectories.points(), angles))
+
+    def _sizes(self, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " all"]:
+        scaled = self.dictionary.moved(np.zeros(len(scales)), scales)
         if scaled is not None:
             return np.diag(scaled).copy()
         every = np.ones(len(self.used))
@@ -247,6 +260,20 @@ class Motion:
         """Of the terms over all rows, noise and all."""
         return self.values.T @ self.values / len(self.values)
 
+    @cached_property
+    def root(self) -> Float[np.ndarray, "M M"]:
+        """The root of `covariance`: times it, rows become as long as their combinations spread."""
+        values, axes = np.linalg.eigh(self.covariance)
+        return (axes * np.sqrt(np.maximum(values, 1e-12 * values.max(initial=1e-300)))) @ axes.T
+
+    def variances(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """Of combinations over all rows of the data, noise and all."""
+        return np.einsum("ki,ij,kj->k", rows, self.covariance, rows)
+
+    def floors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """The mean square change of combinations that counts as none."""
+        return self.floor**2 * self.variances(rows) + ROUNDING**2 * np.sum(rows**2, axis=1)
+
     def deviations(
         self, labels: Int[np.ndarray, " rows"], values: Float[np.ndarray, "rows K"] | None = None
     ) -> Float[np.ndarray, "rows K"]:
@@ -255,22 +282,53 @@ class Motion:
         return values - means(values, labels)[labels]
 
 
+class _Along(NamedTuple):
+    """Terms, integrals of 1 and of them, and states, at each `row` of a `piece`."""
+
+    terms: Float[np.ndarray, "rows M"]
+    integrals: Float[np.ndarray, "rows more"]
+    states: Float[np.ndarray, "rows dim"]
+    piece: Int[np.ndarray, " rows"]
+    row: Int[np.ndarray, " rows"]
+
+
+def _along(
+    paths: Sequence[tuple[np.ndarray, np.ndarray]], dictionary: Dictionary, used: Bool[np.ndarray, " all"]
+) -> _Along:
+    """The terms that are `used` along `paths`. Raises ValueError for one that is not finite."""
+    rows = sum(len(times) for times, _ in paths)
+    stride = max(1, int(np.ceil(rows * max(1, used.sum()) / MOST_NUMBERS)))
+    parts = []
+    for number, (times, path) in enumerate(paths):
+        terms = dictionary.values(path)[:, used]
+        whole = np.concatenate([np.ones((len(times), 1)), terms], axis=1)
+        integral = cumulative_trapezoid(whole, times, axis=0, initial=0)
+        kept = np.arange(0, len(times), min(stride, max(1, len(times) // 3)))
+        parts.append(_Along(terms[kept], integral[kept], path[kept], np.full(len(kept), number), kept))
+    found = _Along(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    if not (finite := np.isfinite(found.terms)).all():
+        name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite.all(axis=0)))]].name
+        raise ValueError(f"term {name} is not finite at {int(np.sum(~finite.all(axis=1)))} rows")
+    return found
+
+
 def _second_order(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
-    deviation: Float[np.ndarray, " dim"],
+    deviation: Float[np.ndarray, "rows dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
 ) -> tuple[Float[np.ndarray, " M"], tuple[Bend, ...]]:
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
     reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
-    noisy = np.flatnonzero(deviation).tolist()
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    constant = dictionary.quadratic and bool((deviation == deviation[:1]).all())
     for i, j in combinations_with_replacement(noisy, 2):
-        size = deviation[i] * deviation[j] * (1.0 if i == j else 2**0.5)
+        size = deviation[:, i, None] * deviation[:, j, None] * (1.0 if i == j else 2**0.5)
         some = np.flatnonzero(reads[:, i] & reads[:, j])
-        if dictionary.quadratic:
-            # Constant, and of no two monomials by the same pair.
-            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size / unit) ** 2
+        if constant:
+            # And of no two monomials by the same pair.
+            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size[0] / unit) ** 2
         elif some.size:
             values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
             bent = values.any(axis=0)
@@ -324,14 +382,14 @@ class Drift:
         values = self._centred(self.motion.values @ rows.T)
         explained = self.basis.T @ values
         residual = values - self.basis @ explained
-        return explained, residual.T @ residual / self.left
+        return explained, residual.T @ residual * (self.motion.alike / self.left)
 
     def change(self, row: Float[np.ndarray, " M"]) -> Change:
         """All that is to say of one combination."""
         motion = self.motion
         explained, residual = self.split(row[None])
         explained, variance = explained[:, 0], max(float(residual[0, 0]), np.finfo(float).tiny)
-        total = float(row @ motion.covariance @ row)
+        total = float(motion.variances(row[None])[0])
         noise = float(motion.noise_variances(row[None]).mean())
         tiny = ROUNDING**2 * float(row @ row)
         spread = float(np.sqrt(max(total - noise, tiny)))
@@ -349,7 +407,7 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
-        chance = UPPER * np.hypot(np.sqrt(2 / len(within)), motion.noise_error(row)) * noise
+        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), motion.noise_error(row)) * noise
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,
@@ -375,7 +433,7 @@ class Drift:
         inverse = np.linalg.inv(normal)
         slopes = inverse @ ((drivers / size).T @ values)
         left = values - (drivers / size) @ slopes
-        variance = float(left @ left) / max(1, self.left)
+        variance = float(left @ left) * self.motion.alike / max(1, self.left)
         rate, error = float(slopes[1] / size[1]), float(np.sqrt(variance * inverse[1, 1]) / size[1])
         # Of few exact rows nothing is left.
         return -rate, max(error, 1e-9 * abs(rate), 1e-100)
@@ -391,15 +449,20 @@ def _noncentrality(statistic: float, degrees: int) -> float:
     return float(np.asarray(brentq(lambda size: ncx2.cdf(statistic, degrees, size) - 0.05, 1e-9, high)))
 
 
-def _noise(trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None) -> NoiseEstimate:
-    dim = trajectories.states.shape[2]
-    told, exact = np.ones(dim, bool), np.zeros(dim)
+def _noise(
+    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
+    """The noise of columns, and its variance at each point."""
+    dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
+    exact = NoiseEstimate(np.zeros(dim), np.zeros(dim), np.ones(dim, bool), np.zeros(dim, int))
     if variance is None:
         if trajectories.targets is not None:
-            return NoiseEstimate(exact, exact, told)
+            return exact, np.zeros((points, dim))
         found = noise_estimate(trajectories)
-        return found._replace(variance=np.where(found.told, found.variance, 0.0))
+        found = found._replace(variance=np.where(found.told, found.variance, 0.0))
+        profile = noise_profile(trajectories, found)
+        return found._replace(variance=profile.mean(axis=0)), profile
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")
-    return NoiseEstimate(given, exact, told)
+    return exact._replace(variance=given), np.tile(given, (points, 1))

@@ -5,7 +5,10 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.optimize import nnls
+from scipy.stats import chi2
 
 from ..trajectories import Trajectories
 
@@ -28,19 +31,27 @@ STANDARD_ERRORS = 3.0
 VISIBLE = 0.01
 """Share of a column's variance below which it does not matter whether it is noise or motion."""
 
+LEAST = 1e-4
+"""Noise over the spread from which it matters how it varies; what is less may be motion or rounding."""
+CLEARLY_GROWS, GROWTH_ROUNDS = 20.0, 5
+"""Twice the log-likelihood from which noise grows with the value, and rounds of weighted least squares."""
+UNLIKELY, FEWEST_DEGREES = 1e-5, 5.0
+"""Probability below which recordings differ in their noise, and squares that one needs for its own."""
+
 ALTERNATING = 1.5
 """Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
 turns by more than a third of a period between rows: differences then raise it more than they do noise."""
 
 
 class NoiseEstimate(NamedTuple):
-    """The variance of the noise of every column (2n,), its relative standard error, and whether it can be
-    told from the motion between rows.
+    """The variance of the noise of every column (2n,), its relative standard error, whether it can be told
+    from the motion between rows, and the order of the differences that show it, 0 for none.
     """
 
     variance: Float[np.ndarray, " dim"]
     relative_error: Float[np.ndarray, " dim"]
     told: Bool[np.ndarray, " dim"]
+    order: Int[np.ndarray, " dim"]
 
 
 def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
@@ -68,7 +79,8 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
         variances.append(_typical(squares, _overlap(order)))
         errors.append(np.sqrt(2 * _overlap(order) / windows))
     if not variances:
-        return NoiseEstimate(np.zeros(spread.shape), np.ones(spread.shape), np.zeros(spread.shape, bool))
+        none = np.zeros(spread.shape)
+        return NoiseEstimate(none, np.ones(spread.shape), none.astype(bool), none.astype(int))
     estimates, relative = np.array(variances), np.array(errors)[:, None]
     least = estimates.argmin(axis=0)
     low = estimates.min(axis=0) * (1 + 2 * relative[least, 0])
@@ -76,8 +88,110 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     columns = np.arange(len(spread))
     variance, error = estimates[order, columns], relative[order, 0]
     told = (order < len(estimates) - 1) | (variance <= VISIBLE * spread)
-    told = np.asarray(told & (estimates[0] <= ALTERNATING * _within(segments)))
-    return _with_slow_noise(NoiseEstimate(variance, error, told), segments)
+    told = np.asarray(told & (estimates[0] <= ALTERNATING * within_variance(segments)))
+    return _with_slow_noise(NoiseEstimate(variance, error, told, order + 1), segments)
+
+
+def noise_profile(trajectories: Trajectories, noise: NoiseEstimate) -> Float[np.ndarray, "points dim"]:
+    """The variance of the noise of every column at every row: that of `noise`, or another one where the
+    squares of differences clearly have it so.
+
+    They may grow with the square of the value, as multiplicative noise does, and then be of another size in
+    each recording, as from another sensor. A recording in which differences of the next order disagree moves
+    too fast for its own noise to be told; it keeps that of the others.
+    """
+    points, segments = trajectories.points(), trajectories.segments()
+    owner = np.unique(trajectories.recordings, return_inverse=True)[1].reshape(-1)
+    lengths = np.array([len(times) for times, _ in segments])
+    profile = np.tile(noise.variance, (len(points), 1))
+    usable = noise.told & (noise.order > 0) & (noise.variance > LEAST**2 * np.var(points, axis=0))
+    for order in np.unique(noise.order[usable]).tolist():
+        own, next_ = (_Squares.of(segments, owner, k) for k in (order, min(order + 1, MOST_ORDER)))
+        for i in np.flatnonzero(usable & (noise.order == order)).tolist():
+            # Noise that is alike in neighbours is more than differences have of it.
+            lift = max(float(noise.variance[i] / own.squares[:, i].mean()), 1.0)
+            base, slope = own.growth(i, float(noise.variance[i]) / lift)
+            factors = own.factors(i, base, slope, next_)
+            profile[:, i] = lift * (base + slope * points[:, i] ** 2) * np.repeat(factors[owner], lengths)
+    return profile
+
+
+class _Squares(NamedTuple):
+    """Squared differences of one order of every column, the mean squares of the values that they are of, the
+    recording of each, and by how much they overlap.
+    """
+
+    squares: Float[np.ndarray, "windows dim"]
+    sizes: Float[np.ndarray, "windows dim"]
+    owner: Int[np.ndarray, " windows"]
+    overlap: float
+
+    @classmethod
+    def of(
+        cls,
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
+        owner: Int[np.ndarray, " segments"],
+        order: int,
+    ) -> "_Squares":
+        long = [(t, x, k) for (t, x), k in zip(segments, owner.tolist(), strict=True) if len(t) > order]
+        squares = [_differences(t, x, order) ** 2 for t, x, _ in long]
+        sizes = [sliding_window_view(x, order + 1, axis=0).mean(axis=2) ** 2 for _, x, _ in long]
+        counts = [len(part) for part in squares]
+        dim = segments[0][1].shape[1]
+        return cls(
+            np.concatenate([np.zeros((0, dim)), *squares]),
+            np.concatenate([np.zeros((0, dim)), *sizes]),
+            np.repeat([k for _, _, k in long], counts).astype(int),
+            _overlap(order),
+        )
+
+    def growth(self, column: int, variance: float) -> tuple[float, float]:
+        """a and b of a variance a + b x^2 of the noise; b is 0 where that is not clearly so."""
+        squares, size = self.squares[:, column], self.sizes[:, column]
+        unit = float(size.mean())
+        if not unit > 0 or not squares.mean() > 0:
+            return variance, 0.0
+        drivers = np.stack([np.ones(len(size)), size / unit], axis=1)
+        level = np.full(len(size), float(squares.mean()))
+        found = np.array([level[0], 0.0])
+        for _ in range(GROWTH_ROUNDS):
+            found = nnls(drivers / level[:, None], squares / level)[0]
+            level = np.maximum(drivers @ found, 1e-6 * squares.mean())
+        flat = float(squares.mean())
+        gain = np.sum(np.log(flat) + squares / flat - np.log(level) - squares / level) / self.overlap
+        return (float(found[0]), float(found[1] / unit)) if gain > CLEARLY_GROWS else (variance, 0.0)
+
+    def factors(
+        self, column: int, base: float, slope: float, other: "_Squares"
+    ) -> Float[np.ndarray, " recordings"]:
+        """By what each recording's noise differs from `base` + `slope` x^2; 1 where it may be the same."""
+        count = int(self.owner.max(initial=-1)) + 1
+        own, degrees = self._sizes_of(column, base, slope, count)
+        beside, fewer = other._sizes_of(column, base, slope, count)
+        usable = (np.minimum(degrees, fewer) >= FEWEST_DEGREES) & (np.minimum(own, beside) > 0)
+        ratio = np.log(np.where(usable, own, 1.0))
+        apart = np.abs(ratio - np.log(np.where(usable, beside, 1.0)))
+        usable &= apart < STANDARD_ERRORS * np.sqrt(2 / np.maximum(degrees, 1)) + np.log(AGREE)
+        factors = np.ones(count)
+        if usable.sum() < 2:
+            return factors
+        weights, ratio = degrees[usable] / 2, ratio[usable]
+        middle = np.average(ratio, weights=weights)
+        excess, free = float(np.sum(weights * (ratio - middle) ** 2)), len(ratio) - 1
+        if chi2.sf(excess, free) > UNLIKELY:
+            return factors
+        scatter = max((excess - free) / (weights.sum() - np.sum(weights**2) / weights.sum()), 0.0)
+        factors[usable] = np.exp(middle + (ratio - middle) * scatter / (scatter + 1 / weights))
+        return factors
+
+    def _sizes_of(
+        self, column: int, base: float, slope: float, count: int
+    ) -> tuple[Float[np.ndarray, " recordings"], Float[np.ndarray, " recordings"]]:
+        """Of every recording the mean square over what is expected, and how many squares that rests on."""
+        expected = np.maximum(base + slope * self.sizes[:, column], np.finfo(float).tiny)
+        number = np.bincount(self.owner, minlength=count)
+        total = np.bincount(self.owner, self.squares[:, column] / expected, minlength=count)
+        return total / np.maximum(number, 1), number / self.overlap
 
 
 def _typical(squares: Sequence[np.ndarray], overlap: float) -> Float[np.ndarray, " dim"]:
@@ -112,7 +226,7 @@ def _with_slow_noise(fast: NoiseEstimate, segments: Sequence[tuple[np.ndarray, n
         )
         variance[larger], error[larger] = high[larger], np.hypot(relative, SLOW_ERROR)
         open_ &= ~settled
-    return NoiseEstimate(variance, error, fast.told)
+    return fast._replace(variance=variance, relative_error=error)
 
 
 def _residual_variance(
@@ -126,7 +240,7 @@ def _residual_variance(
     return np.sum(left**2, axis=(0, 1)) / (len(times) * (times.shape[1] - degree - 1))
 
 
-def _within(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
+def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
     """The variance of every column about its means over trajectories."""
     squares = sum(np.sum((states - states.mean(axis=0)) ** 2, axis=0) for _, states in segments)
     return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))

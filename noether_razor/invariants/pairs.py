@@ -68,72 +68,65 @@ class PairStatistics:
         return np.sqrt(np.sum(sums**2, axis=0) * count / max(1, count - 1)) / len(excess)
 
 
-def checked_quantities(matrices: np.ndarray, vectors: np.ndarray, trajectories: Trajectories) -> None:
-    """Raises ValueError for quantities that do not fit the trajectories or are not finite."""
-    dim = trajectories.states.shape[2]
-    if matrices.shape != (len(matrices), dim, dim) or vectors.shape != (len(matrices), dim):
-        raise ValueError(
-            f"quantities must have shapes (K, {dim}, {dim}) and (K, {dim}) for these trajectories, "
-            f"got {matrices.shape} and {vectors.shape}"
-        )
-    if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
-        raise ValueError("matrices and vectors must be finite")
-
-
 def pair_statistics(
-    dictionary: Dictionary, trajectories: Trajectories, noise_variance: Float[np.ndarray, " dim"]
+    dictionary: Dictionary,
+    trajectories: Trajectories,
+    noise_variance: Float[np.ndarray, " dim"] | Float[np.ndarray, "points dim"],
 ) -> PairStatistics:
-    """Statistics of all terms of a dictionary on `trajectories`, with the variances of the noise of states.
+    """Statistics of all terms of a dictionary on `trajectories`, with the variances of the noise of states,
+    of each column or at every point.
 
     A point of the first half of a trajectory is paired with one of its second half, every point once at most;
     lags are half the trajectory on average and differ between trajectories, so that no period hides a drift.
     """
     segments = trajectories.segments()
     everything = np.concatenate([states for _, states in segments])
-    origin, deviation = np.mean(everything, axis=0), np.sqrt(noise_variance)
-    first, second, owner = [], [], []
+    origin, deviation = (
+        np.mean(everything, axis=0),
+        np.sqrt(np.broadcast_to(noise_variance, everything.shape)),
+    )
+    first, second, owner, start = [], [], [], 0
     for number, (_, states) in enumerate(segments):
         half = len(states) // 2
         shift = int(half * ((number * 0.6180339887498949) % 1))
         partner = len(states) - half + (np.arange(half) + shift) % half
-        first.append(states[:half])
-        second.append(states[partner])
+        first.append(start + np.arange(half))
+        second.append(start + partner)
         owner.append(np.full(half, number))
+        start += len(states)
     # About the mean of the data, where large offsets cancel nothing.
     moved = dictionary.moved(origin, np.ones(len(origin)))
     origin, change = (np.zeros(len(origin)), np.eye(len(dictionary))) if moved is None else (origin, moved.T)
-    ends = [np.concatenate(part) - origin for part in (first, second)]
+    one, other = np.concatenate(first), np.concatenate(second)
     everything = everything - origin
-
-    def values(states: np.ndarray) -> np.ndarray:
-        return dictionary.values(states) @ change
-
-    def noise_gradients(states: np.ndarray) -> np.ndarray:
-        slopes = [dictionary.slopes(states, i) @ change * deviation[i] for i in range(len(deviation))]
-        return np.stack(slopes, axis=1)
-
+    values = dictionary.values(everything) @ change
+    slopes = [dictionary.slopes(everything, i) @ change * deviation[:, i, None] for i in range(len(origin))]
+    gradients = np.stack(slopes, axis=1)
     curvature = change.T @ _curvature(dictionary, everything, deviation) @ change
     count = len(dictionary)
-    raw = np.cov(values(everything), rowvar=False).reshape(count, count)
-    gradients = noise_gradients(everything).reshape(everything.size, count)
+    raw = np.cov(values, rowvar=False).reshape(count, count)
+    flat = gradients.reshape(everything.size, count)
     return PairStatistics(
-        differences=values(ends[0]) - values(ends[1]),
-        noise_gradients=np.concatenate([noise_gradients(end) for end in ends], axis=1),
+        differences=values[one] - values[other],
+        noise_gradients=np.concatenate([gradients[one], gradients[other]], axis=1),
         curvature=curvature,
-        variance=raw - (gradients.T @ gradients / len(everything) - curvature / 2),
+        variance=raw - (flat.T @ flat / len(everything) - curvature / 2),
         raw_variance=raw,
         trajectory=np.concatenate(owner),
     )
 
 
 def _curvature(
-    dictionary: Dictionary, states: Float[np.ndarray, "points dim"], deviation: Float[np.ndarray, " dim"]
+    dictionary: Dictionary,
+    states: Float[np.ndarray, "points dim"],
+    deviation: Float[np.ndarray, "points dim"],
 ) -> Float[np.ndarray, "K K"]:
-    """The mean of tr(H_k S H_l S) over states; those of quadratics are one."""
+    """The mean of tr(H_k S H_l S) over states; the Hessians of quadratics are the same at all."""
     at = states[:1] if dictionary.quadratic else states
     total = np.zeros((len(dictionary), len(dictionary)))
-    noisy = np.flatnonzero(deviation).tolist()
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
     for i, j in combinations_with_replacement(noisy, 2):
-        bends = dictionary.bends(at, i, j) * deviation[i] * deviation[j]
-        total += bends.T @ bends * ((1 if i == j else 2) / len(at))
+        bends, size = dictionary.bends(at, i, j), (deviation[:, i] * deviation[:, j]) ** 2
+        weights = size.mean(keepdims=True) if dictionary.quadratic else size / len(at)
+        total += (bends * weights[:, None]).T @ bends * (1 if i == j else 2)
     return total

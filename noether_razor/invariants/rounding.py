@@ -42,11 +42,9 @@ def rounded(
     at: Int[np.ndarray, " K"],
     statistics: PairStatistics,
     units: Float[np.ndarray, " monomials"],
-    simplify: bool = True,
     usable: Bool[np.ndarray, " monomials"] | None = None,
 ) -> Coefficients:
-    """Coefficients as data and learning together have them, and simple numbers where both allow them; without
-    `simplify` no number but 0.
+    """Coefficients as data and learning together have them, and simple numbers where both allow them.
 
     `rows` is a sparse basis, `at` the pivot of each row, which becomes 1; `statistics` are those of all
     monomials on the same trajectories and in the same units, `units` what a coefficient of 1 in scaled
@@ -62,9 +60,7 @@ def rounded(
     if not len(rows):
         return Coefficients(rows, np.zeros(rows.shape), [], [])
     values = rows / rows[np.arange(len(rows)), at][:, None]
-    simple: list[dict[int, SimpleNumber]] = [{int(pivot): Fraction(1)} for pivot in at]
-    if simplify:
-        values, simple = _simple_gauge(values, at, units)
+    values, simple = _simple_gauge(values, at, units)
     errors = np.zeros(values.shape)
     measured: list[dict[int, Measured]] = []
     change = statistics.drift - statistics.noise
@@ -89,7 +85,7 @@ def rounded(
             return bool(whole @ change @ whole <= limit)
 
         values[k, free], errors[k, free], settled, seen = _settled(
-            values[k, free], covariance, wide, learned, allowed, simple_number if simplify else None
+            values[k, free], covariance, wide, learned, allowed
         )
         simple[k] |= {int(free[j]): number for j, number in settled.items()}
         measured.append({int(free[j]): seen[j] for j, number in settled.items() if number})
@@ -172,7 +168,6 @@ def _settled(
     wide: Float[np.ndarray, "free free"],
     learned: Float[np.ndarray, " free"],
     allowed: Callable[[np.ndarray], bool],
-    number: Callable[[float, float], SimpleNumber | None] | None,
 ) -> tuple[
     Float[np.ndarray, " free"], Float[np.ndarray, " free"], dict[int, SimpleNumber], dict[int, Measured]
 ]:
@@ -192,7 +187,7 @@ def _settled(
         for j in set(range(len(row))) - set(settled) - refused:
             if abs(row[j]) <= NEAR * most[j]:
                 numbers[j] = Fraction(0)
-            elif number is not None and (named := number(row[j], errors[j])) is not None:
+            elif (named := simple_number(row[j], errors[j])) is not None:
                 numbers[j] = named
         if not numbers:
             return row, np.where([j in settled for j in range(len(row))], 0.0, errors), settled, measured

@@ -208,19 +208,7 @@ def commuting_action(matrices: Float[np.ndarray, "k m m"], noise: float, ratio: 
     count, size = matrices.shape[:2]
     if count == 0:
         return CommutingAction(np.zeros((0, 0)), np.zeros((0, 0)))
-    best, chosen = np.inf, None
-    for coefficients in np.random.default_rng(0).normal(size=(8 if count > 1 else 1, count)):
-        generic = np.einsum("k,kab->ab", coefficients / np.linalg.norm(coefficients), matrices)
-        projectors, multiplicity = _spectral_projectors(generic, noise)
-        weights = np.einsum("kab,iba->ki", matrices, projectors) / multiplicity
-        remainder = matrices - np.einsum("ki,iab->kab", weights, projectors).real
-        # Eigenvalues that happen to be close, or to be split by noise, only add to the remainder.
-        sizes = np.linalg.svd(remainder.reshape(count, -1), compute_uv=False)
-        total = np.sum(np.log(np.maximum(sizes, noise)))
-        if chosen is None or total < best:
-            best, chosen = total, (projectors, multiplicity, weights, remainder)
-    assert chosen is not None
-    projectors, multiplicity, weights, remainder = chosen
+    projectors, multiplicity, weights, remainder = _joint_decomposition(matrices, noise)
     amplification = max(np.linalg.norm(projector, 2) for projector in projectors)
     remainder = np.pad(remainder.reshape(count, -1), ((0, 0), (0, max(0, count - size**2))))
     left, singular, right = np.linalg.svd(remainder, full_matrices=False)
@@ -241,12 +229,12 @@ def commuting_action(matrices: Float[np.ndarray, "k m m"], noise: float, ratio: 
         return CommutingAction(basis, basis)
 
     weights = (basis @ weights) * np.sqrt(multiplicity)
-    total = (weights @ weights.conj().T).real
+    total = np.real(weights @ weights.conj().T)
     values, vectors = np.linalg.eigh(total)
     if values[0] <= 1e-20:
         raise UndecidedError("an element of its centre hardly acts")
     whitening = (vectors / np.sqrt(values)).T
-    growth, mixing = np.linalg.eigh(whitening @ (weights.real @ weights.real.T) @ whitening.T)
+    growth, mixing = np.linalg.eigh(whitening @ (np.real(weights) @ np.real(weights).T) @ whitening.T)
     # A little growth is a rotation with errors, or a weak spiral: not for us to say.
     if np.any((growth > ratio**2) & (growth < 0.25) | (growth < 1 - ratio**2) & (growth > 0.75)):
         raise UndecidedError("within errors, an element that commutes with all may turn or stretch states")
@@ -259,6 +247,27 @@ def commuting_action(matrices: Float[np.ndarray, "k m m"], noise: float, ratio: 
         elliptic=orthonormal(rows[growth <= ratio**2]),
         hyperbolic=orthonormal(rows[growth >= 1 - ratio**2]),
     )
+
+
+def _joint_decomposition(
+    matrices: Float[np.ndarray, "k m m"], noise: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Projectors Pi_i of a generic combination and their ranks, the chi_i of each matrix, and what these
+    leave of it: of several combinations, from the one that leaves least.
+    """
+    count = len(matrices)
+    found = []
+    for coefficients in np.random.default_rng(0).normal(size=(8 if count > 1 else 1, count)):
+        generic = np.einsum("k,kab->ab", coefficients / np.linalg.norm(coefficients), matrices)
+        projectors, multiplicity = _spectral_projectors(generic, noise)
+        weights = np.einsum("kab,iba->ki", matrices, projectors) / multiplicity
+        remainder = matrices - np.einsum("ki,iab->kab", weights, projectors).real
+        # Eigenvalues that happen to be close, or to be split by noise, only add to the remainder.
+        sizes = np.linalg.svd(remainder.reshape(count, -1), compute_uv=False)
+        found.append(
+            (np.sum(np.log(np.maximum(sizes, noise))), (projectors, multiplicity, weights, remainder))
+        )
+    return min(found, key=lambda entry: entry[0])[1]
 
 
 def _spectral_projectors(matrix: Float[np.ndarray, "m m"], noise: float) -> tuple[np.ndarray, np.ndarray]:

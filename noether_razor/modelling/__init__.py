@@ -1,10 +1,10 @@
 """From trajectories and options to everything that a fit needs."""
 
-from .likelihood import Likelihood, choose_likelihood, noise_of_states
+from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
 from .problem import Problem, Truth, default_quantities, make_problem, substeps_for
 
 __all__ = [
-    "Likelihood",
+    "LikelihoodChoice",
     "Problem",
     "Truth",
     "choose_likelihood",

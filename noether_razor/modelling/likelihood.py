@@ -1,28 +1,29 @@
 """Which likelihood suits the noise of the data."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..inference import LIKELIHOODS
 from ..invariants import noise_estimate
 from ..options import InferenceOptions, OptionError
 from ..trajectories import Trajectories
 
 LARGE_NOISE = 0.3
-"""Standard deviation of the noise over the r.m.s. step, above which windows learn more than single
+"""Standard deviation of the noise over the r.m.s. step, above which multiple shooting learns more than single
 transitions do in as many steps (docs/noise.md).
 """
 
 
-class Likelihood(NamedTuple):
-    """Which likelihood a run is of, and why.
+class LikelihoodChoice(NamedTuple):
+    """Which of `LIKELIHOODS` a run is of, and why.
 
-    window_steps: of a window; None for single transitions. noise_to_step: the standard deviation of the noise
-    over the r.m.s. step from row to row, in the coordinates of training; None where states are exact or it
-    cannot be told. text: the reason in a line, empty where there was nothing to choose.
+    window_steps: of a segment; None where rows are single steps. noise_to_step: the standard deviation of the
+    noise over the r.m.s. step from row to row, in the coordinates of training; None where states are exact or
+    it cannot be told. text: the reason in a line, empty where there was nothing to choose.
     """
 
-    kind: Literal["transitions", "windows"]
+    kind: str
     window_steps: int | None
     noise_to_step: float | None
     text: str
@@ -36,17 +37,26 @@ def noise_of_states(data: Trajectories) -> float | None:
     return float(np.mean(found.variance)) if found.told.all() else None
 
 
-def choose_likelihood(options: InferenceOptions, data: Trajectories, variance: float | None) -> Likelihood:
-    """The likelihood that `options` asks for, or that suits `data`, in the coordinates of training.
+def choose_likelihood(
+    options: InferenceOptions, data: Trajectories, variance: float | None
+) -> LikelihoodChoice:
+    """The likelihood that `options` ask for, or that suits `data`, in the coordinates of training.
 
     `variance` is that of the noise on all states; 0 where they are exact, None where it is not known.
 
-    Raises `OptionError` for windows of data that have targets beside exact states.
+    Raises `OptionError` for one that is not known, and for noise on all states of data that have targets
+    beside exact states.
     """
-    if options.likelihood == "windows" and data.targets is not None:
+    asked = options.likelihood
+    if asked != "auto" and asked not in LIKELIHOODS:
         raise OptionError(
-            "inference.likelihood: windows (multiple shooting) is for noise on all states, but these data "
-            'have noisy targets and exact inputs; use likelihood = "transitions"'
+            f"inference.likelihood: got {asked!r}, expected one of {', '.join(['auto', *LIKELIHOODS])}"
+        )
+    if asked != "auto" and LIKELIHOODS[asked].noisy_inputs and data.targets is not None:
+        text = LIKELIHOODS[asked].text(options.window_steps)
+        raise OptionError(
+            f"inference.likelihood: {asked} ({text}) is for noise on all states, but these data have noisy "
+            'targets and exact inputs; use likelihood = "transitions"'
         )
     ratio, kind = None, "transitions"
     if variance == 0:
@@ -62,9 +72,9 @@ def choose_likelihood(options: InferenceOptions, data: Trajectories, variance: f
             f"noise {noise:.2g} is {ratio:.2f} of the r.m.s. step {step:.2g} in scaled coordinates, "
             f"{'above' if ratio > LARGE_NOISE else 'not above'} the threshold {LARGE_NOISE}"
         )
-    if options.likelihood != "auto":
-        kind = options.likelihood
-        reason = f"as requested; {reason}" if reason else ""
-    named = f"multiple shooting over {options.window_steps} steps" if kind == "windows" else "transitions"
-    steps = options.window_steps if kind == "windows" else None
-    return Likelihood(kind, steps, ratio, f"{named} ({reason})" if reason else "")
+    if asked != "auto":
+        kind, reason = asked, f"as requested; {reason}" if reason else ""
+    chosen = LIKELIHOODS[kind]
+    steps = options.window_steps if chosen.several_steps else None
+    text = f"{chosen.text(options.window_steps)} ({reason})" if reason else ""
+    return LikelihoodChoice(kind, steps, ratio, text)

@@ -8,34 +8,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ..inference import (
-    Estimator,
-    InitialStates,
-    Observations,
-    Posterior,
-    Windows,
-    paper_estimator,
-    windows_of,
-)
+from ..inference import ELBO, LIKELIHOODS, Estimator, Posterior, Rows, likelihood_of, paper_estimator
 from ..networks import HamiltonianNetwork
 from ..options import OptionError, Options
 from ..prediction import substep_error
 from ..quantities import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
 from ..random import stream
 from ..scaling import PhaseScale, whole_turns
-from ..symmetry import (
-    MEASURES,
-    Averaging,
-    FlowAveraging,
-    HaarAveraging,
-    HaarUnitary,
-    NoAveraging,
-    sized,
-)
+from ..symmetry import MEASURES, Averaging, FlowAveraging, HaarAveraging, HaarUnitary, NoAveraging, sized
 from ..systems import HamiltonianSystem, NBody, Oscillators
 from ..training import Training
 from ..trajectories import Trajectories, fit_scale, hold_out, scaled_trajectories
-from .likelihood import Likelihood, choose_likelihood, noise_of_states
+from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
 from .start import conserved_start
 
 MAX_SUBSTEPS = 16
@@ -49,7 +33,7 @@ UNKNOWN_NOISE = 1e-3
 """Where learning sigma^2 begins."""
 NOISE_FLOOR = 1e-6
 """Of a learned sigma^2, over the square of the spread of the data: a thousandth of that. A fit to data
-without noise is not more accurate, and sigma^2 could fall until rounding alone decides the bound.
+without noise is not more accurate, and sigma^2 could fall until rounding alone decides the ELBO.
 """
 
 
@@ -80,10 +64,9 @@ class Problem(NamedTuple):
     measured: Trajectories
     data: Trajectories
     scale: PhaseScale
-    likelihood: Likelihood
-    observations: Observations
+    likelihood: LikelihoodChoice
+    observations: Rows
     posterior: Posterior
-    averaging: Averaging
     estimator: Estimator
     evaluator: Estimator
     training: Training
@@ -92,6 +75,11 @@ class Problem(NamedTuple):
     def system(self) -> HamiltonianSystem | None:
         """The true system of simulated data."""
         return None if self.truth is None else self.truth.system
+
+    @property
+    def objective(self) -> ELBO:
+        """What training minimises."""
+        return ELBO.of(self.observations, self.estimator)
 
     @property
     def predictor(self) -> Estimator:
@@ -104,19 +92,19 @@ class Problem(NamedTuple):
         seed: int,
         quantities: QuadraticQuantities | None = None,
         *,
-        orbit_growth: int = 0,
+        group_warmup: int = 0,
     ) -> "Problem":
         """The same data and estimator with another model: another symmetry mode and seed.
 
         `quantities`, in the coordinates of training, are built in where the mode is fixed; group samples
-        grow to full size over the first `orbit_growth` steps. Raises `OptionError` as `make_problem`.
+        grow to full size over the first `group_warmup` steps. Raises `OptionError` as `make_problem`.
         """
         options = dataclasses.replace(
             self.options,
             symmetry=dataclasses.replace(self.options.symmetry, mode=mode),
-            training=dataclasses.replace(self.options.training, orbit_growth=orbit_growth),
+            training=dataclasses.replace(self.options.training, orbit_growth=group_warmup),
         )
-        posterior, averaging = _model(
+        posterior = _model(
             options,
             seed,
             self.truth,
@@ -126,9 +114,7 @@ class Problem(NamedTuple):
             quantities=quantities,
         )
         training = _training(options, self.data, measured=self.truth is None)
-        return self._replace(
-            options=options, seed=seed, posterior=posterior, averaging=averaging, training=training
-        )
+        return self._replace(options=options, seed=seed, posterior=posterior, training=training)
 
 
 def make_problem(
@@ -152,14 +138,14 @@ def make_problem(
         data = scaled_trajectories(measured, scale)
     noise_variance = _noise_variance(options, scale, truth)
     on_states = _noise_on_states(options, data, noise_variance, truth)
-    likelihood = choose_likelihood(options.inference, data, on_states)
-    observations: Observations = data.transitions()
-    if likelihood.window_steps is not None:
-        observations = windows_of(data, likelihood.window_steps)
+    choice = choose_likelihood(options.inference, data, on_states)
+    likelihood = LIKELIHOODS[choice.kind]
+    observations: Rows = likelihood.cut(data, options.inference.window_steps)
+    if likelihood.noisy_inputs:
         # Learned noise begins where the rows say that it is: initial states are measured in it.
         noise_variance = on_states or noise_variance
     estimator = _estimator(options, truth, data, noise_variance, observations.size)
-    posterior, averaging = _model(
+    posterior = _model(
         options, seed, truth, data, observations, noise_variance=noise_variance, quantities=quantities
     )
     return Problem(
@@ -171,10 +157,9 @@ def make_problem(
         measured=measured,
         data=data,
         scale=scale,
-        likelihood=likelihood,
+        likelihood=choice,
         observations=observations,
         posterior=posterior,
-        averaging=averaging,
         estimator=estimator,
         evaluator=dataclasses.replace(
             estimator,
@@ -190,12 +175,12 @@ def _model(
     seed: int,
     truth: Truth | None,
     data: Trajectories,
-    observations: Observations,
+    observations: Rows,
     *,
     noise_variance: float,
     quantities: QuadraticQuantities | None,
-) -> tuple[Posterior, Averaging]:
-    """The untrained posterior and its averaging."""
+) -> Posterior:
+    """The untrained model."""
     conserved, averaging = _symmetry(options, seed, truth, data, quantities)
     network = HamiltonianNetwork(
         2 * data.dof,
@@ -205,17 +190,14 @@ def _model(
         periods=data.periods,
         rngs=nnx.Rngs(stream(seed, "initialisation")),
     )
-    initial_states = None
-    if isinstance(observations, Windows):
-        initial_states = InitialStates(observations.size, 2 * data.dof)
-    posterior = Posterior(
+    return Posterior(
         network,
         conserved,
+        averaging,
         noise_variance=noise_variance,
         correlated=options.inference.correlated,
-        initial_states=initial_states,
+        latents=likelihood_of(observations).latents(observations),
     )
-    return posterior, averaging
 
 
 def _symmetry(
@@ -328,7 +310,7 @@ def _training(options: Options, data: Trajectories, *, measured: bool) -> Traini
         learn_noise_variance=learn_noise,
         noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
         kl_warmup=table.kl_warmup,
-        orbit_growth=table.orbit_growth if options.symmetry.mode == "fixed" else 0,
+        group_warmup=table.orbit_growth if options.symmetry.mode == "fixed" else 0,
         spreads=_spreads(data),
         log_every=table.log_every,
     )

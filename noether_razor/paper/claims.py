@@ -120,13 +120,13 @@ class FullAlgebra:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """On every seed of row `row` the first `count` directions have parallelness at least `parallelness`, the
+    """On every seed of row `row` the first `count` directions have alignment at least `alignment`, the
     singular values fall by at least `gap` after them, and those beyond are at most `rest` of the largest.
     """
 
     row: str
     count: int
-    parallelness: float = 0.99
+    alignment: float = 0.99
     gap: float = 2.5
     rest: float = 0.02
 
@@ -137,9 +137,9 @@ class Spectrum:
         gap = min(gap_after(values, self.count) for values in row["singular_values"])
         rest = max(rest_ratio(values, self.count) for values in row["singular_values"])
         return Verdict(
-            f"n = {self.row}: alignment at least {self.parallelness:g} up to direction {self.count}, "
+            f"n = {self.row}: alignment at least {self.alignment:g} up to direction {self.count}, "
             f"a gap of {self.gap:g} after it, and below {self.rest:.0%} of the largest beyond",
-            lowest >= self.parallelness and gap >= self.gap and rest <= self.rest,
+            lowest >= self.alignment and gap >= self.gap and rest <= self.rest,
             f"alignment {lowest:.4f}, gap {gap:.3g}, beyond {rest:.2%}",
         )
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ..app.config import Config, build_system
 from ..app.runs import load_run
 from ..discovery import RunFolder
-from ..files import write_whole
+from ..files import write_whole, written_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
 from ..reporting import contour_figure, spectra_figure
@@ -267,12 +267,8 @@ def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: P
 
 def _learned_energy(folder: RunFolder, states: Float[np.ndarray, "np nq 2"]) -> Float[np.ndarray, "np nq"]:
     run = load_run(folder)
-    learned = learned_hamiltonian(
-        run.posterior,
-        stream(run.config.seed, "report"),
-        averaging=run.problem.averaging,
-        estimator=run.problem.evaluator,
-    )
+    key = stream(run.config.seed, "report")
+    learned = learned_hamiltonian(run.posterior, key, estimator=run.problem.evaluator)
     return _energy(learned, states)
 
 
@@ -282,8 +278,6 @@ def _energy(hamiltonian: Hamiltonian, states: Float[np.ndarray, "np nq 2"]) -> F
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "pdf"):
-        temporary = out / f".{name}.{suffix}"
-        figure.savefig(temporary, dpi=130)
-        temporary.replace(out / f"{name}.{suffix}")
+        with written_whole(out / f"{name}.{suffix}") as temporary:
+            figure.savefig(temporary, dpi=130)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..app.config import Config
-from ..app.runs import require_same, train_run, warm_start_config
+from ..app.runs import Listener, require_same, train_run, warm_start_config
 from ..discovery import RunFolder
 from .targets import Budget, Row, row_config
 from .workers import Progress, makespan, share_out
@@ -75,8 +75,7 @@ def _train(run: Run, *, on_progress: Progress, interrupted: Callable[[], bool]) 
         run.folder,
         resume=True,
         warm_start=run.warm_start,
-        on_progress=partial(on_progress, run.folder.path.name),
-        interrupted=interrupted,
+        listener=Listener(progress=partial(on_progress, run.folder.path.name), interrupted=interrupted),
     )
 
 

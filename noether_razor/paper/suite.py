@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..app.config import Config, build_system, load_config
-from ..app.runs import analyse_run, train_run
+from ..app.runs import Listener, analyse_run, train_run
 from ..discovery import RunFolder
 from ..files import write_whole
 from ..lie import lie_algebra
@@ -152,8 +152,7 @@ def _scored_run(
         config,
         folder,
         resume=True,
-        on_progress=partial(on_progress, path.name),
-        interrupted=interrupted,
+        listener=Listener(progress=partial(on_progress, path.name), interrupted=interrupted),
     )
     symmetry = folder.read_symmetry() if folder.symmetry.exists() else analyse_run(folder, repeats=repeats)
     system = build_system(config.system)

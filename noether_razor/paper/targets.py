@@ -48,17 +48,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A number of summary.json, by its keys; `floor` tells which noise floor it has, if any."""
+    """A number of summary.json, by its keys."""
 
     metric: str
     title: str
     path: tuple[str, ...]
-    floor: Literal["mse", "nll"] | None = None
 
 
 COLUMNS = (
-    Column("train_mse", "train MSE", ("train", "mse"), "mse"),
-    Column("nll", "NLL / N", ("train", "nll"), "nll"),
+    Column("train_mse", "train MSE", ("train", "mse")),
+    Column("nll", "NLL / N", ("train", "nll")),
     Column("kl", "KL / N", ("train", "kl")),
     Column("negative_elbo", "-ELBO / N", ("train", "negative_elbo")),
     Column("test_mse", "test MSE", ("test", "test", "mse")),
@@ -104,7 +103,7 @@ class PhasePlane:
 
 @dataclass(frozen=True)
 class Spectra:
-    """A figure of singular values and parallelness of learned generators, a row for each n."""
+    """A figure of singular values and alignment of learned generators, a row for each n."""
 
     name: str
     title: str

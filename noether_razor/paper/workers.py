@@ -19,7 +19,7 @@ import jax
 
 from ..app.config import ConfigError
 from ..discovery import RunError
-from ..training import CheckpointError, NonFiniteBoundError
+from ..training import CheckpointError, NonFiniteELBOError
 from ..trajectories import DataFileError
 
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 POLL_SECONDS = 0.2
 
-SENT = (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteBoundError)
+SENT = (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteELBOError)
 """Errors that come back from a process as they are; of others the words do."""
 
 

@@ -2,17 +2,17 @@
 
 from .errors import (
     PredictionErrors,
-    learned_hamiltonian,
     learned_substep_error,
     one_step_errors,
     prediction_errors,
     substep_error,
 )
-from .predictive import predict
-from .rollouts import Bands, bands, posterior_rollouts
+from .predictive import learned_hamiltonian, predict
+from .rollouts import Bands, Noise, bands, posterior_rollouts
 
 __all__ = [
     "Bands",
+    "Noise",
     "PredictionErrors",
     "bands",
     "learned_hamiltonian",

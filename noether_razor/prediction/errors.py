@@ -1,7 +1,7 @@
-"""Prediction errors of a trained posterior on trajectories of known truth."""
+"""Prediction errors of a trained posterior on trajectories."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ..inference import Estimator, Posterior
 from ..integrators import Step, transition
 from ..phase_space import hamiltonian_field
 from ..scaling import PhaseScale
-from ..symmetry import Averaging, NoAveraging, symmetrised
+from ..symmetry import NoAveraging
 from ..trajectories import Trajectories, Transitions
 from ..typing import Hamiltonian, PRNGKey
 from .predictive import predict
@@ -38,9 +38,9 @@ POINT_BUDGET = 300_000
 """Network evaluations that one-step errors may cost; rollouts may cost as many again."""
 
 
-def _affordable(averaging: Averaging, estimator: Estimator) -> int:
+def _affordable(posterior: Posterior, estimator: Estimator) -> int:
     """Transitions that `POINT_BUDGET` pays for."""
-    images = 1 if isinstance(averaging, NoAveraging) else estimator.group_samples
+    images = 1 if isinstance(posterior.averaging, NoAveraging) else estimator.group_samples
     return POINT_BUDGET // (4 * estimator.substeps * estimator.weight_samples * images)
 
 
@@ -49,7 +49,6 @@ def one_step_errors(
     key: PRNGKey,
     trajectories: Trajectories,
     *,
-    averaging: Averaging,
     estimator: Estimator,
     mean_weights: bool = False,
     scale: PhaseScale | None = None,
@@ -61,7 +60,7 @@ def one_step_errors(
     that differ between them.
     """
     count, length, dim = trajectories.states.shape
-    each = max(1, min(length - 1, _affordable(averaging, estimator) // count))
+    each = max(1, min(length - 1, _affordable(posterior, estimator) // count))
     rows = np.arange(count)[:, None]
     steps = trajectories.lengths[:, None] - 1
     columns = (rows + np.arange(each) * steps // each) % steps
@@ -69,15 +68,10 @@ def one_step_errors(
     times = np.stack([trajectories.times[rows, columns], trajectories.times[rows, columns + 1]], -1)
     following = trajectories.states[:, 1:] if trajectories.targets is None else trajectories.targets
     targets = following[rows, columns]
-    predicted = predict(
-        posterior,
-        key,
-        initial,
-        times.reshape(-1, 2),
-        averaging=averaging,
-        estimator=estimator,
-        mean_weights=mean_weights,
-    )[:, :, 1].mean(0)
+    paths = predict(
+        posterior, key, initial, times.reshape(-1, 2), estimator=estimator, mean_weights=mean_weights
+    )
+    predicted = paths[:, :, 1].mean(0)
     units = np.ones(dim) if scale is None else scale.scales
     return np.mean(((predicted.reshape(targets.shape) - targets) * units) ** 2, axis=(1, 2))
 
@@ -87,7 +81,6 @@ def prediction_errors(
     key: PRNGKey,
     trajectories: Trajectories,
     *,
-    averaging: Averaging,
     estimator: Estimator,
     hamiltonian: Hamiltonian | None = None,
     scale: PhaseScale | None = None,
@@ -100,11 +93,12 @@ def prediction_errors(
     """
     for_step, for_means, for_rollout = jax.random.split(key, 3)
     count, length, dim = trajectories.states.shape
-    common: dict[str, Any] = {"averaging": averaging, "estimator": estimator}
-    errors = one_step_errors(posterior, for_step, trajectories, scale=scale, **common)
-    by_means = one_step_errors(posterior, for_means, trajectories, scale=scale, mean_weights=True, **common)
-    few = trajectories[: min(count, max(7, _affordable(averaging, estimator) // length))]
-    rollouts = predict(posterior, for_rollout, few.states[:, 0], few.times, **common)
+    one_step = partial(
+        one_step_errors, posterior, trajectories=trajectories, estimator=estimator, scale=scale
+    )
+    errors, by_means = one_step(for_step), one_step(for_means, mean_weights=True)
+    few = trajectories[: min(count, max(7, _affordable(posterior, estimator) // length))]
+    rollouts = predict(posterior, for_rollout, few.states[:, 0], few.times, estimator=estimator)
     units = np.ones(dim) if scale is None else scale.scales
     return PredictionErrors(
         mse=float(errors.mean()),
@@ -157,7 +151,6 @@ def learned_substep_error(
     key: PRNGKey,
     transitions: Transitions,
     *,
-    averaging: Averaging,
     estimator: Estimator,
     max_transitions: int = 32,
 ) -> float:
@@ -166,25 +159,6 @@ def learned_substep_error(
     """
     rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
     initial, dt = np.asarray(transitions.states)[rows], np.asarray(transitions.dt)[rows]
-    advance = partial(predict, posterior, key, initial, averaging=averaging, estimator=estimator)
+    advance = partial(predict, posterior, key, initial, estimator=estimator)
     coarse, fine = (advance(np.outer(dt, parts))[:, :, -1] for parts in ((0, 1), (0, 0.5, 1)))
     return float(np.sqrt(np.mean((coarse - fine) ** 2)))
-
-
-def drawn_hamiltonian(
-    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
-) -> Hamiltonian:
-    """H of one draw of the weights and `estimator.group_samples` group elements."""
-    for_weights, for_orbit = jax.random.split(key)
-    orbit = averaging.orbit(for_orbit, posterior.quantities, estimator.group_samples)
-    network = posterior.network_with(posterior.draw(for_weights))
-    return symmetrised(network, orbit, chunk=estimator.chunk)
-
-
-def learned_hamiltonian(
-    posterior: Posterior, key: PRNGKey, *, averaging: Averaging, estimator: Estimator
-) -> Hamiltonian:
-    """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
-    drawn = partial(drawn_hamiltonian, posterior, averaging=averaging, estimator=estimator)
-    keys = jax.random.split(key, estimator.weight_samples)
-    return lambda state: jnp.mean(jax.lax.map(lambda k: drawn(k)(state), keys))

@@ -1,14 +1,14 @@
 """Conserved quantities, and directions among them."""
 
-from .alignment import (
+from .base import ConservedQuantities
+from .directions import (
+    alignment,
     direction_quantities,
     flat_generators,
     nearest_generators,
-    parallelness,
     principal_cosines,
     singular_directions,
 )
-from .base import ConservedQuantities
 from .general import GeneralQuantities
 from .hypotheses import Hypothesis, HypothesisError, parse_hypothesis
 from .quadratic import QuadraticQuantities, coefficient_units
@@ -20,13 +20,13 @@ __all__ = [
     "Hypothesis",
     "HypothesisError",
     "QuadraticQuantities",
+    "alignment",
     "angular_momentum",
     "coefficient_units",
     "direction_quantities",
     "flat_generators",
     "linear_momentum",
     "nearest_generators",
-    "parallelness",
     "parse_hypothesis",
     "principal_cosines",
     "quadratic_form",

@@ -7,8 +7,7 @@ from .discovery import discovery_text
 from .figures import contour_figure, spectra_figure
 from .html import answer_html
 from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures
-from .report import Reports, summary_text, write_report
-from .symmetry import symmetry_section
+from .report import Reports, summary_text, symmetry_section, write_report
 
 __all__ = [
     "ANSWER_PICTURES",

@@ -76,6 +76,8 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     many = _many(rank, "conserved quantity", "conserved quantities")
     if not data["enough"]:
         said = "cannot tell what is conserved: too few rows"
+    elif not data.get("moves", True):
+        said = "cannot tell what is conserved: nothing moves along trajectories beyond noise"
     elif data["recordings"] == 1:
         stay = _many(data["staying"], "combination stays", "combinations stay")
         said = f"cannot tell from one orbit: {stay} constant along it"
@@ -85,7 +87,8 @@ def headline(symmetry: Mapping[str, Any]) -> str:
             stay = _many(data["staying"], "combination stays", "combinations stay")
             said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
-        said = f"{'' if data['clear'] and not data['hidden'] else 'undecided: '}{many} {among(symmetry)}"
+        sure = data["clear"] and not data["hidden"] and not data.get("local")
+        said = f"{'' if sure else 'undecided: '}{many} {among(symmetry)}"
     else:
         said = f"no conserved quantities {among(symmetry)}"
         if data["shown"]:
@@ -95,7 +98,7 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     named = symmetry["algebra"]["name"]
     canonical = symmetry["hamiltonian"] is not False
     told = "not named" not in named and not named.startswith(NOT_COMPUTED)
-    if rank and data["enough"] and symmetry["closes"] and canonical and told:
+    if rank and data["enough"] and data.get("moves", True) and symmetry["closes"] and canonical and told:
         aliases = symmetry["algebra"]["aliases"]
         said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
     if drifting := len(symmetry["drifting"]):
@@ -124,6 +127,8 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
         limits.append(
             f"{data['rows']} rows, but {data['rows_needed']} are needed to test all {among(symmetry)}"
         )
+    elif not data.get("moves", True):
+        return []
     elif data["recordings"] == 1:
         limits.append(needed)
     elif rank and data["staying"] > data["most"]:
@@ -135,10 +140,14 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
         limits.append(
             "rows are too far apart to separate noise from motion: drifts below 2 % of the spread go unseen"
         )
+    if rank and data.get("local"):
+        limits.append(
+            "trajectories end before the motion turns: any flow keeps some long formulas constant so far"
+        )
     if rank and data["hidden"]:
         limits.append(f"noise could hide a drift of 8 % of the spread in {data['hidden']} of them")
-    if rank and not data["clear"]:
-        limits.append("others are rejected only by a narrow margin")
+    if not data["clear"] and data["enough"]:
+        limits.append(f"{'others are' if rank else 'one is'} rejected only by a narrow margin")
     return limits
 
 
@@ -148,7 +157,10 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
     structure = symmetry.get("checks", {}).get("structure")
     not_canonical = symmetry["hamiltonian"] is False
     if rank and not symmetry["closes"] and not not_canonical:
-        doubts.append("they do not close under the Poisson bracket: some are missing or wrong")
+        why = "some are missing or wrong"
+        if structure is None and symmetry["velocities"]:
+            why += ", or mass times velocity is not canonical"
+        doubts.append(f"they do not close under the Poisson bracket: {why}")
     if structure is not None:
         if structure["reason"] is not None:
             doubts.append(REASONS[structure["reason"]])
@@ -199,6 +211,8 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     if copies := data["copies"]:
         duplicates = _many(copies, "duplicate trajectory is", "duplicate trajectories are")
         said += f"; {duplicates} not counted"
+    if (alike := data.get("rows_alike", 1)) > 1:
+        said += f"; noise is correlated over about {max(2, round(alike))} rows"
     if out := data["left_out"]:
         said += f"; {_many(out, 'outlier', 'outliers')} beyond 8 times the noise left out"
     return said
@@ -375,6 +389,12 @@ def percent(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital letter and one full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def _many(count: int, one: str, more: str) -> str:

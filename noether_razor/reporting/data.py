@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from ..inference import Estimator, Posterior
 from ..scaling import PhaseScale
-from ..symmetry import Averaging
 from ..systems import HamiltonianSystem
 from ..trajectories import Trajectories
 from ..typing import PRNGKey
@@ -18,7 +17,6 @@ class ReportData(NamedTuple):
     summary: Mapping[str, Any]
     metrics: Sequence[dict[str, Any]]
     posterior: Posterior
-    averaging: Averaging
     evaluator: Estimator
     data: Trajectories
     test_sets: Mapping[str, Trajectories]

@@ -18,10 +18,16 @@ from .flows import Generator, starts
 LEARNED, TRUE, GREY = "#2a7fc9", "#d1495b", "#808080"
 HALF, MOST = (0.25, 0.75), (0.05, 0.95)
 """Quantiles of the 50 % and 90 % bands."""
-SHOWN_QUANTITIES, SHOWN_PLANES = 6, 2
-"""Quantities that are drawn, and planes of each; all are in symmetry.json."""
+SHOWN_QUANTITIES, SHOWN_PLANES, FLOWS_IN_A_ROW = 6, 2, 4
+"""Quantities that are drawn, planes of each, and panels of a row; all are in symmetry.json."""
+APART = 0.03
+"""Of the range of the data, the least distance between two orbits that are drawn."""
+ALIKE = 1.5
+"""Ratio of the ranges of two coordinates up to which both have the same scale on a plane."""
 SHOWN_POINTS, SHOWN_ORBITS = 300, 6
 """Data points on a plane, and orbits through some of them."""
+FEW_POINTS = 20
+"""Points of a trajectory up to which each is marked on the contours of an energy."""
 EVERY_COORDINATE = 4
 """Coordinates up to which rollouts show all of them."""
 FITS = {
@@ -76,15 +82,10 @@ def contour_figure(
         axes.contour(position, momentum, energy, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
         for k, trajectory in enumerate(states[:50]):
             label = "data" if k == 0 else None
-            axes.plot(
-                trajectory[:, 0],
-                trajectory[:, dof],
-                ".-",
-                color="white",
-                markersize=3,
-                linewidth=0.7,
-                label=label,
-            )
+            # Many points are a line already.
+            style = ".-" if len(trajectory) <= FEW_POINTS else "-"
+            line = axes.plot(trajectory[:, 0], trajectory[:, dof], style, color="white", label=label)
+            line[0].set(markersize=3, linewidth=0.7)
         axes.set(xlabel=names[0], title=title)
         axes.set_xlim(position[0], position[-1])
         axes.set_ylim(momentum[0], momentum[-1])
@@ -96,7 +97,7 @@ def contour_figure(
     return figure
 
 
-def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | None) -> Figure:
+def spectrum_figure(values: Sequence[float], alignment: Sequence[float] | None) -> Figure:
     """Singular values of the stacked generators, and how far each direction lies in the known algebra."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -105,9 +106,9 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
     axes.set_yscale("log")
     axes.set_xticks(index)
     axes.set(xlabel="direction", ylabel="singular value", title="Learned generators")
-    if parallelness is not None:
+    if alignment is not None:
         right = axes.twinx()
-        right.plot(index, parallelness, "o", color=TRUE)
+        right.plot(index, alignment, "o", color=TRUE)
         right.set_ylim(0, 1.05)
         right.set_ylabel("alignment with the truth", color=TRUE)
     return figure
@@ -116,16 +117,16 @@ def spectrum_figure(values: Sequence[float], parallelness: Sequence[float] | Non
 def spectra_figure(
     spectra: Mapping[str, tuple[Sequence[Sequence[float]], Sequence[Sequence[float]], int]], title: str
 ) -> Figure:
-    """Singular values (above) and parallelness (below) against the index of the direction, one column a
+    """Singular values (above) and alignment (below) against the index of the direction, one column a
     system and one line a seed; a dashed line after the number of true quantities.
 
-    Each entry holds singular values and parallelness, a list a seed, and that number.
+    Each entry holds singular values and alignment, a list a seed, and that number.
     """
     figure = Figure(figsize=(3.2 * len(spectra) + 0.4, 5), layout="constrained")
     panels = figure.subplots(2, len(spectra), squeeze=False, sharex="col", sharey="row")
-    for column, (name, (values, parallelness, known)) in enumerate(spectra.items()):
+    for column, (name, (values, alignment, known)) in enumerate(spectra.items()):
         above, below = panels[:, column]
-        for axes, curves, colour in ((above, values, LEARNED), (below, parallelness, TRUE)):
+        for axes, curves, colour in ((above, values, LEARNED), (below, alignment, TRUE)):
             for curve in curves:
                 axes.plot(np.arange(1, len(curve) + 1), curve, ".-", color=colour, alpha=0.7, linewidth=0.8)
             axes.axvline(known + 0.5, color=GREY, linestyle="--", linewidth=1)
@@ -154,25 +155,14 @@ def rollout_figure(
     """Predicted trajectories, a column each: mean, 50 % and 90 % bands, and the data as dots; all coordinates
     where they are few, else the first and its momentum.
     """
-    count, dim = truth.shape[0], truth.shape[2]
-    shown = range(dim) if dim <= EVERY_COORDINATE else (0, dim // 2)
+    count = truth.shape[0]
+    shown = shown_coordinates(truth.shape[2])
     figure = Figure(figsize=(max(2.6 * count, 4.0), 1.6 * len(shown) + 1.1), layout="constrained")
     panels = figure.subplots(len(shown), count, squeeze=False, sharex="col", sharey="row")
     for column in range(count):
         for row, coordinate in enumerate(shown):
             axes = panels[row, column]
-            draws = samples[:, column, :, coordinate]
-            for (low, high), alpha, label in ((MOST, 0.2, "90 % band"), (HALF, 0.4, "50 % band")):
-                below, above = np.quantile(draws, [low, high], axis=0)
-                axes.fill_between(
-                    times[column], below, above, color=LEARNED, alpha=alpha, label=label, linewidth=0
-                )
-            axes.plot(times[column], draws.mean(0), color=LEARNED, linewidth=1, label="prediction")
-            axes.plot(
-                times[column], truth[column, :, coordinate], ".", color=TRUE, markersize=3, label="data"
-            )
-            axes.grid(alpha=0.3)
-            axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+            draw_rollout(axes, times[column], samples[:, column, :, coordinate], truth[column, :, coordinate])
             if column == 0:
                 axes.set_ylabel(plain(labels[coordinate]))
         panels[-1, column].set_xlabel(plain(time_label))
@@ -181,6 +171,27 @@ def rollout_figure(
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(fill(plain(title), 24 * count), fontsize=11)
     return figure
+
+
+def shown_coordinates(dim: int) -> Sequence[int]:
+    """All coordinates where they are few, else the first and its momentum."""
+    return range(dim) if dim <= EVERY_COORDINATE else (0, dim // 2)
+
+
+def draw_rollout(
+    axes: Axes,
+    times: Float[np.ndarray, " time"],
+    draws: Float[np.ndarray, "samples time"],
+    truth: Float[np.ndarray, " time"],
+) -> None:
+    """One coordinate of a prediction: mean, 50 % and 90 % bands, and the data as dots."""
+    for (low, high), alpha, label in ((MOST, 0.2, "90 % band"), (HALF, 0.4, "50 % band")):
+        below, above = np.quantile(draws, [low, high], axis=0)
+        axes.fill_between(times, below, above, color=LEARNED, alpha=alpha, label=label, linewidth=0)
+    axes.plot(times, draws.mean(0), color=LEARNED, linewidth=1, label="prediction")
+    axes.plot(times, truth, ".", color=TRUE, markersize=3, label="data")
+    axes.grid(alpha=0.3)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
 
 
 def flow_figure(
@@ -203,35 +214,40 @@ def flow_figure(
         drawn += [(title, generator, plane) for plane in planes]
     if not drawn:
         return None
-    columns = min(2, len(drawn))
+    columns = min(FLOWS_IN_A_ROW, len(drawn))
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.1 * rows), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns, 3.0 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip_longest(panels, drawn):
         if panel is None:
             axes.set_axis_off()
             continue
         title, generator, plane = panel
-        _draw_flow(axes, generator, plane, some)
-        axes.set_title(_fitted(title, 44), fontsize=9)
-        for set_label, k in ((axes.set_xlabel, plane[0]), (axes.set_ylabel, plane[1])):
-            set_label(plain(with_unit(names[k], units[k])))
-        if len({k < len(names) // 2 for k in plane}) == 1 and units[plane[0]] == units[plane[1]]:
-            axes.set_aspect("equal", adjustable="datalim")
+        draw_flow(axes, generator, plane, some, names, units)
+        axes.set_title(fitted(title, 32), fontsize=9)
     return figure
 
 
-def _draw_flow(
-    axes: Axes, generator: Generator, plane: tuple[int, int], states: Float[np.ndarray, "points dim"]
+def draw_flow(
+    axes: Axes,
+    generator: Generator,
+    plane: tuple[int, int],
+    states: Float[np.ndarray, "points dim"],
+    names: Sequence[str],
+    units: Sequence[str],
 ) -> None:
+    """Orbits of a generator on a plane, with arrows, through some of the states (dots)."""
     axes.plot(*states[:, list(plane)].T, ".", color=GREY, markersize=2, alpha=0.6)
     points = states[:, list(plane)]
     size = np.ptp(points, axis=0)
     size = np.where(size > 0, size, 1.0)
+    drawn: list[Float[np.ndarray, "along plane"]] = []
     for row in starts(states, plane, SHOWN_ORBITS):
+        passed = [np.linalg.norm((other - points[row]) / size, axis=1).min() for other in drawn]
         orbit = generator.orbit(states[row], plane, states)
-        if len(orbit) < 3:
+        if len(orbit) < 3 or min(passed, default=1.0) < APART:
             continue
+        drawn.append(orbit)
         axes.plot(*orbit.T, color=LEARNED, linewidth=1)
         at = int(np.argmin(np.linalg.norm((orbit - states[row, list(plane)]) / size, axis=1)))
         before, after = (at, at + 1) if at + 1 < len(orbit) else (at - 1, at)
@@ -240,6 +256,11 @@ def _draw_flow(
     axes.grid(alpha=0.3)
     axes.locator_params(nbins=5)
     axes.ticklabel_format(scilimits=(-3, 4), useMathText=True)
+    axes.set_xlabel(plain(with_unit(names[plane[0]], units[plane[0]])))
+    axes.set_ylabel(plain(with_unit(names[plane[1]], units[plane[1]])), labelpad=1)
+    axes.set_box_aspect(1)
+    if units[plane[0]] == units[plane[1]] and size.max() < ALIKE * size.min():
+        axes.set_aspect("equal", adjustable="datalim")
 
 
 def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
@@ -321,12 +342,12 @@ def along_figure(
         limit = quantity.get("limit")
         title = f"C{k + 1} = {readable(quantity['formula'])}"
         if limit is not None:
-            label = f"limit ± {100 * limit:.2g} %"
+            label = f"drift within ± {100 * limit:.2g} %"
             axes.axhspan(-100 * limit, 100 * limit, color=TRUE, alpha=0.3, linewidth=0, label=label)
             axes.legend(loc="upper right", fontsize=8)
-        reach = max(25.0, 1.15 * largest, 115 * (limit or 0.0))
+        reach = max(10.0, 1.15 * largest, 115 * (limit or 0.0))
         axes.set_ylim(-reach, reach)
-        axes.set_title(_fitted(title, 80), fontsize=9, loc="left")
+        axes.set_title(fitted(title, 80), fontsize=9, loc="left")
         axes.set_ylabel("% of spread", fontsize=8)
         axes.grid(alpha=0.3)
     panels[-1].set_xlabel(plain(with_unit("time", time_unit)))
@@ -339,8 +360,8 @@ def with_unit(name: str, unit: str) -> str:
 
 
 def readable(formula: str) -> str:
-    """A formula as text for a picture: q1·p2 - q2·p1."""
-    return formula.replace("^2", "²").replace("*", "·").replace(" - ", " \N{MINUS SIGN} ")
+    """A formula or sentence as text for a picture: q1·p2 - q2·p1."""
+    return formula.replace("^2", "²").replace("*", "·").replace("<=", "≤").replace(" - ", " \N{MINUS SIGN} ")
 
 
 def plain(text: str) -> str:
@@ -348,6 +369,6 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _fitted(text: str, width: int) -> str:
+def fitted(text: str, width: int) -> str:
     """On at most two lines."""
     return fill(plain(text), width, max_lines=2, placeholder=" ...")

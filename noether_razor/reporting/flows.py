@@ -125,8 +125,11 @@ def _box(
 
 
 def starts(states: Float[np.ndarray, "points dim"], plane: tuple[int, int], count: int) -> list[int]:
-    """Rows of `count` data points at which orbits of a plane begin, from near the centre to far from it."""
+    """Rows of at most `count` data points at which orbits of a plane begin, from near the centre to far from
+    it, at about equal distances.
+    """
     points = states[:, list(plane)]
     radius = np.linalg.norm((points - points.mean(0)) / _spreads(states)[list(plane)], axis=1)
-    order = np.argsort(radius)
-    return [int(order[int(share * (len(order) - 1))]) for share in np.linspace(0.2, 0.97, count)]
+    least, most = np.quantile(radius, [0.2, 0.97])
+    wanted = np.linspace(least, most, count)
+    return sorted({int(np.argmin(np.abs(radius - at))) for at in wanted}, key=lambda row: radius[row])

@@ -1,6 +1,6 @@
 """The answer and the report of a run as one page that needs nothing else: no network, no scripts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -15,6 +15,7 @@ from .answer import (
     of_degree_two,
     percent,
     rate_text,
+    sentence,
 )
 from .data import ReportData
 from .discovery import gains
@@ -150,25 +151,36 @@ def _quantities(symmetry: Mapping[str, Any]) -> str:
     quantities = symmetry["quantities"]
     if not quantities:
         return _section("Conserved quantities", "<p>None was found.</p>\n")
-    rows = [
-        [
-            name_mathml_element(f"C{k + 1}"),
-            formula_mathml(entry["formula"], symmetry["names"]),
-            _unit(entry["unit"]),
-            escape(percent(entry["limit"])),
-            _bracket(entry),
-            _note(entry),
-        ]
-        for k, entry in enumerate(quantities)
-    ]
-    header = ("", "formula", "unit", "drift below", "{C, H}", "note")
+    table = _listed(symmetry, quantities, "C", "drift below", lambda entry: percent(entry["limit"]))
     explained = (
         '<p class="soft">Drift below: upper limit on the drift along a trajectory, as a share of the '
         "quantity's spread in the data (95 %). {C, H}: Poisson bracket with the learned H, as a share of its "
         "largest possible value.</p>\n"
     )
-    about = "".join(f"<p>{escape(_sentence(line))}</p>\n" for line in about_space(symmetry))
-    return _section("Conserved quantities", _table(header, rows, "quantities") + explained + about)
+    about = "".join(f"<p>{escape(sentence(line))}</p>\n" for line in about_space(symmetry))
+    return _section("Conserved quantities", table + explained + about)
+
+
+def _listed(
+    symmetry: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    letter: str,
+    title: str,
+    said: Callable[[Mapping[str, Any]], str],
+) -> str:
+    """The table of some quantities; what is `said` of their drift stands under `title`."""
+    rows = [
+        [
+            name_mathml_element(f"{letter}{k}"),
+            formula_mathml(entry["formula"], symmetry["names"]),
+            _unit(entry["unit"]),
+            escape(said(entry)),
+            _bracket(entry),
+            _note(entry),
+        ]
+        for k, entry in enumerate(entries, 1)
+    ]
+    return _table(("", "formula", "unit", title, "{C, H}", "note"), rows, "quantities")
 
 
 def name_mathml_element(name: str) -> str:
@@ -196,20 +208,9 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
     if not symmetry["drifting"]:
         return ""
     unit = symmetry.get("time_unit") or "unit of time"
-    rows = [
-        [
-            name_mathml_element(f"D{k + 1}"),
-            formula_mathml(entry["formula"], symmetry["names"]),
-            _unit(entry["unit"]),
-            escape(rate_text(entry, unit)),
-            _bracket(entry),
-            _note(entry),
-        ]
-        for k, entry in enumerate(symmetry["drifting"])
-    ]
     why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothing looks alike.</p>\n"
-    header = ("", "formula", "unit", "drift", "{C, H}", "note")
-    return _section("Slowly drifting", why + _table(header, rows, "quantities"))
+    table = _listed(symmetry, symmetry["drifting"], "D", "drift", lambda entry: rate_text(entry, unit))
+    return _section("Slowly drifting", why + table)
 
 
 def _lights(found: Sequence[Light]) -> str:
@@ -222,7 +223,7 @@ def _lights(found: Sequence[Light]) -> str:
 
 
 def _untold(symmetry: Mapping[str, Any]) -> list[str]:
-    told = [_sentence(text) for text in limits_of_file(symmetry)]
+    told = [sentence(text) for text in limits_of_file(symmetry)]
     if not symmetry.get("checks") and not symmetry.get("strengths"):
         told.append(
             "Without a model there is no energy, no prediction, and no test of whether the symmetry helps."
@@ -303,9 +304,4 @@ def _training(summary: Mapping[str, Any]) -> str:
 
 
 def _notes(notes: Iterable[str]) -> str:
-    return _section("Notes", _list(_sentence(note) for note in notes))
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+    return _section("Notes", _list(sentence(note) for note in notes))

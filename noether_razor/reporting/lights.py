@@ -12,6 +12,7 @@ from .answer import (
     evidence_gain,
     limits_of_file,
     of_degree_two,
+    sentence,
     why_no_gain,
 )
 
@@ -51,7 +52,7 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
     single = data["recordings"] == 1
     colour: Colour = "red" if not data["enough"] or single else "amber" if limits else "green"
     said = "; ".join([data_text(symmetry), *limits])
-    return Light(colour, "Do the data decide?", f"{said[0].upper()}{said[1:]}.")
+    return Light(colour, "Do the data decide?", sentence(said))
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:
@@ -70,21 +71,21 @@ def _model(symmetry: Mapping[str, Any]) -> list[Light]:
         colours: dict[str, Colour] = {"explained": "green", "partly explained": "amber"}
         reason = structure["reason"]
         colour = "red" if reason else colours.get(structure["verdict"], "red")
-        said = _sentence(structure["text"])
+        said = sentence(structure["text"])
         if reason:
-            said = f"{_sentence(REASONS.get(reason) or str(reason))} {said}"
+            said = f"{sentence(REASONS.get(reason) or str(reason))} {said}"
         found.append(Light(colour, "Does a Hamiltonian explain the motion?", said))
         found += _commutes(symmetry, structure)
     sampling = checks.get("sampling")
     if sampling is not None:
         colour = "green" if sampling["fine_enough"] else "amber"
-        found.append(Light(colour, "Is the sampling fine enough?", _sentence(sampling["text"])))
+        found.append(Light(colour, "Is the sampling fine enough?", sentence(sampling["text"])))
     bands = checks.get("calibration")
     if bands is not None:
         share = bands.get("most")
         good = share is not None and COVERED[0] <= share <= COVERED[1]
         colour = "green" if good else "red" if share is None or share < FAR else "amber"
-        found.append(Light(colour, "Are the error bands calibrated?", _sentence(bands["text"])))
+        found.append(Light(colour, "Are the error bands calibrated?", sentence(bands["text"])))
     return found
 
 
@@ -121,7 +122,3 @@ def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
     }
     said = f"A model with the found quantities built in {words[colour]}"
     return Light(colour, title, f"{said} (Delta-ELBO {nats:+.0f} ± {error:.0f} nats).")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

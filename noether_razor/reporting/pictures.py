@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from PIL import Image
 
+from ..inference import LIKELIHOODS
 from ..prediction import learned_hamiltonian, posterior_rollouts
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
-from .answer import of_degree_two
+from .answer import headline, of_degree_two
 from .data import ReportData
 from .figures import (
     along_figure,
@@ -29,6 +32,7 @@ from .figures import (
     spectrum_figure,
     with_unit,
 )
+from .overview import Predicted, overview_figure
 
 GRID = 41
 SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
@@ -38,6 +42,13 @@ SETS = {
     "training data": "training trajectories (none were held out)",
 }
 """What the sets of rollouts are called; others are test sets."""
+ONE_OF = {
+    "held out": "a held-out trajectory",
+    "training data": "a training trajectory (none were held out)",
+}
+"""What one of a set is called."""
+COLOURS = 128
+"""Of a PNG file: enough for what is drawn, and a third of the size."""
 INK, PAPER = "#1b1c1e", "#fefefd"
 """Colours that a page replaces by its own, so that pictures follow light and dark mode."""
 STYLE: dict[Any, Any] = {
@@ -115,9 +126,11 @@ def _drawn(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str]]:
 
 
 def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
+    file, small = io.BytesIO(), io.BytesIO()
     figure.savefig(file, format="png", dpi=130)
-    return file.getvalue()
+    drawn = Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    drawn.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def svg_of(figure: Figure, name: str) -> str:
@@ -131,10 +144,16 @@ def svg_of(figure: Figure, name: str) -> str:
     return text.replace(INK, "currentColor").replace(PAPER, "var(--paper)")
 
 
+def _generate(symmetry: Mapping[str, Any]) -> bool:
+    """Whether the quantities generate symmetries that can be drawn. Where the coordinates are not canonical,
+    what is conserved generates none in them.
+    """
+    return symmetry["hamiltonian"] is not False and of_degree_two(symmetry)
+
+
 def _flows(data: ReportData) -> Figure | None:
     symmetry = data.symmetry
-    # Where the coordinates are not canonical, what is conserved generates no symmetry in them.
-    if symmetry is None or symmetry["hamiltonian"] is False or not of_degree_two(symmetry):
+    if symmetry is None or not _generate(symmetry):
         return None
     return flow_figure(symmetry["quantities"], data.data.points(), data.data.names, data.data.units)
 
@@ -164,13 +183,11 @@ def _spectrum(data: ReportData) -> Figure | None:
 
 
 def _noise_floor(data: ReportData) -> float:
-    """NLL / N of the true Hamiltonian. Windows of L steps pay for their noisy first states, too: the
-    determinant of I + sum_k F_k^T F_k, of the flow's derivatives F_k, is (1 + L)^2n for rotations and more
-    for other flows.
-    """
-    dim, steps = data.data.states.shape[2], data.summary.get("likelihood", {}).get("window_steps")
-    floor = dim / 2 * (float(np.log(2 * np.pi * data.posterior.noise_variance())) + 1)
-    return floor + (dim / 2 * float(np.log1p(steps)) / steps if steps else 0.0)
+    """NLL / N of the true Hamiltonian."""
+    chosen = data.summary.get("likelihood", {})
+    likelihood = LIKELIHOODS.get(chosen.get("kind", ""), LIKELIHOODS["transitions"])
+    dim, variance = data.data.states.shape[2], float(data.posterior.noise_variance())
+    return likelihood.noise_floor(dim, variance, chosen.get("window_steps") or 1)
 
 
 def _contours(data: ReportData) -> Figure:
@@ -180,7 +197,7 @@ def _contours(data: ReportData) -> Figure:
     position, momentum = (np.linspace(-r, r, GRID) for r in reach)
     grid = np.zeros((GRID, GRID, 2 * dof))
     grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
-    learned = learned_hamiltonian(data.posterior, key, averaging=data.averaging, estimator=data.evaluator)
+    learned = learned_hamiltonian(data.posterior, key, estimator=data.evaluator)
     scale = data.scale or PhaseScale.identity(dof)
 
     def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
@@ -194,11 +211,21 @@ def _contours(data: ReportData) -> Figure:
     return contour_figure(position, momentum, panels, states, (labels[0], labels[dof]))
 
 
-def _rollouts(data: ReportData) -> Figure | None:
+class _Rolled(NamedTuple):
+    """The first trajectories of the `every` in a set, in the units of the data, and predictions of them."""
+
+    shown: Trajectories
+    samples: Float[np.ndarray, "samples traj time dim"]
+    name: str
+    every: int
+
+
+def _rolled(data: ReportData, most: int) -> _Rolled | None:
+    """Predictions of the first `most` test trajectories; None where they do not stay finite."""
     _, key = jax.random.split(data.key)
     name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
     every = len(shown)
-    shown = shown[:SHOWN_TRAJECTORIES].first(SHOWN_POINTS)
+    shown = shown[:most].first(SHOWN_POINTS)
     scale = data.scale or PhaseScale.identity(shown.dof)
     try:
         samples = posterior_rollouts(
@@ -206,17 +233,48 @@ def _rollouts(data: ReportData) -> Figure | None:
             key,
             scale.states(shown.states[:, 0]),
             scale.times(shown.times),
-            averaging=data.averaging,
             estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
             spread_scale=data.spread_scale,
         )
     except FloatingPointError:  # a network that has learned little: there is nothing to show
         return None
-    states = scale.states_back(np.asarray(samples, np.float64))
-    called = SETS.get(name, f"test trajectories ({name}), not trained on")
-    title = f"{len(shown)} of {every} {called}"
+    return _Rolled(shown, scale.states_back(np.asarray(samples, np.float64)), name, every)
+
+
+def _rollouts(data: ReportData) -> Figure | None:
+    rolled = _rolled(data, SHOWN_TRAJECTORIES)
+    if rolled is None:
+        return None
+    shown = rolled.shown
+    called = SETS.get(rolled.name, f"test trajectories ({rolled.name}), not trained on")
+    title = f"{len(shown)} of {rolled.every} {called}"
     time_label = with_unit("time", shown.time_unit)
-    return rollout_figure(shown.times, shown.states, states, _labels(shown), title, time_label)
+    return rollout_figure(shown.times, shown.states, rolled.samples, _labels(shown), title, time_label)
+
+
+def _overview(data: ReportData) -> Figure | None:
+    symmetry = data.symmetry
+    if symmetry is None or not _generate(symmetry) or not symmetry["quantities"]:
+        return None
+    rolled = _rolled(data, 1)
+    if rolled is None:
+        return None
+    shown = rolled.shown
+    called = ONE_OF.get(rolled.name, f"a test trajectory ({rolled.name})")
+    return overview_figure(
+        headline(symmetry),
+        symmetry["quantities"],
+        data.data.points(),
+        Predicted(
+            shown.times[0],
+            shown.states[0],
+            rolled.samples[:, 0],
+            f"Prediction of {called} from its first state",
+            with_unit("time", shown.time_unit),
+        ),
+        shown.names,
+        shown.units,
+    )
 
 
 def _labels(data: Trajectories) -> list[str]:
@@ -246,6 +304,13 @@ ANSWER_PICTURES = (
 )
 """Those that need symmetry.json alone."""
 PICTURES = (
+    Picture(
+        "overview",
+        "The answer at a glance. Above: each conserved quantity and the symmetry that it generates, as "
+        "orbits through measured states (dots). Below: a prediction with its 50 % and 90 % bands, and the "
+        "data as dots.",
+        _overview,
+    ),
     Picture(
         "flows",
         "The symmetry that each quantity generates: its orbits through measured states (dots), in the planes "

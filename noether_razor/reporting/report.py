@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..files import written_whole
+from ..invariants import measured_text
+from .answer import measured_terms, symmetry_text
 from .data import ReportData
 from .discovery import discovery_section
 from .html import report_html
 from .pictures import Drawn, draw_pictures
-from .symmetry import symmetry_section
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -78,6 +80,17 @@ def _data_lines(data: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
+def symmetry_section(symmetry: Mapping[str, Any]) -> str:
+    """The Markdown of symmetry.json."""
+    lines = ["## Conserved quantities", "", "```", symmetry_text(symmetry).rstrip(), "```", ""]
+    for k, quantity in enumerate(symmetry["quantities"]):
+        measured = measured_text(measured_terms(quantity))
+        lines.append(f"- $C_{{{k + 1}}} = {quantity['latex']}$" + (f"; {measured}" if measured else ""))
+    if symmetry["quantities"]:
+        lines.append("")
+    return "\n".join(lines)
+
+
 class Reports(NamedTuple):
     """The report of a run in two forms; report.md refers to the figures beside it, report.html holds them."""
 
@@ -89,12 +102,10 @@ def write_report(figures: Path, data: ReportData) -> Reports:
     """Draw the figures into the folder `figures` and return the reports, of which the Markdown shows them
     relative to the folder's parent.
     """
-    figures.mkdir(parents=True, exist_ok=True)
     drawn, failed = draw_pictures(data)
     for name, _, png, _ in drawn:
-        temporary = figures / f".{name}.png"
-        temporary.write_bytes(png)
-        temporary.replace(figures / f"{name}.png")
+        with written_whole(figures / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
     return Reports(_markdown(data, drawn, failed, figures.name), report_html(data, drawn, failed))
 
 

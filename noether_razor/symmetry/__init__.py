@@ -1,30 +1,31 @@
 """Averaging a network over the flows of conserved quantities."""
 
-from .averaging import Averaging, FlowAveraging, HaarAveraging, NoAveraging, symmetrised
+from .averaging import Averaging, FlowAveraging, GroupDraws, HaarAveraging, NoAveraging, symmetrised
 from .exponential import expm
+from .group_samples import AffineSamples, FlowSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import HaarRotation, HaarUnitary
 from .measures import MEASURES, Ball, Box, Gaussian, GroupMeasure, register_measure
-from .orbits import AffineOrbit, FlowOrbit, Orbit, TrivialOrbit, flow_orbit
 from .sized import sized
 
 __all__ = [
     "MEASURES",
-    "AffineOrbit",
+    "AffineSamples",
     "Averaging",
     "Ball",
     "Box",
     "FlowAveraging",
-    "FlowOrbit",
+    "FlowSamples",
     "Gaussian",
+    "GroupDraws",
     "GroupMeasure",
+    "GroupSamples",
     "HaarAveraging",
     "HaarRotation",
     "HaarUnitary",
+    "IdentitySample",
     "NoAveraging",
-    "Orbit",
-    "TrivialOrbit",
     "expm",
-    "flow_orbit",
+    "flow_samples",
     "register_measure",
     "sized",
     "symmetrised",

@@ -1,53 +1,47 @@
 """Ways to average the network: over nothing, over the flows of quantities, over a compact group."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from ..quantities import ConservedQuantities
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
+from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import CompactGroup
 from .measures import Ball, GroupMeasure
-from .orbits import AffineOrbit, Orbit, TrivialOrbit, flow_orbit
+
+
+class GroupDraws(NamedTuple):
+    """How many group elements to draw, and how.
+
+    `independent` switches the measure's variance reduction off; `scale` multiplies the group coordinates.
+    """
+
+    samples: int
+    independent: bool = False
+    scale: Scalar | float = 1.0
 
 
 @runtime_checkable
 class Averaging(Protocol):
-    """Draws the orbit of one evaluation of the bound."""
+    """Draws the group samples of one evaluation of the ELBO. Hashable: a part of a model's structure."""
 
-    def orbit(
-        self,
-        key: PRNGKey,
-        quantities: ConservedQuantities | None,
-        samples: int,
-        *,
-        independent: bool = False,
-        scale: Scalar | float = 1.0,
-    ) -> Orbit:
-        """`samples` group elements.
-
-        `independent` switches the measure's variance reduction off; `scale` multiplies the group coordinates.
-        """
-        ...
+    def sample(
+        self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws
+    ) -> GroupSamples: ...
 
 
 @dataclass(frozen=True)
 class NoAveraging:
     """No symmetry: H = F."""
 
-    def orbit(
-        self,
-        key: PRNGKey,
-        quantities: ConservedQuantities | None,
-        samples: int,
-        *,
-        independent: bool = False,
-        scale: Scalar | float = 1.0,
-    ) -> Orbit:
-        del key, quantities, samples, independent, scale
-        return TrivialOrbit()
+    def sample(
+        self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws
+    ) -> IdentitySample:
+        del key, quantities, draws
+        return IdentitySample()
 
 
 @dataclass(frozen=True)
@@ -57,54 +51,40 @@ class FlowAveraging:
     measure: GroupMeasure = field(default_factory=Ball)
     flow_steps: int = 32
 
-    def orbit(
-        self,
-        key: PRNGKey,
-        quantities: ConservedQuantities | None,
-        samples: int,
-        *,
-        independent: bool = False,
-        scale: Scalar | float = 1.0,
-    ) -> Orbit:
+    def sample(self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws) -> GroupSamples:
         if quantities is None:
             raise ValueError("averaging over flows needs conserved quantities, got None")
-        coordinates = scale * self.measure.sample(key, quantities.count, samples, independent=independent)
-        return flow_orbit(quantities, coordinates, flow_steps=self.flow_steps)
+        drawn = self.measure.sample(key, quantities.count, draws.samples, independent=draws.independent)
+        return flow_samples(quantities, draws.scale * drawn, flow_steps=self.flow_steps)
 
 
 @dataclass(frozen=True)
 class HaarAveraging:
     """The Haar measure of a known compact group: exact invariance in the limit of many samples.
 
-    Its elements have no coordinates to scale: `scale` is ignored.
+    Its elements are independent, and have no coordinates to scale.
     """
 
     group: CompactGroup
 
-    def orbit(
-        self,
-        key: PRNGKey,
-        quantities: ConservedQuantities | None,
-        samples: int,
-        *,
-        independent: bool = False,
-        scale: Scalar | float = 1.0,
-    ) -> Orbit:
-        del quantities, independent, scale
-        matrices = self.group.sample(key, samples)
-        return AffineOrbit(matrices, jnp.zeros(matrices.shape[:2], matrices.dtype))
+    def sample(
+        self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws
+    ) -> AffineSamples:
+        del quantities
+        matrices = self.group.sample(key, draws.samples)
+        return AffineSamples(matrices, jnp.zeros(matrices.shape[:2], matrices.dtype))
 
 
-def symmetrised(network: Hamiltonian, orbit: Orbit, *, chunk: int | None = None) -> Hamiltonian:
-    """H(x) = mean over the orbit of F(Phi_w(x)): the network averaged over sampled group elements.
+def symmetrised(network: Hamiltonian, samples: GroupSamples, *, chunk: int | None = None) -> Hamiltonian:
+    """H(x) = mean of F(Phi_w(x)) over the group samples Phi_w.
 
     With `chunk` the network sees so many images at a time and its activations are computed again in every
-    reverse pass, so that memory grows with `chunk` and no longer with the number of group elements. The
+    reverse pass, so that memory grows with `chunk` and no longer with the number of group samples. The
     values are the same.
     """
 
     def average(state: State) -> Scalar:
-        images = orbit(state)
+        images = samples(state)
         if chunk is None or chunk >= images.shape[0]:
             return jnp.mean(jax.vmap(network)(images))
         return jnp.mean(jax.lax.map(jax.checkpoint(network), images, batch_size=chunk))

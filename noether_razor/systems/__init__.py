@@ -1,6 +1,6 @@
 """True systems to simulate: one file a family, which registers its class for configurations."""
 
-from .base import SYSTEMS, HamiltonianSystem, normal_states, register_system
+from .base import SYSTEMS, HamiltonianSystem, InitialStates, register_system
 from .custom import CustomSystem
 from .n_body import NBody
 from .oscillators import Oscillators
@@ -10,9 +10,9 @@ __all__ = [
     "SYSTEMS",
     "CustomSystem",
     "HamiltonianSystem",
+    "InitialStates",
     "NBody",
     "Oscillators",
     "Pendulum",
-    "normal_states",
     "register_system",
 ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
@@ -74,17 +75,18 @@ def register_system(cls: Class) -> Class:
     return cls
 
 
-def normal_states(
-    key: PRNGKey,
-    count: int,
-    dof: int,
-    *,
-    scale_q: float = 1.0,
-    scale_p: float = 1.0,
-    shift_q: float = 0.0,
-) -> States:
-    """Initial states: normal draws of standard deviation `scale_q` and `scale_p`, every position moved by
-    `shift_q`.
+@dataclass(frozen=True)
+class InitialStates:
+    """Where trajectories begin: normal draws of standard deviation `scale_q` of the positions and `scale_p`
+    of the momenta, every position moved by `shift_q`; with an energy below `energy_below`, None: any.
     """
-    position, momentum = normal(key, (2, count, dof))
-    return jnp.concatenate([shift_q + scale_q * position, scale_p * momentum], axis=1)
+
+    scale_q: float = 1.0
+    scale_p: float = 1.0
+    shift_q: float = 0.0
+    energy_below: float | None = None
+
+    def draw(self, key: PRNGKey, count: int, dof: int) -> States:
+        """So many states (count, 2 dof), whatever their energy."""
+        position, momentum = normal(key, (2, count, dof))
+        return jnp.concatenate([self.shift_q + self.scale_q * position, self.scale_p * momentum], axis=1)

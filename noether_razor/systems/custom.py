@@ -47,7 +47,7 @@ class CustomSystem:
 
     @cached_property
     def parsed(self) -> Formula:
-        """The formula as a function, in sympy and in LaTeX."""
+        """The formula as a function and in sympy."""
         return parse_formula(self.formula, canonical_names(self.dof), dict(self.parameters))
 
     def hamiltonian(self, state: State) -> Scalar:

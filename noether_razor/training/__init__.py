@@ -1,8 +1,8 @@
-"""Maximising the bound: optimiser groups, the compiled loop, checkpoints."""
+"""Maximising the ELBO: optimiser groups, the compiled loop, checkpoints."""
 
 from .checkpoint import Checkpoint, CheckpointError
 from .early import NotLearnedError, early_check, no_motion_nll
-from .fitting import FitResult, NonFiniteBoundError, Report, fit, initial_state
+from .fitting import FitResult, NonFiniteELBOError, Report, fit, initial_state
 from .loop import Progress, TrainState, make_loop
 from .optimiser import Rates, Training
 
@@ -10,7 +10,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "FitResult",
-    "NonFiniteBoundError",
+    "NonFiniteELBOError",
     "NotLearnedError",
     "Progress",
     "Rates",

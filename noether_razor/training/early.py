@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..inference import Observations, Posterior, Windows
+from ..inference import Posterior, Rows, likelihood_of
 from .fitting import Report
 from .optimiser import Training
 
@@ -16,24 +16,20 @@ class NotLearnedError(FloatingPointError):
     """A fit that was ended because it learned nothing."""
 
 
-def no_motion_nll(data: Observations, noise_variance: float | None = None) -> float:
-    """NLL / N of predicting that nothing moves: each transition its own start, each window its first state.
+def no_motion_nll(data: Rows, noise_variance: float | None = None) -> float:
+    """NLL / N of predicting that nothing moves: every target is the state that its row begins with.
 
     n log(2 pi s) + n m / s for a mean squared change m of a coordinate, with sigma^2 = s; None: the best,
     s = m.
     """
-    states, dim = np.asarray(data.states, np.float64), data.states.shape[-1]
-    if isinstance(data, Windows):
-        changes = (states[:, 1:] - states[:, :1])[np.asarray(data.measured)]
-    else:
-        changes = np.asarray(data.targets, np.float64) - states
-    change = max(float(np.mean(changes**2)), np.finfo(np.float64).tiny)
+    moves = likelihood_of(data).moves(data)
+    change = max(float(np.mean(moves**2)), np.finfo(np.float64).tiny)
     variance = change if noise_variance is None else noise_variance
-    return dim / 2 * float(np.log(2 * np.pi * variance) + change / variance)
+    return moves.shape[1] / 2 * float(np.log(2 * np.pi * variance) + change / variance)
 
 
 def early_check(
-    posterior: Posterior, data: Observations, training: Training, *, share: float = EARLY
+    posterior: Posterior, data: Rows, training: Training, *, share: float = EARLY
 ) -> Callable[[Report], str]:
     """The `should_stop` of `fit` that ends a hopeless one: from `share` of the steps on it asks for two
     reports in succession, of which one may be a spike, whose NLL / N is above that of no motion.

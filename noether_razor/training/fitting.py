@@ -1,4 +1,4 @@
-"""Fit a posterior to transitions, or to windows of trajectories."""
+"""Fit a model to rows of data."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ..inference import Estimator, Observations, Posterior, Windows, in_single_precision, transition_count
-from ..symmetry import Averaging
+from ..inference import Objective, Posterior, Rows, in_single_precision, likelihood_of
+from ..symmetry import GroupDraws
 from ..typing import PRNGKey
 from .loop import Progress, TrainState, make_loop
 from .optimiser import Training
@@ -50,8 +50,8 @@ class FitResult(NamedTuple):
         return f"FitResult({int(self.state.step)} steps{last}{why}, {self.posterior!r})"
 
 
-class NonFiniteBoundError(FloatingPointError):
-    """The bound or its gradient stopped being finite: at which step, and which part of it first."""
+class NonFiniteELBOError(FloatingPointError):
+    """The ELBO or its gradient stopped being finite: at which step, and which part of it first."""
 
     def __init__(self, step: int, site: str):
         self.step, self.site = step, site
@@ -70,52 +70,48 @@ def initial_state(posterior: Posterior, training: Training) -> TrainState:
 
 def fit(
     posterior: Posterior,
-    data: Observations,
+    data: Rows,
+    objective: Objective,
     training: Training,
     *,
     key: PRNGKey,
-    averaging: Averaging,
-    estimator: Estimator,
     resume: Callable[[TrainState], TrainState | None] | None = None,
     callback: Callable[[Report], None] | None = None,
     should_stop: Callable[[Report], str] | None = None,
 ) -> FitResult:
-    """Maximise the bound over posterior, quantities and hyper-parameters together, in float32.
+    """Minimise `objective`, such as `ELBO.of(data, estimator)`, over weights, quantities and hyper-parameters
+    together, in float32.
 
-    `data` say which likelihood: that of transitions from exact states, or that of windows of noisy ones, for
-    each of which `posterior` needs an initial state. `resume` is given the initial state and returns the one
-    to continue from, if any. `callback` is called every `training.log_every` steps, after compiled code has
-    returned, so it may write, print or raise. `should_stop` is asked after it, and a reason, not empty, ends
-    the fit there; `early_check` makes one. `posterior` itself is not changed.
+    `data` are rows of a likelihood; where they have latent variables, so must `posterior`. `resume` is given
+    the initial state and returns the one to continue from, if any. `callback` is called every
+    `training.log_every` steps, after compiled code has returned, so it may write, print or raise.
+    `should_stop` is asked after it, and a reason, not empty, ends the fit there; `early_check` makes one.
+    `posterior` itself is not changed.
 
-    Raises ValueError for a batch that does not fit the estimator or windows that do not fit the posterior,
-    and `NonFiniteBoundError` when a bound or gradient is not finite; what the callback has seen before stays
-    good.
+    Raises ValueError for a batch that does not fit the estimator or rows that do not fit the posterior, and
+    `NonFiniteELBOError` when the objective or a gradient is not finite; what the callback has seen before
+    stays good.
     """
-    _require_initial_states(posterior, data)
+    _require_latents(posterior, data)
     graph, _ = nnx.split(posterior)
     state = initial_state(posterior, training)
     if resume is not None:
         state = resume(state) or state
         if int(state.step) >= training.steps:
             return FitResult(nnx.merge(graph, state.params), state, [])
-    total, data = transition_count(data), in_single_precision(data)
-
+    data = in_single_precision(data)
     started = time.perf_counter()
-    arguments = (state, data, key, jnp.zeros((), jnp.int32))
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    compiled = _compiled(graph, training, total, averaging, estimator, shapes, structure, _default_device())
+    loop = _compiled_for(graph, training, objective, (state, data, key, jnp.zeros((), jnp.int32)))
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
     stopped = ""
     while not stopped and (step := int(state.step)) < training.steps:
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
-        state, progress, finite = compiled(state, data, key, jnp.asarray(stop, jnp.int32))
+        state, progress, finite = loop(state, data, key, jnp.asarray(stop, jnp.int32))
         if not bool(finite):
-            raise NonFiniteBoundError(int(state.step), _broken_part(graph, state, progress, averaging, data))
-        noise = jnp.exp(state.params["log_noise_variance"][...])
+            broken = _broken_part(nnx.merge(graph, state.params), progress, data.states.shape[-1])
+            raise NonFiniteELBOError(int(state.step), broken)
         report = Report(
             step=stop,
             seconds=time.perf_counter() - started,
@@ -123,7 +119,7 @@ def fit(
             nll=float(progress.terms.nll),
             kl=float(progress.terms.total_kl()),
             gradient_norm=float(progress.gradient_norm),
-            noise_variance=float(noise),
+            noise_variance=float(jnp.exp(state.params["log_noise_variance"][...])),
             state=state,
         )
         history.append(report)
@@ -134,50 +130,49 @@ def fit(
     return FitResult(nnx.merge(graph, state.params), state, history, stopped)
 
 
-def _require_initial_states(posterior: Posterior, data: Observations) -> None:
-    if not isinstance(data, Windows):
+def _require_latents(posterior: Posterior, data: Rows) -> None:
+    needed = likelihood_of(data).latents(data)
+    if needed is None:
         return
-    initial = posterior.initial_states
-    if initial is None or initial.count != data.size:
-        got = "none" if initial is None else f"those of {initial.count}"
-        raise ValueError(f"the posterior needs initial_states of {data.size} windows, got {got}")
+    rows = [leaf.shape[0] for leaf in jax.tree.leaves(nnx.state(posterior.latents))]
+    if type(posterior.latents) is not type(needed) or set(rows) != {data.size}:
+        got = "none" if posterior.latents is None else f"{type(posterior.latents).__name__} of {rows[0]}"
+        raise ValueError(
+            f"the posterior needs latents {type(needed).__name__} of {data.size} rows, got {got}"
+        )
+
+
+def _compiled_for(
+    graph: nnx.GraphDef[Posterior], training: Training, objective: Objective, arguments: tuple[Any, ...]
+) -> Any:
+    """The loop, compiled ahead of time: any later change of shape or type is an error, never a silent second
+    compilation. Each device has an executable of its own.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
+    return _compiled(graph, training, objective, shapes, structure, device)
 
 
 @lru_cache(maxsize=8)
 def _compiled(
     graph: nnx.GraphDef[Posterior],
     training: Training,
-    total: int,
-    averaging: Averaging,
-    estimator: Estimator,
+    objective: Objective,
     shapes: tuple[jax.ShapeDtypeStruct, ...],
     structure: Any,
     device: str,
 ) -> Any:
-    """The loop, compiled ahead of time: any later change of shape or type is an error, never a silent second
-    compilation. Runs of one shape, such as the seeds of a table, share it.
-    """
-    loop = jax.jit(make_loop(graph, training, total, averaging=averaging, estimator=estimator))
+    """Runs of one shape, such as the seeds of a table, share a compilation."""
+    del device
+    loop = jax.jit(make_loop(graph, training, objective))
     return loop.lower(*jax.tree.unflatten(structure, shapes)).compile()
 
 
-def _default_device() -> str:
-    """The device that new computations go to; each has an executable of its own."""
-    return str(jax.config.jax_default_device)  # type: ignore[attr-defined]
-
-
-def _broken_part(
-    graph: nnx.GraphDef[Posterior],
-    state: TrainState,
-    progress: Progress,
-    averaging: Averaging,
-    data: Observations,
-) -> str:
-    """The first part of the bound that is not finite, in the order in which it is computed."""
-    posterior = nnx.merge(graph, state.params)
-    orbit = averaging.orbit(jax.random.key(0), posterior.quantities, 64)
-    origin = jnp.zeros(data.states.shape[-1])
-    if not bool(jnp.isfinite(orbit(origin)).all()):
+def _broken_part(posterior: Posterior, progress: Progress, dim: int) -> str:
+    """The first part of the ELBO that is not finite, in the order in which it is computed."""
+    samples = posterior.averaging.sample(jax.random.key(0), posterior.quantities, GroupDraws(64))
+    if not bool(jnp.isfinite(samples(jnp.zeros(dim))).all()):
         return "the flow of the quantities"
     for site, value in progress.terms.kl.items():
         if not bool(jnp.isfinite(value)):

@@ -1,7 +1,7 @@
-"""The compiled training loop: many steps a call, stopped by the first bound that is not finite."""
+"""The compiled training loop: many steps a call, stopped by the first ELBO that is not finite."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Int
 
-from ..inference import BoundTerms, Estimator, Observations, Posterior, bound_and_gradient, steps_a_row
-from ..symmetry import Averaging
+from ..inference import ELBOTerms, Estimator, Objective, Posterior, Rows, elbo_and_gradient, steps_a_row
 from ..typing import PRNGKey, Scalar
 from .optimiser import Training
 
@@ -26,13 +25,11 @@ class TrainState(NamedTuple):
 class Progress(NamedTuple):
     """Means over the steps of one call of the loop."""
 
-    terms: BoundTerms
+    terms: ELBOTerms
     gradient_norm: Scalar
 
 
-Loop = Callable[
-    [TrainState, Observations, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]
-]
+Loop = Callable[[TrainState, Any, PRNGKey, Int[Array, ""]], tuple[TrainState, Progress, Bool[Array, ""]]]
 """``loop(state, data, key, stop)`` trains on float32 `data` up to, not including, step `stop`: the new state,
 its progress, and whether all was finite.
 """
@@ -49,15 +46,15 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
         return size
     if size < estimator.weight_samples:
         raise ValueError(
-            f"a batch of {size} transitions or windows cannot be split evenly among "
+            f"a batch of {size} transitions or segments cannot be split evenly among "
             f"{estimator.weight_samples} weight samples"
         )
     return size // estimator.weight_samples * estimator.weight_samples
 
 
-def rows_a_step(data: Observations, wanted: int | None, estimator: Estimator) -> int:
-    """`batch_size` for about `wanted` transitions: so many rows, or as many whole windows as have no more,
-    but one for each weight sample at least.
+def rows_a_step(data: Rows, wanted: int | None, estimator: Estimator) -> int:
+    """`batch_size` for about `wanted` transitions: so many rows, or as many whole segments as have no
+    more, but one for each weight sample at least.
     """
     steps = steps_a_row(data)
     if wanted is not None and steps > 1:
@@ -65,43 +62,33 @@ def rows_a_step(data: Observations, wanted: int | None, estimator: Estimator) ->
     return batch_size(data.size, wanted, estimator)
 
 
-def make_loop(
-    graph: nnx.GraphDef[Posterior],
-    training: Training,
-    total: int,
-    *,
-    averaging: Averaging,
-    estimator: Estimator,
-) -> Loop:
-    """The loop over data of `total` transitions, to be jitted; the data and `stop` are arguments, so that one
+def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Objective) -> Loop:
+    """The loop that minimises `objective`, to be jitted; the data and `stop` are arguments, so that one
     compilation serves a whole run, and every run of one shape.
 
     Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Once in every
-    pass over the data their rows, transitions or windows, are shuffled anew, and dealt out in batches without
-    repetition while they last. The KL divergence enters with a weight that rises linearly to 1 over the first
-    `training.kl_warmup` steps, the group coordinates with a factor that does so over `training.orbit_growth`.
-    Where a bound or a gradient is not finite, the state before that step is returned. The loop raises
-    ValueError for a batch that does not fit the estimator.
+    pass over the data their rows are shuffled anew, and dealt out in batches without repetition while they
+    last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
+    steps, the group coordinates with a factor that does so over `training.group_warmup`. Where the objective
+    or a gradient is not finite, the state before that step is returned. The loop raises ValueError for a
+    batch that does not fit the estimator.
     """
-    optimiser = training.optimiser(total)
+    optimiser = training.optimiser(objective.total)
 
     def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
         return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
 
     def update(
-        state: TrainState, data: Observations, key: PRNGKey, rows: Int[Array, " batch"]
+        state: TrainState, data: Any, key: PRNGKey, rows: Int[Array, " batch"]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
-        terms, gradient = bound_and_gradient(
+        terms, gradient = elbo_and_gradient(
+            objective,
             graph,
             state.params,
             jax.random.fold_in(key, state.step),
             jax.tree.map(lambda x: x[rows], data),
-            total,
-            averaging=averaging,
-            estimator=estimator,
-            prior_precision=training.prior_precision,
             kl_weight=ramp(state.step, training.kl_warmup),
-            orbit_scale=ramp(state.step, training.orbit_growth),
+            group_scale=ramp(state.step, training.group_warmup),
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -112,9 +99,9 @@ def make_loop(
         return kept, Progress(terms, norm), finite
 
     def loop(
-        state: TrainState, data: Observations, key: PRNGKey, stop: Int[Array, ""]
+        state: TrainState, data: Any, key: PRNGKey, stop: Int[Array, ""]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
-        count, batch = data.size, rows_a_step(data, training.batch, estimator)
+        count, batch = data.size, rows_a_step(data, training.batch, objective.estimator)
         shuffle_every = max(1, count // batch)
 
         def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " rows"]:

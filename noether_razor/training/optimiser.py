@@ -11,7 +11,6 @@ import optax
 from annotated_types import Gt
 from flax import nnx
 
-from ..inference import PriorPrecision
 from .whitening import whitened
 
 PositiveFloat = Annotated[float, Gt(0)]
@@ -27,7 +26,7 @@ class Rates:
     weights: means and biases of the network. scales: logarithms of the posterior's row and column scales, as
         a fraction of the natural-gradient step. correlations: the posterior's off-diagonal factors.
         quantities: the conserved quantities. hyper: learned noise variance and prior precisions.
-        initial_states: of windows, in standard deviations of the noise.
+        initial_states: of segments, in standard deviations of the noise.
     """
 
     weights: PositiveFloat = 2e-2
@@ -42,21 +41,22 @@ class Rates:
 
 @dataclass(frozen=True)
 class Training:
-    """How to maximise the bound.
+    """How to maximise the ELBO.
 
     steps: gradient steps.
-    batch: transitions a step, None for all; of windows as many as hold no more, at least one a weight sample.
+    batch: transitions per step, None for all; of segments as many as hold no more, at least one per weight
+        sample.
     rates: step sizes.
     second_moment: Adam's beta_2; the gradients fall by orders of magnitude within a hundred steps, so its
         memory must be short.
     clip: global norm to which gradients are clipped.
-    prior_precision: see `PriorPrecision`.
-    learn_quantities, learn_noise_variance: whether these move.
+    learn_quantities, learn_noise_variance, learn_prior_precision: whether these move; the last where the
+        objective takes them from the model (`PriorPrecision`).
     noise_floor: what a learned noise variance is kept at or above. Data without noise, or a network that
-        passes through every point, would drive it towards 0, and the bound to what rounding makes of it.
+        passes through every point, would drive it towards 0, and the ELBO to what rounding makes of it.
     kl_warmup: steps over which the KL divergence is faded in.
     spreads: sizes of the coordinates (2n,), in which the steps of quantities are measured; None: all 1.
-    orbit_growth: steps over which the group coordinates grow from 0 to their size; quantities that are given
+    group_warmup: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.
     """
@@ -66,12 +66,12 @@ class Training:
     rates: Rates = field(default_factory=Rates)
     second_moment: float = 0.95
     clip: float | None = None
-    prior_precision: PriorPrecision = "optimal"
     learn_quantities: bool = True
     learn_noise_variance: bool = False
+    learn_prior_precision: bool = False
     noise_floor: float = 0.0
     kl_warmup: int = 0
-    orbit_growth: int = 0
+    group_warmup: int = 0
     spreads: tuple[float, ...] | None = None
     log_every: int = 100
 
@@ -88,8 +88,8 @@ class Training:
         return self.steps * min(self.batch or total, total)
 
     def optimiser(self, total: int) -> optax.GradientTransformation:
-        """One update rule for each group of ``nnx.state(posterior)``, from gradients of the bound per
-        transition of `total`.
+        """One update rule for each group of ``nnx.state(posterior)``, from gradients per transition of
+        `total`.
 
         Adam, with two exceptions. Quantities of degree two: see `whitened`. Logarithmic scales take
         natural-gradient steps (momentum 0.9, at most 0.1 each): the KL divergence of a layer costs d/2 times
@@ -122,7 +122,7 @@ class Training:
             "quantities": adam(self.rates.quantities, self.learn_quantities),
             "quadratic quantities": quadratic,
             "noise_variance": noise_variance,
-            "prior_precision": adam(self.rates.hyper, self.prior_precision == "learned"),
+            "prior_precision": adam(self.rates.hyper, self.learn_prior_precision),
             "initial states": _where_present(adam(self.rates.initial_states)),
         }
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
@@ -207,7 +207,7 @@ _GROUP_OF_FIELD = {
     "quantities": "quantities",
     "log_noise_variance": "noise_variance",
     "log_prior_precisions": "prior_precision",
-    "initial_states": "initial states",
+    "latents": "initial states",
 }
 
 

@@ -32,7 +32,7 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
     """Momentum over the square root of the second moment of the gradient, a full matrix that all quantities
     share: Shampoo (Gupta et al. 2018) with the factor on the side of the coefficients alone.
 
-    Near a symmetry the bound is flat along conserved quantities and steep across them, and the steep
+    Near a symmetry the ELBO is flat along conserved quantities and steep across them, and the steep
     directions mix all entries of (A, b): a step size for each entry, as Adam has, is that of the steep ones,
     and what is conserved drowns. In the eigenvectors of the second moment the two are apart, and each moves
     at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a

@@ -7,13 +7,14 @@ from .files import DataFileWarning, load_trajectories, read_data_file, read_stat
 from .hold_out import hold_out
 from .layout import Layout
 from .scaled import fit_scale, scaled_trajectories
-from .simulation import EscapeError, simulate
+from .simulation import EscapeError, GaussianNoise, simulate
 
 __all__ = [
     "DataFile",
     "DataFileError",
     "DataFileWarning",
     "EscapeError",
+    "GaussianNoise",
     "Layout",
     "Trajectories",
     "Transitions",

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ..spelling import suggestion
 from .error import DataFileError
-from .layout import Layout, suggestion
+from .layout import Layout
 
 TIMES = ("t", "Time", "TIME", "timestamp")
 TRAJECTORIES = ("Trajectory", "traj", "run", "trial", "id")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .columns import Columns, find_columns
-from .error import DataFileError
+from .error import DataFileError, reading
 from .layout import Layout
 from .writing import MISSING, NUMBER, decode, find_writing, split
 
@@ -60,27 +60,22 @@ def read_csv(path: Path, layout: Layout, progress: Progress | None = None, *, ti
     states without times. Raises `DataFileError` naming line and column for anything else than a full table of
     finite numbers, or of nothing where a state is missing.
     """
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            start = stream.read(START) + stream.readline(LONGEST_LINE)
-            writing = find_writing(path, start, layout, timed=timed)
-            columns = find_columns(path, writing.header, layout, where=f"line {writing.named}", timed=timed)
-            reader = _Reader(path, columns, writing.delimiter)
-            blocks: list[_Rows] = []
-            line = writing.line
-            stream.seek(writing.offset)
-            for block in _blocks(path, stream):
-                rows = reader.rows(block, line)
-                line += block.count(b"\n")
-                if rows is not None:
-                    blocks.append(rows)
-                if progress is not None:
-                    progress(stream.tell(), size)
-    except FileNotFoundError:
-        raise DataFileError(path, "", "no such file") from None
-    except OSError as error:
-        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
+    with reading(path), path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        start = stream.read(START) + stream.readline(LONGEST_LINE)
+        writing = find_writing(path, start, layout, timed=timed)
+        columns = find_columns(path, writing.header, layout, where=f"line {writing.named}", timed=timed)
+        reader = _Reader(path, columns, writing.delimiter)
+        blocks: list[_Rows] = []
+        line = writing.line
+        stream.seek(writing.offset)
+        for block in _blocks(path, stream):
+            rows = reader.rows(block, line)
+            line += block.count(b"\n")
+            if rows is not None:
+                blocks.append(rows)
+            if progress is not None:
+                progress(stream.tell(), size)
     if not blocks:
         raise DataFileError(path, f"line {line}", "no rows, the file ends after the names of its columns")
     codes, numbers, lines = (
@@ -164,53 +159,63 @@ class _Reader:
         if (commas and (dots or self.mark == ".")) or (dots and self.mark == ","):
             return None
         text = decode(self.path, block, first)
-        numbers_text = text.replace(",", ".") if commas else text
+        found = self._labelled(text, text.replace(",", ".") if commas else text, int(full.sum()))
+        if found is None:
+            return None
+        codes, numbers, numbered = found
+        if self.begins is not None:
+            times = [self._seconds(field) for field in self._column(text, self.used[0])]
+            numbers = np.column_stack([times, numbers])
+        sound = np.abs(numbers) < LARGEST
+        sound[:, self.states_from :] |= np.isnan(numbers[:, self.states_from :])
+        if not sound.all():
+            return None
+        self.dated = self.begins is not None
+        if commas:
+            self.mark = ","
+        elif dots and self.begins is None and numbered:
+            self.mark = "."
+        return _Rows(codes, numbers, first + np.flatnonzero(full))
+
+    def _labelled(
+        self, text: str, numbers_text: str, rows: int
+    ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows used"], bool] | None:
+        """The code of each row's trajectory, its numbers, and whether nothing but numbers was read; None
+        where they cannot be read. In `numbers_text` decimal marks are points.
+        """
         used = self.used if self.begins is None else self.used[1:]
         # Labels that are numbers are the common case, and read with the rest.
-        for label in (self.label, None) if self.label is not None else (None,):
-            try:
-                numbers = np.loadtxt(
-                    io.StringIO(numbers_text),
-                    delimiter=self.delimiter,
-                    comments=None,
-                    usecols=used if label is None else (label, *used),
-                    ndmin=2,
-                )
-            except ValueError:
-                continue
-            if len(numbers) != np.count_nonzero(full):
-                continue
-            codes = np.zeros(len(numbers), np.int64)
-            if label is not None:
-                labels, numbers = numbers[:, 0], numbers[:, 1:]
-                found, codes = np.unique(labels, return_inverse=True)
-                if not ((found == np.round(found)) & (np.abs(found) < 2**53)).all():
-                    continue
+        if (
+            self.label is not None
+            and (numbers := self._loaded(numbers_text, (self.label, *used), rows)) is not None
+        ):
+            found, codes = np.unique(numbers[:, 0], return_inverse=True)
+            if ((found == np.round(found)) & (np.abs(found) < 2**53)).all():
                 # In order of appearance, like labels of other blocks and kinds.
-                order = np.argsort(np.unique(codes, return_index=True)[1])
                 table = np.zeros(len(found), np.int64)
-                for k in order:
+                for k in np.argsort(np.unique(codes, return_index=True)[1]):
                     table[k] = self._code(str(int(found[k])))
-                codes = table[codes.reshape(-1)]
-            elif self.label is not None:
-                names = [label_of(name) for name in self._column(text, self.label)]
-                if not all(names):
-                    return None
-                codes = np.array([self._code(name) for name in names], np.int64)
-            if self.begins is not None:
-                times = [self._seconds(field) for field in self._column(text, self.used[0])]
-                numbers = np.column_stack([times, numbers])
-            sound = np.abs(numbers) < LARGEST
-            sound[:, self.states_from :] |= np.isnan(numbers[:, self.states_from :])
-            if not sound.all():
-                return None
-            self.dated = self.begins is not None
-            if commas:
-                self.mark = ","
-            elif dots and self.begins is None and label == self.label:
-                self.mark = "."
-            return _Rows(codes, numbers, first + np.flatnonzero(full))
-        return None
+                return table[codes.reshape(-1)], numbers[:, 1:], True
+        if (numbers := self._loaded(numbers_text, used, rows)) is None:
+            return None
+        if self.label is None:
+            return np.zeros(rows, np.int64), numbers, True
+        names = [label_of(name) for name in self._column(text, self.label)]
+        return (
+            (np.array([self._code(name) for name in names], np.int64), numbers, False) if all(names) else None
+        )
+
+    def _loaded(
+        self, text: str, columns: tuple[int, ...], rows: int
+    ) -> Float[np.ndarray, "rows columns"] | None:
+        """The numbers of some columns, None where they are not numbers in all rows."""
+        try:
+            numbers = np.loadtxt(
+                io.StringIO(text), delimiter=self.delimiter, comments=None, usecols=columns, ndmin=2
+            )
+        except ValueError:
+            return None
+        return numbers if len(numbers) == rows else None
 
     def _column(self, text: str, column: int) -> Iterator[str]:
         return (line.split(self.delimiter, column + 1)[column] for line in text.split("\n") if line)

@@ -97,7 +97,13 @@ class Trajectories:
             raise ValueError(f"times must have shape {(count, length)}, got {self.times.shape}")
         if self.targets is not None and self.targets.shape != (count, length - 1, dim):
             raise ValueError(f"targets must have shape {(count, length - 1, dim)}, got {self.targets.shape}")
-        object.__setattr__(self, "lengths", _checked_lengths(self.lengths, count, length))
+        lengths = _whole_numbers("lengths", self.lengths, np.full(count, length))
+        if lengths.min() < 2 or lengths.max() > length:
+            wrong = int(np.argmax((lengths < 2) | (lengths > length)))
+            raise ValueError(
+                f"lengths must be from 2 to {length}, got {int(lengths[wrong])} for trajectory {wrong}"
+            )
+        object.__setattr__(self, "lengths", lengths)
         if self.lengths.min() < length:
             for name, shift in (("times", 0), ("states", 0), ("targets", 1)):
                 if getattr(self, name) is not None:
@@ -120,7 +126,8 @@ class Trajectories:
         for name in ("names", "units", "periods"):
             if len(getattr(self, name)) != dim:
                 raise ValueError(f"{name} must have {dim} entries, got {len(getattr(self, name))}")
-        object.__setattr__(self, "recordings", _checked_recordings(self.recordings, count))
+        recordings = _whole_numbers("recordings", self.recordings, np.arange(count))
+        object.__setattr__(self, "recordings", recordings)
         if len(self.velocities) not in (0, dim // 2):
             raise ValueError(f"velocities must have {dim // 2} entries or none, got {len(self.velocities)}")
         for name, period in zip(self.names, self.periods, strict=True):
@@ -360,27 +367,14 @@ class Trajectories:
         return Transitions(states, targets, np.diff(self.times, axis=1)[present])
 
 
-def _checked_lengths(lengths: np.ndarray, count: int, longest: int) -> np.ndarray:
-    if np.size(lengths) == 0:
-        return np.full(count, longest, dtype=np.int64)
-    array = np.asarray(lengths)
-    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"lengths must be {count} whole numbers, got {array.dtype} of shape {array.shape}")
-    if array.min() < 2 or array.max() > longest:
-        wrong = int(np.argmax((array < 2) | (array > longest)))
+def _whole_numbers(name: str, values: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """`values`, whole numbers as many as `otherwise`, which stand where none are given."""
+    if np.size(values) == 0:
+        return otherwise
+    array = np.asarray(values)
+    if array.shape != otherwise.shape or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
-            f"lengths must be from 2 to {longest}, got {int(array[wrong])} for trajectory {wrong}"
-        )
-    return array.astype(np.int64)
-
-
-def _checked_recordings(recordings: np.ndarray, count: int) -> np.ndarray:
-    if np.size(recordings) == 0:
-        return np.arange(count)
-    array = np.asarray(recordings)
-    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"recordings must be {count} whole numbers, got {array.dtype} of shape {array.shape}"
+            f"{name} must be {len(otherwise)} whole numbers, got {array.dtype} of shape {array.shape}"
         )
     return array.astype(np.int64)
 

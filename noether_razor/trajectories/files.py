@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ..files import written_whole
+from ..spelling import suggestion
 from .assemble import DataFile, assemble, single_states, table_of_arrays
 from .columns import find_columns
 from .csv import Progress, read_csv
 from .dataset import Trajectories, default_names
-from .error import DataFileError
-from .layout import Layout, suggestion
+from .error import DataFileError, reading
+from .layout import Layout
 from .writing import usual_names
 
 Arrays = dict[str, np.ndarray]
@@ -183,49 +184,29 @@ def _columns_of(path: Path, array: np.ndarray, layout: Layout, timed: bool) -> A
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataFileError(path, "", "no such file") from None
-    except OSError as error:
-        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # NumPy raises many kinds on damaged bytes
-        raise DataFileError(path, "", "damaged, or not an .npy file of a plain array") from error
+    with reading(path, "damaged, or not an .npy file of a plain array"), path.open("rb") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _read_npz(path: Path) -> Arrays:
     kind = "" if path.suffix.lower() in FORMATS else f", a data file is one of {', '.join(FORMATS)}"
     damaged = f"damaged, or not an .npz file of plain arrays{kind}"
-    try:
-        with path.open("rb") as stream:
-            if not zipfile.is_zipfile(stream):
-                raise DataFileError(path, "", damaged)
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-    except DataFileError:
-        raise
-    except FileNotFoundError:
-        raise DataFileError(path, "", "no such file") from None
-    except OSError as error:
-        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # zip, zlib and NumPy raise many kinds on damaged bytes
-        raise DataFileError(path, "", damaged) from error
+    with reading(path, damaged), path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise DataFileError(path, "", damaged)
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
 
 
 def _read_hdf5(path: Path) -> Arrays:
-    try:
-        with path.open("rb"):
-            pass
-    except FileNotFoundError:
-        raise DataFileError(path, "", "no such file") from None
-    except OSError as error:
-        raise DataFileError(path, "", f"cannot be read ({error.strerror or error})") from None
+    with reading(path), path.open("rb"):
+        pass
     try:
         import h5py
     except ImportError:
         raise DataFileError(path, "", "needs the package h5py: pip install 'noether-razor[hdf5]'") from None
+    # Of damaged bytes h5py raises OSErrors, too: what they say is of no use.
     try:
         with h5py.File(path, "r") as file:
             return {
@@ -233,7 +214,7 @@ def _read_hdf5(path: Path) -> Arrays:
                 for name, item in file.items()
                 if isinstance(item, h5py.Dataset)
             }
-    except Exception as error:  # HDF5 raises many kinds on damaged bytes
+    except Exception as error:
         raise DataFileError(path, "", "damaged, or not an HDF5 file of plain data sets") from error
 
 

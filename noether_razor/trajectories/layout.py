@@ -1,6 +1,5 @@
 """Which columns of a file are what."""
 
-import difflib
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..spelling import suggestion
 from .error import DataFileError
 
 COLUMN_KEYS = ("names", "trajectory", "time", "positions", "momenta", "velocities", "ignore")
@@ -156,12 +156,6 @@ def _known_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -> 
     for key in table:
         if key not in known:
             raise ValueError(f"{prefix}{key}: unknown key, {suggestion(key, known)}")
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """Did you mean the nearest of `known`, or all of them where none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
 
 
 def _value(key: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ..integrators import rollout
 from ..random import normal
-from ..systems import HamiltonianSystem, normal_states
+from ..systems import HamiltonianSystem, InitialStates
 from ..typing import Hamiltonian, PRNGKey, States
 from .dataset import Trajectories
 
@@ -31,6 +32,27 @@ class EscapeError(ValueError):
     """Initial states from which too many trajectories run away, or that hardly have an allowed energy."""
 
 
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Gaussian noise of `variance`, drawn from `key`: on copies of the next states, ``targets`` (the paper's
+    protocol: inputs stay exact), or on all ``states`` (what an observer has).
+    """
+
+    variance: float
+    key: PRNGKey
+    on: Literal["targets", "states"] = "targets"
+
+    def __post_init__(self) -> None:
+        if not (self.variance >= 0 and np.isfinite(self.variance)):
+            raise ValueError(f"variance of the noise must be finite and not negative, got {self.variance}")
+        if self.on not in ("targets", "states"):
+            raise ValueError(f"noise must be on 'targets' or 'states', got {self.on!r}")
+
+    def added(self, states: np.ndarray) -> np.ndarray:
+        """Noisy copies of states."""
+        return states + np.sqrt(self.variance) * np.asarray(normal(self.key, states.shape))
+
+
 def simulate(
     system: HamiltonianSystem,
     key: PRNGKey,
@@ -38,20 +60,11 @@ def simulate(
     trajectories: int,
     transitions: int,
     dt: float,
-    scale_q: float = 1.0,
-    scale_p: float = 1.0,
-    shift_q: float = 0.0,
-    energy_below: float | None = None,
-    noise_variance: float = 0.0,
-    noise_on: Literal["targets", "states"] = "targets",
-    noise_key: PRNGKey | None = None,
+    initial: InitialStates | None = None,
+    noise: GaussianNoise | None = None,
 ) -> Trajectories:
-    """Integrate `system` from normal initial states: adaptive order 8 in float64, rtol = atol = 1e-10.
-
-    `trajectories` of `transitions` steps of `dt`. Gaussian noise of `noise_variance`, drawn from `noise_key`
-    (needed then), is added to copies of the next states, ``targets`` (the paper's protocol: inputs stay
-    exact), or to all ``states`` (what an observer has). Initial states have an energy below `energy_below`
-    where that is given.
+    """Integrate `system` from `initial` states, None: standard normal ones; adaptive order 8 in float64, rtol
+    = atol = 1e-10. `trajectories` of `transitions` steps of `dt`, with `noise` where it is given.
 
     Trajectories that leave the bound of 1000 times the largest scale are drawn again, with a warning that
     counts them. Raises `EscapeError`, a ValueError, where more than 20 % do, ValueError on impossible sizes
@@ -63,66 +76,60 @@ def simulate(
         )
     if not (dt > 0 and np.isfinite(dt)):
         raise ValueError(f"dt must be positive and finite, got {dt}")
-    if not (noise_variance >= 0 and np.isfinite(noise_variance)):
-        raise ValueError(f"noise_variance must be finite and not negative, got {noise_variance}")
-    if noise_on not in ("targets", "states"):
-        raise ValueError(f"noise_on must be 'targets' or 'states', got {noise_on!r}")
-    if noise_variance > 0 and noise_key is None:
-        raise ValueError("noise_variance > 0 needs a noise_key, got None")
+    times, targets = dt * np.arange(transitions + 1), None
     with jax.enable_x64(True):
-        times = dt * np.arange(transitions + 1)
-        at = jnp.tile(np.pad(times, (0, -len(times) % TIMES), mode="edge"), (BLOCK, 1))
-        bound = BOUND * max(scale_q + abs(shift_q), scale_p)
-        kept, escaped, total, scales = np.zeros((0, transitions + 1, 2 * system.dof)), 0, 0, ""
-        for draw in range(MOST_ROUNDS):
-            initial = normal_states(
-                jax.random.fold_in(key, draw) if draw else key,
-                trajectories,
-                system.dof,
-                scale_q=scale_q,
-                scale_p=scale_p,
-                shift_q=shift_q,
-            )
-            energies = _in_blocks(partial(_energies, system.hamiltonian), initial)
-            if not np.isfinite(energies).all():
-                where = int(np.argmin(np.isfinite(energies)))
-                raise FloatingPointError(
-                    f"the Hamiltonian is {energies[where]} at the initial state {np.asarray(initial[where])}"
-                )
-            allowed = energies < (np.inf if energy_below is None else energy_below)
-            states = _in_blocks(partial(rollout, system.hamiltonian, times=at, bound=bound), initial)
-            states = states[allowed, : transitions + 1]
-            stayed = np.asarray(np.isfinite(states).all(axis=(1, 2)))
-            # Those after the last one needed were drawn for nothing.
-            needed = np.cumsum(stayed) - stayed < trajectories - len(kept)
-            escaped += int(np.sum(~stayed & needed))
-            kept = np.concatenate([kept, states[stayed & needed]])
-            scales = f"scales of the initial states than {scale_q:g} (positions) and {scale_p:g} (momenta)"
-            total = escaped + len(kept)
-            if escaped > MOST_ESCAPES * total:
-                raise EscapeError(
-                    f"{escaped} of {total} trajectories leave the bound {bound:g}, choose smaller {scales}"
-                    + (", or an energy_below" if energy_below is None else "")
-                )
-            if len(kept) == trajectories:
-                break
-        else:
-            raise EscapeError(
-                f"only {len(kept)} of {MOST_ROUNDS * trajectories} initial states have an energy below "
-                f"{energy_below}, choose smaller {scales}"
-            )
-        if escaped:
-            warnings.warn(
-                f"{escaped} of {total} trajectories left the bound {bound:g}: redrawn", stacklevel=2
-            )
-        states = kept
-        targets = None
-        if noise_variance > 0:
-            assert noise_key is not None
-            clean = states[:, 1:] if noise_on == "targets" else states
-            noisy = clean + np.sqrt(noise_variance) * np.asarray(normal(noise_key, clean.shape))
-            states, targets = (states, noisy) if noise_on == "targets" else (noisy, None)
+        states = _bounded(system, key, trajectories, times, initial or InitialStates())
+        if noise is not None and noise.variance > 0:
+            if noise.on == "targets":
+                targets = noise.added(states[:, 1:])
+            else:
+                states = noise.added(states)
     return Trajectories(np.tile(times, (trajectories, 1)), states, targets)
+
+
+def _bounded(
+    system: HamiltonianSystem, key: PRNGKey, count: int, times: np.ndarray, initial: InitialStates
+) -> Float[np.ndarray, "count time dim"]:
+    """So many trajectories that stay within the bound, of as many draws as it takes."""
+    at = jnp.tile(np.pad(times, (0, -len(times) % TIMES), mode="edge"), (BLOCK, 1))
+    bound = BOUND * max(initial.scale_q + abs(initial.shift_q), initial.scale_p)
+    scales = (
+        f"scales of the initial states than {initial.scale_q:g} (positions) and {initial.scale_p:g} (momenta)"
+    )
+    kept, escaped = np.zeros((0, len(times), 2 * system.dof)), 0
+    for draw in range(MOST_ROUNDS):
+        first = initial.draw(jax.random.fold_in(key, draw) if draw else key, count, system.dof)
+        energies = _in_blocks(partial(_energies, system.hamiltonian), first)
+        if not np.isfinite(energies).all():
+            where = int(np.argmin(np.isfinite(energies)))
+            raise FloatingPointError(
+                f"the Hamiltonian is {energies[where]} at the initial state {np.asarray(first[where])}"
+            )
+        allowed = energies < (np.inf if initial.energy_below is None else initial.energy_below)
+        states = _in_blocks(partial(rollout, system.hamiltonian, times=at, bound=bound), first)
+        states = states[allowed, : len(times)]
+        stayed = np.asarray(np.isfinite(states).all(axis=(1, 2)))
+        # Those after the last one needed were drawn for nothing.
+        needed = np.cumsum(stayed) - stayed < count - len(kept)
+        escaped += int(np.sum(~stayed & needed))
+        kept = np.concatenate([kept, states[stayed & needed]])
+        if escaped > MOST_ESCAPES * (escaped + len(kept)):
+            raise EscapeError(
+                f"{escaped} of {escaped + len(kept)} trajectories leave the bound {bound:g}, choose smaller "
+                f"{scales}" + (", or an energy_below" if initial.energy_below is None else "")
+            )
+        if len(kept) == count:
+            break
+    else:
+        raise EscapeError(
+            f"only {len(kept)} of {MOST_ROUNDS * count} initial states have an energy below "
+            f"{initial.energy_below}, choose smaller {scales}"
+        )
+    if escaped:
+        warnings.warn(
+            f"{escaped} of {escaped + count} trajectories left the bound {bound:g}: redrawn", stacklevel=3
+        )
+    return kept
 
 
 def _in_blocks(compute: Callable[[States], Array], initial: States) -> np.ndarray:

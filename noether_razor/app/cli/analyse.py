@@ -2,12 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from ...training import Report
+from .progress import LiveProgress
 
 
 def analyse(
@@ -28,16 +27,8 @@ def analyse(
     from ..runs import analyse_run, report_run
 
     folder = RunFolder(run)
-    show = not quiet and sys.stderr.isatty()
-
-    def on_refit(name: str, report: "Report") -> None:
-        if show:
-            line = f"refit {name} of {repeats}  step {report.step}  -ELBO {report.negative_elbo:9.3f}"
-            print(f"\r{line}", end="", file=sys.stderr, flush=True)
-
-    symmetry = analyse_run(folder, quantities=quantity or [], repeats=repeats, on_refit=on_refit)
-    if show:
-        print(file=sys.stderr)
+    with LiveProgress(quiet=quiet or not sys.stderr.isatty()) as live:
+        symmetry = analyse_run(folder, quantities=quantity or [], repeats=repeats, on_refit=live.refit)
     if folder.report.exists():
         report_run(folder)
     if not quiet:

@@ -11,7 +11,9 @@ Step = Annotated[
     float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
 ]
 Names = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="Names of all columns, for a file without a header.")
+    str | None,
+    # Its name is given: some releases of Typer take a metavar that equals it for the name.
+    typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
 ]
 Positions = Annotated[
     str | None,

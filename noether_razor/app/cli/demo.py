@@ -1,11 +1,12 @@
 """``demo``."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ...files import write_whole
 
 TRAJECTORIES, ROWS = 20, 51
 STEP, JITTER = 0.2, 0.05
@@ -23,7 +24,7 @@ def demo(
     content = two_oscillators()
     try:
         if not out.exists():
-            _write_whole(out, content)
+            write_whole(out, content)
         elif out.read_bytes() != content.encode():
             raise typer.BadParameter(
                 f"{out} exists with other contents: remove it or choose another name", param_hint="--out"
@@ -54,13 +55,3 @@ def two_oscillators() -> str:
             for time, state in zip(clock, path, strict=True)
         ]
     return "\n".join(lines) + "\n"
-
-
-def _write_whole(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """``discover DATA``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,11 +19,10 @@ from .columns import (
     Velocities,
     data_table,
 )
-from .train import Interruption, LiveProgress
+from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery
-    from ...training import Report
 
 
 def discover(
@@ -68,11 +67,7 @@ def discover(
 
     A file DATA.toml beside the data can also describe the columns.
     """
-    from ...discovery import RunFolder
-    from ...reporting import headline
-    from ..runs import budget_named, discover_config, discover_run
-
-    given = data_table(
+    table = data_table(
         names=names,
         trajectory=trajectory,
         time=time,
@@ -85,32 +80,36 @@ def discover(
         periodic=periodic,
         unit=unit,
     )
+    asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
+    _discover(data, out, table, budget, overrides or [], asked, quiet)
+
+
+def _discover(
+    data: Path,
+    out: Path | None,
+    mapping: dict[str, Any],
+    budget: str,
+    overrides: list[str],
+    asked: dict[str, Any],
+    quiet: bool,
+) -> None:
+    from ...discovery import RunFolder
+    from ...reporting import headline
+    from ..runs import Listener, budget_named, discover_config, discover_run
+
     spent = budget_named(budget)
     # What --set says goes before the budget.
-    config = discover_config(data, given, [f"training.steps={spent.steps}", *(overrides or [])])
+    config = discover_config(data, mapping, [f"training.steps={spent.steps}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
-    with Interruption() as stop, LiveProgress(config, quiet) as live:
+    with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
 
-        def on_refit(name: str, report: "Report") -> None:
-            live.refit(name, report.step, report.negative_elbo)
-
-        def on_answer(answer: "Discovery") -> None:
+        def answer(found: "Discovery") -> None:
             if not quiet:
-                live.say(f"from the data alone: {headline(answer.to_json())}\nnow training the model")
+                live.say(f"from the data alone: {headline(found.to_json())}\nnow training the model")
 
-        found = discover_run(
-            config,
-            folder,
-            quantities=quantity or [],
-            family=family,
-            repeats=repeats or spent.repeats,
-            resume=resume,
-            on_progress=live.update,
-            on_refit=on_refit,
-            on_answer=on_answer,
-            interrupted=stop,
-            on_reading=live.reading,
-        )
+        listener = Listener(live.update, live.refit, answer, live.reading, stop)
+        asked["repeats"] = asked["repeats"] or spent.repeats
+        found = discover_run(config, folder, listener=listener, **asked)
     if not quiet:
         typer.echo(str(found))
         if folder.page.exists():

@@ -3,11 +3,11 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .train import Interruption
+from .progress import Interruption, LiveProgress
 
 
 class Target(StrEnum):
@@ -48,38 +48,14 @@ def reproduce(
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"got {out}, but {path} is not a folder", param_hint="--out")
-    with Interruption() as stop, _Line() as on_progress:
+    # Silent where stderr is no terminal: the runs have lines of their own in their folders.
+    with Interruption() as stop, LiveProgress(quiet=not sys.stderr.isatty()) as live:
         text = reproduce(
             target.value,
             seeds=seeds,
             budget=budget.value,
             out=out,
-            on_progress=on_progress,
+            on_progress=lambda run, line: live.update(line, run),
             interrupted=stop,
         )
     typer.echo(text)
-
-
-class _Line:
-    """A live line on stderr that names the run and its last logged step, silent when that is no terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.status import Status
-
-        self.shown = sys.stderr.isatty()
-        self.status = Status("compiling", console=Console(stderr=True))
-
-    def __enter__(self) -> "_Line":
-        if self.shown:
-            self.status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.shown:
-            self.status.stop()
-
-    def __call__(self, run: str, line: dict[str, Any]) -> None:
-        if self.shown:
-            numbers = f"-ELBO {line['negative_elbo']:9.3f}  NLL {line['nll']:8.3f}  KL {line['kl']:8.3f}"
-            self.status.update(f"{run}  step {line['step']}  {numbers}")

@@ -12,11 +12,12 @@ from ...modelling import Problem, Truth, make_problem
 from ...options import OptionError
 from ...quantities import QuadraticQuantities
 from ...random import stream
-from ...systems import SYSTEMS, CustomSystem, HamiltonianSystem
+from ...systems import SYSTEMS, CustomSystem, HamiltonianSystem, InitialStates
 from ...trajectories import (
     DataFile,
     DataFileError,
     EscapeError,
+    GaussianNoise,
     Layout,
     Trajectories,
     read_data_file,
@@ -76,24 +77,21 @@ def _custom_system(dof: int, formula: str, parameters: dict[str, Any]) -> Custom
 
 def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
     """The training data of a configuration, with its noise."""
-    data = config.data
+    data, table = config.data, config.system
     return _simulated(
         system,
         stream(config.seed, "data"),
         trajectories=data.trajectories,
         transitions=data.transitions,
         dt=data.dt,
-        scale_q=config.system.initial_scale_q,
-        scale_p=config.system.initial_scale_p,
-        energy_below=config.system.energy_below,
-        noise_variance=data.noise_variance,
-        noise_on=data.noise_on,
-        noise_key=stream(config.seed, "noise"),
+        initial=InitialStates(table.initial_scale_q, table.initial_scale_p, energy_below=table.energy_below),
+        noise=GaussianNoise(data.noise_variance, stream(config.seed, "noise"), data.noise_on),
     )
 
 
 def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, Trajectories]:
     """The noise-free test sets of a configuration, by name."""
+    own = config.system
     return {
         name: _simulated(
             system,
@@ -101,10 +99,12 @@ def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, T
             trajectories=config.evaluation.trajectories,
             transitions=config.evaluation.transitions,
             dt=config.data.dt,
-            scale_q=config.system.initial_scale_q if table.scale_q == "system" else table.scale_q,
-            scale_p=config.system.initial_scale_p if table.scale_p == "system" else table.scale_p,
-            shift_q=table.shift_q,
-            energy_below=config.system.energy_below,
+            initial=InitialStates(
+                own.initial_scale_q if table.scale_q == "system" else table.scale_q,
+                own.initial_scale_p if table.scale_p == "system" else table.scale_p,
+                table.shift_q,
+                own.energy_below,
+            ),
         )
         for name, table in config.evaluation.sets.items()
     }
@@ -148,12 +148,10 @@ def build_problem(
     data: Trajectories | None = None,
     *,
     quantities: QuadraticQuantities | None = None,
-    on_reading: Callable[[int, int], None] | None = None,
 ) -> Problem:
     """Everything that a configuration describes; `data` given (a run's own copy, in its own units) takes the
     place of its data table. `quantities` given, in the coordinates of training, take the place of the
-    system's known ones where `symmetry.mode` is fixed. `on_reading` is told the bytes of a data file read,
-    and its size.
+    system's known ones where `symmetry.mode` is fixed.
 
     Raises `ConfigError` where tables contradict each other or the system, and `DataFileError` for a data file
     that cannot be used.
@@ -163,11 +161,7 @@ def build_problem(
         exact = config.data.noise_on == "targets"
         truth = Truth(build_system(config.system), config.data.noise_variance, exact)
     if data is None:
-        data = (
-            read_data(config, on_reading).trajectories
-            if truth is None
-            else simulate_data(config, truth.system)
-        )
+        data = read_data(config).trajectories if truth is None else simulate_data(config, truth.system)
     try:
         return make_problem(data, config.options(), seed=config.seed, truth=truth, quantities=quantities)
     except OptionError as error:

@@ -1,6 +1,5 @@
 """Reading TOML configurations: `extends`, overrides, and errors that name the key."""
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -9,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
+from ...spelling import suggestion
 from .schema import Config
 
 PACKAGE = Path(__file__).parents[2]
@@ -59,20 +59,11 @@ def _found(path: Path) -> Path:
     """`path`, or the shipped configuration of that name."""
     if path.exists():
         return path
-    shipped = _shipped(path)
-    if shipped is None:
-        raise ConfigError(f"{path}: no such file")
-    return shipped
-
-
-def _shipped(path: Path) -> Path | None:
-    if path.is_absolute():
-        return None
     relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
     for root in (SHIPPED, PACKAGE.parent / "configs"):
-        if (root / relative).is_file():
+        if not path.is_absolute() and (root / relative).is_file():
             return root / relative
-    return None
+    raise ConfigError(f"{path}: no such file")
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -128,9 +119,7 @@ def _explain(item: Any) -> str:
     path = ".".join(known) or "config"
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         names = _fields(known[:-1])
-        close = difflib.get_close_matches(known[-1], names, n=1)
-        hint = f", did you mean {close[0]}?" if close else f", expected one of {', '.join(names)}"
-        return f"{path}: unknown key{hint}"
+        return f"{path}: unknown key, {suggestion(known[-1], names)}"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     got = item.get("input")

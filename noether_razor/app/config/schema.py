@@ -1,6 +1,5 @@
 """What a configuration file may say: frozen models, checked whole before anything runs."""
 
-import difflib
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -11,12 +10,11 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
+from ...inference import LIKELIHOODS
 from ...options import (
     STRICT,
     EstimateOptions,
@@ -26,6 +24,7 @@ from ...options import (
     SymmetryOptions,
     TrainingOptions,
 )
+from ...spelling import suggestion
 from ...systems import SYSTEMS
 from ...training import Rates
 
@@ -61,9 +60,7 @@ class SystemTable(_Table):
     def _known(cls, kind: str) -> str:
         known = (*SYSTEMS, "custom")
         if kind not in known:
-            close = difflib.get_close_matches(kind, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-            raise ValueError(hint)
+            raise ValueError(suggestion(kind, known))
         return kind
 
     @model_validator(mode="after")
@@ -83,16 +80,19 @@ class SystemTable(_Table):
         return self
 
 
-def _masses(value: Any) -> Any:
+def _masses(masses: Any) -> Any:
     """One mass or several, as a tuple; with one message for all that are none."""
-    if value is None:
+    if masses is None:
         return None
     try:
-        return TypeAdapter(tuple[PositiveFloat, ...]).validate_python(
-            value if isinstance(value, list | tuple) else [value], strict=False
-        )
-    except ValidationError:
-        raise ValueError("expected positive numbers (--masses)") from None
+        listed = masses if isinstance(masses, list | tuple) else [masses]
+        values = tuple(float(mass) for mass in listed if not isinstance(mass, bool))
+    except (TypeError, ValueError):
+        listed, values = [], ()
+    if len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values):
+        return values
+    why = " (with mass 0, p = m v is 0)" if 0 in values else ""
+    raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
 
 
 class ColumnsTable(_Table):
@@ -157,22 +157,6 @@ class DataTable(_Table):
 
     noise_variance: NonNegativeFloat = 1e-3
     noise_on: Literal["targets", "states"] = "targets"
-
-    @field_validator("masses", mode="before")
-    @classmethod
-    def _positive_masses(cls, masses: Any) -> Any:
-        """One message for a number and a list: the members of the union would each have their own."""
-        try:
-            listed = masses if isinstance(masses, list | tuple) else [masses]
-            values = [float(mass) for mass in listed if not isinstance(mass, bool)]
-        except (TypeError, ValueError):
-            listed, values = [], []
-        if masses is not None and not (
-            len(values) == len(listed) > 0 and all(0 < value < float("inf") for value in values)
-        ):
-            why = " (with mass 0, p = m v is 0)" if 0 in values else ""
-            raise ValueError(f"expected positive numbers, one for all positions or one for each{why}")
-        return masses
 
 
 class TestSet(_Table):
@@ -281,12 +265,12 @@ class Config(_Table):
         return self
 
     @model_validator(mode="after")
-    def _windows_of_noisy_states(self) -> "Config":
+    def _likelihood_of_noisy_states(self) -> "Config":
+        asked = LIKELIHOODS.get(self.inference.likelihood)
         simulated = self.data.file is None
-        if simulated and self.inference.likelihood == "windows" and self.data.noise_on == "targets":
+        if simulated and asked is not None and asked.noisy_inputs and self.data.noise_on == "targets":
             raise ValueError(
-                "inference.likelihood: windows (multiple shooting) is for noise on all states, but "
-                "data.noise_on is targets"
+                f"inference.likelihood: {asked.kind} is for noise on all states, but data.noise_on is targets"
             )
         return self
 

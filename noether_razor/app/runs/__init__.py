@@ -5,10 +5,12 @@ from .configured import config_of, require_same
 from .discover import budget_named, discover_config, discover_run
 from .evidence import evidence_of_file
 from .held_out import held_out
+from .listening import Listener
 from .predict import predict_run
 from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
 
 __all__ = [
+    "Listener",
     "TrainedRun",
     "analyse_run",
     "budget_named",

@@ -9,17 +9,19 @@ from ...discovery import (
     RunError,
     RunFolder,
     along,
-    examine,
+    analysis_of,
+    judged_by_data,
     named_noise,
     parse_hypothesis,
     reached,
+    weigh,
 )
 from ...discovery.keeping import Tell, say_nothing
 from ...quantities import Hypothesis, QuadraticQuantities
 from ...trajectories import Trajectories
 from .configured import config_of
 from .held_out import held_out
-from .run import load_run
+from .run import TrainedRun, load_run
 
 KEPT = ("hamiltonian", "checks", "hypotheses")
 """What stays in symmetry.json when a run is analysed again: of `discover`, and hypotheses until others are
@@ -58,6 +60,38 @@ def analyse_run(
     if quantities and not repeats:
         raise RunError("--quantity: needs fits for its Delta-ELBO, so --repeats must be at least 1")
     started = time.perf_counter()
+    run = _learned_run(folder)
+    tested, noise = run.problem.recorded, named_noise(run.problem)
+    hypotheses = parsed(quantities, tested)
+    if run.problem.truth is not None:
+        tested, noise, _ = held_out(run)
+    failed: dict[str, str] = {}
+    learned = reached(folder.read_summary(), [line["negative_elbo"] for line in folder.read_metrics()])
+    analysis = analysis_of(run.fitted, tested, noise)
+    answers = [judged_by_data(hypothesis, tested) for hypothesis in hypotheses]
+    evidence, answers = weigh(
+        run.fitted, analysis, learned, answers, failed, repeats=repeats, keep=folder.keep, tell=on_refit
+    )
+    shown = along(analysis, tested)
+    symmetry = analysis.to_json() | {
+        "evidence": None if evidence is None else evidence.to_json(),
+        "failed": failed,
+        "along": None if shown is None else shown.to_json(),
+        "notes": list(run.notes),
+    }
+    if folder.symmetry.exists():
+        before = folder.read_symmetry()
+        symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
+    # Where the fits failed, what earlier ones said of hypotheses stays.
+    if hypotheses and (evidence is not None or "hypotheses" not in symmetry):
+        symmetry["hypotheses"] = [answer.to_json() for answer in answers]
+    symmetry["analysis_seconds"] = time.perf_counter() - started
+    folder.write_symmetry(symmetry)
+    return symmetry
+
+
+def _learned_run(folder: RunFolder) -> TrainedRun:
+    """The trained run of a folder. Raises `RunError` for one without learned quantities of degree <= 2."""
     mode = config_of(folder).symmetry.mode
     if mode != "learned":
         raise RunError(
@@ -67,36 +101,4 @@ def analyse_run(
     run = load_run(folder)
     if not isinstance(run.posterior.quantities, QuadraticQuantities):
         raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
-    hypotheses = parsed(quantities, run.problem.recorded)
-    tested, noise = run.problem.recorded, named_noise(run.problem)
-    if run.problem.truth is not None:
-        tested, noise, _ = held_out(run)
-    failed: dict[str, str] = {}
-    history = [line["negative_elbo"] for line in folder.read_metrics()]
-    found = examine(
-        run.fitted,
-        reached(folder.read_summary(), history),
-        tested,
-        failed,
-        noise_variance=noise,
-        hypotheses=hypotheses,
-        repeats=repeats,
-        keep=folder.keep,
-        tell=on_refit,
-    )
-    shown = along(found.analysis, tested)
-    symmetry = found.analysis.to_json() | {
-        "evidence": None if found.evidence is None else found.evidence.to_json(),
-        "failed": failed,
-        "along": None if shown is None else shown.to_json(),
-        "notes": list(run.notes),
-    }
-    if folder.symmetry.exists():
-        before = folder.read_symmetry()
-        symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
-    # Where the fits failed, what earlier ones said of hypotheses stays.
-    if hypotheses and (found.evidence is not None or "hypotheses" not in symmetry):
-        symmetry["hypotheses"] = [answer.to_json() for answer in found.hypotheses]
-    symmetry["analysis_seconds"] = time.perf_counter() - started
-    folder.write_symmetry(symmetry)
-    return symmetry
+    return run

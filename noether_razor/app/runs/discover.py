@@ -1,6 +1,6 @@
 """`discover` in a run folder: the library's verb, kept and resumable."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from ...discovery import (
     BUDGETS,
     Budget,
     Discovery,
-    RunError,
     RunFolder,
     first_words,
     with_model,
@@ -17,14 +16,13 @@ from ...discovery import (
     write_reports,
 )
 from ...discovery.discovering import HELD_OUT
-from ...discovery.keeping import Tell, say_nothing
 from ...options import OptionError
 from ...training import Report
 from ...trajectories import DataFile, read_data_file
 from ..config import Config, ConfigError, load_recipe, read_data
 from .analyse import parsed
-from .configured import require_same
-from .run import evaluated, load_run, train_to_end
+from .listening import SILENT, Listener
+from .run import evaluated, load_run, refuse_other_run, train_to_end
 
 RECIPE = "systems/base.toml"
 
@@ -54,23 +52,20 @@ def discover_run(
     family: str = "quadratic",
     repeats: int = 1,
     resume: bool = False,
-    on_progress: Callable[[dict[str, Any]], None] | None = None,
-    on_refit: Tell = say_nothing,
-    on_answer: Callable[[Discovery], None] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
-    on_reading: Callable[[int, int], None] | None = None,
+    listener: Listener = SILENT,
 ) -> Discovery:
     """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned,
     and write symmetry.json and the reports.
 
-    All trajectories say what is conserved, before anything is learned: that answer is written first and told
-    `on_answer`. The rest is as in `noether_razor.discover`, with `repeats` (at least 1) fits of each kind.
-    With `resume` training and refits go on from their checkpoints. Nothing is written before data and
-    formulas have been read. Raises as `train_run` and `analyse_run` do.
+    All trajectories say what is conserved, before anything is learned: that answer is written and told first.
+    The rest is as in `noether_razor.discover`, with `repeats` (at least 1) fits of each kind. With `resume`
+    training and refits go on from their checkpoints. Nothing is written before data and formulas have been
+    read. Raises as `train_run` and `analyse_run` do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    data = _data(config, folder, resume, on_reading)
+    kept = refuse_other_run(config, folder, resume) and folder.data.exists()
+    data = read_data_file(folder.data) if kept else read_data(config, listener.reading)
     # A wrong formula is said before anything is trained.
     hypotheses = parsed(quantities, data.trajectories)
     try:
@@ -80,36 +75,8 @@ def discover_run(
     found = found.with_notes(data.notes)
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())
-    if on_answer is not None:
-        on_answer(found)
-
-    def told(name: str, report: Report) -> None:
-        on_refit(name, report)
-        if interrupted():
-            raise KeyboardInterrupt
-
-    try:
-        if folder.summary.exists():
-            run, summary = load_run(folder), folder.read_summary()
-        else:
-            run = train_to_end(
-                config, folder, on_progress=on_progress, interrupted=interrupted, data=data, early=True
-            )
-            summary = evaluated(run)
-            folder.write_summary(summary)
-    except FloatingPointError as error:
-        found = without_model(found, error)
-    else:
-        found = with_model(
-            found,
-            run.fitted,
-            summary,
-            folder.read_metrics(),
-            hypotheses,
-            repeats=repeats,
-            keep=folder.keep,
-            tell=told,
-        )
+    listener.answer(found)
+    found = _with_trained_model(found, config, folder, data, repeats, listener)
     folder.write_symmetry(found.to_json())
     try:
         write_reports(found, folder)
@@ -120,16 +87,23 @@ def discover_run(
     return found
 
 
-def _data(
-    config: Config, folder: RunFolder, resume: bool, on_reading: Callable[[int, int], None] | None
-) -> DataFile:
-    """The data of the file, or those that a run to be resumed has kept."""
-    if folder.holds_run():
-        if not resume:
-            raise RunError(
-                f"{folder.path}: already holds a run, use --resume to continue it or choose another --out"
-            )
-        require_same(config, folder)
-        if folder.data.exists():
-            return read_data_file(folder.data)
-    return read_data(config, on_reading)
+def _with_trained_model(
+    found: Discovery, config: Config, folder: RunFolder, data: DataFile, repeats: int, listener: Listener
+) -> Discovery:
+    """What the data say and a model adds, trained now or before; without one where training fails."""
+
+    def told(name: str, report: Report) -> None:
+        listener.refit(name, report)
+        if listener.interrupted():
+            raise KeyboardInterrupt
+
+    try:
+        if folder.summary.exists():
+            run, summary = load_run(folder), folder.read_summary()
+        else:
+            run = train_to_end(config, folder, listener=listener, data=data, early=True)
+            summary = evaluated(run, folder)
+    except FloatingPointError as error:
+        return without_model(found, error)
+    metrics = folder.read_metrics()
+    return with_model(found, run.fitted, summary, metrics, repeats=repeats, keep=folder.keep, tell=told)

@@ -1,23 +1,30 @@
 """Train a configuration into a run folder, and read it back."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flax import nnx
 
-from ...discovery import Fitted, RunError, RunFolder, kept_aside_sets, step_metrics, summarise
-from ...files import write_whole
+from ...discovery import (
+    Fitted,
+    RunError,
+    RunFolder,
+    kept_aside_sets,
+    report_data,
+    step_metrics,
+    summarise,
+    write_run_report,
+)
 from ...inference import Posterior
 from ...modelling import Problem
 from ...options import SymmetryOptions
 from ...random import stream
-from ...reporting import ReportData, write_report
 from ...training import NotLearnedError, Rates, Report, TrainState, early_check, fit, initial_state
 from ...trajectories import DataFile, Trajectories, read_data_file, save_trajectories
 from ..config import Config, build_problem, read_data, simulate_test_sets
 from .configured import config_of, require_same
+from .listening import SILENT, Listener
 
 
 class TrainedRun(NamedTuple):
@@ -36,28 +43,13 @@ class TrainedRun(NamedTuple):
         return Fitted(self.problem, self.posterior)
 
 
-class _Spent:
-    """Wall-clock seconds of a run, summed over resumes."""
-
-    def __init__(self, wall: float = 0.0, compile_: float = 0.0):
-        self.before = {"wall_seconds": wall, "compile_seconds": compile_}
-
-    def after(self, report: Report) -> dict[str, float]:
-        return {
-            "wall_seconds": self.before["wall_seconds"] + report.seconds,
-            "compile_seconds": self.before["compile_seconds"] + report.compile_seconds,
-        }
-
-
 def train_run(
     config: Config,
     folder: RunFolder,
     *,
     resume: bool = False,
     warm_start: RunFolder | None = None,
-    on_progress: Callable[[dict[str, Any]], None] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
-    on_reading: Callable[[int, int], None] | None = None,
+    listener: Listener = SILENT,
 ) -> dict[str, Any]:
     """Train `config` into `folder` and return its summary; everything that was written stays valid at any
     moment.
@@ -65,28 +57,26 @@ def train_run(
     A folder that already holds a run is a `RunError` unless `resume`; then the run goes on from its last
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
-    takes it from there; its seconds count as the run's. `on_progress` is told each logged step, `on_reading`
-    the bytes of a data file read and its size. When `interrupted()` turns true, a checkpoint is written and
-    KeyboardInterrupt raised. Other errors: `ConfigError`, `DataFileError`, `CheckpointError`,
-    `NonFiniteBoundError`.
+    takes it from there; its seconds count as the run's. Other errors: `ConfigError`, `DataFileError`,
+    `CheckpointError`, `NonFiniteELBOError`.
     """
-    if folder.holds_run():
-        if not resume:
-            raise RunError(
-                f"{folder.path}: already holds a run, use --resume to continue it or choose another --out"
-            )
-        require_same(config, folder)
-        if folder.summary.exists():
-            return folder.read_summary()
-    run = train_to_end(
-        config,
-        folder,
-        warm_start=warm_start,
-        on_progress=on_progress,
-        interrupted=interrupted,
-        on_reading=on_reading,
-    )
-    return _evaluate(folder, run)
+    if refuse_other_run(config, folder, resume) and folder.summary.exists():
+        return folder.read_summary()
+    return evaluated(train_to_end(config, folder, warm_start=warm_start, listener=listener), folder)
+
+
+def refuse_other_run(config: Config, folder: RunFolder, resume: bool) -> bool:
+    """Whether `folder` holds a run. Raises `RunError` where it does and is not to be resumed, `ConfigError`
+    where that is of another configuration.
+    """
+    if not folder.holds_run():
+        return False
+    if not resume:
+        raise RunError(
+            f"{folder.path}: already holds a run, use --resume to continue it or choose another --out"
+        )
+    require_same(config, folder)
+    return True
 
 
 def warm_start_config(config: Config) -> Config | None:
@@ -115,17 +105,50 @@ def warm_start_config(config: Config) -> Config | None:
     )
 
 
-def _warm_start(
-    config: Config,
-    folder: RunFolder,
-    on_progress: Callable[[dict[str, Any]], None] | None,
-    interrupted: Callable[[], bool],
-) -> TrainedRun:
+def _warm_start(config: Config, folder: RunFolder, listener: Listener) -> TrainedRun:
     if folder.holds_run():
         require_same(config, folder)
         if folder.checkpoint.steps()[-1:] == [config.training.steps]:
             return load_run(folder)
-    return train_to_end(config, folder, on_progress=on_progress, interrupted=interrupted)
+    return train_to_end(config, folder, listener=listener)
+
+
+class _Session:
+    """A fit that is kept in its run folder: logged steps, checkpoints, and seconds over all resumes."""
+
+    def __init__(self, config: Config, folder: RunFolder, listener: Listener):
+        self.training, self.folder, self.listener = config.training, folder, listener
+        self.before = {"wall_seconds": 0.0, "compile_seconds": 0.0}
+        self.lines: list[dict[str, Any]] = []
+        self.saved = time.perf_counter()
+
+    def spent(self, report: Report) -> dict[str, float]:
+        """The seconds up to a logged step."""
+        own = {"wall_seconds": report.seconds, "compile_seconds": report.compile_seconds}
+        return {name: self.before[name] + seconds for name, seconds in own.items()}
+
+    def restore(self, state: TrainState) -> TrainState | None:
+        """The state of the last checkpoint, for `fit`; None without one."""
+        if (found := self.folder.checkpoint.restore(state)) is None:
+            return None
+        restored, info = found
+        self.before = {name: info[name] for name in self.before}
+        self.lines = self.folder.read_metrics(up_to=int(restored.step))
+        return restored
+
+    def log(self, report: Report) -> None:
+        """Keep a logged step, and at times a checkpoint."""
+        spent = self.spent(report)
+        line = step_metrics(report, spent["wall_seconds"])
+        self.lines.append(line)
+        self.folder.write_metrics(self.lines)
+        stop, last = self.listener.interrupted(), report.step == self.training.steps
+        if stop or last or time.perf_counter() - self.saved >= self.training.checkpoint_seconds:
+            self.folder.checkpoint.save(report.state, spent)
+            self.saved = time.perf_counter()
+        self.listener.progress(line)
+        if stop and not last:
+            raise KeyboardInterrupt
 
 
 def train_to_end(
@@ -133,9 +156,7 @@ def train_to_end(
     folder: RunFolder,
     *,
     warm_start: RunFolder | None = None,
-    on_progress: Callable[[dict[str, Any]], None] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
-    on_reading: Callable[[int, int], None] | None = None,
+    listener: Listener = SILENT,
     data: DataFile | None = None,
     early: bool = False,
 ) -> TrainedRun:
@@ -146,8 +167,10 @@ def train_to_end(
     `train_run`.
     """
     kept = folder.holds_run() and folder.data.exists()
-    if data is None:
-        data = _data(config, folder if kept else None, on_reading)
+    if data is None and kept:
+        data = read_data_file(folder.data)
+    elif data is None and config.data.file is not None:
+        data = read_data(config, listener.reading)
     recorded, notes = data or (None, ())
     problem = build_problem(config, recorded)
     # Write data before the config: config.json marks a valid run.
@@ -155,68 +178,29 @@ def train_to_end(
         save_trajectories(folder.data, problem.recorded, notes)
     folder.write_tables(config.model_dump(mode="json"))
 
-    spent, lines = _Spent(), []
+    session = _Session(config, folder, listener)
     before = warm_start_config(config)
     if before is not None and not folder.checkpoint.steps():
-        warm = _warm_start(
-            before, warm_start or RunFolder(folder.path / "warm_start"), on_progress, interrupted
-        )
+        warm = _warm_start(before, warm_start or RunFolder(folder.path / "warm_start"), listener)
         learned = nnx.state(warm.posterior)
-        learned.pop("initial_states", None)  # those of other data
+        learned.pop("latents", None)  # those of other data
         nnx.update(problem.posterior, learned)
-        spent = _Spent(warm.spent["wall_seconds"], warm.spent["compile_seconds"])
-
-    def restore(state: TrainState) -> TrainState | None:
-        nonlocal spent, lines
-        found = folder.checkpoint.restore(state)
-        if found is None:
-            return None
-        restored, info = found
-        spent = _Spent(info["wall_seconds"], info["compile_seconds"])
-        lines = folder.read_metrics(up_to=int(restored.step))
-        return restored
-
-    saved = time.perf_counter()
-
-    def after_chunk(report: Report) -> None:
-        nonlocal saved
-        line = step_metrics(report, spent.after(report)["wall_seconds"])
-        lines.append(line)
-        folder.write_metrics(lines)
-        stop = interrupted()
-        due = time.perf_counter() - saved >= config.training.checkpoint_seconds
-        if stop or due or report.step == config.training.steps:
-            folder.checkpoint.save(report.state, spent.after(report))
-            saved = time.perf_counter()
-        if on_progress is not None:
-            on_progress(line)
-        if stop and report.step < config.training.steps:
-            raise KeyboardInterrupt
+        session.before = warm.spent
 
     result = fit(
         problem.posterior,
         problem.observations,
+        problem.objective,
         problem.training,
         key=stream(config.seed, "training"),
-        averaging=problem.averaging,
-        estimator=problem.estimator,
-        resume=restore,
-        callback=after_chunk,
+        resume=session.restore,
+        callback=session.log,
         should_stop=early_check(problem.posterior, problem.observations, problem.training) if early else None,
     )
     if result.stopped:
         raise NotLearnedError(result.stopped)
-    seconds = spent.after(result.history[-1]) if result.history else spent.before
+    seconds = session.spent(result.history[-1]) if result.history else session.before
     return TrainedRun(config, problem, result.posterior, config.training.steps, seconds, tuple(notes))
-
-
-def _data(
-    config: Config, kept: RunFolder | None, on_reading: Callable[[int, int], None] | None
-) -> DataFile | None:
-    """The data that a run has kept, or of the configuration's file; None where they are simulated."""
-    if kept is not None:
-        return read_data_file(kept.data)
-    return None if config.data.file is None else read_data(config, on_reading)
 
 
 def load_run(folder: RunFolder) -> TrainedRun:
@@ -236,17 +220,11 @@ def load_run(folder: RunFolder) -> TrainedRun:
 
 def evaluate_run(folder: RunFolder) -> dict[str, Any]:
     """Estimate the ELBO and the errors of a run's last checkpoint, and write them to summary.json."""
-    return _evaluate(folder, load_run(folder))
+    return evaluated(load_run(folder), folder)
 
 
-def _evaluate(folder: RunFolder, run: TrainedRun) -> dict[str, Any]:
-    summary = evaluated(run)
-    folder.write_summary(summary)
-    return summary
-
-
-def evaluated(run: TrainedRun) -> dict[str, Any]:
-    """The contents of summary.json of a run."""
+def evaluated(run: TrainedRun, folder: RunFolder) -> dict[str, Any]:
+    """The contents of summary.json of a run, which is written."""
     started = time.perf_counter()
     summary = summarise(
         run.fitted,
@@ -257,6 +235,7 @@ def evaluated(run: TrainedRun) -> dict[str, Any]:
         notes=run.notes,
     )
     summary["evaluation_seconds"] = time.perf_counter() - started
+    folder.write_summary(summary)
     return summary
 
 
@@ -269,26 +248,14 @@ def test_sets(run: TrainedRun) -> dict[str, Trajectories]:
 
 def report_run(folder: RunFolder) -> str:
     """Write report.md with its figures and report.html for a finished run, and return the former's text."""
-    summary = folder.read_summary()
-    run = load_run(folder)
-    reports = write_report(
-        folder.figures,
-        ReportData(
-            title=folder.path.resolve().name,
-            summary=summary,
-            metrics=folder.read_metrics(),
-            posterior=run.posterior,
-            averaging=run.problem.averaging,
-            evaluator=run.problem.evaluator,
-            data=run.problem.measured,
-            scale=run.problem.scale,
-            test_sets=test_sets(run),
-            system=run.problem.system,
-            key=stream(run.config.seed, "report"),
-            symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
-            spread_scale=folder.spread_scale(),
-        ),
+    summary, run = folder.read_summary(), load_run(folder)
+    data = report_data(
+        run.fitted,
+        title=folder.path.resolve().name,
+        summary=summary,
+        metrics=folder.read_metrics(),
+        test_sets=test_sets(run),
+        symmetry=folder.read_symmetry() if folder.symmetry.exists() else None,
+        spread_scale=folder.spread_scale(),
     )
-    write_whole(folder.report, reports.markdown)
-    write_whole(folder.page, reports.html)
-    return reports.markdown
+    return write_run_report(folder, data)

@@ -1,4 +1,4 @@
-"""Orbits: sampled group elements as maps of phase space."""
+"""Group samples: sampled group elements as maps of phase space."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -21,20 +21,20 @@ square of an image and of its error still fit float32.
 
 
 @runtime_checkable
-class Orbit(Protocol):
-    """The sampled group elements of one evaluation of the bound: a state to its images."""
+class GroupSamples(Protocol):
+    """The group elements of one evaluation of the ELBO: a state to its images."""
 
     def __call__(self, state: State, /) -> Float[Array, "samples dim"]: ...
 
 
-class TrivialOrbit:
-    """The orbit of the identity alone: no symmetry."""
+class IdentitySample:
+    """The identity alone: no symmetry."""
 
     def __call__(self, state: State) -> Float[Array, "1 dim"]:
         return state[None]
 
 
-class AffineOrbit(NamedTuple):
+class AffineSamples(NamedTuple):
     """Images M_s x + v_s: the exact flow of quantities of degree two, or elements of a linear group."""
 
     matrices: Float[Array, "samples dim dim"]
@@ -44,7 +44,7 @@ class AffineOrbit(NamedTuple):
         return self.matrices @ state + self.shifts
 
 
-class FlowOrbit(NamedTuple):
+class FlowSamples(NamedTuple):
     """Images under the flow of pi sum_k w_k C_k, integrated to time 1 with `steps` Runge-Kutta steps."""
 
     quantities: ConservedQuantities
@@ -59,11 +59,11 @@ class FlowOrbit(NamedTuple):
         return jax.vmap(image)(self.coordinates)
 
 
-def flow_orbit(
+def flow_samples(
     quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 32
-) -> Orbit:
-    """The orbit Phi_w with w the rows of `coordinates`: the flow of sum_k w_k C_k for time pi (method: Phi_w
-    = exp(pi w . G)).
+) -> GroupSamples:
+    """The group elements Phi_w with w the rows of `coordinates`: flows of sum_k w_k C_k for time pi (method:
+    Phi_w = exp(pi w . G)).
 
     Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. The time is shortened for
     elements so far out that no number would hold their images, see `_bounded`.
@@ -71,8 +71,8 @@ def flow_orbit(
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
         elements = expm(_bounded(generators))
-        return AffineOrbit(elements[:, :-1, :-1], elements[:, :-1, -1])
-    return FlowOrbit(quantities, coordinates, flow_steps)
+        return AffineSamples(elements[:, :-1, :-1], elements[:, :-1, -1])
+    return FlowSamples(quantities, coordinates, flow_steps)
 
 
 def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:

@@ -82,7 +82,7 @@ def _sign(generator: Float[np.ndarray, "dim augmented"]) -> float:
     return float(np.sign(generator.flat[np.abs(generator).argmax()]))
 
 
-def parallelness(
+def alignment(
     directions: Float[np.ndarray, "rank size"], known: QuadraticQuantities
 ) -> Float[np.ndarray, " rank"]:
     """Length of the projection of each unit vector v / |v| on the span of the known generators: 1 is inside,

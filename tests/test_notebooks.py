@@ -1,0 +1,67 @@
+"""The notebooks keep small outputs, and run again they do what they claim."""
+
+from inspect import cleandoc
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+DOCS = Path(__file__).parents[1] / "docs"
+LARGEST = 400_000
+"""Bytes of a notebook with its outputs."""
+SECONDS = 1800
+"""That a cell may take on a busy machine."""
+
+CLAIMS = {
+    "own_data": """
+        assert [quantity.text for quantity in answer.quantities] == ["x*m_vy - y*m_vx"]
+        assert answer.algebra.name.startswith("so(2)") and answer.space.decided
+        assert not answer_of_few.space.decided
+        assert answer_with_friction.rank == 0
+        (decaying,) = answer_with_friction.drifting
+        change = decaying.change
+        assert abs(change.decay - 0.05) < 4 * change.decay_error and change.decay_error < 0.005
+        assert found.rank == 1 and found.hamiltonian is True
+        assert relative_error.max() < 0.2
+        """,
+    "own_model": "",
+    "paper": """
+        assert gain > 2 and alignment > 0.98
+        assert negative_elbo["learned"] < negative_elbo["fixed"] + 0.3
+        for claim in table["claims"]:
+            assert claim["held"] or "wider" in claim["claim"], claim
+        errors = json.loads((OUT / "figure2.json").read_text())["energy_error"]
+        assert max(errors["learned"], errors["fixed"]) < errors["vanilla"]
+        """,
+}
+
+
+def notebook(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(DOCS / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def test_every_notebook_is_checked_and_in_the_site():
+    names = {path.stem for path in (DOCS / "notebooks").glob("*.ipynb")}
+    assert names == set(CLAIMS)
+    site = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    assert all(f"notebooks/{name}.ipynb" in site for name in names)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_outputs_are_kept_small_and_complete(name):
+    assert (DOCS / "notebooks" / f"{name}.ipynb").stat().st_size < LARGEST
+    cells = [cell for cell in notebook(name).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = {output.output_type for cell in cells for output in cell.outputs}
+    assert "error" not in kinds and kinds & {"stream", "execute_result"}
+    # Warnings and progress have no place in what is kept.
+    assert not [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_notebook_run_again_does_what_it_claims(name, tmp_path):
+    found = notebook(name)
+    found.cells.append(nbformat.v4.new_code_cell(cleandoc(CLAIMS[name])))
+    NotebookClient(found, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}).execute()

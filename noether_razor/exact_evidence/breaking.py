@@ -10,9 +10,8 @@ from ..quadratic_forms import Quadratics
 from .brackets import bracket_matrices
 from .built_in import Comparison
 from .shooting import Fit
-from .space import feature_values
 
-MOST_POINTS = 1000
+MOST_POINTS = 400
 """States of the data that the root mean square is taken over."""
 NORMAL = 1.96
 """Standard deviations of a 95 % interval."""
@@ -35,17 +34,17 @@ def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Brea
     """
     maps = bracket_matrices(comparison.features, quantities)
     points = _points(comparison)
-    values = feature_values(comparison.features, points)
+    values = comparison.features.values_at(points)
     with_one = np.concatenate([np.ones((len(points), 1)), values], axis=1)
     mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
     forces = np.linalg.norm(comparison.features.gradients(points) @ mean, axis=1)
-    found = []
+    parts = []
     for matrix, vector, own in zip(quantities.matrices, quantities.vectors, maps, strict=True):
         slopes = np.linalg.norm(points @ matrix + vector, axis=1)
         unit = float(np.sqrt(np.mean(slopes**2 * forces**2)))
         brackets = with_one @ own / (unit * np.sqrt(len(points)))
-        found.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
-    return max(found, key=lambda one: one.hi)
+        parts.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
+    return max(parts, key=lambda one: one.hi)
 
 
 def _points(comparison: Comparison) -> Float[np.ndarray, "points dim"]:

@@ -70,14 +70,7 @@ def evidence(
     answers = [judge.answer(one) for one in asked]
     tell("the space of quantities")
     none, scale = judge.comparison.none, judge.scale
-    prior = none.point.variances[:-1][judge.comparison.features.groups]
-    space = space_posterior(
-        judge.comparison.features,
-        judge.data.points(),
-        none.parameters[:-1],
-        none.covariance[:-1, :-1],
-        prior,
-    )
+    space = space_posterior(judge.comparison.features, judge.data.points(), none)
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),

@@ -57,10 +57,20 @@ class Features(ABC):
     def slopes_of_all(self, state: State) -> Float[Array, "dim P"]:
         """The gradients of all features at a state."""
 
+    def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
+        """All features at many states, in float64."""
+        with jax.enable_x64(True):
+            return np.asarray(_values(self, jnp.asarray(states)))
+
     def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
         """The gradients of all features at many states, in float64."""
         with jax.enable_x64(True):
             return np.asarray(_gradients(self, jnp.asarray(states)))
+
+
+@jax.jit(static_argnums=0)
+def _values(features: Features, states: Float[Array, "rows dim"]) -> Float[Array, "rows P"]:
+    return jax.vmap(features.values)(states)
 
 
 @jax.jit(static_argnums=0)

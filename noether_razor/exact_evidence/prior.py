@@ -125,6 +125,23 @@ class Prior:
                     best, value = tried, other
         return best
 
+    def pruned(
+        self,
+        variances: Float[np.ndarray, " groups"],
+        information: Float[np.ndarray, "Z Z"],
+        pull: Float[np.ndarray, " Z"],
+        nats: float,
+    ) -> Float[np.ndarray, " groups"]:
+        """Variances at the floor for groups whose absence costs less than `nats` of evidence, one by one."""
+        best = variances.copy()
+        value = self.evidence(best, information, pull)
+        for group in np.argsort(self.sizes * variances):
+            tried = best.copy()
+            tried[group] = FLOOR
+            if (other := self.evidence(tried, information, pull)) > value - nats:
+                best, value = tried, max(value, other)
+        return best
+
     def _fixed_point(
         self, variances: np.ndarray, information: np.ndarray, pull: np.ndarray
     ) -> Float[np.ndarray, " groups"]:
@@ -144,7 +161,8 @@ def log_determinant(matrix: Float[np.ndarray, "*batch n n"]) -> float:
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
     """The factor of a matrix of which rounding may have made an eigenvalue negative."""
     size = np.sqrt(np.maximum(np.einsum("...ii->...i", matrix), np.finfo(float).tiny))
-    scaled = matrix / size[..., :, None] / size[..., None, :]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = matrix / size[..., :, None] / size[..., None, :]
     try:
         factor = np.linalg.cholesky(scaled)
     except np.linalg.LinAlgError:

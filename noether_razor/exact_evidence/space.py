@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -13,6 +11,7 @@ from ..quadratic_forms import Quadratics
 from .brackets import bracket_matrices
 from .features import Polynomials
 from .prior import log_determinant
+from .shooting import Fit
 
 STEPS = 15
 """Steps of sequential quadratic programming."""
@@ -20,6 +19,8 @@ MOST_POINTS = 1000
 """States at which brackets are taken."""
 REDUNDANT = 1e-4
 """Singular values of constraints below this share of the largest belong to identities."""
+NEEDLESS = 3.0
+"""Nats that a group of coefficients must gain to be kept."""
 NEEDED = 1e-12
 """Prior variances below this share of the largest are of groups that the data do not need."""
 NULL = 1e-5
@@ -79,7 +80,7 @@ class _Brackets:
         count = features.dim * (features.dim + 3) // 2
         matrices, vectors = quadratic_parts(np.eye(count), features.dim)
         maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
-        values = feature_values(features, some)
+        values = features.values_at(some)
         with_one = np.concatenate([np.ones((len(some), 1)), values], axis=1)
         points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
         low = np.arange(count)
@@ -93,27 +94,16 @@ class _Brackets:
         return (self.maps @ coefficients).T
 
 
-def feature_values(
-    features: Polynomials, states: Float[np.ndarray, "rows dim"]
-) -> Float[np.ndarray, "rows P"]:
-    """All features at states, in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(jax.vmap(features.values)(jnp.asarray(states)))
-
-
 def space_posterior(
-    features: Polynomials,
-    states: Float[np.ndarray, "rows dim"],
-    mean: Float[np.ndarray, " P"],
-    covariance: Float[np.ndarray, "P P"],
-    prior: Float[np.ndarray, " P"],
+    features: Polynomials, states: Float[np.ndarray, "rows dim"], none: Fit
 ) -> SpacePosterior:
-    """That of H(x) = phi(x)^T c with c ~ N(mean, covariance), and N(0, diag(prior)) before the data.
+    """That of scaled `states` and the fit without symmetry.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
-    (Savage and Dickey).
+    (Savage and Dickey). Groups of coefficients that the data do not need are left out first.
     """
+    mean, covariance, prior = _pruned(features, none)
     used = prior > NEEDED * prior.max()
     mean, covariance, prior = mean[used], covariance[np.ix_(used, used)], prior[used]
     brackets = _Brackets(features, states, used)
@@ -138,6 +128,17 @@ def space_posterior(
     best = order[0]
     angle = _angle(brackets, best, covariance) if best.rank else 0.0
     return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), best.rows, angle)
+
+
+def _pruned(
+    features: Polynomials, none: Fit
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
+    """Mean, covariance and prior variances of c where groups that gain little have none."""
+    prior, point = none.model.prior, none.point
+    pull = (none.information + prior.precision(point.variances)) @ point.z
+    variances = prior.pruned(point.variances, none.information, pull, NEEDLESS)
+    covariance = np.linalg.inv(none.information + prior.precision(variances))
+    return (covariance @ pull)[:-1], covariance[:-1, :-1], variances[:-1][features.groups]
 
 
 def _nearest(

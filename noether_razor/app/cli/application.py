@@ -11,6 +11,7 @@ from . import analyse as _analyse
 from . import demo as _demo
 from . import discover as _discover
 from . import evaluate as _evaluate
+from . import evidence as _evidence
 from . import predict as _predict
 from . import report as _report
 from . import reproduce as _reproduce
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("demo")(_demo.demo)
 app.command("train")(_train.train)
 app.command("discover")(_discover.discover)
+app.command("evidence")(_evidence.evidence)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("analyse")(_analyse.analyse)
 app.command("predict")(_predict.predict)

@@ -5,6 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .columns import (
+    Ignored,
+    Masses,
+    Momenta,
+    Names,
+    Periodic,
+    Positions,
+    Step,
+    TimeColumn,
+    TrajectoryColumn,
+    Units,
+    Velocities,
+    data_table,
+)
 from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
@@ -31,41 +45,17 @@ def discover(
         int | None,
         typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: set by the budget."),
     ] = None,
-    trajectory: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column with trajectory labels.")
-    ] = None,
-    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the times.")] = None,
-    dt: Annotated[
-        float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
-    ] = None,
-    names: Annotated[
-        str | None,
-        # Its name is given: some releases of Typer take a metavar that equals it for the name.
-        typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
-    ] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Position columns: x,y (or x{},y{}: {} is the trajectory); default q1..qn.",
-        ),
-    ] = None,
-    momenta: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
-    ] = None,
-    velocities: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
-    ] = None,
-    masses: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")
-    ] = None,
-    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")] = None,
-    periodic: Annotated[
-        str | None, typer.Option(metavar="NAMES", help='Position columns that are angles; "" for none.')
-    ] = None,
-    unit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column. Repeatable.")
-    ] = None,
+    trajectory: TrajectoryColumn = None,
+    time: TimeColumn = None,
+    dt: Step = None,
+    names: Names = None,
+    positions: Positions = None,
+    momenta: Momenta = None,
+    velocities: Velocities = None,
+    masses: Masses = None,
+    ignore: Ignored = None,
+    periodic: Periodic = None,
+    unit: Units = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
@@ -77,24 +67,21 @@ def discover(
 
     A file DATA.toml beside the data can also describe the columns.
     """
-    columns = {
-        "names": _names(names),
-        "trajectory": trajectory,
-        "time": time,
-        "positions": _names(positions),
-        "momenta": _names(momenta),
-        "velocities": _names(velocities),
-        "ignore": _names(ignore),
-    }
-    mapping = {
-        "columns": _given(columns),
-        "step": dt,
-        "masses": _names(masses),
-        "periodic": _names(periodic),
-        "units": _units(unit) if unit else None,
-    }
+    table = data_table(
+        names=names,
+        trajectory=trajectory,
+        time=time,
+        positions=positions,
+        momenta=momenta,
+        velocities=velocities,
+        ignore=ignore,
+        step=dt,
+        masses=masses,
+        periodic=periodic,
+        unit=unit,
+    )
     asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
-    _discover(data, out, _given(mapping), budget, overrides or [], asked, quiet)
+    _discover(data, out, table, budget, overrides or [], asked, quiet)
 
 
 def _discover(
@@ -127,22 +114,3 @@ def _discover(
         typer.echo(str(found))
         if folder.page.exists():
             typer.echo(f"report {folder.page}")
-
-
-def _given(table: dict[str, Any]) -> dict[str, Any]:
-    """What was given of a table."""
-    return {key: value for key, value in table.items() if value is not None}
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _units(pairs: list[str]) -> dict[str, str]:
-    units = {}
-    for pair in pairs:
-        name, separator, unit = pair.partition("=")
-        if not separator or not name.strip():
-            raise typer.BadParameter(f"got {pair!r}, expected NAME=UNIT", param_hint="--unit")
-        units[name.strip()] = unit.strip()
-    return units

@@ -3,6 +3,7 @@
 from .analyse import analyse_run
 from .configured import config_of, require_same
 from .discover import budget_named, discover_config, discover_run
+from .evidence import evidence_of_file
 from .held_out import held_out
 from .listening import Listener
 from .predict import predict_run
@@ -17,6 +18,7 @@ __all__ = [
     "discover_config",
     "discover_run",
     "evaluate_run",
+    "evidence_of_file",
     "held_out",
     "load_run",
     "predict_run",

@@ -1,0 +1,77 @@
+"""``evidence DATA``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .columns import (
+    Ignored,
+    Masses,
+    Momenta,
+    Names,
+    Periodic,
+    Positions,
+    Step,
+    TimeColumn,
+    TrajectoryColumn,
+    Units,
+    Velocities,
+    data_table,
+)
+
+
+def evidence(
+    data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
+    quantity: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FORMULA",
+            help='Ask whether this is conserved: "q1*p2 - q2*p1", or several: "p1, p2". Repeatable.',
+        ),
+    ],
+    degree: Annotated[
+        int | None,
+        typer.Option(min=1, help="Degree of the polynomial Hamiltonian; default 4, less in many dimensions."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for all numbers, as JSON.")] = None,
+    trajectory: TrajectoryColumn = None,
+    time: TimeColumn = None,
+    dt: Step = None,
+    names: Names = None,
+    positions: Positions = None,
+    momenta: Momenta = None,
+    velocities: Velocities = None,
+    masses: Masses = None,
+    ignore: Ignored = None,
+    periodic: Periodic = None,
+    unit: Units = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
+) -> None:
+    """Say by how many nats data support that named quantities are conserved, exactly or nearly.
+
+    A file DATA.toml beside the data can also describe the columns.
+    """
+    from ..runs import evidence_of_file
+
+    given = data_table(
+        names=names,
+        trajectory=trajectory,
+        time=time,
+        positions=positions,
+        momenta=momenta,
+        velocities=velocities,
+        ignore=ignore,
+        step=dt,
+        masses=masses,
+        periodic=periodic,
+        unit=unit,
+    )
+
+    def tell(text: str) -> None:
+        if not quiet and typer.get_text_stream("stderr").isatty():
+            typer.echo(f"evidence: {text}", err=True)
+
+    found, notes = evidence_of_file(data, given, quantity, degree=degree, out=out, progress=tell)
+    if not quiet:
+        typer.echo("\n".join([*(f"note: {note}" for note in notes), str(found)]))

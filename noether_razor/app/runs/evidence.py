@@ -1,0 +1,38 @@
+"""The exact evidence of a data file."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...exact_evidence import Evidence, EvidenceError, evidence
+from ...files import write_whole
+from ...quantities import HypothesisError
+from ..config import ConfigError, read_data
+from .discover import discover_config
+
+
+def evidence_of_file(
+    data: Path,
+    mapping: Mapping[str, Any],
+    quantities: Sequence[str],
+    *,
+    degree: int | None = None,
+    out: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Evidence, tuple[str, ...]]:
+    """The evidence of a file for quantities, and what the reader of the file has to say.
+
+    `mapping` are keys of the data table. The numbers are written to `out`, where it is given, as JSON. Raises
+    `ConfigError` for formulas and for data that this engine cannot judge, `DataFileError` for the file.
+    """
+    file = read_data(discover_config(data, mapping))
+    try:
+        found = evidence(file.trajectories, quantities, degree=degree, progress=progress)
+    except HypothesisError as error:
+        raise ConfigError(f"--quantity: {error}") from None
+    except EvidenceError as error:
+        raise ConfigError(f"{data}: {error}") from None
+    if out is not None:
+        write_whole(out, json.dumps(found.to_json() | {"file_notes": list(file.notes)}, indent=1) + "\n")
+    return found, file.notes

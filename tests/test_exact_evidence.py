@@ -1,0 +1,411 @@
+"""Exact evidence: its parts against closed forms, autodiff and sampling, and its verdicts on noisy files."""
+
+import json
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import chi2, kstest, multivariate_normal
+
+import noether_razor as nr
+from noether_razor.app.cli import main
+from noether_razor.app.cli.demo import two_oscillators
+from noether_razor.exact_evidence.brackets import bracket_matrices, complement, null_space
+from noether_razor.exact_evidence.built_in import Comparison, no_symmetry
+from noether_razor.exact_evidence.checks import friction
+from noether_razor.exact_evidence.features import Polynomials
+from noether_razor.exact_evidence.flow import Rows, normal_equations
+from noether_razor.exact_evidence.prior import Prior, log_determinant
+from noether_razor.exact_evidence.shooting import LinearModel, Problem, evaluate, fit
+from noether_razor.phase_space import poisson_bracket
+from noether_razor.quadratic_forms import Quadratics
+from noether_razor.quantities import parse_hypothesis
+from noether_razor.trajectories import Trajectories, load_trajectories
+
+NAMES = ("q1", "q2", "p1", "p2")
+
+
+def quantities(text: str) -> Quadratics:
+    found = parse_hypothesis(text, NAMES)
+    return Quadratics(found.matrices, found.vectors, np.zeros(len(found.vectors)))
+
+
+def quadratic(matrix: jax.Array, vector: jax.Array, x: jax.Array) -> jax.Array:
+    return x @ matrix @ x / 2 + vector @ x
+
+
+def oscillators(
+    frequencies: tuple[float, ...] = (1.0, 1.0),
+    *,
+    seed: int = 0,
+    count: int = 20,
+    rows: int = 51,
+    noise: float = 0.01,
+    decay: float = 0.0,
+) -> Trajectories:
+    """H = sum (p^2 + w^2 q^2) / 2 with noise on all states; decay adds -decay p to p'."""
+    draws = np.random.default_rng(seed)
+    dof = len(frequencies)
+    times = 0.2 * np.arange(rows)
+    q, p = draws.normal(size=(2, count, 1, dof))
+    w = np.sqrt(np.array(frequencies) ** 2 - decay**2 / 4)
+    cos, sin = np.cos(np.outer(times, w)), np.sin(np.outer(times, w)) / w
+    fades = np.exp(-decay * times / 2)[:, None]
+    positions = fades * (q * cos + (p + decay / 2 * q) * sin)
+    speeds = fades * (p * cos - (np.array(frequencies) ** 2 * q + decay / 2 * p) * sin)
+    states = np.concatenate([positions, speeds], axis=2)
+    states += noise * states.std(axis=(0, 1)) * draws.normal(size=states.shape)
+    return Trajectories(np.tile(times, (count, 1)), states)
+
+
+def charges(seed: int = 0) -> Trajectories:
+    """A charge in a magnetic field, H = ((p1 + q2 / 2)^2 + (p2 - q1 / 2)^2) / 2, 1 % noise on all states."""
+    draws = np.random.default_rng(seed)
+    times = 0.2 * np.arange(51)
+    generator = np.array([[0, 0.5, 1, 0], [-0.5, 0, 0, 1], [-0.25, 0, 0, 0.5], [0, -0.25, -0.5, 0]])
+    values, vectors = np.linalg.eig(generator)
+    flows = np.einsum("ij,tj,jk->tik", vectors, np.exp(np.outer(times, values)), np.linalg.pinv(vectors)).real
+    states = np.einsum("tik,bk->bti", flows, draws.normal(size=(20, 4)))
+    states += 0.01 * states.std(axis=(0, 1)) * draws.normal(size=states.shape)
+    return Trajectories(np.tile(times, (20, 1)), states)
+
+
+class TestFeatures:
+    features = Polynomials(4, 3)
+
+    @pytest.mark.usefixtures("double_precision")
+    def test_derivatives_are_those_of_the_values(self):
+        draws = np.random.default_rng(0)
+        state, c = jnp.asarray(draws.normal(size=4)), jnp.asarray(draws.normal(size=self.features.size))
+
+        def hamiltonian(x: jax.Array) -> jax.Array:
+            return self.features.values(x) @ c
+
+        found = self.features.slopes(state, self.features.prepared(c))
+        np.testing.assert_allclose(found.gradient, jax.grad(hamiltonian)(state), rtol=1e-12)
+        np.testing.assert_allclose(found.hessian, jax.hessian(hamiltonian)(state), rtol=1e-12, atol=1e-12)
+        every = jax.jacfwd(self.features.values)(state).T
+        np.testing.assert_allclose(self.features.slopes_of_all(state), every, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.usefixtures("double_precision")
+    def test_rotations_of_phase_space_leave_the_prior_as_it_is(self):
+        x, y = np.random.default_rng(1).normal(size=(2, 4))
+        products = np.asarray(self.features.values(jnp.asarray(x)) * self.features.values(jnp.asarray(y)))
+        for degree in (1, 2, 3):
+            kernel = products[self.features.groups == degree - 1].sum()
+            assert kernel == pytest.approx((x @ y) ** degree, rel=1e-12)
+
+
+class TestNullSpace:
+    features = Polynomials(4, 4)
+
+    @pytest.mark.usefixtures("double_precision")
+    @pytest.mark.parametrize(
+        "text", ["q1*p2 - q2*p1", "p1", "q1*p1 + p2", "p1, p2", "p1^2 + 2*q1^2, p2^2 + q2^2", "q1^2 - q2*p2"]
+    )
+    def test_what_is_built_in_commutes_exactly(self, text):
+        asked = quantities(text)
+        basis = null_space(self.features, asked)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-12)
+        c = jnp.asarray(basis @ np.random.default_rng(2).normal(size=basis.shape[1]))
+        for matrix, vector in zip(asked.matrices, asked.vectors, strict=True):
+            quantity = partial(quadratic, jnp.asarray(matrix), jnp.asarray(vector))
+            bracket = poisson_bracket(quantity, lambda x: self.features.values(x) @ c)
+            states = jnp.asarray(np.random.default_rng(3).normal(size=(20, 4)))
+            assert np.abs(jax.vmap(bracket)(states)).max() < 1e-10 * np.abs(c).sum()
+
+    def test_its_dimension_is_that_of_the_invariants(self):
+        # Polynomials in q^2, p^2, q.p, L: 4 of degree 2; of degree 4 10, less L^2 = q^2 p^2 - (q.p)^2.
+        assert null_space(self.features, quantities("q1*p2 - q2*p1")).shape[1] == 4 + 9
+        # All of p1, q2, p2.
+        assert null_space(self.features, quantities("p1")).shape[1] == Polynomials(3, 4).size
+
+    def test_bracket_and_complement(self):
+        basis = null_space(self.features, quantities("q1*p2 - q2*p1"))
+        rest = complement(basis, self.features.groups)
+        np.testing.assert_allclose(basis.T @ rest, 0, atol=1e-12)
+        assert basis.shape[1] + rest.shape[1] == self.features.size
+        maps = bracket_matrices(self.features, quantities("q1*p2 - q2*p1"))[0]
+        assert np.linalg.svd(maps @ rest, compute_uv=False).min() > 0.5
+
+
+def small_problem(features: Polynomials, data: Trajectories) -> Problem:
+    return Problem.of(features, data, np.zeros(data.dof))
+
+
+class TestFlow:
+    @pytest.mark.usefixtures("double_precision")
+    def test_normal_equations_are_those_of_autodiff(self):
+        features, data = Polynomials(2, 3), oscillators((1.0,), count=2, rows=9)
+        problem = small_problem(features, data)
+        draws = np.random.default_rng(4)
+        parameters = np.append(features.values(jnp.zeros(2)), 0.05) + 0.05 * draws.normal(size=problem.size)
+        parameters[[2, 4]] += 0.5
+        rows = jax.tree.map(jnp.asarray, problem.rows(4))
+        firsts = jnp.asarray(problem.firsts(data.states, 4))
+        weights = jnp.asarray([2.0, 3.0])
+
+        def blocks(parameters, firsts):
+            panels = jnp.asarray(4)
+            return normal_equations(features, 2, parameters, firsts, rows, weights, jnp.ones(1), panels)
+
+        found = blocks(jnp.asarray(parameters), firsts)
+        # Forward mode goes through the integrator, and not through the sensitivities that it carries.
+        of_c, of_x = jax.jacfwd(lambda c, x: blocks(c, x).states, argnums=(0, 1))(
+            jnp.asarray(parameters), firsts
+        )
+        of_x = of_x.reshape(2, 9, 2, 2, -1, 2)
+        residuals = data.states - found.states
+        np.testing.assert_allclose(found.squares, np.sum(residuals**2, axis=(0, 1)), rtol=1e-10)
+        for name, other in {
+            "hcc": jnp.einsum("bkdp,d,bkdr->pr", of_c, weights, of_c),
+            "gc": jnp.einsum("bkdp,d,bkd->p", of_c, weights, residuals),
+            "hxx": jnp.einsum("bkdbma,d,bkdbmc->bmac", of_x, weights, of_x),
+            "hxc": jnp.einsum("bkdbma,d,bkdp->bmap", of_x, weights, of_c),
+            "gx": jnp.einsum("bkdbma,d,bkd->bma", of_x, weights, residuals),
+        }.items():
+            got = np.asarray(getattr(found, name))
+            np.testing.assert_allclose(got, other, rtol=1e-4, atol=1e-4 * np.abs(other).max(), err_msg=name)
+
+
+class TestEvidence:
+    def test_of_a_linear_model_is_the_closed_form(self):
+        # H = b . x moves all states by t J b: a Gaussian in b and the first states.
+        features = Polynomials(2, 1)
+        draws = np.random.default_rng(5)
+        times = np.sort(draws.uniform(0, 2, size=(3, 6)), axis=1)
+        slope = np.array([0.7, -0.4])
+        states = draws.normal(size=(3, 1, 2)) + times[..., None] * slope + 0.1 * draws.normal(size=(3, 6, 2))
+        lengths = np.array([6, 4, 5])
+        problem = small_problem(features, Trajectories(times, states, lengths=lengths))
+        basis = np.eye(3)[:, :2]
+        model = LinearModel.of(basis, Prior.of(basis, [0, 0, 1]))
+        noise, variance = np.array([0.01, 0.02]), np.array([0.3])
+        found = fit(problem, model, np.zeros(2), problem.measured, variance, noise, fixed=True)
+        total = 0.0
+        for column in range(2):
+            seen = np.concatenate([problem.times[b, :n] - problem.times[b, 0] for b, n in enumerate(lengths)])
+            own = np.repeat(np.arange(3), lengths)
+            covariance = noise[column] * np.eye(len(seen)) + variance[0] * np.outer(seen, seen)
+            covariance += problem.first_variance * (own[:, None] == own)
+            values = np.concatenate([states[b, :n, column] for b, n in enumerate(lengths)])
+            total += multivariate_normal(np.zeros(len(seen)), covariance).logpdf(values)
+        assert found.converged
+        assert found.log_evidence == pytest.approx(total, abs=1e-6)
+
+    def test_laplace_agrees_with_importance_sampling(self):
+        data = oscillators((1.0,), count=3, rows=11, noise=0.03, seed=6)
+        problem = small_problem(Polynomials(2, 4), data)
+        none = Comparison.of(problem, data.segments()).none
+        rows, point = problem.rows(11), none.point
+        blocks = evaluate(problem, rows, none.parameters, point)
+        size, count = problem.size, len(data)
+        precision = np.zeros((size + 2 * count, size + 2 * count))
+        precision[:size, :size] = blocks.hcc + none.model.prior.precision(point.variances)
+        for b in range(count):
+            own = slice(size + 2 * b, size + 2 * b + 2)
+            precision[own, own] = blocks.hxx[b, 0] + np.eye(2) / problem.first_variance
+            precision[own, :size], precision[:size, own] = blocks.hxc[b, 0], blocks.hxc[b, 0].T
+        # Coefficients that the prior holds at zero stay there.
+        unit = 1 / np.sqrt(np.diag(precision))
+        root = unit[:, None] * np.linalg.inv(np.linalg.cholesky(precision * unit * unit[:, None]).T)
+        draws = np.random.default_rng(7)
+        ratios = []
+        for standard in draws.normal(size=(400, size + 2 * count)):
+            off = root @ standard
+            firsts = point.firsts.copy()
+            firsts[:, 0] += off[size:].reshape(count, 2)
+            z = point.z + off[:size]
+            moved = evaluate(problem, rows, z, point._replace(firsts=firsts))
+            ratios.append(
+                -(moved.squares - blocks.squares) @ (1 / point.noise) / 2
+                - self.prior(none, problem, z, firsts)
+                + self.prior(none, problem, point.z, point.firsts)
+                + standard @ standard / 2
+            )
+        error = np.std(np.exp(ratios)) / np.mean(np.exp(ratios)) / np.sqrt(len(ratios))
+        assert error < 0.05
+        assert np.log(np.mean(np.exp(ratios))) == pytest.approx(0, abs=0.1)
+
+    @staticmethod
+    def prior(none, problem, z, firsts) -> float:
+        own = z @ none.model.prior.precision(none.point.variances) @ z
+        return (own + np.sum(firsts**2) / problem.first_variance) / 2
+
+    def test_a_parameter_that_is_not_there_gains_as_chance_would_have_it(self):
+        # Friction of frictionless data: its square over its variance is chi-squared with one degree.
+        scores = []
+        for seed in range(30):
+            data = oscillators((1.0,), count=5, rows=21, seed=100 + seed, noise=0.02)
+            found = friction(Comparison.of(small_problem(Polynomials(2, 2), data), data.segments()), 1.0)
+            scores.append((found.gamma / found.sd) ** 2)
+        assert kstest(scores, chi2(1).cdf).pvalue > 0.05
+        assert 0.5 < np.mean(scores) < 1.7
+
+    def test_variances_are_at_a_maximum_of_the_evidence(self):
+        draws = np.random.default_rng(8)
+        prior = Prior.of(np.eye(6), [0, 0, 0, 1, 1, 1])
+        root = draws.normal(size=(9, 6))
+        information = 50 * root.T @ root
+        pull = information @ np.array([1.0, -2.0, 0.5, 0.0, 0.0, 0.0])
+        found = prior.variances(np.ones(2), information, pull)
+        value = prior.evidence(found, information, pull)
+        for factor in (0.8, 1.25):
+            for group in range(2):
+                tried = found.copy()
+                tried[group] *= factor
+                assert prior.evidence(tried, information, pull) <= value + 1e-4
+        assert found[1] < 1e-8 < found[0]
+
+    def test_log_determinant_of_rounded_matrices(self):
+        matrix = np.diag([1e12, 1.0, 1e-12])
+        assert log_determinant(matrix) == pytest.approx(0, abs=1e-9)
+
+
+class TestVerdicts:
+    """Signs on noisy data; all of one shape, so that the programs are compiled once."""
+
+    def test_equal_oscillators(self, tmp_path):
+        file = tmp_path / "two.csv"
+        file.write_text(two_oscillators())
+        found = nr.evidence(load_trajectories(file), ["q1*p2 - q2*p1", "q1", "p1^2 + q1^2, p2^2 + q2^2"])
+        angular, position, both = found
+        assert [one.verdict for one in found] == ["exact", "rejected", "exact"]
+        assert 30 < angular.gain < 60 and angular.stderr < 5 and angular.dims_removed == 56
+        assert both.gain > angular.gain and position.gain < -1000
+        assert angular.breaking.lo == 0 and angular.breaking.hi < 0.002
+        assert position.breaking.lo > 0.3
+        assert found.adequate and not found.withdrawn and found.friction.absent
+        assert found.rank == 4 and found.rank_margin > 8 and found.rank_angle < 1
+        assert all(gain < -100 for gain in found.controls.values())
+        assert found.noise["q1"] == pytest.approx(0.01, rel=0.2)
+        assert "exact" in repr(found) and "nats" in str(found)
+        assert set(json.loads(json.dumps(found.to_json()))["quantities"][0]) >= {
+            "gain",
+            "approximate",
+            "dims_removed",
+            "breaking",
+            "verdict",
+            "basis_sensitivity",
+            "stderr",
+            "converged",
+        }
+
+    def test_a_charge_in_a_field(self):
+        found = nr.evidence(
+            charges(), ["q1*p2 - q2*p1", "p1 - q2/2", "p1 - q2/2, p2 + q1/2", "p1", "q1^2 + q2^2"]
+        )
+        assert [one.verdict for one in found] == ["exact", "exact", "exact", "rejected", "rejected"]
+        assert found.rank == 6
+        assert 20 < found[1].gain < found[0].gain < found[2].gain < 80
+
+    def test_a_detuning_is_called_broken_and_measured(self):
+        data = oscillators((1.0, 1.02))
+        found = nr.evidence(data, ["q1*p2 - q2*p1", "p1^2 + q1^2"], degree=2)
+        angular, energy = found
+        assert angular.verdict == "approximate" and angular.gain < -100
+        assert energy.verdict == "exact"
+        # {L, H} = (w^2 - 1) q1 q2 against |grad L| |grad H|.
+        q1, q2, p1, p2 = data.points().T
+        slopes = (q1**2 + q2**2 + p1**2 + p2**2) * (q1**2 + p1**2 + p2**2 + 1.02**4 * q2**2)
+        truth = (1.02**2 - 1) * np.sqrt(np.mean((q1 * q2) ** 2) / np.mean(slopes))
+        assert angular.breaking.lo < truth < angular.breaking.hi < 1.2 * truth
+        assert found.rank == 2
+
+    def test_friction_is_seen_and_breaks_symmetries(self):
+        found = nr.evidence(oscillators(decay=0.01), ["q1*p2 - q2*p1"], degree=2)
+        assert not found.friction.absent and found.friction.gain > 100
+        assert found.friction.gamma == pytest.approx(0.01, abs=4 * found.friction.sd)
+        assert found[0].verdict == "approximate" and "friction" in found[0].why
+
+    def test_gaps_irregular_times_and_lengths(self):
+        whole = oscillators(seed=3)
+        draws = np.random.default_rng(9)
+        segments = []
+        for times, states in whole.segments():
+            kept = np.sort(draws.choice(51, size=int(draws.integers(35, 48)), replace=False))
+            kept[0], kept[-1] = 0, 50
+            segments.append((times[np.unique(kept)], states[np.unique(kept)]))
+        found = nr.evidence(Trajectories.of_segments(segments), ["q1*p2 - q2*p1", "q2"], degree=2)
+        assert [one.verdict for one in found] == ["exact", "rejected"]
+        assert 10 < found[0].gain < 60
+
+    def test_what_no_hamiltonian_fits_gets_no_verdict(self):
+        data = oscillators()
+        # The first momentum drives itself: no H, whatever its degree, does that.
+        states = data.states.copy()
+        states[:, :, 2] = states[:, :, 2] * np.exp(0.1 * data.times)
+        found = nr.evidence(Trajectories(data.times, states), ["q1*p2 - q2*p1"], degree=2)
+        assert not found.adequate and found.withdrawn
+        assert found[0].verdict == "undecided"
+
+
+class TestExactInputs:
+    def test_stored_targets(self):
+        clean = oscillators(noise=0.0, count=20, rows=31)
+        noise = np.sqrt(1e-3) * np.random.default_rng(10).normal(size=(20, 30, 4))
+        data = Trajectories(clean.times, clean.states, clean.states[:, 1:] + noise)
+        found = nr.evidence(data, ["q1*p2 - q2*p1", "q1"], degree=2)
+        assert found[0].gain > 10 and found[1].verdict == "rejected"
+        assert found.noise["p2"] == pytest.approx(1e-3**0.5, rel=0.1)
+
+
+class TestBadInput:
+    def test_formulas_and_dictionaries(self):
+        data = oscillators(count=4, rows=9)
+        with pytest.raises(nr.HypothesisError, match="expected a polynomial of degree at most 2"):
+            nr.evidence(data, ["q1^3"])
+        with pytest.raises(nr.EvidenceError, match=r"10625 terms.*at most 600"):
+            nr.evidence(data, ["q1"], degree=20)
+
+    def test_angles(self):
+        data = oscillators((1.0,), count=4, rows=9)
+        angles = Trajectories(data.times, data.states, periods=(2 * np.pi, None))
+        with pytest.raises(nr.EvidenceError, match="no polynomial of an angle"):
+            nr.evidence(angles, ["p1"])
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    file, out = tmp_path / "two.csv", tmp_path / "two.json"
+    file.write_text(two_oscillators())
+    words = ["--quantity", "q1*p2 - q2*p1", "--quantity", "q1", "--out", str(out), "--degree", "2"]
+    monkeypatch.setattr(sys, "argv", ["noether-razor", "evidence", str(file), *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "q1*p2 - q2*p1: exact" in printed and "q1: rejected" in printed
+    assert [one["verdict"] for one in json.loads(out.read_text())["quantities"]] == ["exact", "rejected"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--quantity", "q3"], "unknown name 'q3'"),
+        (["--quantity", "sin(q1)"], "degree at most 2"),
+        (["--quantity", "q1", "--degree", "30"], "46375 terms"),
+        ([], "--quantity"),
+    ],
+)
+def test_command_line_refuses(words, message, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "two.csv"
+    file.write_text(two_oscillators())
+    monkeypatch.setattr(sys, "argv", ["noether-razor", "evidence", str(file), *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_rows_are_cut_into_segments():
+    data = oscillators((1.0,), count=2, rows=9)
+    problem = small_problem(Polynomials(2, 2), data)
+    rows = problem.rows(4)
+    assert isinstance(rows, Rows)
+    np.testing.assert_array_equal(np.flatnonzero(rows.begins[0]), [0, 4, 8])
+    np.testing.assert_array_equal(rows.segment[1], [0, 0, 0, 0, 1, 1, 1, 1, 2])
+    assert no_symmetry(problem).basis.shape == (6, 6)

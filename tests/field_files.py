@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.signal import savgol_filter
 
 Rows = Iterable[tuple[int, np.ndarray, np.ndarray]]
 """Label, times (time,) and columns (time, columns) of each trajectory."""
@@ -159,12 +160,12 @@ class FieldFile(NamedTuple):
     columns: str
     options: tuple[str, ...] = ()
 
-    def write(self, path: Path) -> Path:
+    def write(self, path: Path, seed: int = 0) -> Path:
         """Write it as text."""
         lines = [f"trajectory,time,{self.columns}"]
-        for label, times, states in self.rows(np.random.default_rng(0)):
+        for label, times, states in self.rows(np.random.default_rng(seed)):
             lines += [
-                f"{label},{t:.3f}," + ",".join(f"{value:.8f}" for value in state)
+                f"{label},{t:.5f}," + ",".join(f"{value:.8f}" for value in state)
                 for t, state in zip(times, states, strict=True)
             ]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -184,3 +185,134 @@ FILES = {
     "whirling pendulum": FieldFile(whirling_pendulum, "q1,p1"),
     "whirling pendulum, periodic": FieldFile(whirling_pendulum, "q1,p1", ("--periodic", "q1")),
 }
+
+
+def _turning(generator: np.random.Generator, count: int, times: np.ndarray) -> Iterable[np.ndarray]:
+    """States of two equal oscillators."""
+    cosine, sine = np.cos(times)[:, None], np.sin(times)[:, None]
+    for _ in range(count):
+        first, second = generator.normal(size=(2, 1, 2))
+        yield np.concatenate([first * cosine + second * sine, second * cosine - first * sine], axis=1)
+
+
+def multiplicative(generator: np.random.Generator) -> Rows:
+    """Two equal oscillators by sensors with an error of 3 % of the value. Truth: u(2), four."""
+    times = 0.15 * np.arange(51)
+    for label, states in enumerate(_turning(generator, 30, times)):
+        yield label, times, states * (1 + 0.03 * generator.normal(size=states.shape))
+
+
+def many_sensors(generator: np.random.Generator) -> Rows:
+    """Two equal oscillators, a sensor for each run, of 0.01 to 5 %. Truth: u(2), four."""
+    times = 0.15 * np.arange(51)
+    for label, states in enumerate(_turning(generator, 24, times)):
+        noise = 10 ** generator.uniform(-4, -1.3)
+        yield label, times, states + noise * generator.normal(size=states.shape)
+
+
+def different_units(generator: np.random.Generator) -> Rows:
+    """A spring in the plane, one direction in mm and mm/s, the other in m and m/s. Truth: u(2), four."""
+    times = 0.15 * np.arange(51)
+    for label, states in enumerate(_turning(generator, 20, times)):
+        yield label, times, (states + 0.01 * generator.normal(size=states.shape)) * [1000, 1, 1000, 1]
+
+
+def smoothed_track(generator: np.random.Generator) -> Rows:
+    """A body on a spring in a video at 30 Hz: positions and velocities by a Savitzky-Golay filter of 11
+    frames. Truth: u(2), four.
+    """
+    times = np.arange(240) / 30
+    for label, states in enumerate(_turning(generator, 20, times)):
+        seen = states[:, :2] + 0.01 * generator.normal(size=(len(times), 2))
+        smooth = [savgol_filter(seen, 11, 3, deriv=k, delta=1 / 30, axis=0) for k in (0, 1)]
+        yield label, times, np.concatenate(smooth, axis=1)
+
+
+def slow_sensor(generator: np.random.Generator) -> Rows:
+    """A central force by sensors whose noise of 1 % lasts five rows. Truth: L."""
+    times = 0.15 * np.arange(51)
+
+    def field(s: np.ndarray) -> np.ndarray:
+        return np.r_[s[2:], -s[:2] / (s[:2] @ s[:2] + 0.1) ** 1.5]
+
+    for label in range(20):
+        angle, radius = generator.uniform(0, 2 * np.pi), generator.uniform(0.7, 1.5)
+        speed = generator.uniform(0.5, 1.0) / radius**0.5
+        start = [
+            radius * np.cos(angle),
+            radius * np.sin(angle),
+            -speed * np.sin(angle),
+            speed * np.cos(angle),
+        ]
+        noise = generator.normal(size=(len(times), 4))
+        for k in range(1, len(times)):
+            noise[k] = 0.8 * noise[k - 1] + 0.6 * noise[k]
+        yield label, times, _solved(field, np.array(start), times) + 0.01 * noise
+
+
+def kicked(generator: np.random.Generator) -> Rows:
+    """Two equal oscillators under random kicks, hardly any noise. Truth: nothing; energies walk at random."""
+    times = 0.2 * np.arange(51)
+    for label in range(20):
+        state, states = generator.normal(size=4), []
+        for _ in times:
+            states.append(state.copy())
+            for _ in range(20):
+                state[2:] += 0.003 * generator.normal(size=2) - 0.01 * state[:2]
+                state[:2] += 0.01 * state[2:]
+        yield label, times, np.array(states) + 0.003 * generator.normal(size=(len(times), 4))
+
+
+def nearly_at_rest(generator: np.random.Generator) -> Rows:
+    """Two oscillators, the first one driven; the second hardly moves in one run. Truth: energy of the
+    second.
+    """
+    times = 0.2 * np.arange(51)
+    for label, states in enumerate(_turning(generator, 20, times)):
+        driven = np.cos(1.7 * times) - np.cos(times), np.sin(times) - 1.7 * np.sin(1.7 * times)
+        states[:, [0, 2]] += np.stack(driven, axis=1) / (1 - 1.7**2)
+        states[:, [1, 3]] *= 0.02 if label == 7 else 1.0
+        yield label, times, states + 0.01 * generator.normal(size=states.shape)
+
+
+def at_rest(generator: np.random.Generator) -> Rows:
+    """Nothing but noise about twelve places. Truth: nothing moves, and the file cannot tell anything."""
+    for label in range(12):
+        place = np.r_[generator.normal(size=2), 0, 0]
+        yield label, 0.1 * np.arange(40), place + 0.01 * generator.normal(size=(40, 4))
+
+
+def thrown_with_drag(generator: np.random.Generator) -> Rows:
+    """Balls in the air, with drag, under a second. Truth: nothing, but arcs hardly tell."""
+    times = 0.02 * np.arange(40)
+
+    def field(s: np.ndarray) -> np.ndarray:
+        return np.r_[s[2:], np.array([0.0, -9.81]) - 0.05 * np.linalg.norm(s[2:]) * s[2:]]
+
+    for label in range(20):
+        start = generator.uniform([-0.2, 1.3, 2, 2], [0.2, 1.7, 6, 6])
+        states = _solved(field, start, times)
+        yield label, times, states + [0.006, 0.006, 0.015, 0.015] * generator.normal(size=states.shape)
+
+
+class Hard(NamedTuple):
+    """A file, how many quantities are conserved, and whether it can tell."""
+
+    file: FieldFile
+    rank: int | None
+    decided: bool = True
+
+
+PLANE = "q1,q2,p1,p2"
+HARD_FILES = {
+    "multiplicative noise": Hard(FieldFile(multiplicative, PLANE), 4),
+    "a sensor for each run": Hard(FieldFile(many_sensors, PLANE), 4),
+    "mm and m": Hard(FieldFile(different_units, PLANE), 4),
+    "smoothed track": Hard(FieldFile(smoothed_track, "x,y,vx,vy", VELOCITIES), 4),
+    "slow sensor": Hard(FieldFile(slow_sensor, PLANE), 1),
+    "random kicks": Hard(FieldFile(kicked, PLANE), 0),
+    "one run nearly at rest": Hard(FieldFile(nearly_at_rest, PLANE), 1),
+    "at rest": Hard(FieldFile(at_rest, PLANE), None, decided=False),
+    "thrown with drag": Hard(FieldFile(thrown_with_drag, "x,y,vx,vy", VELOCITIES), None, decided=False),
+}
+"""Files with noise as sensors, filters and units make it, or without a law where one may be seen."""

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from field_files import FILES
+from field_files import FILES, HARD_FILES, FieldFile
 
 from noether_razor.discovery import data_answer
 from noether_razor.invariants import Analysis
+from noether_razor.reporting.answer import headline, symmetry_text
 from noether_razor.trajectories import Layout, load_trajectories
 
 RANKS = {name: 0 for name in FILES} | {
@@ -20,9 +21,8 @@ RANKS = {name: 0 for name in FILES} | {
 }
 
 
-def answer(name: str, folder: Path) -> Analysis:
+def answer(file: FieldFile, folder: Path, seed: int = 0) -> Analysis:
     """What the data of a file alone say."""
-    file = FILES[name]
     given = dict(zip(file.options[::2], file.options[1::2], strict=True))
     lists = {key: given[f"--{key}"].split(",") for key in ("positions", "velocities") if f"--{key}" in given}
     options = {"columns": lists}
@@ -30,7 +30,7 @@ def answer(name: str, folder: Path) -> Analysis:
         options |= {"masses": float(given["--masses"])}
     if "--periodic" in given:
         options |= {"periodic": [given["--periodic"]]}
-    path = file.write(folder / "file.csv")
+    path = file.write(folder / "file.csv", seed)
     with pytest.warns() if lists or "--periodic" in given else _quiet():
         return data_answer(load_trajectories(path, Layout.parse(options)))
 
@@ -43,7 +43,7 @@ class _quiet:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_data_say_what_is_conserved(name: str, tmp_path: Path) -> None:
-    found = answer(name, tmp_path)
+    found = answer(FILES[name], tmp_path)
     assert found.rank == RANKS[name]
     expected = {
         "cut orbit": ["q1*p2 - q2*p1"],
@@ -56,6 +56,25 @@ def test_the_data_say_what_is_conserved(name: str, tmp_path: Path) -> None:
         assert found.algebra.name == "u(3)"
     if name == "charge in a field":
         assert not found.closes
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", HARD_FILES)
+def test_noise_of_any_kind_makes_no_law_and_hides_none(name: str, seed: int, tmp_path: Path) -> None:
+    file, rank, decided = HARD_FILES[name]
+    found = answer(file, tmp_path, seed)
+    assert found.decided == decided
+    if rank is not None:
+        assert found.rank == rank
+    if rank == 4:
+        assert found.algebra.name == "u(2)" and all(q.change.limit < 0.02 for q in found.quantities)
+    said = headline(found.to_json())
+    if name == "at rest":
+        assert said.startswith("cannot tell") and "nothing moves" in said
+    if name == "thrown with drag":
+        assert said.startswith("undecided") or "do not close" in said
+    if name in ("smoothed track", "slow sensor"):
+        assert found.space.motion.alike > 1.5 and "noise is correlated" in symmetry_text(found.to_json())
 
 
 @pytest.mark.slow

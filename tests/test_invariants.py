@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from scipy.integrate import solve_ivp
 
 from noether_razor import ConservedSpace, analyse, conserved_space
 from noether_razor.invariants import Motion, noise_estimate
+from noether_razor.invariants.correlated import rows_alike
 from noether_razor.invariants.monomials import canonical_scales, coefficients, monomials, quadratic_parts
+from noether_razor.invariants.noise import noise_profile
 from noether_razor.trajectories import Trajectories
 
 ROOT = 2**0.5
@@ -392,6 +395,44 @@ class TestNoise:
         data = oscillators((1.0,), 2, 2)
         found = noise_estimate(data)
         assert not found.told.any() and not found.variance.any()
+
+    @pytest.mark.parametrize("kind", ["equal", "multiplicative", "by recording"])
+    def test_at_each_row_follows_what_it_depends_on(self, kind):
+        generator = np.random.default_rng(2)
+        exact = oscillators((1.0,), 24, 60)
+        size = np.full(exact.states.shape, 0.01)
+        if kind == "multiplicative":
+            size = 0.02 * np.abs(exact.states)
+        if kind == "by recording":
+            size = size * 10 ** generator.uniform(-1, 0.5, (24, 1, 1))
+        data = replace(exact, states=exact.states + size * generator.normal(size=exact.states.shape))
+        found = noise_profile(data, noise_estimate(data))
+        true = size[data.present()] ** 2
+        assert found.mean() == pytest.approx(true.mean(), rel=0.2)
+        if kind == "equal":
+            assert (found == found[0]).all()
+        else:
+            assert np.corrcoef(np.sqrt(found[:, 0]), np.sqrt(true[:, 0]))[0, 1] > 0.85
+
+    @pytest.mark.parametrize("memory", [0.0, 0.5, 0.8])
+    def test_of_neighbours_that_are_alike_counts_once(self, memory):
+        generator = np.random.default_rng(4)
+        noise = generator.normal(size=(20, 200))
+        for k in range(1, 200):
+            noise[:, k] = memory * noise[:, k - 1] + np.sqrt(1 - memory**2) * noise[:, k]
+        found = rows_alike(noise.ravel(), np.repeat(np.arange(20), 200))
+        assert found == pytest.approx((1 + memory) / (1 - memory), rel=0.25)
+
+    @pytest.mark.parametrize("kind", ["random walk", "oscillation", "trend"])
+    def test_what_does_not_forget_is_no_noise(self, kind):
+        generator = np.random.default_rng(4)
+        steps = np.arange(200)
+        values = {
+            "random walk": generator.normal(size=(20, 200)).cumsum(axis=1),
+            "oscillation": np.sin(0.3 * steps + generator.uniform(0, 6, (20, 1))),
+            "trend": steps * generator.normal(size=(20, 1)),
+        }[kind]
+        assert rows_alike(values.ravel(), np.repeat(np.arange(20), 200)) is None
 
 
 class TestTerms:

@@ -173,10 +173,10 @@ class Analysis:
 
     @property
     def local(self) -> bool:
-        """Whether trajectories are arcs that do not turn, and a formula is long: along such arcs any flow
-        keeps some combination of many terms nearly constant.
+        """Whether trajectories are arcs that do not turn, and a formula has many decimals: along such arcs
+        any flow keeps some combination of many terms nearly constant.
         """
-        longest = max((len(quantity.formula.coefficients) for quantity in self.quantities), default=0)
+        longest = max((len(quantity.formula.errors) for quantity in self.quantities), default=0)
         return longest > max(_TERMS, len(self.names)) and not self.space.turns
 
     @property

@@ -40,10 +40,14 @@ LEAST_SPREAD = 0.2
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
 MOST_FOLDS = 10
+BACK = 0.7
+"""Distance from the beginning over the largest before, from which a trajectory has turned."""
 AT_REST = 1.5
 """Variance along trajectories over that of the noise, up to which nothing moves."""
-MOST_LIFT = 50.0
-"""By how much noise that neighbours share may exceed what differences of rows show."""
+MOST_LIFT, CONSISTENT = 50.0, 1.5
+"""By how much noise that neighbours share may exceed what differences of rows show, and within what factor it
+must explain the change of every combination that is constant.
+"""
 HEAVIEST, ROUNDS = 10.0, 3
 """The largest weight of a recording over their median, and how often weights and combinations are found from
 each other."""
@@ -122,8 +126,12 @@ class ConservedSpace:
 
     @cached_property
     def turns(self) -> bool:
-        """Whether the motion turns within a trajectory."""
-        return _turns(self.motion) is not None
+        """Whether the states of a typical trajectory come back some of the way to where it began."""
+        motion = self.motion
+        paths = [(path - path[0]) / motion.scales for _, path in motion.trajectories.segments()]
+        away = [np.linalg.norm(path, axis=1) for path in paths]
+        back = [float(far[far.argmax() :].min() / max(far.max(), np.finfo(float).tiny)) for far in away]
+        return bool(np.median(np.repeat(back, [len(path) for path in paths])) < BACK)
 
     @property
     def decided(self) -> bool:
@@ -226,8 +234,7 @@ def _margin(problem: "_Problem", drift: Drift) -> float:
     rejected = problem.rows[problem.kept : problem.kept + 1]
     if not len(rejected):
         return np.inf
-    explained, residual = drift.split(rejected)
-    strength = float(np.sum(explained**2) / max(float(residual[0, 0]), np.finfo(float).tiny))
+    strength = drift.strength(rejected[0])
     noise = float(problem.ratios[problem.kept] / problem.limits[problem.kept])
     return max(noise, strength / _root(1, float(drift.degrees)))
 
@@ -380,23 +387,28 @@ class _Problem:
         noise does: each combination alone, least first.
         """
         motion, found = self.motion, []
+        drift = Drift(motion, self.weights)
         for ratio, row in zip(self.ratios, self.rows, strict=True):
             values = motion.deviations(motion.recording, motion.values @ row[:, None])[:, 0]
             spread = float(motion.variances(row[None])[0])
             if ratio > MOST_LIFT or np.mean(values**2) > LOUDEST**2 * spread:
                 break
             alike = rows_alike(values / np.sqrt(self.levels(row[None])[:, 0]), motion.piece)
-            if alike is None:
+            if alike is None or drift.strength(row) > alike * _root(1, float(drift.degrees)):
                 break
             found.append(alike)
-        if len(found) <= self.kept:
-            return None
-        rows = self.rows[: len(found)]
-        squares = motion.deviations(motion.recording, motion.values @ rows.T) ** 2
-        parts = np.zeros((*squares.shape, len(motion.noise.variance)))
-        for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
-            parts[:, :, i] = (slope @ rows.T) ** 2
-        return CorrelatedNoise(lifts(squares, parts), float(np.mean(found)))
+        for count in range(len(found), self.kept, -1):
+            rows = self.rows[:count]
+            squares = motion.deviations(motion.recording, motion.values @ rows.T) ** 2
+            parts = np.zeros((*squares.shape, len(motion.noise.variance)))
+            for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
+                parts[:, :, i] = (slope @ rows.T) ** 2
+            factors = lifts(squares, parts)
+            left = squares.mean(axis=0) / np.maximum((parts @ factors).mean(axis=0), np.finfo(float).tiny)
+            # The noise of columns is that of all that is constant, or it is none.
+            if np.all(np.abs(np.log(left)) < np.log(CONSISTENT)):
+                return CorrelatedNoise(factors, float(np.mean(found[:count])))
+        return None
 
     def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the

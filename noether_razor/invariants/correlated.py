@@ -10,11 +10,11 @@ from .noise import SLOW_ERROR, NoiseEstimate
 
 SHORTEST = 16
 """Rows of a typical piece from which correlations are asked for."""
-LEFT = 0.15
-"""Correlation, beside chance, up to which noise has forgotten what it was."""
+LEFT, SMALL = 0.15, 0.05
+"""Correlation, beside chance, up to which noise has forgotten what it was, and up to which it counts."""
 FORGOTTEN = 0.2
 """Share of a piece within which noise forgets."""
-MOST_ALIKE = 0.17
+MOST_ALIKE = 0.2
 """Share of a piece that has one value of noise between its rows; of a random walk that is about a quarter."""
 LOUDEST = 0.2
 """The standard deviation of such noise over the spread, up to which it is told from what is not conserved."""
@@ -59,8 +59,9 @@ def rows_alike(values: Float[np.ndarray, " rows"], piece: Int[np.ndarray, " rows
         chance = STANDARD_ERRORS * np.sqrt(alike / pairs)
         if np.any(np.abs(correlation[far]) > LEFT + chance[far]):
             return None
-        near = np.trapezoid(np.append(1.0, correlation[~far]), np.append(0, lags[~far]))
-        alike = max(1.0, 2 * float(near))
+        near = int(np.argmax(correlation < SMALL))
+        whole = np.trapezoid(np.append(1.0, correlation[:near]), np.append(0, lags[:near]))
+        alike = max(1.0, 1.0 + 2 * float(whole - 0.5)) if near else 1.0
     return alike if alike <= MOST_ALIKE * length else None
 
 

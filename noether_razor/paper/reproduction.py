@@ -18,7 +18,7 @@ from ..discovery import RunFolder
 from ..files import write_whole, written_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..reporting import contour_figure, spectra_figure
+from ..reporting import contour_figure, png_of, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
 from .runner import Run, plan, run_all, wall_seconds
@@ -278,6 +278,7 @@ def _energy(hamiltonian: Hamiltonian, states: Float[np.ndarray, "np nq 2"]) -> F
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:
-    for suffix in ("png", "pdf"):
-        with written_whole(out / f"{name}.{suffix}") as temporary:
-            figure.savefig(temporary, dpi=130)
+    with written_whole(out / f"{name}.png") as temporary:
+        temporary.write_bytes(png_of(figure))
+    with written_whole(out / f"{name}.pdf") as temporary:
+        figure.savefig(temporary)

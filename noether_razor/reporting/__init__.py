@@ -6,7 +6,7 @@ from .data import ReportData
 from .discovery import discovery_text
 from .figures import contour_figure, spectra_figure
 from .html import answer_html
-from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures
+from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures, png_of
 from .report import Reports, summary_text, symmetry_section, write_report
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "draw_answer",
     "draw_pictures",
     "headline",
+    "png_of",
     "spectra_figure",
     "summary_text",
     "symmetry_section",

@@ -119,13 +119,14 @@ def _drawn(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str]]:
             with rc_context(STYLE):
                 figure = draw(data)
                 if figure is not None:
-                    found.append(Drawn(name, caption, _png(figure), svg_of(figure, name)))
+                    found.append(Drawn(name, caption, png_of(figure), svg_of(figure, name)))
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
     return found, failed
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """A figure as a small PNG file."""
     file, small = io.BytesIO(), io.BytesIO()
     figure.savefig(file, format="png", dpi=130)
     drawn = Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

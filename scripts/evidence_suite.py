@@ -11,7 +11,7 @@ import numpy as np
 
 from noether_razor.exact_evidence import Evidence, evidence
 from noether_razor.files import write_whole
-from noether_razor.systems import CustomSystem
+from noether_razor.systems import CustomSystem, InitialStates
 from noether_razor.trajectories import Trajectories, load_trajectories, save_trajectories, simulate
 
 TABLE = Path(__file__).parents[1] / "docs" / "evidence_suite.md"
@@ -116,9 +116,7 @@ def make_file(item: Item, seed: int, path: Path) -> None:
         trajectories=TRAJECTORIES,
         transitions=ROWS - 1,
         dt=STEP,
-        scale_q=item.scale,
-        scale_p=item.scale,
-        energy_below=1 / 6 if item.scale < 1 else None,
+        initial=InitialStates(item.scale, item.scale, energy_below=1 / 6 if item.scale < 1 else None),
     )
     draws = np.random.default_rng(seed)
     noise = NOISE * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
@@ -173,7 +171,7 @@ def main() -> None:
     scores = []
     for item in SUITE:
         for seed in range(arguments.seeds if item.name in arguments.only else 0):
-            path = arguments.out / f"{item.name.replace(' ', '_')}-{seed}.csv"
+            path = arguments.out / f"{item.name.replace(' ', '_')}-{seed}.npz"
             if not path.exists():
                 make_file(item, seed, path)
             begun = time.process_time()

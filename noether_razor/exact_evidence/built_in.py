@@ -11,7 +11,7 @@ from ..quadratic_forms import Quadratics
 from .brackets import complement, null_space
 from .features import Polynomials
 from .prior import FLOOR, Prior
-from .shooting import Fit, FitError, LinearModel, Problem, fit
+from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 from .start import Start, weak_start
 
 FRICTION = 1e-4
@@ -48,7 +48,7 @@ class Comparison:
         states, noise = _begin(problem, start)
         model = no_symmetry(problem)
         z, variances = np.append(start.coefficients, 0.0), np.append(start.variances, FRICTION)
-        return cls(problem, fit(problem, model, z, states, variances, noise))
+        return cls(problem, fit(problem, model, Begin(z, states, variances, noise)))
 
     def exact(self, quantities: Quadratics) -> Fit:
         """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
@@ -88,7 +88,7 @@ class Comparison:
         variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
         z, noise = point.z + APART * off, 2 * point.noise
         whole = [self.problem.times.shape[1]]
-        return fit(self.problem, model, z, found.states, variances, noise, lengths=whole)
+        return fit(self.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
 
     def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
         known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}
@@ -102,11 +102,11 @@ class Comparison:
         What is far behind at those too is wrong, and its best trajectories are not looked for.
         """
         none, whole = self.none, self.problem.times.shape[1]
-        begin = (z, none.states, variances, none.point.noise)
+        begin = Begin(z, none.states, variances, none.point.noise)
         rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
         found = None
         try:
-            found = fit(self.problem, model, *begin, lengths=[whole], rivals=rivals)
+            found = fit(self.problem, model, begin, lengths=[whole], rivals=rivals)
         except FitError:
             if not staged:
                 raise
@@ -115,7 +115,7 @@ class Comparison:
             return found
         short = [length for length in self.problem.lengths if length >= SHORT] or [whole]
         try:
-            longer = fit(self.problem, model, *begin, lengths=short, rivals=rivals)
+            longer = fit(self.problem, model, begin, lengths=short, rivals=rivals)
         except FitError:
             if found is None:
                 raise
@@ -134,9 +134,8 @@ def widened(comparison: Comparison, problem: Problem) -> Comparison:
     variances = np.full(model.prior.count, 1e-6)
     variances[: len(known) - 1], variances[-1] = known[:-1], known[-1]
     lengths = [problem.times.shape[1]]
-    return Comparison(
-        problem, fit(problem, model, z, none.states, variances, none.point.noise, lengths=lengths)
-    )
+    begin = Begin(z, none.states, variances, none.point.noise)
+    return Comparison(problem, fit(problem, model, begin, lengths=lengths))
 
 
 def no_symmetry(problem: Problem) -> LinearModel:

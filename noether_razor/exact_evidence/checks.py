@@ -9,7 +9,7 @@ from ..quadratic_forms import Quadratics
 from ..trajectories import Trajectories
 from .built_in import Comparison, no_symmetry
 from .prior import Prior
-from .shooting import Fit, FitError, LinearModel, Problem, fit
+from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 
 GROWS = 1.1
 """Noise with whole trajectories over that with segments of 8 rows from which the fit is not good enough."""
@@ -75,25 +75,15 @@ def _kept_back(comparison: Comparison) -> tuple[float, int]:
     """Squared residuals of trajectories that were not fitted, over noise and degrees of freedom."""
     problem, none, whole = comparison.problem, comparison.none, [comparison.problem.times.shape[1]]
     aside = np.arange(len(problem.times)) % KEPT_BACK == KEPT_BACK - 1
-    begin = (none.point.variances, none.point.noise)
+    begin = Begin(none.parameters, none.states, none.point.variances, none.point.noise)
     fitted = np.where(aside[:, None], 0.0, problem.seen)
-    model = no_symmetry(problem)
-    degrees = int(problem.seen[aside].sum()) * problem.dim
+    kept = problem.seen - fitted
+    degrees = int(kept.sum()) * problem.dim
     try:
-        other = fit(problem, model, none.parameters, none.states, *begin, lengths=whole, seen=fitted)
+        other = fit(problem, no_symmetry(problem), begin, lengths=whole, seen=fitted)
         alone = LinearModel(np.zeros((problem.size, 0)), _no_prior(), other.parameters)
-        kept = problem.seen - fitted
-        found = fit(
-            problem,
-            alone,
-            np.zeros(0),
-            none.states,
-            np.zeros(0),
-            other.point.noise,
-            lengths=whole,
-            seen=kept,
-            fixed=True,
-        )
+        begin = Begin(np.zeros(0), none.states, np.zeros(0), other.point.noise)
+        found = fit(problem, alone, begin, lengths=whole, seen=kept, fixed=True)
     except FitError:
         return np.inf, degrees
     squares = np.einsum("bkd,bk->d", (found.states - problem.measured) ** 2, kept)

@@ -27,6 +27,8 @@ LEAST_NOISE = 1e-14
 """The least noise variance, which exact simulations would send to zero."""
 SETTLED = 0.02
 """Nats by which the evidence may still move where a fit has converged."""
+MOST_STEPS = 40
+"""Steps with whole trajectories."""
 ROUGHLY = 1.0
 """The same at segments that are only a start for longer ones."""
 ROUGH_STEPS = 8
@@ -179,6 +181,15 @@ class Point(NamedTuple):
 
     z: Float[np.ndarray, " Z"]
     firsts: Float[np.ndarray, "B M dim"]
+    variances: Float[np.ndarray, " groups"]
+    noise: Float[np.ndarray, " dim"]
+
+
+class Begin(NamedTuple):
+    """Where a fit begins: z, states at all rows, prior variances and noise variances."""
+
+    z: Float[np.ndarray, " Z"]
+    states: Float[np.ndarray, "B K dim"]
     variances: Float[np.ndarray, " groups"]
     noise: Float[np.ndarray, " dim"]
 
@@ -391,13 +402,9 @@ class _Search:
 def fit(
     problem: Problem,
     model: LinearModel,
-    z: Float[np.ndarray, " Z"],
-    states: Float[np.ndarray, "B K dim"],
-    variances: Float[np.ndarray, " groups"],
-    noise: Float[np.ndarray, " dim"],
+    begin: Begin,
     *,
     lengths: Sequence[int] = (),
-    most: int = 40,
     rivals: Mapping[int, float] | None = None,
     seen: Float[np.ndarray, "B K"] | None = None,
     fixed: bool = False,
@@ -406,9 +413,10 @@ def fit(
     of the problem's.
 
     `rivals` are log evidences of another fit by length: what stays far below them is given up before it
-    converges. `states` at all rows give the first ones of segments. `fixed` keeps the hyper-parameters.
-    Raises `FitError` where trajectories are not finite, or far behind at short segments.
+    converges. `seen` in place of the problem's leaves rows out. `fixed` keeps the hyper-parameters. Raises
+    `FitError` where trajectories are not finite, or far behind at short segments.
     """
+    z, states, variances, noise = begin
     found: Fit | None = None
     stages: dict[int, Stage] = {}
     for length in lengths or problem.lengths:
@@ -417,7 +425,9 @@ def fit(
         point = Point(z, problem.firsts(states, length), variances, noise)
         rival = (rivals or {}).get(length, -np.inf)
         try:
-            found = search.run(point, most if whole else ROUGH_STEPS, SETTLED if whole else ROUGHLY, rival)
+            found = search.run(
+                point, MOST_STEPS if whole else ROUGH_STEPS, SETTLED if whole else ROUGHLY, rival
+            )
         except (FitError, np.linalg.LinAlgError) as error:
             if found is None:
                 raise FitError(str(error)) from None

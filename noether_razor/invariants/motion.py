@@ -131,8 +131,7 @@ class Motion:
         """
         dictionary = dictionary_of(dictionary, trajectories)
         noise, profile = _noise(trajectories, noise_variance)
-        if correlated is not None:
-            noise, profile = correlated.added(noise, profile)
+        noise, profile = (noise, profile) if correlated is None else correlated.added(noise, profile)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -153,7 +152,7 @@ class Motion:
         starts = np.cumsum(trajectories.lengths) - trajectories.lengths
         deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
-        recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
+        recordings = np.unique(trajectories.recordings, return_inverse=True)[1].reshape(-1)
         return cls(
             trajectories=trajectories,
             dictionary=dictionary,
@@ -167,14 +166,11 @@ class Motion:
             shift=shift,
             unit=unit,
             values=(terms - mean) / unit,
-            slopes=tuple(
-                dictionary.slopes(every, i)[:, used] * deviation[:, i, None] / unit
-                for i in np.flatnonzero(deviation.any(axis=0)).tolist()
-            ),
+            slopes=_first_order(dictionary, every, deviation, used, unit),
             curvature=curvature,
             bends=bends,
             integrals=integral,
-            recording=recordings.reshape(-1)[number],
+            recording=recordings[number],
             piece=number,
             floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
             alike=1.0 if correlated is None else correlated.alike,
@@ -310,6 +306,18 @@ def _along(
         name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite.all(axis=0)))]].name
         raise ValueError(f"term {name} is not finite at {int(np.sum(~finite.all(axis=1)))} rows")
     return found
+
+
+def _first_order(
+    dictionary: Dictionary,
+    states: Float[np.ndarray, "rows dim"],
+    deviation: Float[np.ndarray, "rows dim"],
+    used: Bool[np.ndarray, " all"],
+    unit: Float[np.ndarray, " M"],
+) -> tuple[Float[np.ndarray, "rows M"], ...]:
+    """What noise of one standard deviation in each noisy coordinate adds to the terms."""
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    return tuple(dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit for i in noisy)
 
 
 def _second_order(

@@ -87,7 +87,8 @@ def test_says_what_is_conserved(discovered):
     data = found["data"]
     assert (data["recordings"], data["staying"], data["shown"], data["rows"]) == (12, 1, 1, 240)
     assert found["quantities"][0]["formula"] == "q1^2 + p1^2" and found["algebra"]["name"] == "u(1)"
-    assert {"none", "found", "learned"} == set(found["evidence"])
+    assert {"none", "found", "learned", "exact"} == set(found["evidence"])
+    assert [one["verdict"] for one in found["evidence"]["exact"]["quantities"]] == ["exact", "rejected"]
     assert out.startswith("1 conserved quantity of degree <= 2, u(1) = so(2)") and "BUT" not in out
     kept = {"config.json", "data.npz", "metrics.jsonl", "summary.json", "symmetry.json", "report.md"}
     assert kept | {"report.html"} <= files(folder)

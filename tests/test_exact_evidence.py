@@ -294,6 +294,7 @@ class TestVerdicts:
         assert all(gain < -100 for gain in found.controls.values())
         assert found.noise["q1"] == pytest.approx(0.01, rel=0.2)
         assert "exact" in repr(found) and "nats" in str(found)
+        assert nr.Evidence.from_json(found.to_json()).to_json() == found.to_json()
         assert set(json.loads(json.dumps(found.to_json()))["quantities"][0]) >= {
             "gain",
             "approximate",

@@ -24,6 +24,7 @@ from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .checks import check_model
+from .exact import exact_answer
 from .examination import analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
 from .hypotheses import judged_by_data
@@ -150,9 +151,13 @@ def first_words(
 
 
 def without_model(found: Discovery, error: Exception) -> Discovery:
-    """What the data alone say, with the reason why there is no model."""
+    """What the data alone say, and the exact evidence of what was asked about, with the reason why there is
+    no model.
+    """
+    failed = dict(found.failed)
+    exact = exact_answer(found.trajectories, found.hypotheses, failed)
     why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
-    return replace(found, failed={"model": why})
+    return replace(found, exact=exact, failed={**failed, "model": why})
 
 
 def with_model(
@@ -166,11 +171,12 @@ def with_model(
     tell: Tell = say_nothing,
 ) -> Discovery:
     """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, also of
-    the hypotheses, and checks. `summary` and `metrics` are those of its training. A part that fails is named
-    in `failed`.
+    the hypotheses, and checks; and the exact evidence of the hypotheses. `summary` and `metrics` are those of
+    its training. A part that fails is named in `failed`.
     """
     started = time.perf_counter()
-    failed: dict[str, str] = {}
+    failed = dict(found.failed)
+    exact = exact_answer(found.trajectories, found.hypotheses, failed)
     reached_bound = reached(summary, [line["negative_elbo"] for line in metrics])
     data, noise = found.trajectories, named_noise(fitted.problem)
     analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
@@ -184,6 +190,7 @@ def with_model(
         analysis=analysis,
         model=fitted,
         evidence=evidence,
+        exact=exact,
         hypotheses=answers,
         checks=checks,
         failed=failed,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from ..exact_evidence import Evidence as ExactEvidence
 from ..invariants import Analysis, FoundQuantity
 from ..lie import LieAlgebra
 from ..prediction import Noise, bands, posterior_rollouts
@@ -31,16 +32,18 @@ class Discovery:
     """What trajectories conserve, what the file cannot tell, and a model that predicts.
 
     trajectories: those that say what is conserved. analysis: what they say. model: the trained model, None
-    where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. hypotheses:
-    what is said of each formula that was asked about. checks: of the model. failed: parts that failed, with
-    the reason. notes: what the reader of the data has to say. summary, metrics: the numbers of the model and
-    of its logged steps, as in summary.json and metrics.jsonl.
+    where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. exact: the
+    exact evidence for the formulas that were asked about, from the data alone; None without any. hypotheses:
+    what is said of each of these formulas. checks: of the model. failed: parts that failed, with the reason.
+    notes: what the reader of the data has to say. summary, metrics: the numbers of the model and of its
+    logged steps, as in summary.json and metrics.jsonl.
     """
 
     trajectories: Trajectories
     analysis: Analysis
     model: Fitted | None = None
     evidence: Evidence | None = None
+    exact: ExactEvidence | None = None
     hypotheses: tuple[HypothesisAnswer, ...] = ()
     checks: Checks | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +131,7 @@ class Discovery:
             "failed": dict(self.failed),
             "analysis_seconds": self.seconds,
             "along": None if shown is None else shown.to_json(),
-            "evidence": None if self.evidence is None else self.evidence.to_json(),
+            "evidence": self._evidence_json() or None,
             "hamiltonian": self.hamiltonian,
         }
         if self.hypotheses:
@@ -136,6 +139,11 @@ class Discovery:
         if self.checks is not None:
             symmetry["checks"] = self.checks.to_json()
         return symmetry
+
+    def _evidence_json(self) -> dict[str, Any]:
+        """The Delta-ELBO by its fits, and the exact evidence as "exact"."""
+        bounds = {} if self.evidence is None else self.evidence.to_json()
+        return bounds | ({} if self.exact is None else {"exact": self.exact.to_json()})
 
     def __str__(self) -> str:
         symmetry = self.to_json()

@@ -12,6 +12,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 from ..diagnostics import Asymmetry, Calibration, SamplingCheck, StructureCheck
+from ..exact_evidence import Evidence as ExactEvidence
 from ..files import write_whole
 from ..modelling import Problem, make_problem
 from ..options import (
@@ -24,7 +25,7 @@ from ..options import (
 )
 from ..quantities import Hypothesis
 from ..random import stream
-from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, write_report
+from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, elbo_fits, write_report
 from ..training import Rates, TrainState, initial_state
 from ..trajectories import Trajectories, read_data_file, save_trajectories
 from .checks import Checks
@@ -190,6 +191,7 @@ def load(path: Path) -> Discovery:
             found,
             model=model,
             evidence=_evidence(symmetry.get("evidence")),
+            exact=_exact(symmetry.get("evidence")),
             hypotheses=tuple(_hypothesis(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),
@@ -217,9 +219,14 @@ def _bound(entry: Mapping[str, Any]) -> Bound:
     return Bound(**{**entry, **lists})
 
 
+def _exact(entry: Mapping[str, Any] | None) -> ExactEvidence | None:
+    return ExactEvidence.from_json(entry["exact"]) if entry and "exact" in entry else None
+
+
 def _evidence(entry: Mapping[str, Any] | None) -> Evidence | None:
-    if not entry:
+    if not elbo_fits(entry):
         return None
+    assert entry is not None
     bounds = {name: _bound(entry[name]) if name in entry else None for name in ("none", "found", "learned")}
     none, learned = bounds["none"], bounds["learned"]
     assert none is not None and learned is not None

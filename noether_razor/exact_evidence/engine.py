@@ -1,6 +1,5 @@
 """The exact evidence of trajectories for conserved quantities."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -61,7 +60,6 @@ def evidence(
     are at most 300 terms. `progress` is told what is being computed. Raises `HypothesisError` for a formula,
     `EvidenceError` for data that this engine cannot judge.
     """
-    begun = time.perf_counter()
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     features = _features(data, degree)
     tell = progress or (lambda _: None)
@@ -86,7 +84,6 @@ def evidence(
         controls=judge.controls,
         withdrawn=judge.withdrawn,
         notes=notes,
-        seconds=time.perf_counter() - begun,
     )
 
 

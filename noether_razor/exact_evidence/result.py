@@ -1,7 +1,7 @@
 """What the exact evidence says: of each quantity, and of the space of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -46,9 +46,16 @@ class QuantityEvidence:
             "verdict": self.verdict,
             "why": self.why,
             "basis_sensitivity": self.basis_sensitivity,
-            "stderr": self.stderr,
+            "stderr": _finite(self.stderr),
             "converged": self.converged,
         }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "QuantityEvidence":
+        """From what `to_json` gives."""
+        known = {"breaking": Breaking(**entry["breaking"]), "stderr": _known(entry["stderr"], np.inf)}
+        known |= {"gain": _known(entry["gain"], -np.inf), "approximate": _known(entry["approximate"], np.inf)}
+        return cls(**{**entry, **known})
 
     def __str__(self) -> str:
         low, high = (_percent(edge) for edge in (self.breaking.lo, self.breaking.hi))
@@ -86,7 +93,6 @@ class Evidence:
     withdrawn: str = ""
     notes: tuple[str, ...] = ()
     engine: str = "exact"
-    seconds: float = field(default=0.0, compare=False)
 
     def __iter__(self) -> Iterator[QuantityEvidence]:
         return iter(self.quantities)
@@ -101,6 +107,27 @@ class Evidence:
     def adequate(self) -> bool:
         """Whether H fits the data well enough for gains to mean anything."""
         return self.adequacy.adequate
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Evidence":
+        """From what `to_json` gives."""
+        rate = dict(entry["friction"])
+        return cls(
+            quantities=tuple(QuantityEvidence.from_json(one) for one in entry["quantities"]),
+            logZ_none=entry["logZ_none"],
+            noise=dict(entry["noise"]),
+            degree=entry["degree"],
+            adequacy=Adequacy(**entry["adequacy"]),
+            rank=entry["rank"],
+            log_evidence_rank=tuple(_known(value, -np.inf) for value in entry["log_evidence_rank"]),
+            rank_margin=_known(entry["rank_margin"], np.inf),
+            rank_angle=entry["rank_angle"],
+            friction=Friction(**(rate | {"gain": _known(rate["gain"], np.inf)})),
+            controls={name: _known(gain, -np.inf) for name, gain in entry["controls"].items()},
+            withdrawn=entry["withdrawn"],
+            notes=tuple(entry["notes"]),
+            engine=entry["engine"],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The "evidence" of the exact engine, as in symmetry.json."""
@@ -120,7 +147,6 @@ class Evidence:
             "withdrawn": self.withdrawn,
             "notes": list(self.notes),
             "quantities": [one.to_json() for one in self.quantities],
-            "seconds": self.seconds,
         }
 
     def __repr__(self) -> str:
@@ -147,6 +173,10 @@ class Evidence:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def _known(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _percent(share: float) -> str:

@@ -253,10 +253,15 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
             f"Delta-ELBO ({DIFFERENCE}): {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no "
             "symmetry"
         )
-    elif symmetry["evidence"] and symmetry["rank"]:
+    elif elbo_fits(symmetry["evidence"]) and symmetry["rank"]:
         lines.append(f"Delta-ELBO ({DIFFERENCE}): none, {why_no_gain(symmetry['evidence'])}")
     lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
     return lines
+
+
+def elbo_fits(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fits of the Delta-ELBO in "evidence" of symmetry.json, which may hold the exact evidence too."""
+    return {name: part for name, part in (evidence or {}).items() if name != "exact"}
 
 
 def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:

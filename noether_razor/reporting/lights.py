@@ -9,6 +9,7 @@ from .answer import (
     STANDARD_ERRORS,
     STRONG,
     data_text,
+    elbo_fits,
     evidence_gain,
     limits_of_file,
     of_degree_two,
@@ -106,7 +107,7 @@ def _commutes(symmetry: Mapping[str, Any], structure: Mapping[str, Any]) -> list
 
 
 def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
-    if not symmetry["evidence"] or not symmetry["rank"]:
+    if not elbo_fits(symmetry["evidence"]) or not symmetry["rank"]:
         return None
     title = "Does the symmetry help to explain the data?"
     gain = evidence_gain(symmetry["evidence"])

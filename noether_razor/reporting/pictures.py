@@ -19,7 +19,7 @@ from ..prediction import learned_hamiltonian, posterior_rollouts
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
-from .answer import headline, of_degree_two
+from .answer import elbo_fits, headline, of_degree_two
 from .data import ReportData
 from .figures import (
     along_figure,
@@ -168,7 +168,7 @@ def _along(symmetry: Mapping[str, Any]) -> Figure | None:
 
 def _evidence(symmetry: Mapping[str, Any]) -> Figure | None:
     # Where nothing was found, nothing was built in.
-    fits = {k: v for k, v in (symmetry["evidence"] or {}).items() if k != "found" or symmetry["rank"]}
+    fits = {k: v for k, v in elbo_fits(symmetry["evidence"]).items() if k != "found" or symmetry["rank"]}
     return evidence_figure(fits) if len(fits) > 1 else None
 
 

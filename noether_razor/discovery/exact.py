@@ -17,6 +17,6 @@ def exact_answer(
         return None
     try:
         return evidence(data, [answer.hypothesis.formula for answer in hypotheses])
-    except (EvidenceError, ArithmeticError, ValueError) as error:
+    except (EvidenceError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
         failed["exact evidence"] = str(error)
         return None

@@ -120,7 +120,7 @@ class Motion:
         trajectories: Trajectories,
         noise_variance: float | Float[np.ndarray, " dim"] | None = None,
         dictionary: Dictionary | str | None = None,
-        correlated: "CorrelatedNoise | None" = None,
+        correlated: CorrelatedNoise | None = None,
     ) -> "Motion":
         """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
         degree <= 2.
@@ -130,9 +130,7 @@ class Motion:
         ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise, profile = _noise(trajectories, noise_variance)
-        if correlated is not None:
-            noise, profile = correlated.added(noise, profile)
+        noise, profile = _noise(trajectories, noise_variance, correlated)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -167,10 +165,7 @@ class Motion:
             shift=shift,
             unit=unit,
             values=(terms - mean) / unit,
-            slopes=tuple(
-                dictionary.slopes(every, i)[:, used] * deviation[:, i, None] / unit
-                for i in np.flatnonzero(deviation.any(axis=0)).tolist()
-            ),
+            slopes=_slopes(dictionary, every, deviation, used, unit),
             curvature=curvature,
             bends=bends,
             integrals=integral,
@@ -310,6 +305,20 @@ def _along(
         name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite.all(axis=0)))]].name
         raise ValueError(f"term {name} is not finite at {int(np.sum(~finite.all(axis=1)))} rows")
     return found
+
+
+def _slopes(
+    dictionary: Dictionary,
+    states: Float[np.ndarray, "rows dim"],
+    deviation: Float[np.ndarray, "rows dim"],
+    used: Bool[np.ndarray, " all"],
+    unit: Float[np.ndarray, " M"],
+) -> tuple[Float[np.ndarray, "rows M"], ...]:
+    """The `slopes` of a motion; `deviation` is that of the noise of states."""
+    return tuple(
+        dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit
+        for i in np.flatnonzero(deviation.any(axis=0)).tolist()
+    )
 
 
 def _second_order(
@@ -455,7 +464,9 @@ def _noncentrality(statistic: float, degrees: int) -> float:
 
 
 def _noise(
-    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+    trajectories: Trajectories,
+    variance: float | Float[np.ndarray, " dim"] | None,
+    correlated: CorrelatedNoise | None,
 ) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
     """The noise of columns, and its variance at each point."""
     dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
@@ -466,7 +477,8 @@ def _noise(
         found = noise_estimate(trajectories)
         found = found._replace(variance=np.where(found.told, found.variance, 0.0))
         profile = noise_profile(trajectories, found)
-        return found._replace(variance=profile.mean(axis=0)), profile
+        found = found._replace(variance=profile.mean(axis=0))
+        return (found, profile) if correlated is None else correlated.added(found, profile)
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")

@@ -120,7 +120,7 @@ class Motion:
         trajectories: Trajectories,
         noise_variance: float | Float[np.ndarray, " dim"] | None = None,
         dictionary: Dictionary | str | None = None,
-        correlated: "CorrelatedNoise | None" = None,
+        correlated: CorrelatedNoise | None = None,
     ) -> "Motion":
         """The motion of the terms of `dictionary`, or of the family of that name: None, all monomials of
         degree <= 2.
@@ -130,8 +130,7 @@ class Motion:
         ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise, profile = _noise(trajectories, noise_variance)
-        noise, profile = (noise, profile) if correlated is None else correlated.added(noise, profile)
+        noise, profile = _noise(trajectories, noise_variance, correlated)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -152,7 +151,7 @@ class Motion:
         starts = np.cumsum(trajectories.lengths) - trajectories.lengths
         deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
         curvature, bends = _second_order(dictionary, every, deviation, used, unit)
-        recordings = np.unique(trajectories.recordings, return_inverse=True)[1].reshape(-1)
+        recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
             dictionary=dictionary,
@@ -166,11 +165,11 @@ class Motion:
             shift=shift,
             unit=unit,
             values=(terms - mean) / unit,
-            slopes=_first_order(dictionary, every, deviation, used, unit),
+            slopes=_slopes(dictionary, every, deviation, used, unit),
             curvature=curvature,
             bends=bends,
             integrals=integral,
-            recording=recordings[number],
+            recording=recordings.reshape(-1)[number],
             piece=number,
             floor=FLOOR if noise.told.all() else UNTOLD_FLOOR,
             alike=1.0 if correlated is None else correlated.alike,
@@ -308,16 +307,18 @@ def _along(
     return found
 
 
-def _first_order(
+def _slopes(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
     deviation: Float[np.ndarray, "rows dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
 ) -> tuple[Float[np.ndarray, "rows M"], ...]:
-    """What noise of one standard deviation in each noisy coordinate adds to the terms."""
-    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
-    return tuple(dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit for i in noisy)
+    """The `slopes` of a motion; `deviation` is that of the noise of states."""
+    return tuple(
+        dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit
+        for i in np.flatnonzero(deviation.any(axis=0)).tolist()
+    )
 
 
 def _second_order(
@@ -463,7 +464,9 @@ def _noncentrality(statistic: float, degrees: int) -> float:
 
 
 def _noise(
-    trajectories: Trajectories, variance: float | Float[np.ndarray, " dim"] | None
+    trajectories: Trajectories,
+    variance: float | Float[np.ndarray, " dim"] | None,
+    correlated: CorrelatedNoise | None,
 ) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
     """The noise of columns, and its variance at each point."""
     dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
@@ -474,7 +477,8 @@ def _noise(
         found = noise_estimate(trajectories)
         found = found._replace(variance=np.where(found.told, found.variance, 0.0))
         profile = noise_profile(trajectories, found)
-        return found._replace(variance=profile.mean(axis=0)), profile
+        found = found._replace(variance=profile.mean(axis=0))
+        return (found, profile) if correlated is None else correlated.added(found, profile)
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")

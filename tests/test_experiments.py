@@ -420,7 +420,7 @@ def test_shared_warm_starts_are_counted_once(tmp_path: Path) -> None:
     [
         (("table4",), ("table4", "table3", "figure2")),
         (("table1", "--seeds", "0"), ("--seeds", "0")),
-        (("table1", "--seeds", "two"), ("--seeds", "'two'")),
+        (("table1", "--seeds", "two"), ("--seeds", "valid int")),
         (("table1", "--budget", "huge"), ("huge", "standard")),
         (("table1", "--bugdet", "quick"), ("--bugdet",)),
         ((), ("target",)),

@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 import noether_razor as nr
+from noether_razor.exact_evidence import Adequacy, Breaking, Friction, QuantityEvidence
 from noether_razor.invariants import Analysis
 from noether_razor.prediction import bands
 from noether_razor.symmetry import HaarUnitary
@@ -32,6 +33,35 @@ def answer(data: Trajectories) -> Analysis:
 @pytest.fixture(scope="module")
 def found() -> Analysis:
     return answer(oscillators(2, 12, 40))
+
+
+def evidence_of(count: int) -> nr.Evidence:
+    """An answer about so many quantities."""
+    one = QuantityEvidence(
+        quantity="q1*p2 - q2*p1",
+        gain=43.8,
+        approximate=-20.0,
+        dims_removed=6,
+        breaking=Breaking(0.0, 0.0, 7e-4, 7e-4),
+        verdict="exact",
+        why="",
+        basis_sensitivity=0.4,
+        stderr=0.5,
+        converged=True,
+    )
+    return nr.Evidence(
+        quantities=(one,) * count,
+        logZ_none=12309.5,
+        noise={"q1": 0.01, "p1": 0.01},
+        degree=4,
+        adequacy=Adequacy(1.0, 1.0, 1.0, ""),
+        rank=4,
+        log_evidence_rank=(0.0, 1.0, 2.0, 3.0, 30.0),
+        rank_margin=27.0,
+        rank_angle=0.1,
+        friction=Friction(1e-5, 6e-5, 0.0),
+        controls={"q1": -9000.0},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +122,8 @@ def objects(found: Analysis) -> dict[str, object]:
         "prediction": nr.Prediction(np.arange(50.0), bands(np.ones((9, 20, 50, 60))), long.names, long.units),
         "options": nr.Options(),
         "option error": nr.OptionError("scale: why"),
+        "evidence": evidence_of(20),
+        "evidence error": nr.EvidenceError("quantity 'q1^3': why"),
         "hypothesis error": nr.HypothesisError("formula 'q1': why"),
     }
 

@@ -30,7 +30,7 @@ class Start(NamedTuple):
     smoothed: list[Float[np.ndarray, "time dim"]]
 
 
-Segments = Sequence[tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]]
+Segments = Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ dim"]]]
 """Times (time,) and states (time, dim) of each trajectory."""
 
 

@@ -262,7 +262,9 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
         listener=Listener(answer=told.append),
     ).to_json()
     assert found == folder.read_symmetry() and len(told) == 1
-    assert found["rank"] == 1 and found["evidence"] is None and "step 7" in found["failed"]["model"]
+    assert found["rank"] == 1 and "step 7" in found["failed"]["model"]
+    # The exact evidence needs no model.
+    assert set(found["evidence"]) == {"exact"} and not told[0].to_json()["evidence"]
     assert [entry["data_verdict"] for entry in found["hypotheses"]] == ["conserved", "not conserved"]
     assert "failed: model: " in symmetry_text(found) and "q1: rejected" in discovery_text(found)
 

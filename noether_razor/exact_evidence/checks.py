@@ -15,6 +15,8 @@ GROWS = 1.1
 """Noise with whole trajectories over that with segments of 8 rows from which the fit is not good enough."""
 MISFIT = 1.21
 """The same for squared residuals over degrees of freedom."""
+NEGLIGIBLE = 1e-4
+"""Noise over the spread of a column below which there is none to compare with."""
 ERRORS = 3.0
 """Standard errors of chance that are added to it."""
 COMPARED = 8
@@ -51,9 +53,9 @@ def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
     chi2, kept_back, growth, why = None, None, None, []
     if not problem.exact:
         told = noise_estimate(data)
-        used = told.told & (told.variance > 0)
+        used, least = told.told, (NEGLIGIBLE * data.spreads()) ** 2
         if used.any():
-            chi2 = float(np.mean(none.point.noise[used] / told.variance[used]))
+            chi2 = float(np.mean(none.point.noise[used] / np.maximum(told.variance, least)[used]))
             chance = ERRORS * float(np.sqrt(np.mean(told.relative_error[used] ** 2) / used.sum()))
             if chi2 > MISFIT * (1 + chance):
                 why.append(f"residuals are {np.sqrt(chi2):.2f} times the noise between neighbouring rows")

@@ -18,6 +18,8 @@ MOST_ALIKE = 0.2
 """Share of a piece that has one value of noise between its rows; of a random walk that is about a quarter."""
 LOUDEST = 0.2
 """The standard deviation of such noise over the spread, up to which it is told from what is not conserved."""
+FEWEST = 100
+"""Values of the noise of which correlations of 0.1 can be seen."""
 MOST_LAGS, STANDARD_ERRORS = 100, 2.5
 
 
@@ -62,7 +64,7 @@ def rows_alike(values: Float[np.ndarray, " rows"], piece: Int[np.ndarray, " rows
         near = int(np.argmax(correlation < SMALL))
         whole = np.trapezoid(np.append(1.0, correlation[:near]), np.append(0, lags[:near]))
         alike = max(1.0, 1.0 + 2 * float(whole - 0.5)) if near else 1.0
-    return alike if alike <= MOST_ALIKE * length else None
+    return alike if alike <= min(MOST_ALIKE * length, len(values) / FEWEST) else None
 
 
 def lifts(

@@ -33,8 +33,8 @@ PREFERRED = 3.0
 """Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one."""
 SMALL = 0.1
 """Breaking up to which a symmetry may be called approximate."""
-SEEN = 0.02
-"""Breaking that the data must exclude before a symmetry is called exact."""
+SEEN = 0.005
+"""Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
 NEAR = 50.0
 """Nats below which the wider dictionary is not asked."""
 
@@ -248,7 +248,7 @@ class _Judge(NamedTuple):
         if not self.friction.absent:
             return "approximate", "friction breaks it"
         if broken.hi > SEEN:
-            return "undecided", f"a breaking of up to {100 * broken.hi:.1f} % cannot be seen"
+            return "undecided", f"a breaking of up to {100 * broken.hi:.2g} % cannot be excluded"
         return "exact", ""
 
 

@@ -224,7 +224,9 @@ def smoothed_track(generator: np.random.Generator) -> Rows:
     times = np.arange(240) / 30
     for label, states in enumerate(_turning(generator, 20, times)):
         seen = states[:, :2] + 0.01 * generator.normal(size=(len(times), 2))
-        smooth = [savgol_filter(seen, 11, 3, deriv=k, delta=1 / 30, axis=0) for k in (0, 1)]
+        smooth = [
+            np.asarray(savgol_filter(seen, 11, 3, deriv=k, delta=1 / 30, axis=0), np.float64) for k in (0, 1)
+        ]
         yield label, times, np.concatenate(smooth, axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import diffrax
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 from .phase_space import hamiltonian_field
 from .typing import Hamiltonian, Scalar, State, States, VectorField
 
+Tree = TypeVar("Tree")
 Step = Callable[[VectorField, State, Scalar], State]
 """One step of a one-step method: (field, state, step size) -> next state."""
 
@@ -27,11 +29,21 @@ def midpoint_step(field: VectorField, state: State, dt: Scalar) -> State:
 
 def rk4_step(field: VectorField, state: State, dt: Scalar) -> State:
     """One step of the classical Runge-Kutta method, of order 4."""
+    return rk4_tree_step(field, state, dt)
+
+
+def rk4_tree_step(field: Callable[[Tree], Tree], state: Tree, dt: Scalar) -> Tree:
+    """The same for a tree of arrays, such as a state with its variational equations."""
+
+    def along(slopes: Tree, step: Scalar) -> Tree:
+        return jax.tree.map(lambda x, k: x + step * k, state, slopes)
+
     k1 = field(state)
-    k2 = field(state + dt / 2 * k1)
-    k3 = field(state + dt / 2 * k2)
-    k4 = field(state + dt * k3)
-    return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    k2 = field(along(k1, dt / 2))
+    k3 = field(along(k2, dt / 2))
+    k4 = field(along(k3, dt))
+    mean = jax.tree.map(lambda a, b, c, d: a + 2 * b + 2 * c + d, k1, k2, k3, k4)
+    return along(mean, dt / 6)
 
 
 def transition(

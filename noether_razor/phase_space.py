@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .typing import Hamiltonian, State, VectorField
+from .typing import Hamiltonian, VectorField
 
 
 def symplectic_matrix(dof: int) -> Float[Array, "dim dim"]:
@@ -13,8 +13,8 @@ def symplectic_matrix(dof: int) -> Float[Array, "dim dim"]:
     return jnp.block([[zero, identity], [-identity, zero]])
 
 
-def symplectic_gradient(gradient: State) -> State:
-    """J g for a gradient g of shape (2n,), without forming J."""
+def symplectic_gradient(gradient: Float[Array, "dim *columns"]) -> Float[Array, "dim *columns"]:
+    """J g for a gradient g of shape (2n,), or for each of several as columns, without forming J."""
     by_position, by_momentum = jnp.split(gradient, 2)
     return jnp.concatenate([by_momentum, -by_position])
 

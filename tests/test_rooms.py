@@ -12,7 +12,7 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing", "files", "quadratic_forms", "spelling"},
+    {"typing", "files", "quadratic_forms", "spelling", "thinning"},
     {"random", "formula"},
     {"phase_space"},
     {"scaling", "integrators"},
@@ -150,7 +150,7 @@ EXCEPTIONS = {
     "trajectories/dataset.py: from_frame",
     # A verb of the command line has one parameter an option, by which Typer names it.
     "app/cli/discover.py: discover",
-    "app/cli/evidence.py: evidence",
+    "app/cli/columns.py: data_table",
     # The training loop: what is scanned closes over what the loop is made of.
     "training/loop.py: make_loop",
 }

@@ -14,6 +14,7 @@ from ..inference import Estimator, Objective, Posterior, Rows, likelihood_of
 from ..networks import VectorFieldNetwork
 from ..prediction import predict
 from ..scaling import Periods
+from ..thinning import evenly
 from ..training import NonFiniteELBOError, Report, Training, TrainState, fit
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian, PRNGKey
@@ -293,7 +294,7 @@ def _predictions(
     for number, (times, path) in enumerate(segments[:most]):
         if len(times) <= rows:
             continue
-        first = np.unique(np.linspace(0, len(times) - 1 - rows, each).round().astype(int))
+        first = evenly(len(times) - rows, each)
         starts.append(path[first])
         times_of.append(times[first[:, None] + np.arange(rows + 1)] - times[first, None])
         targets.append(path[first + rows])
@@ -304,7 +305,7 @@ def _predictions(
 
 def field_asymmetry(field: Posterior, key: PRNGKey, states: Float[np.ndarray, "points dim"]) -> Asymmetry:
     """`Asymmetry` of the posterior mean of an unstructured field at some of `states`."""
-    few = states[np.unique(np.linspace(0, len(states) - 1, FIELD_POINTS).round().astype(int))]
+    few = states[evenly(len(states), FIELD_POINTS)]
     keys = jax.random.split(key, FIELD_DRAWS)
 
     def mean(state: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from ..inference import Posterior
 from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
 from ..quantities import QuadraticQuantities
+from ..thinning import evenly
 from ..trajectories import Trajectories
 from .comparison import Bound, refits
 from .fitted import Fitted
@@ -91,7 +92,7 @@ def along(found: Analysis, trajectories: Trajectories) -> Along | None:
 
     spread = np.std(values(trajectories.points()), axis=1)
     segments = trajectories.segments()[:SHOWN_TRAJECTORIES]
-    kept = [np.unique(np.linspace(0, len(t) - 1, SHOWN_POINTS).round().astype(int)) for t, _ in segments]
+    kept = [evenly(len(t), SHOWN_POINTS) for t, _ in segments]
     curves = [values(states[rows]) for (_, states), rows in zip(segments, kept, strict=True)]
     return Along(
         tuple(times[rows] for (times, _), rows in zip(segments, kept, strict=True)),

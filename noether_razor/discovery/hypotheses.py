@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ..invariants import conserved_space
 from ..invariants.monomials import coefficients
 from ..modelling import Problem
-from ..quadratic_forms import Quadratics
 from ..quantities import Hypothesis, QuadraticQuantities
 from ..trajectories import Trajectories
 from .comparison import Bound, Gain, gain, refits
@@ -75,8 +73,7 @@ def compare_hypotheses(
         learned = refits(problem, "learned", none.repeats, keep=keep, tell=tell).bound
     compared = []
     for number, said in enumerate(answers, start=1):
-        matrices, vectors = said.hypothesis.matrices, said.hypothesis.vectors
-        space = problem.scale.quantities(Quadratics(matrices, vectors, np.zeros(len(vectors))))
+        space = problem.scale.quantities(said.hypothesis.quadratics)
         built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
         name = f"hypothesis {number}"
         try:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from ..quadratic_forms import Quadratics
+from ..thinning import evenly
 from .brackets import bracket_matrices
 from .built_in import Comparison
 from .shooting import Fit
@@ -34,8 +35,7 @@ def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Brea
     """
     maps = bracket_matrices(comparison.features, quantities)
     points = _points(comparison)
-    values = comparison.features.values_at(points)
-    with_one = np.concatenate([np.ones((len(points), 1)), values], axis=1)
+    with_one = comparison.features.with_one_at(points)
     mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
     forces = np.linalg.norm(comparison.features.gradients(points) @ mean, axis=1)
     parts = []
@@ -50,7 +50,7 @@ def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Brea
 def _points(comparison: Comparison) -> Float[np.ndarray, "points dim"]:
     problem = comparison.problem
     seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
-    return seen[np.unique(np.linspace(0, len(seen) - 1, MOST_POINTS).round().astype(int))]
+    return seen[evenly(len(seen), MOST_POINTS)]
 
 
 def _interval(mean: Float[np.ndarray, " points"], covariance: Float[np.ndarray, "points points"]) -> Breaking:

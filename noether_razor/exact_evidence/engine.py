@@ -10,6 +10,7 @@ import numpy as np
 from ..quadratic_forms import Quadratics
 from ..quantities import Hypothesis, parse_hypothesis
 from ..scaling import PhaseScale
+from ..thinning import evenly
 from ..trajectories import Trajectories, fit_scale, scaled_trajectories
 from .breaking import Breaking, breaking
 from .built_in import Comparison, widened
@@ -123,7 +124,7 @@ def _pieces(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
     rows = int(data.lengths.sum())
     if rows > MOST_ROWS:
         count = max(2, int(len(data) * MOST_ROWS / rows)) if len(data) > 1 else 1
-        data = data[np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))]
+        data = data[evenly(len(data), count)]
         notes.append(f"{int(data.lengths.sum())} of {rows} rows are used, those of {len(data)} trajectories")
     if int(data.lengths.max()) <= LONGEST:
         return data, tuple(notes)
@@ -135,7 +136,7 @@ def _pieces(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
             segments.append((times[begin:end], states[begin:end]))
             recordings.append(recording)
     if len(segments) * LONGEST > MOST_ROWS:
-        kept = np.unique(np.linspace(0, len(segments) - 1, MOST_ROWS // LONGEST).round().astype(int))
+        kept = evenly(len(segments), MOST_ROWS // LONGEST)
         segments, recordings = [segments[k] for k in kept], [recordings[k] for k in kept]
     cut = Trajectories.of_segments(
         segments,
@@ -195,8 +196,7 @@ class _Judge(NamedTuple):
     def answer(self, hypothesis: Hypothesis) -> QuantityEvidence:
         """What is said of one hypothesis."""
         self.tell(hypothesis.formula)
-        zero = np.zeros(len(hypothesis.vectors))
-        quantities = self.scale.quantities(Quadratics(hypothesis.matrices, hypothesis.vectors, zero))
+        quantities = self.scale.quantities(hypothesis.quadratics)
         gain, exact = _gain(self.comparison, quantities)
         removed = self.comparison.problem.size - len(exact.point.z) if exact is not None else 0
         none = self.comparison.none.log_evidence

@@ -62,6 +62,10 @@ class Features(ABC):
         with jax.enable_x64(True):
             return np.asarray(_values(self, jnp.asarray(states)))
 
+    def with_one_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows one_and_P"]:
+        """1 and all features at many states, in which brackets are expressed."""
+        return np.concatenate([np.ones((len(states), 1)), self.values_at(states)], axis=1)
+
     def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
         """The gradients of all features at many states, in float64."""
         with jax.enable_x64(True):

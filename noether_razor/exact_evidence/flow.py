@@ -1,6 +1,5 @@
 """Trajectories of H(x) = phi(x)^T c with friction, their sensitivities, and the normal equations of a fit."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..integrators import rk4_tree_step
+from ..phase_space import symplectic_gradient
 from .features import Features
 
 
@@ -80,24 +81,6 @@ def normal_equations(
     return Blocks(*total[:3], *whole)
 
 
-def _field(gradient: Array, friction: Array, x: Array, rest: Array) -> Array:
-    q, p = jnp.split(gradient, 2)
-    return jnp.concatenate([p, -q - friction * (x[len(q) :] + rest)])
-
-
-def _rk4(field: Callable[[Any], Any], x: Any, size: Array) -> Any:
-    """`integrators.rk4_step` for any pytree."""
-
-    def along(k: Any, share: float) -> Any:
-        return jax.tree.map(lambda a, b: a + share * size * b, x, k)
-
-    k1 = field(x)
-    k2 = field(along(k1, 0.5))
-    k3 = field(along(k2, 0.5))
-    k4 = field(along(k3, 1.0))
-    return jax.tree.map(lambda a, b, c, d, e: a + size / 6 * (b + 2 * c + 2 * d + e), x, k1, k2, k3, k4)
-
-
 def _trajectory(
     features: Features, prepared: Any, friction: Array, rest: Array, firsts: Array, rows: Rows, panels: Array
 ) -> tuple[Array, Array]:
@@ -111,23 +94,23 @@ def _trajectory(
     damped = jnp.concatenate([jnp.zeros(dof), jnp.ones(dof)])
     width = features.size + 1
 
-    def turned(values: Array) -> Array:
-        """J times vectors or rows."""
-        return jnp.concatenate([values[dof:], -values[:dof]])
+    def rubbed(x: Array) -> Array:
+        """(0, p), by which friction acts."""
+        return jnp.concatenate([jnp.zeros(dof), x[dof:] + rest])
 
     def field(state: tuple[Array, Array]) -> tuple[Array, Array]:
         x, phi = state
         found = features.slopes(x, prepared)
-        matrix = turned(found.hessian) - friction * jnp.diag(damped)
-        return _field(found.gradient, friction, x, rest), matrix @ phi
+        matrix = symplectic_gradient(found.hessian) - friction * jnp.diag(damped)
+        return symplectic_gradient(found.gradient) - friction * rubbed(x), matrix @ phi
 
     def source(state: tuple[Array, Array], time: Array) -> Array:
         """Phi^-1 F."""
         x, phi = state
-        rubbed = jnp.concatenate([jnp.zeros(dof), x[dof:] + rest])
         # J F of the features is -G; of friction it is -J (0, p).
-        forced = jnp.concatenate([-features.slopes_of_all(x), -turned(rubbed)[:, None]], axis=1)
-        return -jnp.exp(friction * time) * turned(phi.T @ forced)
+        of_friction = symplectic_gradient(rubbed(x))[:, None]
+        forced = jnp.concatenate([-features.slopes_of_all(x), -of_friction], axis=1)
+        return -jnp.exp(friction * time) * symplectic_gradient(phi.T @ forced)
 
     def advance(state: tuple[Array, Array], row: Rows) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         x, s = state
@@ -135,7 +118,7 @@ def _trajectory(
 
         def step(k: Array, inner: tuple[tuple[Array, Array], Array]) -> tuple[tuple[Array, Array], Array]:
             begin, total = inner
-            end = _rk4(field, begin, size)
+            end = rk4_tree_step(field, begin, size)
             weight = jnp.where(k == last, 1.0, jnp.where(k % 2 == 0, 4.0, 2.0))
             return end, total + weight * source(end, (k + 1) * size)
 

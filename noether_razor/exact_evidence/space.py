@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from ..invariants.monomials import quadratic_parts
 from ..quadratic_forms import Quadratics
+from ..thinning import evenly
 from .brackets import bracket_matrices
 from .features import Polynomials
 from .prior import log_determinant
@@ -76,16 +77,14 @@ class _Brackets:
     def __init__(
         self, features: Polynomials, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
     ):
-        some = states[np.unique(np.linspace(0, len(states) - 1, MOST_POINTS).round().astype(int))]
+        some = states[evenly(len(states), MOST_POINTS)]
         count = features.dim * (features.dim + 3) // 2
         matrices, vectors = quadratic_parts(np.eye(count), features.dim)
         maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
-        values = features.values_at(some)
-        with_one = np.concatenate([np.ones((len(some), 1)), values], axis=1)
+        with_one = features.with_one_at(some)
         points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
-        low = np.arange(count)
-        weights = features.weights[:count]
-        covariance = np.cov(values[:, low] / weights, rowvar=False)
+        low = with_one[:, 1 : 1 + count] / features.weights[:count]
+        covariance = np.cov(low, rowvar=False)
         self.units = np.linalg.inv(np.linalg.cholesky(covariance)).T
         self.maps = np.einsum("ab,jbp,jk->kap", points, maps[:, :, used], self.units, optimize=True)
 

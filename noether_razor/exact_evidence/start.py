@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import make_interp_spline, make_smoothing_spline
 
+from ..thinning import evenly
 from .features import Features
 from .prior import Prior
 
@@ -103,7 +104,7 @@ def _smoothing(segments: Segments) -> Float[np.ndarray, " dim"]:
     dim = segments[0][1].shape[1]
     if not long:
         return np.full(dim, 1e-2 * step**3)
-    chosen = [long[i] for i in np.unique(np.linspace(0, len(long) - 1, TRIED).round().astype(int))]
+    chosen = [long[i] for i in evenly(len(long), TRIED)]
     errors = np.zeros((len(SMOOTHINGS), dim))
     for t, x in chosen:
         for row, weight in enumerate(SMOOTHINGS):

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..lie import LieAlgebra, bracket, lie_algebra
 from ..quadratic_forms import Quadratics
 from ..scaling import FAR
+from ..thinning import evenly
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .conserved import HIDDEN, ConservedSpace, conserved_space
@@ -652,7 +653,7 @@ class _OnStates(NamedTuple):
 
 def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:
     """At most `_POINTS` states, at equal distances in the data."""
-    return states[np.unique(np.linspace(0, len(states) - 1, _POINTS).round().astype(int))]
+    return states[evenly(len(states), _POINTS)]
 
 
 def _on_states(hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> _OnStates:

@@ -14,6 +14,7 @@ import sympy
 from jaxtyping import Array, Bool, Float
 
 from ..scaling import Periods
+from ..thinning import evenly
 from ..trajectories import Trajectories
 from ..typing import State
 
@@ -123,7 +124,7 @@ class Dictionary(ABC):
         Whole turns of an angle must leave a term as it is; this is tried at some of `states`.
         """
         used = ~np.any(self.reads & ~moving, axis=1)
-        some = states[np.unique(np.linspace(0, len(states) - 1, PROBED).round().astype(int))]
+        some = states[evenly(len(states), PROBED)]
         before = self.values(some)
         for k, period in enumerate(periods):
             if period is not None:

@@ -17,6 +17,7 @@ from ..random import stream
 from ..scaling import PhaseScale, whole_turns
 from ..symmetry import MEASURES, Averaging, FlowAveraging, HaarAveraging, HaarUnitary, NoAveraging, sized
 from ..systems import HamiltonianSystem, NBody, Oscillators
+from ..thinning import evenly
 from ..training import Training
 from ..trajectories import Trajectories, fit_scale, hold_out, scaled_trajectories
 from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
@@ -258,7 +259,7 @@ def _first(start: QuadraticQuantities, rest: QuadraticQuantities) -> QuadraticQu
 def _sample(data: Trajectories) -> Float[np.ndarray, "points dim"]:
     """States to size orbits by: spread over all trajectories, angles within half a turn of 0."""
     points = data.points()
-    rows = np.unique(np.linspace(0, len(points) - 1, SIZED_BY).round().astype(int))
+    rows = evenly(len(points), SIZED_BY)
     return points[rows] - whole_turns(points[rows], data.periods)
 
 

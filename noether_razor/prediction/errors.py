@@ -13,6 +13,7 @@ from ..integrators import Step, transition
 from ..phase_space import hamiltonian_field
 from ..scaling import PhaseScale
 from ..symmetry import NoAveraging
+from ..thinning import evenly
 from ..trajectories import Trajectories, Transitions
 from ..typing import Hamiltonian, PRNGKey
 from .predictive import predict
@@ -141,7 +142,7 @@ def substep_error(
 
     The integrator is fine enough when it stays below a tenth of the noise's standard deviation.
     """
-    rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
+    rows = evenly(transitions.size, max_transitions)
     few = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[rows], jnp.float32), transitions)
     return float(_refinement(hamiltonian, few, estimator.substeps, estimator.step))
 
@@ -157,7 +158,7 @@ def learned_substep_error(
     """The same for the learned Hamiltonian: the difference of posterior-predictive transitions, the same
     samples in both. Twice as many steps are those of two halves of the interval: nothing else is compiled.
     """
-    rows = np.unique(np.linspace(0, transitions.size - 1, max_transitions).round().astype(int))
+    rows = evenly(transitions.size, max_transitions)
     initial, dt = np.asarray(transitions.states)[rows], np.asarray(transitions.dt)[rows]
     advance = partial(predict, posterior, key, initial, estimator=estimator)
     coarse, fine = (advance(np.outer(dt, parts))[:, :, -1] for parts in ((0, 1), (0, 0.5, 1)))

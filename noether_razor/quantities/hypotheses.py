@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..formula import FormulaError, parse_formula
+from ..quadratic_forms import Quadratics
 
 
 class HypothesisError(ValueError):
@@ -21,6 +22,11 @@ class Hypothesis(NamedTuple):
     formula: str
     matrices: Float[np.ndarray, "K dim dim"]
     vectors: Float[np.ndarray, "K dim"]
+
+    @property
+    def quadratics(self) -> Quadratics:
+        """The quantities as quadratic forms."""
+        return Quadratics(self.matrices, self.vectors, np.zeros(len(self.vectors)))
 
 
 def parse_hypothesis(

@@ -3,19 +3,17 @@
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ..inference import LIKELIHOODS
-from ..prediction import learned_hamiltonian, posterior_rollouts
+from ..prediction import learned_hamiltonian
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
@@ -35,8 +33,6 @@ from .figures import (
 from .overview import Predicted, overview_figure
 
 GRID = 41
-SHOWN_TRAJECTORIES, SHOWN_POINTS = 3, 100
-BAND_SAMPLES = 64
 SETS = {
     "held out": "held-out trajectories",
     "training data": "training trajectories (none were held out)",
@@ -212,38 +208,8 @@ def _contours(data: ReportData) -> Figure:
     return contour_figure(position, momentum, panels, states, (labels[0], labels[dof]))
 
 
-class _Rolled(NamedTuple):
-    """The first trajectories of the `every` in a set, in the units of the data, and predictions of them."""
-
-    shown: Trajectories
-    samples: Float[np.ndarray, "samples traj time dim"]
-    name: str
-    every: int
-
-
-def _rolled(data: ReportData, most: int) -> _Rolled | None:
-    """Predictions of the first `most` test trajectories; None where they do not stay finite."""
-    _, key = jax.random.split(data.key)
-    name, shown = next(iter(data.test_sets.items()), ("training data", data.data))
-    every = len(shown)
-    shown = shown[:most].first(SHOWN_POINTS)
-    scale = data.scale or PhaseScale.identity(shown.dof)
-    try:
-        samples = posterior_rollouts(
-            data.posterior,
-            key,
-            scale.states(shown.states[:, 0]),
-            scale.times(shown.times),
-            estimator=replace(data.evaluator, weight_samples=BAND_SAMPLES),
-            spread_scale=data.spread_scale,
-        )
-    except FloatingPointError:  # a network that has learned little: there is nothing to show
-        return None
-    return _Rolled(shown, scale.states_back(np.asarray(samples, np.float64)), name, every)
-
-
 def _rollouts(data: ReportData) -> Figure | None:
-    rolled = _rolled(data, SHOWN_TRAJECTORIES)
+    rolled = data.rolled
     if rolled is None:
         return None
     shown = rolled.shown
@@ -257,7 +223,7 @@ def _overview(data: ReportData) -> Figure | None:
     symmetry = data.symmetry
     if symmetry is None or not _generate(symmetry) or not symmetry["quantities"]:
         return None
-    rolled = _rolled(data, 1)
+    rolled = data.rolled or data.rolled_out(1)
     if rolled is None:
         return None
     shown = rolled.shown

@@ -1,63 +1,90 @@
-"""Options that say what the columns of a data file mean, which several verbs have."""
+"""Options that say what the columns of a data file mean, the same for every verb that reads one."""
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-TrajectoryColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Column with trajectory labels.")]
-TimeColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Column with the times.")]
-Step = Annotated[
-    float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
-]
-Names = Annotated[
-    str | None,
-    # Its name is given: some releases of Typer take a metavar that equals it for the name.
-    typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
-]
-Positions = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Position columns: x,y (or x{},y{}: {} is the trajectory); default q1..qn.",
-    ),
-]
-Momenta = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
-]
-Velocities = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
-]
-Masses = Annotated[str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")]
-Ignored = Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")]
-Periodic = Annotated[
-    str | None, typer.Option(metavar="NAMES", help='Position columns that are angles; "" for none.')
-]
-Units = Annotated[list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column. Repeatable.")]
+
+def with_columns(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb with the options of `data_table` in place of its argument `table`, which it is given."""
+    own, options = (inspect.signature(part).parameters for part in (verb, data_table))
+
+    @functools.wraps(verb)
+    def with_table(**given: Any) -> None:
+        table = data_table(**{name: given.pop(name) for name in options})
+        verb(table=table, **given)
+
+    parameters = []
+    for name, parameter in own.items():
+        parameters += options.values() if name == "table" else [parameter]
+    with_table.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_table.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_table
 
 
 def data_table(
-    *,
-    step: float | None,
-    masses: str | None,
-    periodic: str | None,
-    unit: Sequence[str] | None,
-    trajectory: str | None,
-    time: str | None,
-    **columns: str | None,
+    trajectory: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with trajectory labels.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the times.")] = None,
+    dt: Annotated[
+        float | None, typer.Option("--dt", metavar="TIME", help="Time step, for a file without times.")
+    ] = None,
+    names: Annotated[
+        str | None,
+        # Its name is given: some releases of Typer take a metavar that equals it for the name.
+        typer.Option("--names", metavar="NAMES", help="Names of all columns, for a file without a header."),
+    ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Position columns: x,y (or x{},y{}: {} is the trajectory); default q1..qn.",
+        ),
+    ] = None,
+    momenta: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
+    ] = None,
+    velocities: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
+    ] = None,
+    masses: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")] = None,
+    periodic: Annotated[
+        str | None, typer.Option(metavar="NAMES", help='Position columns that are angles; "" for none.')
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column. Repeatable.")
+    ] = None,
 ) -> dict[str, Any]:
-    """Keys of the data table of a configuration, of the options that were given; `columns` are those that
-    hold several names. Raises `typer.BadParameter` for a unit without a name.
+    """Keys of the data table of a configuration, of the options that were given. Raises `typer.BadParameter`
+    for a unit without a name.
     """
-    named: dict[str, Any] = {key: _names(value) for key, value in columns.items()}
-    named |= {"trajectory": trajectory, "time": time}
-    mapping: dict[str, Any] = {
-        "columns": {key: value for key, value in named.items() if value is not None},
-        "step": step,
+    columns = {
+        "names": _names(names),
+        "trajectory": trajectory,
+        "time": time,
+        "positions": _names(positions),
+        "momenta": _names(momenta),
+        "velocities": _names(velocities),
+        "ignore": _names(ignore),
+    }
+    mapping = {
+        "columns": _given(columns),
+        "step": dt,
         "masses": _names(masses),
         "periodic": _names(periodic),
         "units": _units(unit) if unit else None,
     }
+    return _given(mapping)
+
+
+def _given(mapping: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if value is not None}
 
 

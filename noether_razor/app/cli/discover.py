@@ -5,26 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .columns import (
-    Ignored,
-    Masses,
-    Momenta,
-    Names,
-    Periodic,
-    Positions,
-    Step,
-    TimeColumn,
-    TrajectoryColumn,
-    Units,
-    Velocities,
-    data_table,
-)
+from .columns import with_columns
 from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery
 
 
+@with_columns
 def discover(
     data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<data name>-<seed>.")] = None,
@@ -45,17 +33,7 @@ def discover(
         int | None,
         typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: set by the budget."),
     ] = None,
-    trajectory: TrajectoryColumn = None,
-    time: TimeColumn = None,
-    dt: Step = None,
-    names: Names = None,
-    positions: Positions = None,
-    momenta: Momenta = None,
-    velocities: Velocities = None,
-    masses: Masses = None,
-    ignore: Ignored = None,
-    periodic: Periodic = None,
-    unit: Units = None,
+    table: dict[str, Any] | None = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one value. Repeatable."),
@@ -67,21 +45,8 @@ def discover(
 
     A file DATA.toml beside the data can also describe the columns.
     """
-    table = data_table(
-        names=names,
-        trajectory=trajectory,
-        time=time,
-        positions=positions,
-        momenta=momenta,
-        velocities=velocities,
-        ignore=ignore,
-        step=dt,
-        masses=masses,
-        periodic=periodic,
-        unit=unit,
-    )
     asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
-    _discover(data, out, table, budget, overrides or [], asked, quiet)
+    _discover(data, out, table or {}, budget, overrides or [], asked, quiet)
 
 
 def _discover(

@@ -1,26 +1,14 @@
 """``evidence DATA``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .columns import (
-    Ignored,
-    Masses,
-    Momenta,
-    Names,
-    Periodic,
-    Positions,
-    Step,
-    TimeColumn,
-    TrajectoryColumn,
-    Units,
-    Velocities,
-    data_table,
-)
+from .columns import with_columns
 
 
+@with_columns
 def evidence(
     data: Annotated[Path, typer.Argument(help="Trajectories: .csv, .tsv, .txt, .dat, .npz, .npy or .h5.")],
     quantity: Annotated[
@@ -35,17 +23,7 @@ def evidence(
         typer.Option(min=1, help="Degree of the polynomial Hamiltonian; default 4, less in many dimensions."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for all numbers, as JSON.")] = None,
-    trajectory: TrajectoryColumn = None,
-    time: TimeColumn = None,
-    dt: Step = None,
-    names: Names = None,
-    positions: Positions = None,
-    momenta: Momenta = None,
-    velocities: Velocities = None,
-    masses: Masses = None,
-    ignore: Ignored = None,
-    periodic: Periodic = None,
-    unit: Units = None,
+    table: dict[str, Any] | None = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
 ) -> None:
     """Say by how many nats data support that named quantities are conserved, exactly or nearly.
@@ -54,24 +32,10 @@ def evidence(
     """
     from ..runs import evidence_of_file
 
-    given = data_table(
-        names=names,
-        trajectory=trajectory,
-        time=time,
-        positions=positions,
-        momenta=momenta,
-        velocities=velocities,
-        ignore=ignore,
-        step=dt,
-        masses=masses,
-        periodic=periodic,
-        unit=unit,
-    )
-
     def tell(text: str) -> None:
         if not quiet and typer.get_text_stream("stderr").isatty():
             typer.echo(f"evidence: {text}", err=True)
 
-    found, notes = evidence_of_file(data, given, quantity, degree=degree, out=out, progress=tell)
+    found, notes = evidence_of_file(data, table or {}, quantity, degree=degree, out=out, progress=tell)
     if not quiet:
         typer.echo("\n".join([*(f"note: {note}" for note in notes), str(found)]))

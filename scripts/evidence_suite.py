@@ -108,19 +108,21 @@ class Score(NamedTuple):
     seconds: float
 
 
-def make_file(item: Item, seed: int, path: Path) -> None:
+def make_file(
+    item: Item, seed: int, path: Path, *, trajectories: int = TRAJECTORIES, noise: float = NOISE
+) -> None:
     """Write the noisy trajectories of a system."""
     clean = simulate(
         CustomSystem(2, item.hamiltonian),
         jax.random.key(seed),
-        trajectories=TRAJECTORIES,
+        trajectories=trajectories,
         transitions=ROWS - 1,
         dt=STEP,
         initial=InitialStates(item.scale, item.scale, energy_below=1 / 6 if item.scale < 1 else None),
     )
     draws = np.random.default_rng(seed)
-    noise = NOISE * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
-    save_trajectories(path, Trajectories(clean.times, clean.states + noise))
+    added = noise * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
+    save_trajectories(path, Trajectories(clean.times, clean.states + added))
 
 
 def table(scores: list[Score]) -> str:

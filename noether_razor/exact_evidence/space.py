@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..invariants.monomials import quadratic_parts
+from ..null_space import null_space
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
 from .brackets import bracket_matrices
@@ -182,9 +183,8 @@ def _split(
 
 def _nullity(bracket: Float[np.ndarray, "points M"]) -> tuple[int, Float[np.ndarray, "M rank"]]:
     """The dimension of the candidates with vanishing brackets, and a basis of them."""
-    values, right = np.linalg.svd(bracket, full_matrices=False)[1:]
-    rank = int(np.sum(values <= NULL * values[0]))
-    return rank, right[len(right) - rank :].T
+    free = null_space(bracket, NULL).basis
+    return len(free), free.T
 
 
 def _normal(

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from ..formula import parse_formula
 from ..formula.parse import Formula, canonical_names
+from ..null_space import null_space
 from ..phase_space import symplectic_gradient
 from ..quantities import QuadraticQuantities, quadratic_form
 from ..typing import Scalar, State
@@ -70,8 +71,7 @@ class CustomSystem:
         velocities = velocities / np.where(sizes > 0, sizes, 1.0)
         first, second = np.triu_indices(dim)
         products = states[:, first] * velocities[:, second] + states[:, second] * velocities[:, first]
-        _, singular_values, vectors = np.linalg.svd(np.hstack([velocities, products]), full_matrices=False)
-        relative = singular_values / max(singular_values[0], np.finfo(float).tiny)
+        free, relative, _ = null_space(np.hstack([velocities, products]), _CONSERVED)
         speeds = np.abs(velocities).max(axis=0)
         tiny_speed = (speeds > 0) & (speeds < _NOT_CONSERVED)
         if tiny_speed.any() or ((relative > _CONSERVED) & (relative < _NOT_CONSERVED)).any():
@@ -80,7 +80,7 @@ class CustomSystem:
                 " cannot tell what it conserves; choose units in which its terms are comparable and leave out"
                 " terms that cancel"
             )
-        basis = _sparse_basis(vectors[relative <= _CONSERVED])
+        basis = _sparse_basis(free)
         forms: list[Mapping[tuple[int, ...], float]] = [
             {monomials[i]: float(row[i]) for i in np.flatnonzero(row)} for row in basis
         ]

@@ -1,0 +1,161 @@
+"""Choosing latent space, chart, degree and stiffness by the likelihood of rows held out of the fit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import comb
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from .chart import LANDMARKS, Chart, chart_coordinates, latent_coordinates
+from .fitting import FitOptions, Fitted, Objective, Start, fit_map, smooth_start
+from .latent import Kind, Latent
+
+VALIDATION = 0.2
+"""Share of the rows that are held out while choosing."""
+DEGREES = (4, 6, 8, 10, 12, 14)
+HARMONICS = (1, 2, 3, 5, 8, 12)
+FIRST = {"uniform": 8, "normal": 6, "circle": 3}
+"""The degree with which latent spaces and charts are compared."""
+STIFFNESSES = (0.1, 10.0)
+"""Factors on the stiffness that are tried last."""
+ITERATIONS = 80
+"""Of the fits that are only compared."""
+ROWS_A_TERM = 3
+"""Rows that each term of the map must have at least."""
+MOST_ROWS, MOST_TERMS = 4000, 300
+"""Rows that take part in choosing, and terms of the largest map that is tried."""
+
+Told = Callable[[str, int, float], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What can be chosen: `chart` is None where coordinates are given."""
+
+    latent: Kind
+    dim: int
+    degree: int
+    stiffness: float
+    chart: Chart | None
+    neighbours: int
+
+    def __str__(self) -> str:
+        chart = "" if self.chart is None else f", {self.chart} chart"
+        return f"{self.latent} latent, degree {self.degree}, stiffness {self.stiffness:g}{chart}"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A setting and the mean log-likelihood of held-out rows, with its standard error."""
+
+    setting: Setting
+    validation: float
+    stderr: float
+    train: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {**asdict(self.setting), **{k: v for k, v in asdict(self).items() if k != "setting"}}
+
+
+def fit_setting(
+    setting: Setting,
+    points: Float[np.ndarray, "n D"],
+    options: FitOptions,
+    *,
+    coordinates: Float[np.ndarray, "n d"] | None = None,
+    told: Told | None = None,
+) -> Fitted:
+    """The map of a setting that is likeliest for points (forward); `coordinates` are a chart of one's own."""
+    start = start_of(setting, points, coordinates)
+
+    def progress(step: int, value: float) -> None:
+        if told is not None:
+            told(str(setting), step, value)
+
+    return fit_map(Objective(points, None), start, replace(options, stiffness=setting.stiffness), progress)
+
+
+def start_of(
+    setting: Setting, points: Float[np.ndarray, "n D"], coordinates: Float[np.ndarray, "n d"] | None
+) -> Start:
+    """The smooth fit from which a setting is optimised: to all rows where coordinates are given, else to
+    evenly spaced landmarks.
+    """
+    latent = Latent(setting.latent, setting.dim, setting.degree)
+    if coordinates is not None:
+        return smooth_start(latent, latent_coordinates(coordinates, setting.latent), points)
+    assert setting.chart is not None
+    landmarks = points[:: max(1, len(points) // LANDMARKS)]
+    found = chart_coordinates(landmarks, setting.latent, setting.dim, setting.chart, setting.neighbours)
+    return smooth_start(latent, found, landmarks)
+
+
+class Chosen(NamedTuple):
+    """The setting with the highest validation likelihood, and all that were tried, in order."""
+
+    setting: Setting
+    tried: tuple[Tried, ...]
+
+
+def choose(
+    points: Float[np.ndarray, "n D"],
+    first: Sequence[Setting],
+    options: FitOptions,
+    *,
+    coordinates: Float[np.ndarray, "n d"] | None = None,
+    seed: int = 0,
+    told: Told | None = None,
+) -> Chosen:
+    """Compare the settings `first` (latent spaces and charts), then degrees with the best of them, then
+    stiffness; each is fitted to four fifths of the rows and judged by the mean log density of the others.
+    """
+    order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
+    held = max(1, round(VALIDATION * len(order)))
+    out, kept = np.sort(order[:held]), np.sort(order[held:])
+    own = None if coordinates is None else coordinates[kept]
+    short = replace(options, iterations=min(ITERATIONS, options.iterations))
+    tried: list[Tried] = []
+
+    def best_of(settings: Sequence[Setting]) -> Setting:
+        known = {one.setting for one in tried}
+        for setting in settings:
+            if setting in known:
+                continue
+            fitted = fit_setting(setting, points[kept], short, coordinates=own, told=told)
+            values = fitted.tube.log_density(points[out])
+            error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+            train = float(fitted.tube.log_density(points[kept]).mean())
+            tried.append(Tried(setting, float(values.mean()), error, train))
+        return max(tried, key=lambda one: one.validation).setting
+
+    best = best_of(first)
+    best = best_of([replace(best, degree=degree) for degree in degrees(best, len(kept))])
+    best = best_of([replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES])
+    return Chosen(best, tuple(tried))
+
+
+def degrees(setting: Setting, rows: int) -> list[int]:
+    """Degrees that are worth a try: with so many rows for each term of the map."""
+    listed = HARMONICS if setting.latent == "circle" else DEGREES
+    found = []
+    for degree in listed:
+        power = 2 * degree + 1 if setting.latent == "circle" and setting.dim == 1 else 0
+        terms = power or comb(degree + setting.dim, setting.dim) * (4 if setting.latent == "circle" else 1)
+        if ROWS_A_TERM * terms <= rows and terms <= MOST_TERMS:
+            found.append(degree)
+    return found
+
+
+def first_settings(
+    setting: Setting, latents: Sequence[Kind], charts: Sequence[Chart | None], rows: int
+) -> list[Setting]:
+    """Latent spaces and charts at a degree that suits each."""
+    found = []
+    for latent in latents:
+        known = degrees(replace(setting, latent=latent), rows) or [1]
+        degree = min(known, key=lambda one: abs(one - FIRST[latent]))
+        found += [replace(setting, latent=latent, chart=chart, degree=degree) for chart in charts]
+    return found

@@ -1,0 +1,111 @@
+"""Symmetries of a density: affine fields along which its log does not change, and their Lie algebra."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..lie import LieAlgebra, affine_lie_algebra
+from ..null_space import null_space
+from .functional import LogDensity
+
+EXACT = 1e-9
+"""Singular value over the largest, up to which a direction counts as a symmetry of a known density."""
+
+
+@dataclass(frozen=True, eq=False)
+class DensitySymmetries:
+    """Fields xi_k(x) = A_k x + b_k with <grad log p, xi_k> = 0, and the Lie algebra that they span.
+
+    `matrices` (K, D, D) and `vectors` (K, D) are in the units of the data. `singular_values` are those of all
+    candidates over the largest, falling; `gap` is the ratio between the last that is no symmetry and the
+    first that is.
+    """
+
+    matrices: Float[np.ndarray, "K D D"]
+    vectors: Float[np.ndarray, "K D"]
+    singular_values: Float[np.ndarray, " M"]
+    gap: float
+    algebra: LieAlgebra
+
+    @property
+    def dimension(self) -> int:
+        """How many independent symmetries there are."""
+        return len(self.matrices)
+
+    def __repr__(self) -> str:
+        return f"DensitySymmetries({self.algebra.name}, dimension {self.dimension}, gap {self.gap:.2g})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The symmetries as plain numbers."""
+        return {
+            "dimension": self.dimension,
+            "matrices": self.matrices.tolist(),
+            "vectors": self.vectors.tolist(),
+            "singular_values": self.singular_values.tolist(),
+            "gap": self.gap if np.isfinite(self.gap) else None,
+            "algebra": self.algebra.to_json(),
+        }
+
+
+def density_symmetries(
+    log_density: LogDensity,
+    points: Float[np.ndarray, "n D"],
+    *,
+    isometries: bool = False,
+    tolerance: float = EXACT,
+) -> DensitySymmetries:
+    """The affine symmetries of a density: the null space of <grad log p, A x + b> over points.
+
+    `points` say where the density matters; as many as candidates (D^2 + D) at least, three times as many
+    better. With `isometries` only rotations and translations are candidates, those that have a Noether
+    current. `tolerance` is the largest singular value, over the largest of all, of a symmetry: 1e-9 for a
+    known density, some per cent for an estimated one. Raises ValueError for too few points, and where log p
+    or its gradient is not finite.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    count, dim = points.shape
+    middle, scale = points.mean(axis=0), float(points.std())
+    with jax.enable_x64(True):
+        scores = np.asarray(jax.jit(jax.vmap(jax.grad(log_density)))(jnp.asarray(points)))
+    if not np.isfinite(scores).all():
+        where = int(np.argmin(np.isfinite(scores).all(axis=1)))
+        raise ValueError(f"the gradient of the log density is not finite at point {where}: {points[where]}")
+    fields = _candidates(dim, isometries)
+    if count < len(fields):
+        raise ValueError(f"got {count} points, expected at least {len(fields)}, one a candidate")
+    # However steep the density is, no point outweighs another.
+    sizes = np.linalg.norm(scores, axis=1, keepdims=True)
+    directions = scores / np.where(sizes > 0, sizes, 1.0)
+    moved = np.pad((points - middle) / scale, ((0, 0), (0, 1)), constant_values=1.0)
+    conditions = np.einsum("ni,kij,nj->nk", directions, fields, moved, optimize=True)
+    found = null_space(conditions, tolerance)
+    affine = np.einsum("rk,kij->rij", found.basis, fields)
+    matrices = affine[:, :, :dim]
+    vectors = scale * affine[:, :, dim] - matrices @ middle
+    return DensitySymmetries(
+        matrices, vectors, found.values, found.gap, _named(affine, tolerance if tolerance > 1e-3 else 0.05)
+    )
+
+
+def _candidates(dim: int, isometries: bool) -> Float[np.ndarray, "M D D+1"]:
+    """The augmented matrices (A, b) of all candidates, each of norm one."""
+    shifts = np.zeros((dim, dim, dim + 1))
+    shifts[np.arange(dim), np.arange(dim), dim] = 1.0
+    if isometries:
+        first, second = np.triu_indices(dim, 1)
+        turns = np.zeros((len(first), dim, dim + 1))
+        turns[np.arange(len(first)), second, first] = np.sqrt(0.5)
+        turns[np.arange(len(first)), first, second] = -np.sqrt(0.5)
+        return np.concatenate([turns, shifts])
+    linear = np.pad(np.eye(dim * dim).reshape(-1, dim, dim), ((0, 0), (0, 0), (0, 1)))
+    return np.concatenate([linear, shifts])
+
+
+def _named(affine: Float[np.ndarray, "K D D+1"], tolerance: float) -> LieAlgebra:
+    """The algebra of fields in coordinates of about unit spread."""
+    dim = affine.shape[1]
+    return affine_lie_algebra(affine[:, :, :dim], affine[:, :, dim], tolerance=tolerance)

@@ -206,15 +206,15 @@ class VariationalManifoldEmbedding:
         if not callable(self.density):
             return self._tube.in_jax().log_density_at
         frame, known = self._frame, cast(LogDensity, self.density)
-        gain = len(frame.axes) * np.log(frame.scale)
-        return lambda y: known(frame.mean + frame.scale * (y @ frame.axes)) + gain
+        gain = float(len(frame.axes) * np.log(frame.scale))
+        return lambda y: known(jnp.asarray(frame.mean + frame.scale * (y @ frame.axes))) + gain
 
     def _data_density(self) -> LogDensity:
         """The log density of points in the units of the data."""
         if callable(self.density):
             return self.density
         frame, held = self._frame, self._tube.in_jax()
-        gain = len(frame.axes) * np.log(frame.scale)
+        gain = float(len(frame.axes) * np.log(frame.scale))
         return lambda x: held.log_density_at(((x - frame.mean) @ frame.axes.T) / frame.scale) - gain
 
     def _describe(self, points: Float[np.ndarray, "n D"], chosen: Chosen | None) -> None:

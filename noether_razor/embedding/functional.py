@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Point = Float[Array, " d"]
@@ -88,17 +89,20 @@ def current_divergence(
     return jnp.trace(jax.jacfwd(lambda y: current(phi, log_prior, field, y))(z))
 
 
+Values = Float[Array, "..."] | Float[np.ndarray, "..."]
+
+
 class Currents(NamedTuple):
     """What Noether's theorem says about an embedding at latent points.
 
-    `reparametrisation` is l(z). `translation` [.., a, i] is the current q J+_ai of the translation along axis
+    `reparametrisation` [..] is l(z). `translation` [.., a, i] is the current q J+_ai of the translation along axis
     i of the data space. `rotation` [.., a, i, k] is that of the rotation from axis i to axis k, antisymmetric
     in i and k. In d = 1 each is a number along the curve, constant where the density has that symmetry.
     """
 
-    reparametrisation: Float[Array, "*n"]
-    translation: Float[Array, "*n d D"]
-    rotation: Float[Array, "*n d D D"]
+    reparametrisation: Values
+    translation: Values
+    rotation: Values
 
 
 def currents(phi: Map, log_density: LogDensity, log_prior: LogDensity, z: Point) -> Currents:

@@ -41,7 +41,7 @@ class Latent:
     functions.
     """
 
-    kind: Kind
+    kind: str
     dim: int
     degree: int
 
@@ -213,14 +213,14 @@ def _module(z: Any) -> Any:
     return jnp if isinstance(z, jax.Array) else np
 
 
-def _orders(kind: Kind, degree: int) -> list[int]:
+def _orders(kind: str, degree: int) -> list[int]:
     """The degree or frequency of each one-dimensional function."""
     if kind == "circle":
         return [(k + 1) // 2 for k in range(2 * degree + 1)]
     return list(range(degree + 1))
 
 
-def _gauss(kind: Kind, count: int) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, " count"]]:
+def _gauss(kind: str, count: int) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, " count"]]:
     """Quadrature nodes of a one-dimensional latent density, and weights of sum 1."""
     if kind == "circle":
         return -np.pi + 2 * np.pi * np.arange(count) / count, np.full(count, 1 / count)

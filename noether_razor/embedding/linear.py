@@ -59,7 +59,7 @@ def pca_map(
     axes these are, with a standard normal latent.
     """
     slopes = np.sqrt(variances)[:, None] * axes
-    return lambda z: mean + z @ slopes
+    return lambda z: jnp.asarray(mean) + z @ slopes
 
 
 def twisted(phi: Map, rate: float) -> Map:
@@ -135,11 +135,10 @@ def second_variation(
             return base(z).at[n_components:].add(latent.values(z) @ normal)
 
         curve = jnp.sum(normal * (latent.bending @ normal))
-        value = functional(phi, log_density, latent.log_density, points, weights)
+        value = functional(phi, log_density, latent.log_density, jnp.asarray(points), jnp.asarray(weights))
         return value - stiffness / 2 * curve
 
     with jax.enable_x64(True):
-        points, weights = jnp.asarray(points), jnp.asarray(weights)
         return np.asarray(jax.jit(jax.hessian(bent))(jnp.zeros(latent.size * rest)))
 
 
@@ -157,12 +156,10 @@ def linear_optimum(
 
     def loss(flat: Float[Array, " n"]) -> Float[Array, ""]:
         coefficients = flat.reshape(start.shape)
-        return -functional(
-            lambda z: latent.values(z) @ coefficients, log_density, latent.log_density, points, weights
-        )
+        nodes = jnp.asarray(points), jnp.asarray(weights)
+        return -functional(lambda z: latent.values(z) @ coefficients, log_density, latent.log_density, *nodes)
 
     with jax.enable_x64(True):
-        points, weights = jnp.asarray(points), jnp.asarray(weights)
         both = jax.jit(jax.value_and_grad(loss))
         found = minimize(
             _in_numpy(both), start.ravel(), jac=True, method="BFGS", options={"maxiter": steps, "gtol": 1e-12}

@@ -366,7 +366,7 @@ class VariationalManifoldEmbedding:
         return z / self._factors(coordinates)
 
     def _at(
-        self, function: Callable[[Array], tuple[Array, ...]], Z: Any, coordinates: str
+        self, function: Callable[[Array], tuple[Any, ...]], Z: Any, coordinates: str
     ) -> tuple[np.ndarray, ...]:
         z = self._latent_points(Z, coordinates)
         with jax.enable_x64(True):

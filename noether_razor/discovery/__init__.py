@@ -2,7 +2,7 @@
 
 from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
 from .checks import Checks, check_model
-from .comparison import Bound, Gain, converged, gain, refits
+from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .discovering import (
     BUDGETS,
     RECIPE,
@@ -38,21 +38,23 @@ __all__ = [
     "Hypothesis",
     "HypothesisAnswer",
     "HypothesisError",
+    "Judgement",
     "Keep",
     "KeptFit",
     "Prediction",
+    "Refits",
     "RunError",
     "RunFolder",
     "Tell",
     "along",
     "analysis_of",
     "check_model",
-    "converged",
     "data_answer",
     "discover",
     "first_words",
     "gain",
     "judged_by_data",
+    "judgement",
     "kept_aside",
     "kept_aside_sets",
     "named_noise",
@@ -60,8 +62,8 @@ __all__ = [
     "parse_hypothesis",
     "predict_states",
     "reached",
-    "refits",
     "report_data",
+    "settled_gain",
     "step_metrics",
     "summarise",
     "weigh",

@@ -27,7 +27,7 @@ from .checks import check_model
 from .exact import exact_answer
 from .examination import analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
-from .hypotheses import judged_by_data
+from .hypotheses import judged_by_data, judged_by_exact
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
 from .summary import reached, summarise
@@ -50,7 +50,9 @@ RECIPE = Options(
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO."""
+    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO. Of a single
+    fit of each kind it has no error, and is no evidence.
+    """
 
     steps: int
     repeats: int
@@ -157,7 +159,8 @@ def without_model(found: Discovery, error: Exception) -> Discovery:
     failed = dict(found.failed)
     exact = exact_answer(found.trajectories, found.hypotheses, failed)
     why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
-    return replace(found, exact=exact, failed={**failed, "model": why})
+    answers = judged_by_exact(found.hypotheses, exact)
+    return replace(found, exact=exact, hypotheses=answers, failed={**failed, "model": why})
 
 
 def with_model(
@@ -177,11 +180,11 @@ def with_model(
     started = time.perf_counter()
     failed = dict(found.failed)
     exact = exact_answer(found.trajectories, found.hypotheses, failed)
-    reached_bound = reached(summary, [line["negative_elbo"] for line in metrics])
     data, noise = found.trajectories, named_noise(fitted.problem)
     analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
+    bound = reached(summary)
     evidence, answers = weigh(
-        fitted, analysis, reached_bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
+        fitted, analysis, bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
     )
     plain: Posterior | None = None if evidence is None else evidence.plain
     checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
@@ -191,7 +194,7 @@ def with_model(
         model=fitted,
         evidence=evidence,
         exact=exact,
-        hypotheses=answers,
+        hypotheses=judged_by_exact(answers, exact),
         checks=checks,
         failed=failed,
         seconds=time.perf_counter() - started,

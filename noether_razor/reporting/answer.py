@@ -23,8 +23,6 @@ MOST_SAME = 6
 """Combinations that are the same everywhere, of which formulas are printed."""
 COMMUTES = 0.3
 """R.m.s. of {C, H} over |grad C| |grad H| from which a good model contradicts a quantity."""
-STRONG, STANDARD_ERRORS = 3.0, 3.0
-"""Nats that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 REASONS = {
     "velocities": (
         "the momenta are not canonical: part of the force is at right angles to the velocity, as in a "
@@ -189,11 +187,10 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 )
     elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
         doubts.append(VELOCITIES)
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
+    found = (symmetry["evidence"] or {}).get("found")
+    if found is not None and rank and found["verdict"] == "rejected":
         doubts.append(
-            "a model with these built in explains the data worse "
-            f"(Delta-ELBO {gain[0]:+.0f} ± {gain[1]:.0f} nats)"
+            f"a model with these built in explains the data worse (Delta-ELBO {gain_text(found['gain'])})"
         )
     return doubts
 
@@ -247,14 +244,8 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
         lines.append(f"model: trained on the same data, its learned quantities span {held} of these {rank}")
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is not None and symmetry["rank"]:
-        lines.append(
-            f"Delta-ELBO ({DIFFERENCE}): {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no "
-            "symmetry"
-        )
-    elif elbo_fits(symmetry["evidence"]) and symmetry["rank"]:
-        lines.append(f"Delta-ELBO ({DIFFERENCE}): none, {why_no_gain(symmetry['evidence'])}")
+    if symmetry["rank"] and elbo_fits(symmetry["evidence"]):
+        lines += folded(f"Delta-ELBO ({DIFFERENCE}): {_found_text(symmetry['evidence'])}")
     lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
     return lines
 
@@ -264,22 +255,24 @@ def elbo_fits(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: part for name, part in (evidence or {}).items() if name != "exact"}
 
 
-def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    """The Delta-ELBO of the found space against no symmetry in nats, with its error."""
-    if not evidence or "none" not in evidence or "found" not in evidence:
-        return None
-    none, found = evidence["none"], evidence["found"]
-    if not (none.get("converged", True) and found.get("converged", True)):
-        return None
-    nats = none["negative_elbo_total"] - found["negative_elbo_total"]
-    return nats, float(np.hypot(none["stderr"], found["stderr"]))
+def gain_text(gain: Mapping[str, Any]) -> str:
+    """A difference of ELBOs with its error, where it has one."""
+    error = "" if gain["stderr"] is None else f" ± {gain['stderr']:.0f}"
+    return f"{gain['nats']:+.0f}{error} nats"
 
 
-def why_no_gain(evidence: Mapping[str, Any]) -> str:
-    """Why there is no Delta-ELBO although fits were made."""
-    if "none" not in evidence or "found" not in evidence:
-        return "a fit failed"
-    return "the fits have not converged"
+def judgement_text(judgement: Mapping[str, Any]) -> str:
+    """What the bound says of quantities as a symmetry."""
+    if judgement["why"]:
+        return f"no evidence, {judgement['why']}"
+    return f"{judgement['verdict']} by the bound"
+
+
+def _found_text(evidence: Mapping[str, Any]) -> str:
+    found = evidence.get("found")
+    if found is None:
+        return "none, there is no fit with these built in"
+    return f"{gain_text(found['gain'])} with these built in, against no symmetry; {judgement_text(found)}"
 
 
 def folded(text: str, first: str = "", after: str = "  ") -> list[str]:

@@ -9,6 +9,7 @@ from .answer import (
     about_space,
     among,
     headline,
+    judgement_text,
     limits_of_file,
     mean_of,
     measured_terms,
@@ -18,7 +19,7 @@ from .answer import (
     sentence,
 )
 from .data import ReportData
-from .discovery import gains
+from .discovery import answered, gains
 from .lights import Light, lights
 from .mathml import formula_mathml, name_mathml
 from .pictures import Drawn, draw_answer
@@ -257,7 +258,8 @@ def _hypotheses(symmetry: Mapping[str, Any]) -> str:
         formulas = ", ".join(
             formula_mathml(part.strip(), symmetry["names"]) for part in entry["formula"].split(",")
         )
-        said = (entry["answer"], entry["data_verdict"], change, "; ".join(gains(entry)))
+        told = [*gains(entry), judgement_text(entry["bound"])] if entry["bound"] is not None else []
+        said = (answered(entry), entry["data_verdict"], change, "; ".join(told))
         rows.append(["", formulas, *(escape(str(text)) for text in said)])
     if not rows:
         return ""

@@ -6,15 +6,13 @@ from typing import Any, Literal, NamedTuple
 from .answer import (
     COMMUTES,
     REASONS,
-    STANDARD_ERRORS,
-    STRONG,
     data_text,
     elbo_fits,
-    evidence_gain,
+    gain_text,
+    judgement_text,
     limits_of_file,
     of_degree_two,
     sentence,
-    why_no_gain,
 )
 
 Colour = Literal["green", "amber", "red"]
@@ -110,16 +108,12 @@ def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
     if not elbo_fits(symmetry["evidence"]) or not symmetry["rank"]:
         return None
     title = "Does the symmetry help to explain the data?"
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is None:
-        return Light("amber", title, f"Not known: {why_no_gain(symmetry['evidence'])}.")
-    nats, error = gain
-    least = max(STRONG, STANDARD_ERRORS * error)
-    colour: Colour = "green" if nats > least else "red" if nats < -least else "amber"
-    words = {
-        "green": "explains the data better than one without symmetry",
-        "amber": "explains the data neither clearly better nor clearly worse than one without symmetry",
-        "red": "explains the data worse than one without symmetry",
-    }
-    said = f"A model with the found quantities built in {words[colour]}"
-    return Light(colour, title, f"{said} (Delta-ELBO {nats:+.0f} ± {error:.0f} nats).")
+    found = symmetry["evidence"].get("found")
+    if found is None:
+        return Light("amber", title, "Not known: there is no fit with them built in.")
+    difference = f"Delta-ELBO {gain_text(found['gain'])}"
+    if found["why"]:
+        return Light("amber", title, f"Not known: {difference} is {judgement_text(found)}.")
+    better = found["verdict"] == "accepted"
+    said = f"A model with the found quantities built in explains the data {'better' if better else 'worse'}"
+    return Light("green" if better else "red", title, f"{said} than one without symmetry ({difference}).")

@@ -66,7 +66,7 @@ def analyse_run(
     if run.problem.truth is not None:
         tested, noise, _ = held_out(run)
     failed: dict[str, str] = {}
-    learned = reached(folder.read_summary(), [line["negative_elbo"] for line in folder.read_metrics()])
+    learned = reached(folder.read_summary())
     analysis = analysis_of(run.fitted, tested, noise)
     answers = [judged_by_data(hypothesis, tested) for hypothesis in hypotheses]
     evidence, answers = weigh(

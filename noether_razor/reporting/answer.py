@@ -272,7 +272,7 @@ def _found_text(evidence: Mapping[str, Any]) -> str:
     found = evidence.get("found")
     if found is None:
         return "none, there is no fit with these built in"
-    return f"{gain_text(found['gain'])} with these built in, against no symmetry; {judgement_text(found)}"
+    return f"{gain_text(found['gain'])} with these built in, against none; {judgement_text(found)}"
 
 
 def folded(text: str, first: str = "", after: str = "  ") -> list[str]:

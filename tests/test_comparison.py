@@ -227,13 +227,10 @@ class TestInvariance:
         assert bracket(states, slopes, both) == pytest.approx(1.0)
 
     def test_a_planted_h_that_is_not_invariant_is_seen_and_vetoed(self, problem):
-        free, turned = (Refits(problem, mode, 1, built_in).problems[0] for mode, built_in in KINDS)
+        free, turned = Refits(problem, "none", 1).problems[0], Refits(problem, "fixed", 1, CENTRE).problems[0]
         broken = learned_bracket(problem, free.posterior, CENTRE, jax.random.key(0))
         kept = learned_bracket(problem, turned.posterior, CENTRE, jax.random.key(0))
         assert kept < 0.01 < INVARIANT < broken
         sure = Gain(1e4, 1.0, 3, True)
         assert judgement(bound((0.0,) * 3, bracket=kept), sure).verdict == "accepted"
         assert "not invariant" in judgement(bound((0.0,) * 3, bracket=broken), sure).why
-
-
-KINDS = (("none", None), ("fixed", CENTRE))

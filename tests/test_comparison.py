@@ -80,7 +80,7 @@ class TestJudgement:
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
-            ({"settled": False}, "the difference has not settled"),
+            ({"settled": False}, "not settled"),
             ({"stderr": None, "seeds": 1}, "one fit of each kind has no error"),
         ],
     )

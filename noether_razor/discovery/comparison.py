@@ -140,7 +140,7 @@ def judgement(fit: Bound, against_none: Gain) -> Judgement:
     if error is None:
         return Judgement("undecided", "one fit of each kind has no error")
     if not settled:
-        return Judgement("undecided", "the difference has not settled")
+        return Judgement("undecided", "not settled")
     if abs(nats) <= error * student.ppf(1 - CHANCE / 2, seeds - 1):
         return Judgement("undecided", f"{seeds} seeds differ too much")
     return Judgement("accepted" if nats > 0 else "rejected")

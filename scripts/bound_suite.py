@@ -19,6 +19,7 @@ from noether_razor.exact_evidence import evidence
 from noether_razor.files import write_whole
 from noether_razor.modelling import Problem, make_problem
 from noether_razor.quantities import parse_hypothesis
+from noether_razor.reporting.answer import gain_text
 from noether_razor.symmetry import CannotBuildInError
 from noether_razor.trajectories import Trajectories, load_trajectories
 
@@ -83,11 +84,12 @@ def asked_of(item: Item, data: Trajectories, problem: Problem, folder: RunFolder
                 problem, "fixed", seeds, quantities, name=f"quantity {len(found)}", keep=folder.keep
             )
             gain = settled_gain(none, refits)
-            said |= gain._asdict() | refits.bound().to_json() | judgement(refits.bound(), gain)._asdict()
+            bound = refits.bound()
+            said |= {"gain": gain._asdict()} | bound.to_json() | judgement(bound, gain)._asdict()
         except (CannotBuildInError, FloatingPointError) as error:
             said["failed"] = str(error)
         found.append(said)
-        words = ("nats", "stderr", "verdict", "why", "failed")
+        words = ("gain", "verdict", "why", "failed")
         print(f"{item.name}: {name}:", *(said.get(word) for word in words), flush=True)
     return found
 
@@ -111,8 +113,12 @@ def _bound(entry: Entry) -> Iterable[str]:
     if "failed" in entry:
         return "", "", "", "cannot be built in"
     said = f"no evidence: {entry['why']}" if entry["why"] else entry["verdict"]
-    nats = f"{entry['nats']:+.0f}" + ("" if entry["stderr"] is None else f" ± {entry['stderr']:.0f}")
-    return nats, str(len(entry["rounds"])), f"{100 * entry['bracket']:.2g}", said
+    return (
+        gain_text(entry["gain"]).removesuffix(" nats"),
+        str(len(entry["rounds"])),
+        f"{100 * entry['bracket']:.2g}",
+        said,
+    )
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def test_no_false_control_is_accepted_as_a_symmetry(asked, system):
         assert entry.get("verdict") != "accepted", entry
     # What translates phase space makes H invariant whatever was learned, and is dear: thousands of nats.
     for entry in controls[:4]:
-        assert entry["bracket"] < 1e-5 and entry["nats"] < -1000
+        assert entry["bracket"] < 1e-5 and entry["gain"]["nats"] < -1000
     (random,) = (entry for entry in controls if entry["quantity"] == "random")
     assert random["failed"].startswith("the bound cannot judge this")
 
@@ -43,4 +43,4 @@ def test_no_false_control_is_accepted_as_a_symmetry(asked, system):
 def test_no_true_quantity_is_rejected(asked, system):
     for entry in asked[system]:
         if entry["true"]:
-            assert entry["verdict"] != "rejected" and entry["nats"] > 0 and entry["invariant"]
+            assert entry["verdict"] != "rejected" and entry["gain"]["nats"] > 0 and entry["invariant"]

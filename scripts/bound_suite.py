@@ -48,6 +48,9 @@ cent of |grad C||grad H|; above {INVARIANT:.0%} the bound says nothing. "Accepte
 for settled differences, which chance gives in {CHANCE:.0%} of cases at most (Student's t). The exact
 evidence stands beside it. Random ones are quadratic forms with random coefficients.
 
+Compare the sizes: a true symmetry is worth tens of nats exactly. What Delta-ELBO shows beyond that is
+how much farther one bound is from its log marginal likelihood than the other. Only the sign counts.
+
 """
 
 

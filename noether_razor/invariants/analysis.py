@@ -184,9 +184,8 @@ def analyse(
     quantities, energy = make.quantities(rows, on_states)
     drifting, _ = make.quantities(beside(slow, rows, slow[:0]), on_states)
     drifting = readable(drifting, quantities, space.motion)
-    independent, generating = independence(
-        space.motion, [quantity.row for quantity in quantities], same * make.units
-    )
+    found = [quantity.row for quantity in quantities]
+    independent, generating = independence(space.motion, found, same * make.units)
     of_space = span_basis(rows * make.units * space.motion.sizes)
     algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
     return Analysis(

@@ -123,8 +123,8 @@ def test_files_hold_all_that_predictions_need(found):
 
 def test_what_cannot_be_predicted(found):
     h = formula(found)
-    with pytest.raises(ValueError, match=r"shape \(batch, 2\), got \(2,\)"):
-        h.predict(np.ones(2), [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"shape \(batch, 2\), got \(1, 3\)"):
+        h.predict(np.ones((1, 3)), [0.0, 1.0])
     with pytest.raises(ValueError, match="increasing"):
         h.predict(np.ones((1, 2)), [0.0, 0.0])
     with pytest.raises(ValueError, match="samples=100"):

@@ -26,7 +26,18 @@ HEAVY = {
     "scipy",
     "sympy",
 }
-VERBS = ("demo", "train", "discover", "evaluate", "analyse", "predict", "report", "simulate", "reproduce")
+VERBS = (
+    "demo",
+    "train",
+    "discover",
+    "embed",
+    "evaluate",
+    "analyse",
+    "predict",
+    "report",
+    "simulate",
+    "reproduce",
+)
 PROGRAM = ("--version", "--help", "")
 LISTED = "import sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
 RUN = """

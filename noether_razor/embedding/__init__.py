@@ -1,5 +1,6 @@
 """Variational manifold embedding: a smooth map both ways between data and a latent space, with currents."""
 
+from .answer import EmbeddingAnswer
 from .estimator import NotFittedError, VariationalManifoldEmbedding
 from .fitting import fresh_negative_kl
 from .functional import (
@@ -32,6 +33,7 @@ from .tube import Tube, log_likelihood_gradient
 __all__ = [
     "Currents",
     "DensitySymmetries",
+    "EmbeddingAnswer",
     "Latent",
     "LatentMap",
     "NotFittedError",

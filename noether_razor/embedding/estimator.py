@@ -22,7 +22,7 @@ from .symmetries import DensitySymmetries, density_symmetries
 from .tube import Tube
 
 OBJECTIVES = ("forward", "reverse", "both")
-ESTIMATED = 0.03
+ESTIMATED = 0.1
 """Singular value of a symmetry of a density that is itself estimated, over the largest."""
 
 Progress = Callable[[str, int, float], None]
@@ -222,6 +222,7 @@ class VariationalManifoldEmbedding:
         self.map_ = frame.outward_map(fitted.phi)
         self.noise_ = float(np.sqrt(fitted.variance)) * frame.scale
         nodes, latent = fitted.phi.latent.nodes, fitted.phi.latent
+        shift = -float(points.shape[1] * np.log(frame.scale))
         weights = np.exp(nodes.log_weights)
         metric = self.map_.metric(nodes.points)
         self.scales_ = np.sqrt(np.einsum("m,maa->a", weights, metric))
@@ -244,7 +245,7 @@ class VariationalManifoldEmbedding:
             "converged": fitted.converged,
             "log_likelihood": float(self._log_density(points).mean()),
             "bending": fitted.bending_weight / 2 * fitted.phi.bending(),
-            "selection": None if chosen is None else [one.to_json() for one in chosen.tried],
+            "selection": None if chosen is None else [one.in_units(shift).to_json() for one in chosen.tried],
         }
         if callable(self.density):
             value, error = fresh_negative_kl(self._tube, self._inner_density(), self.seed)
@@ -306,7 +307,7 @@ class VariationalManifoldEmbedding:
     ) -> DensitySymmetries:
         """The rotations and translations (all affine fields without `isometries`) that leave the density
         unchanged at points X, with the name of their Lie algebra; see `density_symmetries`. The tolerance is
-        1e-9 for a known density and 3 % for that of the tube, unless it is given.
+        1e-9 for a known density and 10 % for that of the tube, unless it is given.
         """
         self._fitted_or_raise()
         if tolerance is None:

@@ -95,9 +95,10 @@ Values = Float[Array, "..."] | Float[np.ndarray, "..."]
 class Currents(NamedTuple):
     """What Noether's theorem says about an embedding at latent points.
 
-    `reparametrisation` [..] is l(z). `translation` [.., a, i] is the current q J+_ai of the translation along axis
-    i of the data space. `rotation` [.., a, i, k] is that of the rotation from axis i to axis k, antisymmetric
-    in i and k. In d = 1 each is a number along the curve, constant where the density has that symmetry.
+    `reparametrisation` [..] is l(z). `translation` [.., a, i] is the current q J+_ai of the translation along
+    axis i of the data space. `rotation` [.., a, i, k] is that of the rotation from axis i to axis k,
+    antisymmetric in i and k. In d = 1 each is a number along the curve, constant where the density has that
+    symmetry.
     """
 
     reparametrisation: Values

@@ -55,6 +55,10 @@ class Tried:
     stderr: float
     train: float
 
+    def in_units(self, shift: float) -> "Tried":
+        """The same for points in other units, whose log density is larger by `shift`."""
+        return replace(self, validation=self.validation + shift, train=self.train + shift)
+
     def to_json(self) -> dict[str, Any]:
         """As plain numbers."""
         return {**asdict(self.setting), **{k: v for k, v in asdict(self).items() if k != "setting"}}

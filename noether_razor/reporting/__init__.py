@@ -4,6 +4,7 @@ from .answer import elbo_fits, exact_lines, headline, symmetry_text
 from .bands import bands_figure
 from .data import ReportData
 from .discovery import discovery_text
+from .embedding import EMBEDDING_PICTURES, EmbeddingPicture, write_embedding_report
 from .figures import contour_figure, spectra_figure
 from .html import answer_html
 from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures, png_of
@@ -11,8 +12,10 @@ from .report import Reports, summary_text, symmetry_section, write_report
 
 __all__ = [
     "ANSWER_PICTURES",
+    "EMBEDDING_PICTURES",
     "PICTURES",
     "AnswerPicture",
+    "EmbeddingPicture",
     "Picture",
     "ReportData",
     "Reports",
@@ -30,5 +33,6 @@ __all__ = [
     "summary_text",
     "symmetry_section",
     "symmetry_text",
+    "write_embedding_report",
     "write_report",
 ]

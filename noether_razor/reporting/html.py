@@ -79,18 +79,26 @@ figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 def answer_html(symmetry: Mapping[str, Any], title: str = "What the data conserve") -> str:
     """The contents of symmetry.json as a page, with the figures that need nothing else."""
     drawn, failed = draw_answer(symmetry)
-    return _page(title, _answer(symmetry) + _figures(drawn, failed) + _notes(symmetry.get("notes", [])))
+    return page(
+        title, _answer(symmetry) + figures_section(drawn, failed) + notes_section(symmetry.get("notes", []))
+    )
 
 
 def report_html(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
     """The report of a run as a page, with all figures; `failed` says why others were left out."""
     notes = [*(data.symmetry or {}).get("notes", []), *(data.summary.get("data") or {}).get("notes", [])]
     answer = f"<h1>{escape(data.title)}</h1>\n" if data.symmetry is None else _answer(data.symmetry)
-    body = answer + _figures(drawn, failed) + _training(data.summary) + _notes(dict.fromkeys(notes))
-    return _page(data.title, body)
+    body = (
+        answer
+        + figures_section(drawn, failed)
+        + _training(data.summary)
+        + notes_section(dict.fromkeys(notes))
+    )
+    return page(data.title, body)
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """A whole page around a body of HTML."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
@@ -113,25 +121,26 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
             *parts,
             _quantities(symmetry),
             _drifting(symmetry),
-            _section("Exact evidence", _list(sentence(text) for text in exact_sentences(symmetry))),
-            _section("Checks", _lights(lights(symmetry))),
-            _section("What this file cannot tell", _list(_untold(symmetry)) + _same(symmetry)),
+            section("Exact evidence", listed_items(sentence(text) for text in exact_sentences(symmetry))),
+            section("Checks", _lights(lights(symmetry))),
+            section("What this file cannot tell", listed_items(_untold(symmetry)) + _same(symmetry)),
             _hypotheses(symmetry),
         ]
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A body of HTML under its title; nothing where there is none."""
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}</section>\n" if body else ""
 
 
-def _list(items: Iterable[str]) -> str:
+def listed_items(items: Iterable[str]) -> str:
     """Of text, which is escaped."""
     rows = "".join(f"<li>{escape(item)}</li>\n" for item in items)
     return f"<ul>\n{rows}</ul>\n" if rows else ""
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     """A table of HTML cells, without the columns in which nothing stands; the header is text."""
     rows = list(rows)
     shown = [k for k in range(len(header)) if any(row[k] for row in rows)]
@@ -153,7 +162,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "")
 def _quantities(symmetry: Mapping[str, Any]) -> str:
     quantities = symmetry["quantities"]
     if not quantities:
-        return _section("Conserved quantities", "<p>None was found.</p>\n")
+        return section("Conserved quantities", "<p>None was found.</p>\n")
     table = _listed(symmetry, quantities, "C", "drift below", lambda entry: percent(entry["limit"]))
     explained = (
         '<p class="soft">Drift below: upper limit on the drift along a trajectory, as a share of the '
@@ -161,7 +170,7 @@ def _quantities(symmetry: Mapping[str, Any]) -> str:
         "largest possible value.</p>\n"
     )
     about = "".join(f"<p>{escape(sentence(line))}</p>\n" for line in about_space(symmetry))
-    return _section("Conserved quantities", table + explained + about)
+    return section("Conserved quantities", table + explained + about)
 
 
 def _listed(
@@ -184,7 +193,7 @@ def _listed(
         ]
         for k, entry in enumerate(entries, 1)
     ]
-    return _table(("", "formula", "unit", title, "exact evidence", "{C, H}", "note"), rows, "quantities")
+    return html_table(("", "formula", "unit", title, "exact evidence", "{C, H}", "note"), rows, "quantities")
 
 
 def name_mathml_element(name: str) -> str:
@@ -214,7 +223,7 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
     unit = symmetry.get("time_unit") or "unit of time"
     why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothing looks alike.</p>\n"
     table = _listed(symmetry, symmetry["drifting"], "D", "drift", lambda entry: rate_text(entry, unit))
-    return _section("Slowly drifting", why + table)
+    return section("Slowly drifting", why + table)
 
 
 def _lights(found: Sequence[Light]) -> str:
@@ -268,18 +277,19 @@ def _hypotheses(symmetry: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     header = ("", "hypothesis", "answer", "in the data", "drift", "exact evidence", "Delta-ELBO")
-    return _section("Hypotheses", _table(header, rows, "quantities"))
+    return section("Hypotheses", html_table(header, rows, "quantities"))
 
 
-def _figures(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+def figures_section(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+    """Figures with their captions, and why others were left out."""
     body = "".join(
         f'<figure id="{escape(name)}">\n'
         f'<div class="wide" role="img" aria-label="{escape(caption)}">{svg}</div>\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
         for name, caption, _, svg in drawn
     )
-    left_out = _list(f"Left out: {name}: {why}" for name, why in failed.items())
-    return _section("Figures", body + left_out)
+    left_out = listed_items(f"Left out: {name}: {why}" for name, why in failed.items())
+    return section("Figures", body + left_out)
 
 
 def _training(summary: Mapping[str, Any]) -> str:
@@ -298,16 +308,17 @@ def _training(summary: Mapping[str, Any]) -> str:
         rows.append((f"rollout mean squared error, {name}", f"{errors['rollout_mse']:.2e}"))
     if chosen := summary.get("likelihood", {}).get("text"):
         rows.append(("likelihood", str(chosen)))
-    body = _table(("", ""), [[escape(name), escape(value)] for name, value in rows])
+    body = html_table(("", ""), [[escape(name), escape(value)] for name, value in rows])
     if data is not None:
         keys = ("names", "units", "shifts", "scales", "noise_standard_deviations")
         coordinates = [
             [name_mathml_element(name), escape(unit), f"{shift:.6g}", f"{scale:.6g}", f"{noise:.3g}"]
             for name, unit, shift, scale, noise in zip(*(data[key] for key in keys), strict=True)
         ]
-        body += _table(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
-    return _section("The run", body)
+        body += html_table(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
+    return section("The run", body)
 
 
-def _notes(notes: Iterable[str]) -> str:
-    return _section("Notes", _list(sentence(note) for note in notes))
+def notes_section(notes: Iterable[str]) -> str:
+    """Notes as sentences."""
+    return section("Notes", listed_items(sentence(note) for note in notes))

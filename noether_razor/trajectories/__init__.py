@@ -6,6 +6,7 @@ from .error import DataFileError
 from .files import DataFileWarning, load_trajectories, read_data_file, read_states, save_trajectories
 from .hold_out import hold_out
 from .layout import Layout
+from .points import PointTable, read_points
 from .scaled import fit_scale, scaled_trajectories
 from .simulation import EscapeError, GaussianNoise, simulate
 
@@ -16,12 +17,14 @@ __all__ = [
     "EscapeError",
     "GaussianNoise",
     "Layout",
+    "PointTable",
     "Trajectories",
     "Transitions",
     "fit_scale",
     "hold_out",
     "load_trajectories",
     "read_data_file",
+    "read_points",
     "read_states",
     "save_trajectories",
     "scaled_trajectories",

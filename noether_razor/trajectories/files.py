@@ -103,7 +103,7 @@ def read_data_file(
     """
     path = Path(path)
     layout = Layout.beside(path) if layout is None else layout
-    if _is_text(path):
+    if is_text(path):
         return assemble(path, read_csv(path, layout, progress), layout)
     arrays = _read_arrays(path, layout)
     if set(arrays) & set(WHOLE):
@@ -119,7 +119,7 @@ def read_states(path: str | Path, layout: Layout | None = None) -> Float[np.ndar
     """
     path = Path(path)
     layout = Layout.beside(path) if layout is None else layout
-    if _is_text(path):
+    if is_text(path):
         return single_states(path, read_csv(path, layout, timed=False))
     arrays = _read_arrays(path, layout, timed=False)
     if "states" not in arrays:
@@ -135,7 +135,7 @@ def read_states(path: str | Path, layout: Layout | None = None) -> Float[np.ndar
     return states.astype(np.float64)
 
 
-def _is_text(path: Path) -> bool:
+def is_text(path: Path) -> bool:
     """Whether a file is a text, by its name. Raises `DataFileError` for kinds of files that are not read."""
     suffix = path.suffix.lower()
     if suffix in ELSEWHERE and path.exists():
@@ -143,11 +143,16 @@ def _is_text(path: Path) -> bool:
     return suffix in TEXTS
 
 
-def _read_arrays(path: Path, layout: Layout, *, timed: bool = True) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of a file as they stand in it, by name; that of an ``.npy`` file is "arr_0"."""
     suffix = path.suffix.lower()
     if suffix in (".h5", ".hdf5"):
         return _read_hdf5(path)
-    arrays = {"arr_0": _read_npy(path)} if suffix == ".npy" else _read_npz(path)
+    return {"arr_0": _read_npy(path)} if suffix == ".npy" else _read_npz(path)
+
+
+def _read_arrays(path: Path, layout: Layout, *, timed: bool = True) -> Arrays:
+    arrays = read_arrays(path)
     # An .npz of one array without a name is that array.
     return _columns_of(path, arrays["arr_0"], layout, timed) if list(arrays) == ["arr_0"] else arrays
 

@@ -52,7 +52,7 @@ def find_writing(path: Path, start: bytes, layout: Layout, *, timed: bool = True
     are none.
     """
     lines, comments = _sample(path, start)
-    delimiter = layout.delimiter or _delimiter([line.text for line in lines])
+    delimiter = layout.delimiter or find_delimiter([line.text for line in lines])
     table = [split(line.text, delimiter) for line in lines]
     rows = [fields for fields in table if _is_row(fields)]
     if delimiter == "," and (decimal := _decimal_commas(lines, table)) is not None:
@@ -179,7 +179,7 @@ def split(text: str, delimiter: str, *, strict: bool = False) -> list[str]:
     return [field.strip() for field in rows[0]]
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def find_delimiter(lines: Sequence[str]) -> str:
     """The one by which most lines have one number of fields, and most of these are numbers."""
 
     def score(delimiter: str) -> tuple[int, float, int]:

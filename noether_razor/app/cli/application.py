@@ -10,6 +10,7 @@ import typer
 from . import analyse as _analyse
 from . import demo as _demo
 from . import discover as _discover
+from . import embed as _embed
 from . import evaluate as _evaluate
 from . import evidence as _evidence
 from . import predict as _predict
@@ -31,6 +32,7 @@ app.command("demo")(_demo.demo)
 app.command("train")(_train.train)
 app.command("discover")(_discover.discover)
 app.command("evidence")(_evidence.evidence)
+app.command("embed")(_embed.embed)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("analyse")(_analyse.analyse)
 app.command("predict")(_predict.predict)

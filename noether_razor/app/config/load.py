@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,6 +14,9 @@ from .schema import Config
 PACKAGE = Path(__file__).parents[2]
 SHIPPED = PACKAGE / "configs"
 """Configurations inside an installed wheel; a checkout has them beside the package."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -49,10 +52,43 @@ def load_recipe(
 
 def parse_config(tables: dict[str, Any], source: str = "config") -> Config:
     """Check tables that are already in memory. Raises `ConfigError` naming every wrong key at once."""
+    return parse_tables(Config, tables, source)
+
+
+def load_tables(
+    model: type[Model], path: str | Path, given: Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Model:
+    """A configuration of another kind than that of trajectories, read as by `load_config`; see
+    `with_overrides` for `given`.
+    """
+    path = _found(Path(path))
+    return with_overrides(model, _read(path, ()), given, overrides, str(path))
+
+
+def with_overrides(
+    model: type[Model],
+    tables: dict[str, Any],
+    given: Mapping[str, Any],
+    overrides: Iterable[str],
+    source: str,
+) -> Model:
+    """Tables with values that are `given` by dotted key, then with ``table.key=value`` overrides, checked as
+    a model. Raises `ConfigError`.
+    """
+    for name, value in given.items():
+        _put(tables, name.split("."), value, name)
+    for override in overrides:
+        _override(tables, override)
+    return parse_tables(model, tables, source)
+
+
+def parse_tables(model: type[Model], tables: dict[str, Any], source: str) -> Model:
+    """Check tables as a model. Raises `ConfigError` naming every wrong key at once."""
     try:
-        return Config.model_validate(tables)
+        return model.model_validate(tables)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_explain(item) for item in error.errors())) from None
+        explained = "; ".join(_explain(item, model) for item in error.errors())
+        raise ConfigError(f"{source}: {explained}") from None
 
 
 def _found(path: Path) -> Path:
@@ -104,21 +140,26 @@ def _override(tables: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word is a string, so that the shell needs no second quotes
+    _put(tables, parts, value, f"--set {override}")
+
+
+def _put(tables: dict[str, Any], parts: list[str], value: Any, source: str) -> None:
+    """Set the value of a dotted key, whose tables are made where there are none."""
     *path, last = parts
     for part in path:
         tables = tables.setdefault(part, {})
         if not isinstance(tables, dict):
-            raise ConfigError(f"--set {override}: {part} is not a table")
+            raise ConfigError(f"{source}: {part} is not a table")
     tables[last] = value
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, model: type) -> str:
     where = [part for part in item["loc"] if isinstance(part, str)]
     # Members of a union add their own names to the path; those are no keys of the file.
-    known = _known_path(where)
+    known = _known_path(where, model)
     path = ".".join(known) or "config"
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        names = _fields(known[:-1])
+        names = _fields(known[:-1], model)
         return f"{path}: unknown key, {suggestion(known[-1], names)}"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -126,8 +167,8 @@ def _explain(item: Any) -> str:
     return f"{path}: {message}" + ("" if isinstance(got, dict | BaseModel) else f", got {got!r}")
 
 
-def _known_path(where: list[str]) -> list[str]:
-    table: type | None = Config
+def _known_path(where: list[str], model: type) -> list[str]:
+    table: type | None = model
     path: list[str] = []
     for part in where:
         path.append(part)
@@ -137,8 +178,8 @@ def _known_path(where: list[str]) -> list[str]:
     return path
 
 
-def _fields(path: list[str]) -> list[str]:
-    table: type | None = Config
+def _fields(path: list[str], model: type) -> list[str]:
+    table: type | None = model
     for part in path:
         table = _annotations(table).get(part)
         if table is None:

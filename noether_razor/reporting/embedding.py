@@ -1,0 +1,316 @@
+"""The report of an embedding: figures, Markdown and a page."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+
+from ..embedding import EmbeddingAnswer, principal_components
+from ..files import written_whole
+from .figures import GREY, LEARNED, TRUE
+from .html import figures_section, html_table, notes_section, page, section
+from .pictures import Drawn, drawn_pictures
+from .report import Reports
+
+MOST_DOTS = 4000
+"""Points that a figure shows."""
+ELLIPSES = 9
+"""Metric ellipses along the longer side of a map."""
+COLOURS = "viridis"
+STEPS = 300
+"""Points along a curve that is drawn."""
+MOST_BARS = 40
+MARKS = {"uniform": "o", "normal": "s", "circle": "^"}
+
+
+class EmbeddingPicture(NamedTuple):
+    """A picture of the report: the name of its file, its caption, and what draws it, or None where there is
+    nothing to show.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[EmbeddingAnswer], Figure | None]
+
+
+def write_embedding_report(answer: EmbeddingAnswer, figures: Path, title: str) -> Reports:
+    """Draw the figures into the folder `figures` and return the reports; what one figure fails of costs that
+    figure alone.
+    """
+    drawn, failed = drawn_pictures(EMBEDDING_PICTURES, answer)
+    for name, _, png, _ in drawn:
+        with written_whole(figures / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
+    rows = _facts(answer)
+    lines = [f"# {title}", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    for name, caption, _, _ in drawn:
+        lines += [f"![{caption}]({figures.name}/{name}.png)", "", f"*{caption}*", ""]
+    lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]
+    lines += [f"- {note}" for note in answer.notes]
+    return Reports("\n".join(lines) + "\n", _html(answer, drawn, failed, title))
+
+
+def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str], title: str) -> str:
+    facts = [[escape(name), escape(value)] for name, value in _facts(answer)]
+    body = f"<h1>{escape(_headline(answer))}</h1>\n" + section("The embedding", html_table(("", ""), facts))
+    tried = answer.estimator.diagnostics_["selection"]
+    if tried:
+        rows = [
+            [
+                escape(one["latent"]),
+                escape(str(one["chart"] or "given")),
+                str(one["degree"]),
+                f"{one['stiffness']:g}",
+                f"{one['validation']:.3f} ± {one['stderr']:.3f}",
+                f"{one['train']:.3f}",
+            ]
+            for one in sorted(tried, key=lambda one: -one["validation"])
+        ]
+        header = ("latent", "chart", "degree", "stiffness", "held-out log-likelihood", "of the fit")
+        body += section("What was compared", html_table(header, rows))
+    return page(title, body + figures_section(drawn, failed) + notes_section(answer.notes))
+
+
+def _headline(answer: EmbeddingAnswer) -> str:
+    facts = answer.estimator.diagnostics_
+    count = answer.estimator.n_components
+    shapes = {"circle": {1: "a closed curve", 2: "a torus"}}
+    shape = shapes.get(facts["latent"], {1: "a curve", 2: "a surface"}).get(
+        count, f"a manifold of {count} dimensions"
+    )
+    return f"{facts['rows']} points near {shape}: {answer.explained[0]:.1%} of the variance explained"
+
+
+def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
+    estimator, facts = answer.estimator, answer.estimator.diagnostics_
+    rows = [
+        ("latent space", f"{facts['latent']}, {estimator.n_components} dimensions"),
+        ("degree, stiffness", f"{facts['degree']}, {facts['stiffness']:g}"),
+        ("started from", str(facts["chart"] or "principal components")),
+        ("noise, a column", f"{facts['noise']:.4g}"),
+        ("variance explained", f"{answer.explained[0]:.4f}"),
+        ("mean log-likelihood", f"{facts['log_likelihood']:.4f} nats a point"),
+        (
+            "angles with principal components",
+            ", ".join(f"{value:.3g}°" for value in np.degrees(estimator.principal_angles_)),
+        ),
+    ]
+    if answer.symmetries is not None:
+        found = answer.symmetries
+        rows.append(("isometries of the density", found.algebra.name if found.dimension else "none"))
+    return [*rows, ("seconds", f"{answer.seconds:.1f}")]
+
+
+def _some(answer: EmbeddingAnswer) -> slice:
+    return slice(None, None, max(1, len(answer.points) // MOST_DOTS))
+
+
+def _plane(answer: EmbeddingAnswer) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, str]]:
+    """The plane in which data are drawn: their two columns, or leading principal components."""
+    if answer.points.shape[1] == 1:
+        return lambda x: np.pad(x, ((0, 0), (0, 1))), (answer.names[0], "")
+    if answer.points.shape[1] == 2:
+        return lambda x: x, (answer.names[0], answer.names[1])
+    components = principal_components(answer.points)
+    axes = components.axes[:2].T
+    return lambda x: (x - components.mean) @ axes, ("principal component 1", "principal component 2")
+
+
+def _data_figure(answer: EmbeddingAnswer) -> Figure:
+    """The data in a plane, coloured by each of the first two coordinates; a curve is drawn through them."""
+    some = _some(answer)
+    count = min(2, answer.estimator.n_components)
+    project, labels = _plane(answer)
+    figure = Figure(figsize=(4.9 * count, 4.3), layout="constrained")
+    for axis, axes in enumerate(figure.subplots(1, count, squeeze=False)[0]):
+        shown = project(answer.points[some])
+        dots = axes.scatter(
+            *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer), linewidths=0
+        )
+        if answer.estimator.n_components == 1:
+            axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8)
+        axes.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
+        figure.colorbar(dots, ax=axes, label=f"coordinate z{axis + 1}", orientation="horizontal", aspect=40)
+    return figure
+
+
+def _cycle(answer: EmbeddingAnswer) -> str:
+    return "twilight" if answer.estimator.diagnostics_["latent"] == "circle" else COLOURS
+
+
+def _curve(answer: EmbeddingAnswer) -> tuple[Float[np.ndarray, "steps 1"], Float[np.ndarray, "steps D"]]:
+    """Coordinates along a one-dimensional image, and its points."""
+    low, high = answer.coordinates.min(), answer.coordinates.max()
+    if answer.estimator.diagnostics_["latent"] == "circle":
+        low, high = -np.pi * answer.estimator.scales_[0], np.pi * answer.estimator.scales_[0]
+    z = np.linspace(low, high, STEPS)[:, None]
+    return z, answer.estimator.inverse_transform(z)
+
+
+def _map_figure(answer: EmbeddingAnswer) -> Figure | None:
+    """The map of the first two coordinates with ellipses that are circles of one size in the data."""
+    if answer.estimator.n_components != 2:
+        return None
+    some = _some(answer)
+    z = answer.coordinates
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes = figure.subplots()
+    density = answer.estimator.score_samples(answer.points[some])
+    dots = axes.scatter(*z[some].T, c=density, s=7, linewidths=0, vmin=float(np.quantile(density, 0.02)))
+    figure.colorbar(dots, ax=axes, label="log density, nats", orientation="horizontal", aspect=40)
+    low, high = np.quantile(z, 0.01, axis=0), np.quantile(z, 0.99, axis=0)
+    side = float((high - low).max()) / ELLIPSES
+    grid = [np.arange(low[k] + side / 2, high[k], side) for k in (0, 1)]
+    centres = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2)
+    near = np.min(np.linalg.norm(centres[:, None] - z[None, some], axis=2), axis=1) < side
+    for centre, metric in zip(centres[near], answer.estimator.metric(centres[near]), strict=True):
+        _ellipse(axes, centre, metric, 0.3 * side)
+    axes.set(xlabel="z1", ylabel="z2", aspect="equal")
+    axes.set_xlim(z[:, 0].min() - side / 3, z[:, 0].max() + side / 3)
+    axes.set_ylim(z[:, 1].min() - side / 3, z[:, 1].max() + side / 3)
+    return figure
+
+
+def _ellipse(
+    axes: Axes, centre: Float[np.ndarray, " 2"], metric: Float[np.ndarray, "2 2"], radius: float
+) -> None:
+    """The coordinates at a distance in the data space from a centre."""
+    values, vectors = np.linalg.eigh(metric)
+    width, height = 2 * radius / np.sqrt(np.maximum(values, 1e-300))
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    # What is stretched beyond the neighbouring ellipses would only hide them.
+    size = [min(float(length), 6 * radius) for length in (width, height)]
+    axes.add_patch(
+        Ellipse((float(centre[0]), float(centre[1])), *size, angle=angle, fill=False, color=TRUE, linewidth=1)
+    )
+
+
+def _rebuilt_figure(answer: EmbeddingAnswer) -> Figure:
+    """How much of each column the coordinates give back, and how far points are from the image."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _, each = answer.explained
+    shown = np.arange(min(len(each), MOST_BARS))
+    left.bar(shown, 1 - np.nan_to_num(each[shown], nan=1.0), color=LEARNED)
+    left.set(ylabel="variance not explained (1 - R²)")
+    few = len(shown) <= 12
+    left.set_xticks(shown if few else shown[:: max(1, len(shown) // 10)])
+    left.set_xticklabels([answer.names[k] for k in left.get_xticks().astype(int)], rotation=45 if few else 90)
+    distance = np.linalg.norm(answer.points - answer.rebuilt, axis=1)
+    right.hist(distance, bins=40, color=LEARNED)
+    normal = answer.points.shape[1] - answer.estimator.n_components
+    expected = answer.estimator.noise_ * np.sqrt(max(normal, 0))
+    right.axvline(expected, color=TRUE, linestyle="--", label="noise of the tube (r.m.s.)")
+    right.set(xlabel="distance from the image", ylabel="points")
+    right.legend()
+    return figure
+
+
+def _currents_figure(answer: EmbeddingAnswer) -> Figure | None:
+    """The currents along a curve, each less its mean over the size that it can have."""
+    if answer.estimator.n_components != 1:
+        return None
+    z, _ = _curve(answer)
+    found = answer.estimator.currents(z)
+    columns = min(answer.points.shape[1], 3)
+    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    above, middle, below = figure.subplots(3, 1, sharex=True)
+    z = z[:, 0]
+    above.plot(z, found.reparametrisation, color=LEARNED)
+    above.set(ylabel="l(z), nats", title="Reparametrisation: the integrand")
+    middle.set(ylabel="q J⁺ · e", title="Translations")
+    below.set(ylabel="q J⁺ · B φ", title="Rotations", xlabel="coordinate z1")
+    for k in range(columns):
+        middle.plot(z, found.translation[:, 0, k], label=answer.names[k])
+        for other in range(k + 1, columns):
+            below.plot(z, found.rotation[:, 0, k, other], label=f"{answer.names[k]} to {answer.names[other]}")
+    middle.legend(fontsize=8)
+    if columns > 1:
+        below.legend(fontsize=8)
+    _at_least(above, 0.1)
+    _at_least(below, 0.2 * float(np.abs(found.rotation).max(initial=0.0)))
+    for axes in (above, middle, below):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _at_least(axes: Axes, span: float) -> None:
+    """A scale on which what is constant looks so."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        axes.set_ylim((low + high - span) / 2, (low + high + span) / 2)
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
+def _likelihood_figure(answer: EmbeddingAnswer) -> Figure | None:
+    """The held-out log-likelihood by degree, for each latent space and chart that was tried."""
+    tried: list[dict[str, Any]] = answer.estimator.diagnostics_["selection"] or []
+    if len(tried) < 2:
+        return None
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    best = max(tried, key=lambda one: one["validation"])
+    usual = Counter(one["stiffness"] for one in tried).most_common(1)[0][0]
+    for latent, chart in sorted({(one["latent"], str(one["chart"] or "given")) for one in tried}):
+        own = [one for one in tried if (one["latent"], str(one["chart"] or "given")) == (latent, chart)]
+        line = sorted((one for one in own if one["stiffness"] == usual), key=lambda one: one["degree"])
+        degrees, values, errors = ([one[key] for one in line] for key in ("degree", "validation", "stderr"))
+        drawn = axes.errorbar(
+            degrees, values, errors, marker=MARKS[latent], capsize=2, label=f"{latent}, {chart} chart"
+        )
+        for one in own:
+            if one["stiffness"] != usual:
+                axes.plot(one["degree"], one["validation"], "x", color=drawn[0].get_color())
+                axes.annotate(
+                    f"  stiffness {one['stiffness']:g}",
+                    (one["degree"], one["validation"]),
+                    fontsize=8,
+                    va="center",
+                )
+    axes.plot(best["degree"], best["validation"], "o", markersize=13, fillstyle="none", color=GREY)
+    axes.set(xlabel="degree of the map", ylabel="held-out log-likelihood, nats a point")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+EMBEDDING_PICTURES = (
+    EmbeddingPicture(
+        "data",
+        "The data, coloured by their coordinates; in more than two columns in the plane of the leading "
+        "principal components.",
+        _data_figure,
+    ),
+    EmbeddingPicture(
+        "map",
+        "The map: metric coordinates of the data, coloured by log density. Each ellipse is a circle of one "
+        "size in the data, so that long ones show where the map shrinks distances.",
+        _map_figure,
+    ),
+    EmbeddingPicture(
+        "rebuilt",
+        "The share of the variance of each column that the coordinates do not give back, and the distances "
+        "of points from the image.",
+        _rebuilt_figure,
+    ),
+    EmbeddingPicture(
+        "currents",
+        "Noether currents along the curve, of the density of its tube. A flat line is a symmetry: of "
+        "reparametrisation, of a translation, of a rotation about the origin.",
+        _currents_figure,
+    ),
+    EmbeddingPicture(
+        "likelihood",
+        "Log-likelihood of rows that were held out, by degree, with standard errors; the circle marks the "
+        "setting that was taken.",
+        _likelihood_figure,
+    ),
+)
+"""In the order of the report."""

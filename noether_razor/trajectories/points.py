@@ -1,0 +1,135 @@
+"""Tables of points without times: text with or without names of columns, or arrays."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..spelling import suggestion
+from .error import DataFileError, reading
+from .files import is_text, read_arrays
+from .writing import MISSING, NUMBER, SAMPLE, decode, find_delimiter, split
+
+LABELS = 0.5
+"""Share of the values of a column that are no numbers, from which it is text."""
+
+
+class PointTable(NamedTuple):
+    """Points (rows, columns) with the names of the columns, and notes on what was passed over."""
+
+    names: tuple[str, ...]
+    values: Float[np.ndarray, "rows columns"]
+    notes: tuple[str, ...]
+
+
+def read_points(
+    path: str | Path, *, columns: Sequence[str] | None = None, ignore: Sequence[str] = ()
+) -> PointTable:
+    """Read points from text (``.csv``, ``.tsv``, ``.txt``, ``.dat``), or from an array (rows, columns) in a
+    ``.npy`` or ``.npz`` file.
+
+    `columns` names those to take, None: all columns of numbers but those in `ignore`; columns of text are
+    passed over with a note. Without a line of names columns are x1, x2, .. Raises `DataFileError` naming
+    line and column for what is not a number, and for columns that are not there.
+    """
+    path = Path(path)
+    names, table, notes = _read_text(path) if is_text(path) else _read_array(path)
+    for name in (*(columns or ()), *ignore):
+        if name not in names:
+            raise DataFileError(path, "", f"has no column {name!r}, {suggestion(name, names)}")
+    taken = [name for name in (columns or names) if name not in ignore]
+    if columns is None:
+        texts = [name for name in taken if _is_text(table[names.index(name)])]
+        taken = [name for name in taken if name not in texts]
+        notes = [*notes, *(f"column {name} is text: passed over" for name in texts)]
+    if not taken:
+        raise DataFileError(path, "", "has no column of numbers")
+    values = [_numbers(path, name, table[names.index(name)]) for name in taken]
+    return PointTable(tuple(taken), np.stack(values, axis=1), tuple(notes))
+
+
+class _Column(NamedTuple):
+    """A column as text, with the line of each value, or as numbers."""
+
+    fields: Sequence[str] | np.ndarray
+    lines: Sequence[int] | None
+
+
+def _read_text(path: Path) -> tuple[list[str], list[_Column], list[str]]:
+    with reading(path):
+        content = path.read_bytes()
+    text = decode(path, content.removeprefix(b"\xef\xbb\xbf"), 1)
+    numbered = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and line.lstrip()[0] not in "#%"
+    ]
+    if not numbered:
+        raise DataFileError(path, "line 1", "the file is empty")
+    delimiter = find_delimiter([line for _, line in numbered[:SAMPLE]])
+    rows = []
+    for number, line in numbered:
+        try:
+            rows.append((number, split(line, delimiter)))
+        except ValueError as error:
+            raise DataFileError(path, f"line {number}", str(error)) from None
+    width = Counter(len(fields) for _, fields in rows).most_common(1)[0][0]
+    first = rows[0][1]
+    named = len(first) == width and not any(NUMBER.fullmatch(field) for field in first)
+    names = first if named else [f"x{k + 1}" for k in range(width)]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataFileError(path, f"line {rows[0][0]}", f"two columns are named {repeated[0]!r}")
+    rows = rows[1:] if named else rows
+    for number, fields in rows:
+        if len(fields) != width:
+            raise DataFileError(path, f"line {number}", f"{len(fields)} fields, expected {width}")
+    if not rows:
+        raise DataFileError(path, "line 1", "no rows, the file ends after the names of its columns")
+    lines = [number for number, _ in rows]
+    table = [_Column([fields[k] for _, fields in rows], lines) for k in range(width)]
+    return list(names), table, []
+
+
+def _read_array(path: Path) -> tuple[list[str], list[_Column], list[str]]:
+    arrays = read_arrays(path)
+    wide = {name: array for name, array in arrays.items() if array.ndim == 2}
+    if not wide:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataFileError(path, "", f"expected an array (rows, columns), got {shapes or 'none'}")
+    name, array = next(iter(wide.items()))
+    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        raise DataFileError(path, name, f"must hold real numbers, got {array.dtype}")
+    others = [other for other in arrays if other != name]
+    notes = [f"the array {name} is taken, passed over: {', '.join(others)}"] if others else []
+    names = [f"x{k + 1}" for k in range(array.shape[1])]
+    return names, [_Column(array[:, k], None) for k in range(array.shape[1])], notes
+
+
+def _is_text(column: _Column) -> bool:
+    if isinstance(column.fields, np.ndarray):
+        return False
+    values = [field for field in column.fields if field.lower() not in MISSING]
+    return sum(not NUMBER.fullmatch(field) for field in values) > LABELS * len(values)
+
+
+def _numbers(path: Path, name: str, column: _Column) -> Float[np.ndarray, " rows"]:
+    if isinstance(column.fields, np.ndarray):
+        values = column.fields.astype(np.float64)
+        if not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            raise DataFileError(path, f"row {row}, column {name}", f"got {values[row]}, expected a number")
+        return values
+    assert column.lines is not None
+    for line, field in zip(column.lines, column.fields, strict=True):
+        if not NUMBER.fullmatch(field):
+            what = "no value" if field.lower() in MISSING else repr(field)
+            raise DataFileError(
+                path,
+                f"line {line}, column {name}",
+                f"got {what}, expected a number: leave out the row, or the column with --ignore {name}",
+            )
+    return np.array(column.fields, dtype=np.float64)

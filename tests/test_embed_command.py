@@ -1,0 +1,182 @@
+"""`noether-razor embed`: files in, a run folder with coordinates and a report out; bad input in one line."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import run
+
+from noether_razor.app.config import ConfigError, EmbeddingConfig, parse_tables
+from noether_razor.trajectories import DataFileError, read_points
+
+CONFIG = """
+seed = 3
+[data]
+file = "{file}"
+ignore = ["z"]
+[embedding]
+components = 1
+latent = "circle"
+degree = 2
+iterations = 20
+"""
+
+
+def write_ring(path: Path, count: int = 80) -> np.ndarray:
+    draws = np.random.default_rng(0)
+    angles = draws.uniform(-np.pi, np.pi, count)
+    points = np.stack([3 + np.cos(angles), np.sin(angles)], axis=1) + 0.05 * draws.normal(size=(count, 2))
+    rows = [f"{x:.6g},{y:.6g},{k},{'even' if k % 2 else 'odd'}" for k, (x, y) in enumerate(points)]
+    path.write_text("x,y,z,label\n" + "\n".join(rows) + "\n")
+    return points
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory) -> tuple[Path, str]:
+    """A run folder of a ring, chosen among latent spaces, and what the command printed."""
+    folder = tmp_path_factory.mktemp("embed")
+    write_ring(folder / "ring.csv")
+    done = run(
+        *("embed", folder / "ring.csv", "--components", 1, "--ignore", "z", "--out", folder / "run"),
+        *("--set", "embedding.iterations=30", "--set", "embedding.chart=pca"),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done.stdout
+
+
+def test_the_folder_holds_coordinates_numbers_and_a_report(embedded):
+    folder, printed = embedded
+    with (folder / "embedding.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 80 and list(rows[0]) == ["z1", "u1", "log_density", "distance"]
+    answer = json.loads((folder / "embedding.json").read_text())
+    assert answer["latent"] == "circle" and answer["names"] == ["x", "y"]
+    assert answer["r2"] > 0.98 and answer["noise"] == pytest.approx(0.05, rel=0.3)
+    assert "column label is text: passed over" in answer["notes"]
+    assert float(rows[0]["z1"]) == pytest.approx(float(rows[0]["u1"]) * answer["metric_scales"][0], rel=1e-6)
+    assert np.mean([float(row["log_density"]) for row in rows]) == pytest.approx(answer["log_likelihood"])
+    assert "80 points of 2 columns on a circle latent" in printed
+    # The rotation about the ring's own centre is found, not that about the origin.
+    assert answer["symmetries"]["algebra"]["name"].startswith("so(2)")
+    (turn,), (shift,) = answer["symmetries"]["matrices"], answer["symmetries"]["vectors"]
+    assert np.allclose(np.linalg.solve(turn, np.negative(shift)), [3, 0], atol=0.2)
+    names = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert names == {"data", "rebuilt", "currents", "likelihood"}
+    report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for text in (report, page):
+        assert "Embedding of ring.csv" in text and "left out" not in text.lower()
+    assert all(f"figures/{name}.png" in report for name in names)
+    assert page.count("<svg") == 4 and "http" not in page.replace("http://www.w3.org", "")
+    assert "What was compared" in page
+
+
+def test_the_same_again_is_the_same_and_another_run_is_refused(embedded):
+    folder, _ = embedded
+    before = (folder / "embedding.csv").read_bytes()
+    done = run("embed", folder.parent / "ring.csv", "--out", folder)
+    assert done.returncode == 2 and "holds another run" in done.stderr
+    assert (folder / "embedding.csv").read_bytes() == before
+
+
+def test_a_configuration_and_a_map_of_two_dimensions(tmp_path):
+    write_ring(tmp_path / "ring.csv", 60)
+    (tmp_path / "ring.toml").write_text(CONFIG.format(file=(tmp_path / "ring.csv").as_posix()))
+    done = run("embed", tmp_path / "ring.toml", "--out", tmp_path / "one", "--quiet")
+    assert done.returncode == 0 and done.stdout == ""
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["seed"] == 3 and config["embedding"]["latent"] == "circle"
+    # What the command line says goes before the file.
+    done = run(
+        *("embed", tmp_path / "ring.toml", "--components", 2, "--latent", "uniform"),
+        *("--out", tmp_path / "two", "--seed", 1),
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads((tmp_path / "two" / "embedding.json").read_text())
+    assert answer["components"] == 2 and answer["options"]["seed"] == 1 and answer["selection"] is None
+    assert (tmp_path / "two" / "figures" / "map.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("embed", "none.csv"), "none.csv: no such file"),
+        (("embed", "ring.csv", "--components", "0"), "components"),
+        (("embed", "ring.csv", "--components", "4"), "n_components: got 4, expected 1 to 3"),
+        (("embed", "ring.csv", "--latent", "sphere"), "embedding.latent: "),
+        (("embed", "ring.csv", "--ignore", "zz"), "has no column 'zz'"),
+        (("embed", "bad.toml"), "embedding.degre: unknown key, did you mean degree?"),
+        (("embed", "gap.csv"), "line 3, column y: got no value, expected a number"),
+        (("embed", "ring.csv", "--set", "embedding.stiffness=-1"), "embedding.stiffness: "),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_ring(tmp_path / "ring.csv", 20)
+    (tmp_path / "bad.toml").write_text('[data]\nfile = "ring.csv"\n[embedding]\ndegre = 3\n')
+    (tmp_path / "gap.csv").write_text("x,y\n1,2\n3,\n4,5\n")
+    before = sorted(tmp_path.iterdir())
+    done = run(*words)
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_a_configuration_does_not_say_is_chosen():
+    data = {"file": "x.csv"}
+    chosen = parse_tables(EmbeddingConfig, {"data": data, "embedding": {"components": 1}}, "test")
+    assert chosen.embedding.options()["latent"] == "auto" and chosen.embedding.options()["select"]
+    given = parse_tables(EmbeddingConfig, {"data": data, "embedding": {"degree": 4}}, "test")
+    assert given.embedding.options()["latent"] == "uniform" and not given.embedding.options()["select"]
+    linear = parse_tables(EmbeddingConfig, {"data": data, "embedding": {"density": "gaussian"}}, "test")
+    assert not linear.embedding.options()["select"]
+    with pytest.raises(ConfigError, match="test: data: field required"):
+        parse_tables(EmbeddingConfig, {}, "test")
+
+
+class TestPoints:
+    def test_text_with_and_without_names(self, tmp_path):
+        (tmp_path / "plain.txt").write_text("# a comment\n1 2\n3 4.5\n\n")
+        found = read_points(tmp_path / "plain.txt")
+        assert found.names == ("x1", "x2") and np.array_equal(found.values, [[1, 2], [3, 4.5]])
+        (tmp_path / "named.csv").write_text("a;b;kind\n1;2;u\n3;4;v\n")
+        found = read_points(tmp_path / "named.csv", columns=["b"])
+        assert found.names == ("b",) and np.array_equal(found.values, [[2], [4]])
+
+    def test_arrays(self, tmp_path):
+        points = np.arange(6.0).reshape(3, 2)
+        np.save(tmp_path / "p.npy", points)
+        np.savez(tmp_path / "p.npz", label=np.arange(3), points=points)
+        assert np.array_equal(read_points(tmp_path / "p.npy").values, points)
+        found = read_points(tmp_path / "p.npz")
+        assert np.array_equal(found.values, points)
+        assert found.notes == ("the array points is taken, passed over: label",)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("a.csv", b"", "the file is empty"),
+            ("a.csv", b"x,y\n", "no rows"),
+            ("a.csv", b"x,x\n1,2\n", "two columns are named 'x'"),
+            ("a.csv", b"x,y\n1,2\n1,2,3\n1,2\n", "line 3: 3 fields, expected 2"),
+            ("a.csv", b"x,y\n1,2\n1,oops\n1,2\n", "line 3, column y: got 'oops'"),
+            ("a.csv", b"k\na\nb\n", "has no column of numbers"),
+            ("a.csv", b"x,y\n\xff,2\n", "not UTF-8"),
+            ("a.npy", b"nothing", "damaged"),
+        ],
+    )
+    def test_what_cannot_be_read_is_said(self, name, content, message, tmp_path):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataFileError, match=message):
+            read_points(tmp_path / name)
+
+    def test_arrays_that_are_no_points(self, tmp_path):
+        for array, message in (
+            (np.zeros(3), r"expected an array \(rows, columns\), got arr_0 \(3,\)"),
+            (np.array([["a"]]), "must hold real numbers"),
+            (np.array([[np.nan, 1.0]]), "row 0, column x1: got nan"),
+        ):
+            np.save(tmp_path / "p.npy", array)
+            with pytest.raises(DataFileError, match=message):
+                read_points(tmp_path / "p.npy")

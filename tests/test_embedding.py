@@ -197,7 +197,7 @@ class TestData:
     def test_the_topology_is_chosen_by_held_out_likelihood(self):
         for turn, expected in ((1.0, "circle"), (0.8, "uniform")):
             found = VariationalManifoldEmbedding(
-                1, latent="auto", select=True, chart="isomap", iterations=30
+                1, latent="auto", select=True, chart="angle", iterations=30
             ).fit(ring_points(300, turn=turn))
             assert found.diagnostics_["latent"] == expected
             tried = found.diagnostics_["selection"]
@@ -295,7 +295,8 @@ class TestBadInput:
             ({"latent": "unifrom"}, "did you mean uniform"),
             ({"latent": "auto"}, "needs select=True"),
             ({"density": "data", "objective": "reverse"}, "needs a known density"),
-            ({"chart": "tsne"}, "chart: got 'tsne', expected one of isomap, pca, auto"),
+            ({"chart": "tsne"}, "chart: got 'tsne', expected one of isomap, pca, angle, auto"),
+            ({"chart": "angle", "n_components": 2}, "needs one component, got 2"),
             ({"chart": np.zeros((3, 1))}, r"chart: got shape \(3, 1\), expected \(20, 1\)"),
             ({"degree": 0}, "degree: got 0, expected at least 1"),
             ({"noise": -1.0}, "noise: got -1.0, expected a positive number"),

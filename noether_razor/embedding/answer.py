@@ -74,8 +74,7 @@ class EmbeddingAnswer:
                     f"{outside:.0%} of the points lie beyond the edge of the latent cube, where the map is"
                     " extrapolated"
                 )
-        if facts["selection"]:
-            best = max(facts["selection"], key=lambda one: one["validation"])
+        if best := facts["chosen"]:
             gap = best["train"] - best["validation"]
             if gap > 0.5 * self.points.shape[1]:
                 notes.append(
@@ -130,8 +129,7 @@ class EmbeddingAnswer:
             f"noise {facts['noise']:.3g}",
             f"R2 of the reconstruction {total:.4f}, mean log-likelihood {facts['log_likelihood']:.3f}",
         ]
-        if facts["selection"]:
-            best = max(facts["selection"], key=lambda one: one["validation"])
+        if best := facts["chosen"]:
             lines.append(
                 f"chosen among {len(facts['selection'])} settings by held-out likelihood:"
                 f" {best['validation']:.3f} ± {best['stderr']:.3f} a point"

@@ -12,7 +12,7 @@ from scipy.stats import norm, rankdata
 from .latent import Kind
 from .linear import principal_components
 
-Chart = Literal["isomap", "pca"]
+Chart = Literal["isomap", "pca", "angle"]
 CHARTS: tuple[Chart, ...] = get_args(Chart)
 LANDMARKS = 1500
 """Points between which distances along the neighbour graph are computed; the cost grows with their cube."""
@@ -25,10 +25,12 @@ def chart_coordinates(
 
     "isomap": classical scaling of the distances along the graph of nearest neighbours, whose parts are joined
     by their shortest links. "pca": principal components. An angle of a circle is the direction from the
-    centre in two such coordinates.
+    centre in two such coordinates; "angle" takes it for a line too, cut where its largest gap is.
     """
-    needed = 2 * dim if kind == "circle" else dim
-    found = _isomap(points, needed, neighbours) if chart == "isomap" else _pca(points, needed)
+    needed = 2 * dim if kind == "circle" or chart == "angle" else dim
+    found = _pca(points, needed) if chart == "pca" else _isomap(points, needed, neighbours)
+    if chart == "angle" and kind != "circle":
+        return latent_coordinates(_cut(np.arctan2(found[:, 1], found[:, 0]))[:, None], kind)
     if kind == "circle":
         pairs = found.reshape(len(found), dim, 2)
         return _circular(np.arctan2(pairs[:, :, 1], pairs[:, :, 0]))
@@ -56,6 +58,14 @@ def latent_coordinates(found: Float[np.ndarray, "n d"], kind: Kind) -> Float[np.
 def _circular(angles: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """Angles spread evenly by their ranks, as the density of a circle asks."""
     return 2 * np.pi * (rankdata(angles, axis=0) - 0.5) / len(angles) - np.pi
+
+
+def _cut(angles: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Angles from the end of the largest gap between them."""
+    order = np.sort(angles)
+    gaps = np.diff(np.append(order, order[0] + 2 * np.pi))
+    end = order[(int(gaps.argmax()) + 1) % len(order)]
+    return np.mod(angles - end, 2 * np.pi)
 
 
 def _pca(points: Float[np.ndarray, "n D"], dim: int) -> Float[np.ndarray, "n d"]:

@@ -52,7 +52,8 @@ class VariationalManifoldEmbedding:
         objective: "forward", "reverse" or "both"; the last two need a known density.
         stiffness: weight of the bending of phi, in units of the noise against the metric at the start.
         noise: standard deviation of the noise in the units of the data, or "learn".
-        chart: coordinates to start from: "isomap", "pca", an array (n, d), or "auto", the smoother one.
+        chart: coordinates to start from: "isomap", "pca", for one component "angle" (that of a ring that may
+            be open), an array (n, d), or "auto", the likeliest one.
         neighbours: of each point in the graph of "isomap"; all others where there are fewer.
         select: choose chart, degree and stiffness (and the latent space where that is "auto") by the
             likelihood of a fifth of the rows that is held out for it; `degree` then does not count.
@@ -140,6 +141,8 @@ class VariationalManifoldEmbedding:
             _one_of("density", self.density, ("data", "gaussian"))
         if isinstance(self.chart, str):
             _one_of("chart", self.chart, (*CHARTS, "auto"))
+            if self.chart == "angle" and self.n_components != 1:
+                raise ValueError(f"chart: 'angle' needs one component, got {self.n_components}")
         elif np.shape(self.chart) != (rows, self.n_components):
             raise ValueError(f"chart: got shape {np.shape(self.chart)}, expected {(rows, self.n_components)}")
         if self.latent == "auto" and not self.select:
@@ -168,7 +171,9 @@ class VariationalManifoldEmbedding:
         own = None if isinstance(self.chart, str) else np.asarray(self.chart, dtype=np.float64)
         charts: tuple[Chart | None, ...] = (None,)
         if own is None:
-            charts = CHARTS if self.chart == "auto" else (cast(Chart, self.chart),)
+            # The angle of a line is what closed curves are compared with.
+            every = CHARTS if self.n_components == 1 and self.latent != "circle" else CHARTS[:2]
+            charts = every if self.chart == "auto" else (cast(Chart, self.chart),)
         latents = KINDS if self.latent == "auto" else (cast(Kind, self.latent),)
         setting = Setting(
             latents[0], self.n_components, self.degree, self.stiffness, charts[0], self.neighbours
@@ -245,6 +250,7 @@ class VariationalManifoldEmbedding:
             "converged": fitted.converged,
             "log_likelihood": float(self._log_density(points).mean()),
             "bending": fitted.bending_weight / 2 * fitted.phi.bending(),
+            "chosen": None if chosen is None else chosen.best.in_units(shift).to_json(),
             "selection": None if chosen is None else [one.in_units(shift).to_json() for one in chosen.tried],
         }
         if callable(self.density):

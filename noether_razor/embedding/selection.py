@@ -22,6 +22,8 @@ STIFFNESSES = (0.1, 10.0)
 """Factors on the stiffness that are tried last."""
 ITERATIONS = 80
 """Of the fits that are only compared."""
+UNDECIDED = 2.0
+"""Standard errors of a difference up to which two latent spaces are equally likely."""
 ROWS_A_TERM = 3
 """Rows that each term of the map must have at least."""
 MOST_ROWS, MOST_TERMS = 4000, 300
@@ -98,10 +100,15 @@ def start_of(
 
 
 class Chosen(NamedTuple):
-    """The setting with the highest validation likelihood, and all that were tried, in order."""
+    """The setting that was taken, and all that were tried, in order."""
 
     setting: Setting
     tried: tuple[Tried, ...]
+
+    @property
+    def best(self) -> Tried:
+        """The trial of the setting that was taken."""
+        return next(one for one in self.tried if one.setting == self.setting)
 
 
 def choose(
@@ -113,32 +120,53 @@ def choose(
     seed: int = 0,
     told: Told | None = None,
 ) -> Chosen:
-    """Compare the settings `first` (latent spaces and charts), then degrees with the best of them, then
-    stiffness; each is fitted to four fifths of the rows and judged by the mean log density of the others.
+    """Compare for each latent space the charts of the settings `first`, then degrees with the best of them;
+    then latent spaces; then stiffness. Each setting is fitted to four fifths of the rows and judged by the
+    mean log density of the others.
+
+    Of latent spaces whose best settings differ by less than two standard errors of the difference, the one
+    with fewer terms is taken: a line nearly closes a ring, but needs more terms for it.
     """
     order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
     held = max(1, round(VALIDATION * len(order)))
     out, kept = np.sort(order[:held]), np.sort(order[held:])
     own = None if coordinates is None else coordinates[kept]
     short = replace(options, iterations=min(ITERATIONS, options.iterations))
+    values: dict[Setting, Float[np.ndarray, " out"]] = {}
     tried: list[Tried] = []
 
     def best_of(settings: Sequence[Setting]) -> Setting:
-        known = {one.setting for one in tried}
         for setting in settings:
-            if setting in known:
-                continue
-            fitted = fit_setting(setting, points[kept], short, coordinates=own, told=told)
-            values = fitted.tube.log_density(points[out])
-            error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-            train = float(fitted.tube.log_density(points[kept]).mean())
-            tried.append(Tried(setting, float(values.mean()), error, train))
-        return max(tried, key=lambda one: one.validation).setting
+            if setting not in values:
+                fitted = fit_setting(setting, points[kept], short, coordinates=own, told=told)
+                values[setting] = fitted.tube.log_density(points[out])
+                train = float(fitted.tube.log_density(points[kept]).mean())
+                tried.append(Tried(setting, *_mean(values[setting]), train))
+        return max(settings, key=lambda one: float(values[one].mean()))
 
-    best = best_of(first)
-    best = best_of([replace(best, degree=degree) for degree in degrees(best, len(kept))])
-    best = best_of([replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES])
+    finalists = []
+    for latent in dict.fromkeys(one.latent for one in first):
+        best = best_of([one for one in first if one.latent == latent])
+        others = [replace(best, degree=degree) for degree in degrees(best, len(kept))]
+        finalists.append(best_of([best, *others]))
+    best = best_of(finalists)
+    for one in sorted(finalists, key=_terms):
+        worse, error = _mean(values[best] - values[one])
+        if worse <= UNDECIDED * error:
+            best = one
+            break
+    best = best_of([best, *(replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES)])
     return Chosen(best, tuple(tried))
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The mean and its standard error."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return float(values.mean()), error
+
+
+def _terms(setting: Setting) -> int:
+    return Latent(setting.latent, setting.dim, setting.degree).size
 
 
 def degrees(setting: Setting, rows: int) -> list[int]:

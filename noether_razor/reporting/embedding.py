@@ -256,7 +256,7 @@ def _likelihood_figure(answer: EmbeddingAnswer) -> Figure | None:
         return None
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    best = max(tried, key=lambda one: one["validation"])
+    best = answer.estimator.diagnostics_["chosen"]
     usual = Counter(one["stiffness"] for one in tried).most_common(1)[0][0]
     for latent, chart in sorted({(one["latent"], str(one["chart"] or "given")) for one in tried}):
         own = [one for one in tried if (one["latent"], str(one["chart"] or "given")) == (latent, chart)]

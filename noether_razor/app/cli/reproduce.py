@@ -18,6 +18,10 @@ class Target(StrEnum):
     TABLE3 = "table3"
     FIGURE2 = "figure2"
     FIGURE3 = "figure3"
+    EMBEDDING_FIGURE1 = "embedding-figure1"
+    EMBEDDING_PCA = "embedding-pca"
+    EMBEDDING_MANIFOLDS = "embedding-manifolds"
+    EMBEDDING_DIGITS = "embedding-digits"
     ALL = "all"
 
 

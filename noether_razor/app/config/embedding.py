@@ -34,7 +34,9 @@ class EmbeddingTable(_Table):
     )
     degree: PositiveInt | None = Field(default=None, description="of the map; chosen if not given")
     stiffness: NonNegativeFloat = Field(default=1.0, description="weight of bending")
-    chart: Literal["auto", "isomap", "pca"] = Field(default="auto", description="coordinates to start from")
+    chart: Literal["auto", "isomap", "pca", "angle"] = Field(
+        default="auto", description="coordinates to start from"
+    )
     neighbours: PositiveInt = Field(default=10, description="of each point in the graph of isomap")
     noise: PositiveFloat | Literal["learn"] = Field(default="learn", description="standard deviation")
     density: Literal["data", "gaussian"] = Field(default="data", description="gaussian: the linear way")

@@ -103,7 +103,7 @@ def best_radius() -> tuple[float, float]:
         truth = -((r - 1) ** 2) / (2 * NOISE**2) - math.log(RING_VOLUME)
         return float(np.trapezoid(np.exp(log) * 2 * np.pi * r * (log - truth), r))
 
-    found = minimize_scalar(divergence, bounds=(0.9, 1.1), method="bounded", options={"xatol": 1e-9})
+    found: Any = minimize_scalar(divergence, bounds=(0.9, 1.1), method="bounded", options={"xatol": 1e-9})
     return found.x, -found.fun
 
 

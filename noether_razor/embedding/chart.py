@@ -92,7 +92,7 @@ def _isomap(points: Float[np.ndarray, "n D"], dim: int, neighbours: int) -> Floa
 def _graph(points: Float[np.ndarray, "n D"], neighbours: int) -> csr_array:
     """Distances to the nearest neighbours, with the shortest links between parts that have none."""
     tree = KDTree(points)
-    distances, others = tree.query(points, neighbours + 1)
+    distances, others = (np.asarray(found) for found in tree.query(points, neighbours + 1))
     rows = np.repeat(np.arange(len(points)), neighbours)
     columns, lengths = others[:, 1:].ravel(), distances[:, 1:].ravel()
     shape = (len(points), len(points))
@@ -103,7 +103,7 @@ def _graph(points: Float[np.ndarray, "n D"], neighbours: int) -> csr_array:
             return graph
         smallest = np.flatnonzero(labels == np.bincount(labels).argmin())
         outside = np.setdiff1d(np.arange(len(points)), smallest)
-        gaps, nearest = KDTree(points[outside]).query(points[smallest])
+        gaps, nearest = (np.asarray(found) for found in KDTree(points[outside]).query(points[smallest]))
         best = int(gaps.argmin())
         rows, columns = np.append(rows, smallest[best]), np.append(columns, outside[nearest[best]])
         lengths = np.append(lengths, gaps[best])

@@ -208,17 +208,18 @@ class VariationalManifoldEmbedding:
 
     def _inner_density(self) -> LogDensity:
         """The log density of scaled points: the known one, or that of the tube."""
-        if not callable(self.density):
-            return self._tube.in_jax().log_density_at
-        frame, known = self._frame, cast(LogDensity, self.density)
+        if isinstance(self.density, str):
+            return self._tube.log_density_at
+        known = self.density
+        frame = self._frame
         gain = float(len(frame.axes) * np.log(frame.scale))
         return lambda y: known(jnp.asarray(frame.mean + frame.scale * (y @ frame.axes))) + gain
 
     def _data_density(self) -> LogDensity:
         """The log density of points in the units of the data."""
-        if callable(self.density):
+        if not isinstance(self.density, str):
             return self.density
-        frame, held = self._frame, self._tube.in_jax()
+        frame, held = self._frame, self._tube
         gain = float(len(frame.axes) * np.log(frame.scale))
         return lambda x: held.log_density_at(((x - frame.mean) @ frame.axes.T) / frame.scale) - gain
 

@@ -80,14 +80,8 @@ class Tube:
 
     def log_density_at(self, point: Float[Array, " D"]) -> Float[Array, ""]:
         """log m of one point, to be differentiated by JAX."""
-        held = self if isinstance(self.means, jax.Array) else self.in_jax()
-        return jax.nn.logsumexp(held.parts(point[None]).log)
-
-    def in_jax(self) -> "Tube":
-        """The same with arrays of JAX."""
-        return Tube(
-            jnp.asarray(self.means), jnp.asarray(self.tangents), jnp.asarray(self.log_weights), self.variance
-        )
+        means, tangents, weights = map(jnp.asarray, (self.means, self.tangents, self.log_weights))
+        return jax.nn.logsumexp(Tube(means, tangents, weights, self.variance).parts(point[None]).log)
 
     def nearest(self, points: Float[np.ndarray, "n D"], count: int) -> np.ndarray:
         """The nodes from which each point most likely comes, the likeliest first, shape (n, count)."""

@@ -130,7 +130,7 @@ def umap(dim: int, neighbours: int, distance: float, seed: int) -> Method:
     return embed
 
 
-def autoencoder(dim: int, width: int, decay: float, seed: int) -> Method:
+def autoencoder(dim: int, width: int, rate: float, seed: int) -> Method:
     """A network with a bottleneck between layers of `width` tanh units, trained to repeat its input."""
 
     def embed(train: np.ndarray, test: np.ndarray) -> Embedded:
@@ -139,7 +139,12 @@ def autoencoder(dim: int, width: int, decay: float, seed: int) -> Method:
         mean, scale = train.mean(axis=0), float(np.sqrt(train.var(axis=0).mean()))
         own, other = ((points - mean) / scale for points in (train, test))
         model = MLPRegressor(
-            (width, width, dim, width, width), activation="tanh", alpha=decay, max_iter=500, random_state=seed
+            hidden_layer_sizes=(width, width, dim, width, width),
+            activation="tanh",
+            learning_rate_init=rate,
+            max_iter=1000,
+            n_iter_no_change=30,
+            random_state=seed,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,7 +169,7 @@ def families(dim: int, seed: int, *, quick: bool) -> dict[str, Family]:
         "Isomap": Family(_grid(dim=[dim], neighbours=[6, 10, 15]), isomap),
         "UMAP": Family(_grid(dim=[dim], neighbours=[8, 15, 30], distance=[0.1, 0.5], seed=[seed]), umap),
         "autoencoder": Family(
-            _grid(dim=[dim], width=[32, 64], decay=[1e-5, 1e-3], seed=[seed]), autoencoder, "r2"
+            _grid(dim=[dim], width=[64, 128], rate=[1e-3, 4e-3], seed=[seed]), autoencoder, "r2"
         ),
     }
     if quick:

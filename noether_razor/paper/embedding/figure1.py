@@ -1,6 +1,7 @@
 """Figure 1 of the embedding paper: a line and a circle, by the authors' penalty and by the tube."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -164,8 +165,9 @@ def _ascend(log_density: Any, penalty: float, start: LatentMap) -> tuple[float, 
 
 
 def _described(
-    value: float, phi: LatentMap, penalty: float, highest: float, once: float
+    found: tuple[float, LatentMap], penalty: float, highest: float, once: float
 ) -> tuple[dict[str, float], list[list[float]]]:
+    value, phi = found
     path = phi(np.linspace(-1, 1, 4001)[:, None])
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
     facts = {
@@ -198,8 +200,9 @@ def _zigzags(
     nodes, weights = straight.latent.quadrature(NODES)
     with jax.enable_x64(True):
         value = functional(straight, line, lambda z: jnp.zeros(()), jnp.asarray(nodes), jnp.asarray(weights))
-    once, _ = _described(float(value) - PENALTY * (LENGTH / 2) ** 2, straight, PENALTY, highest, LENGTH)
-    return _described(*best, PENALTY, highest, LENGTH), once
+    own = float(value) - PENALTY * (LENGTH / 2) ** 2
+    once, _ = _described((own, straight), PENALTY, highest, LENGTH)
+    return _described(best, PENALTY, highest, LENGTH), once
 
 
 def _saw() -> dict[str, float]:
@@ -237,12 +240,11 @@ def _wound(penalty: float, turns: tuple[float, ...]) -> tuple[dict[str, float], 
         path = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         coefficients = np.linalg.lstsq(latent.values(z), path, rcond=None)[0]
         found.append(_ascend(ring, penalty, LatentMap(latent, coefficients)))
-    return _described(
-        *max(found, key=lambda one: one[0]), penalty, float(ring(jnp.array([1.0, 0.0]))), 2 * math.pi
-    )
+    highest = float(ring(jnp.array([1.0, 0.0])))
+    return _described(max(found, key=lambda one: one[0]), penalty, highest, 2 * math.pi)
 
 
-def draw_figure1(found: list[Measured]) -> Figure:
+def draw_figure1(found: Sequence[Measured]) -> Figure:
     """The curves of the first seed over its points."""
     rows, curves = found[0]
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -260,7 +262,11 @@ def draw_figure1(found: list[Measured]) -> Figure:
         for axes in own[len(listed) :]:
             penalties = np.geomspace(1e-3, 0.3, 50)
             axes.loglog(penalties, [optimal_length(value) for value in penalties], color="grey", label="law")
-            for row, mark in (("line, penalty", "s"), ("circle, penalty", "o")):
+            for row, mark in (
+                ("line, penalty, zigzag", "d"),
+                ("line, penalty", "s"),
+                ("circle, penalty", "o"),
+            ):
                 axes.plot(PENALTY, rows[row]["length"], mark, label=row)
             axes.plot(ONE_TURN, rows["circle, penalty for one turn"]["length"], "^", label="circle, one turn")
             axes.set(xlabel="penalty λ", ylabel="length")

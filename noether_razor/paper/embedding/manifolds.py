@@ -76,7 +76,7 @@ def run_digits(seed: int, quick: bool) -> Measured:
     from sklearn.datasets import load_digits
     from sklearn.neighbors import KNeighborsClassifier
 
-    data = load_digits()
+    data: Any = load_digits()
     order = np.random.default_rng(seed).permutation(len(data.data))
     points, labels = data.data[order], data.target[order]
     count = 200 if quick else DIGITS_TRAIN

@@ -1,5 +1,7 @@
 """Principal components as the exact special case: angles, stability and gauge, measured against formulas."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +97,7 @@ def _unstable_from(stiffness: float) -> float:
     return float("nan")
 
 
-def draw_pca(found: list[Measured]) -> Figure:
+def draw_pca(found: Sequence[Measured]) -> Figure:
     """Growth rates by degree, without stiffness and with that which always suffices."""
     del found
     figure = Figure(figsize=(6.4, 4), layout="constrained")

@@ -1,5 +1,6 @@
 """One command for each experiment on embeddings: run its seeds, then write it beside its claims."""
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -52,8 +53,8 @@ TARGETS = (
         manifolds.SHEET_COLUMNS,
         manifolds.SHEET_CLAIMS,
         (
-            "1000 training and 400 test points a seed. Every method is tuned on a fifth of the training points:"
-            " VME by likelihood, those with a map back by its error, the others by trustworthiness. "
+            "1000 training and 400 test points a seed. Every method is tuned on a fifth of the training "
+            "points: VME by likelihood, those with a map back by its error, the others by trustworthiness. "
             f"{manifolds.NEIGHBOURS} neighbours; seconds with tuning.",
         ),
         datasets=True,
@@ -86,7 +87,8 @@ def reproduce_embedding(
 ) -> str:
     """Run an experiment for seeds 0 to `seeds` - 1, side by side, and return its Markdown.
 
-    Writes ``<name>.md``, ``<name>.json`` and the figures, each whole or not at all. Raises `ConfigError`
+    Writes ``<name>.md``, ``<name>.json`` and the figures, each whole or not at all; seeds are kept under
+    ``out/runs/<budget>`` and not measured again. Raises `ConfigError`
     where a package of the extra ``datasets`` is missing.
     """
     target = EMBEDDING_TARGETS[name]
@@ -94,8 +96,9 @@ def reproduce_embedding(
     if target.datasets and missing:
         raise ConfigError(f"{name}: needs {' and '.join(missing)}: pip install 'noether-razor[datasets]'")
     started = time.monotonic()
+    kept = out / "runs" / ("quick" if quick else "standard")
     found = share_out(
-        [partial(_run, name, seed, quick) for seed in range(seeds)],
+        [partial(_run, name, seed, quick, kept / f"{name}-{seed}.json") for seed in range(seeds)],
         on_progress=on_progress,
         interrupted=interrupted,
     )
@@ -121,12 +124,24 @@ def reproduce_embedding(
 
 
 def _run(
-    name: str, seed: int, quick: bool, *, on_progress: Progress, interrupted: Callable[[], bool]
+    name: str,
+    seed: int,
+    quick: bool,
+    kept: Path,
+    *,
+    on_progress: Progress,
+    interrupted: Callable[[], bool],
 ) -> Measured:
+    """One seed, as it was measured before where it was."""
+    del on_progress
     if interrupted():
         raise KeyboardInterrupt
-    del on_progress
-    return EMBEDDING_TARGETS[name].run(seed, quick)
+    if kept.exists():
+        with contextlib.suppress(ValueError, TypeError):
+            return Measured(**json.loads(kept.read_text(encoding="utf-8")))
+    found = EMBEDDING_TARGETS[name].run(seed, quick)
+    write_whole(kept, json.dumps(found._asdict()) + "\n")
+    return found
 
 
 def embedding_result(target: EmbeddingTarget, found: Sequence[Measured]) -> dict[str, Any]:

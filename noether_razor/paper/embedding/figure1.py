@@ -207,9 +207,10 @@ def _zigzags(
 
 def _saw() -> dict[str, float]:
     """The best polygon that runs to and fro between -a and a on the line, over its a and its turns."""
-    highest = float(line(jnp.zeros(2)))
     positions = np.linspace(-LENGTH / 2, LENGTH / 2, 401)
-    heights = np.asarray(jax.vmap(line)(jnp.asarray(np.stack([positions, 0 * positions], axis=1))))
+    with jax.enable_x64(True):
+        highest = float(line(jnp.zeros(2)))
+        heights = np.asarray(jax.vmap(line)(jnp.asarray(np.stack([positions, 0 * positions], axis=1))))
     found = []
     for half in np.linspace(0.1, 1, 46) * LENGTH / 2:
         height = float(heights[np.abs(positions) <= half].mean())

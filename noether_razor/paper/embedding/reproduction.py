@@ -55,7 +55,7 @@ TARGETS = (
         (
             "1000 training and 400 test points a seed. Every method is tuned on a fifth of the training "
             "points: VME by likelihood, those with a map back by its error, the others by trustworthiness. "
-            f"{manifolds.NEIGHBOURS} neighbours; seconds with tuning.",
+            f"{manifolds.NEIGHBOURS} neighbours; seconds of CPU with tuning.",
         ),
         datasets=True,
     ),

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from test_cli import run
 
 from noether_razor.app.config import ConfigError, EmbeddingConfig, parse_tables
+from noether_razor.embedding import VariationalManifoldEmbedding
 from noether_razor.trajectories import DataFileError, read_points
 
 CONFIG = """
@@ -180,3 +184,28 @@ class TestPoints:
             np.save(tmp_path / "p.npy", array)
             with pytest.raises(DataFileError, match=message):
                 read_points(tmp_path / "p.npy")
+
+
+class TestPage:
+    PAGE = (Path(__file__).parents[1] / "docs" / "embedding.md").read_text(encoding="utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"^```{language}\n(.*?)^```$", self.PAGE, re.DOTALL | re.MULTILINE)
+
+    def test_what_it_shows_in_python_works(self, capsys):
+        names: dict[str, Any] = {"__name__": "page"}
+        for block in self.blocks("python"):
+            exec(compile(block, "embedding.md", "exec"), names)
+        points, back = names["X"], names["back"]
+        assert np.mean((points - back) ** 2) < 0.03**2
+        printed = capsys.readouterr().out.splitlines()
+        assert "so(2)" in printed and printed[-1].startswith("so(3)")
+
+    def test_its_configuration_is_one(self):
+        (block,) = self.blocks("toml")
+        assert parse_tables(EmbeddingConfig, tomllib.loads(block), "page").data.ignore == ("label",)
+
+    def test_its_table_lists_every_option(self):
+        rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", self.PAGE, re.MULTILINE)
+        named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+        assert named == set(VariationalManifoldEmbedding().get_params())

@@ -201,12 +201,13 @@ class TestData:
             ).fit(ring_points(300, turn=turn))
             assert found.diagnostics_["latent"] == expected
             tried = found.diagnostics_["selection"]
-            best = max(tried, key=lambda one: one["validation"])
-            assert best["latent"] == expected and {one["latent"] for one in tried} == {
-                "uniform",
-                "normal",
-                "circle",
-            }
+            assert {one["latent"] for one in tried} == {"uniform", "normal", "circle"}
+            lines, circles = (
+                max(one["validation"] for one in tried if one["latent"] == latent)
+                for latent in ("uniform", "circle")
+            )
+            # An arc is told by its likelihood; on a ring a line is no better, with more terms.
+            assert circles > lines - 0.05 if turn == 1 else lines > circles
 
     def test_a_torus_has_two_angles(self):
         draws = np.random.default_rng(3)

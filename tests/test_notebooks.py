@@ -14,6 +14,16 @@ SECONDS = 1800
 """That a cell may take on a busy machine."""
 
 CLAIMS = {
+    "embedding": """
+        assert r2 > floor - 1e-3 and linear_r2 < 0.9
+        assert model.score(X_test) > linear.score(X_test) + 1
+        assert curves["ring"].diagnostics_["latent"] == "circle"
+        assert curves["arc"].diagnostics_["latent"] == "uniform"
+        assert np.ptp(rotation) < 0.1 * abs(rotation.mean()) < 0.1 * np.ptp(translation)
+        assert of_ring.algebra.name.startswith("so(2)")
+        assert of_ellipsoid.algebra.name.startswith("so(3)")
+        assert linear.principal_angles_.max() < 1e-6
+        """,
     "own_data": """
         assert [quantity.text for quantity in answer.quantities] == ["x*m_vy - y*m_vx"]
         assert answer.algebra.name.startswith("so(2)") and answer.space.decided

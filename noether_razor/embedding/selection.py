@@ -124,8 +124,9 @@ def choose(
     then latent spaces; then stiffness. Each setting is fitted to four fifths of the rows and judged by the
     mean log density of the others.
 
-    Of latent spaces whose best settings differ by less than two standard errors of the difference, the one
-    with fewer terms is taken: a line nearly closes a ring, but needs more terms for it.
+    Where settings of several latent spaces are worse than the best by less than two standard errors of the
+    difference, the latent space of that with the fewest terms is taken: a line nearly closes a ring, but
+    needs more terms for it.
     """
     order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
     held = max(1, round(VALIDATION * len(order)))
@@ -150,11 +151,9 @@ def choose(
         others = [replace(best, degree=degree) for degree in degrees(best, len(kept))]
         finalists.append(best_of([best, *others]))
     best = best_of(finalists)
-    for one in sorted(finalists, key=_terms):
-        worse, error = _mean(values[best] - values[one])
-        if worse <= UNDECIDED * error:
-            best = one
-            break
+    enough = [one for one in values if _no_worse(values[one], values[best])]
+    latent = min(enough, key=lambda one: (_terms(one), -float(values[one].mean()))).latent
+    best = best_of([one for one in finalists if one.latent == latent])
     best = best_of([best, *(replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES)])
     return Chosen(best, tuple(tried))
 
@@ -163,6 +162,11 @@ def _mean(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     """The mean and its standard error."""
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return float(values.mean()), error
+
+
+def _no_worse(values: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"]) -> bool:
+    worse, error = _mean(best - values)
+    return worse <= UNDECIDED * error
 
 
 def _terms(setting: Setting) -> int:

@@ -77,9 +77,10 @@ def density_symmetries(
     fields = _candidates(dim, isometries)
     if count < len(fields):
         raise ValueError(f"got {count} points, expected at least {len(fields)}, one a candidate")
-    # However steep the density is, no point outweighs another.
+    # However steep the density is, no point outweighs another; where it is flat, an estimated one has errors
+    # as large as its gradient, and points count less.
     sizes = np.linalg.norm(scores, axis=1, keepdims=True)
-    directions = scores / np.where(sizes > 0, sizes, 1.0)
+    directions = scores / np.maximum(sizes, max(float(np.median(sizes)), np.finfo(float).tiny))
     moved = np.pad((points - middle) / scale, ((0, 0), (0, 1)), constant_values=1.0)
     conditions = np.einsum("ni,kij,nj->nk", directions, fields, moved, optimize=True)
     found = null_space(conditions, tolerance)

@@ -3,8 +3,10 @@
 from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
-from .features import Features, Polynomials
+from .features import Features, Richer
+from .polynomials import Polynomials
 from .result import Evidence, QuantityEvidence
+from .trigonometric import Trigonometric
 
 __all__ = [
     "Adequacy",
@@ -15,5 +17,7 @@ __all__ = [
     "Friction",
     "Polynomials",
     "QuantityEvidence",
+    "Richer",
+    "Trigonometric",
     "evidence",
 ]

@@ -1,21 +1,27 @@
 """Fits with no symmetry, with one built in exactly, and with one that may be broken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ..quadratic_forms import Quadratics
-from .brackets import complement, null_space
-from .features import Polynomials
+from ..thinning import evenly
+from .features import Features, Richer
 from .prior import FLOOR, Prior
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 from .start import Start, weak_start
 
 FRICTION = 1e-4
 """Where the prior variance of the friction begins."""
+NEW = 1e-6
+"""The same for groups of features that a richer dictionary adds."""
+CLOSE = 1e-4
+"""Squared error, over the mean square, to which the gradient of H is carried over to another dictionary."""
+MOST_POINTS = 1000
+"""States at which that is done."""
 SHORT = 8
 """Rows of segments at which a model begins that falls short with whole trajectories."""
 APART = 3.0
@@ -30,11 +36,9 @@ class Comparison:
     none: Fit
 
     @property
-    def features(self) -> Polynomials:
+    def features(self) -> Features:
         """The dictionary of H."""
-        features = self.problem.features
-        assert isinstance(features, Polynomials)
-        return features
+        return self.problem.features
 
     @cached_property
     def groups(self) -> Int[np.ndarray, " P"]:
@@ -51,33 +55,36 @@ class Comparison:
         return cls(problem, fit(problem, model, Begin(z, states, variances, noise)))
 
     def exact(self, quantities: Quadratics) -> Fit:
-        """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
-        basis = _with_friction(null_space(self.features, quantities))
-        model = LinearModel.of(basis, Prior.of(basis, self.groups))
-        z, variances = basis.T @ self.none.parameters, self._variances(model.prior)
-        return self._search(model, z, variances)
+        """With {C_k, H} = 0 for all of the quantities. Raises `FitError`, and `NotBuiltInError`."""
+        features, kept = self.features.symmetric(quantities)
+        basis = _with_friction(kept)
+        model = LinearModel.of(basis, Prior.of(basis, np.append(features.groups, self.groups[-1])))
+        return self._search(
+            self._of(features), model, basis.T @ self._begun(features), self._variances(model.prior)
+        )
 
     def approximate(self, quantities: Quadratics) -> Fit:
-        """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
-        kept = null_space(self.features, quantities)
-        broken = complement(kept, self.features.groups)
+        """With prior variances of their own for what the quantities forbid. Raises `FitError`, and
+        `NotBuiltInError`.
+        """
+        features, kept, broken = self.features.relaxed(quantities)
         basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
         parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
-        model = LinearModel.of(basis, Prior.of(basis, self.groups, parts))
-        z = np.linalg.solve(basis, self.none.parameters)
+        model = LinearModel.of(basis, Prior.of(basis, np.append(features.groups, self.groups[-1]), parts))
+        z = np.linalg.solve(basis, self._begun(features))
         variances = self._variances(model.prior)
         for k, (_, part) in enumerate(model.prior.labels):
             if part:
                 square = model.prior.squares[k]
                 variances[k] = max(float(z @ square @ z) / np.trace(square), FLOOR)
-        return self._search(model, z, variances, staged=False)
+        return self._search(self._of(features), model, z, variances, staged=False)
 
     def without_friction(self) -> Fit:
         """No symmetry, and friction 0. Raises `FitError`."""
         basis = np.eye(self.problem.size)[:, :-1]
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
         variances = self._variances(model.prior)
-        return self._search(model, self.none.parameters[:-1], variances)
+        return self._search(self.problem, model, self.none.parameters[:-1], variances)
 
     def again(self, found: Fit, seed: int) -> Fit:
         """The same as `found`, searched for from elsewhere. Raises `FitError`."""
@@ -88,34 +95,59 @@ class Comparison:
         variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
         z, noise = point.z + APART * off, 2 * point.noise
         whole = [self.problem.times.shape[1]]
-        return fit(self.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
+        return fit(found.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
+
+    def _of(self, features: Features) -> Problem:
+        return self.problem if features == self.features else replace(self.problem, features=features)
+
+    def _begun(self, features: Features) -> Float[np.ndarray, " P1"]:
+        """The coefficients without symmetry, and the friction; of another dictionary those nearest in the
+        gradient of H at the states.
+        """
+        if features == self.features:
+            return self.none.parameters
+        problem, known = self.problem, self.none.point.variances
+        seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
+        some = seen[evenly(len(seen), MOST_POINTS)]
+        slopes = self.features.gradients(some) @ self.none.parameters[:-1]
+        design = features.gradients(some).reshape(slopes.size, -1)
+        normal = design.T @ design / (CLOSE * np.mean(slopes**2))
+        pull = design.T @ slopes.reshape(-1) / (CLOSE * np.mean(slopes**2))
+        found = np.linalg.solve(normal + np.diag(1 / known[features.groups]), pull)
+        return np.append(found, self.none.parameters[-1])
 
     def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
         known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}
         return np.array([self.none.point.variances[known[group]] for group, _ in prior.labels])
 
     def _search(
-        self, model: LinearModel, z: np.ndarray, variances: np.ndarray, *, staged: bool = True
+        self,
+        problem: Problem,
+        model: LinearModel,
+        z: np.ndarray,
+        variances: np.ndarray,
+        *,
+        staged: bool = True,
     ) -> Fit:
         """From the trajectories without symmetry; where that falls short of them, by way of short segments.
 
         What is far behind at those too is wrong, and its best trajectories are not looked for.
         """
-        none, whole = self.none, self.problem.times.shape[1]
+        none, whole = self.none, problem.times.shape[1]
         begin = Begin(z, none.states, variances, none.point.noise)
         rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
         found = None
         try:
-            found = fit(self.problem, model, begin, lengths=[whole], rivals=rivals)
+            found = fit(problem, model, begin, lengths=[whole], rivals=rivals)
         except FitError:
             if not staged:
                 raise
         if not staged or (found is not None and found.log_evidence > none.log_evidence):
             assert found is not None
             return found
-        short = [length for length in self.problem.lengths if length >= SHORT] or [whole]
+        short = [length for length in problem.lengths if length >= SHORT] or [whole]
         try:
-            longer = fit(self.problem, model, begin, lengths=short, rivals=rivals)
+            longer = fit(problem, model, begin, lengths=short, rivals=rivals)
         except FitError:
             if found is None:
                 raise
@@ -123,19 +155,30 @@ class Comparison:
         return longer if found is None or longer.log_evidence > found.log_evidence else found
 
 
-def widened(comparison: Comparison, problem: Problem) -> Comparison:
-    """The same with polynomials of a higher degree, which hold those of the lower one; `problem` is that of
-    the same trajectories. Raises `FitError`.
-    """
-    none, more = comparison.none, problem.size - comparison.problem.size
+def widened(comparison: Comparison, richer: Richer) -> Comparison:
+    """The same with a richer dictionary, of the same trajectories. Raises `FitError`."""
+    none, old = comparison.none, comparison.features
+    problem = replace(comparison.problem, features=richer.features)
     model = no_symmetry(problem)
-    z = np.concatenate([none.parameters[:-1], np.zeros(more), none.parameters[-1:]])
+    z = np.zeros(problem.size)
+    z[np.append(richer.places, problem.size - 1)] = none.parameters
     known = none.point.variances
-    variances = np.full(model.prior.count, 1e-6)
-    variances[: len(known) - 1], variances[-1] = known[:-1], known[-1]
+    variances = np.full(model.prior.count, NEW)
+    variances[richer.features.groups[richer.places]] = known[old.groups]
+    variances[-1] = known[-1]
     lengths = [problem.times.shape[1]]
     begin = Begin(z, none.states, variances, none.point.noise)
     return Comparison(problem, fit(problem, model, begin, lengths=lengths))
+
+
+def staged(comparison: Comparison) -> Comparison:
+    """The same by way of short segments, whose trajectories leave those of a poorer dictionary behind, and
+    whose evidence others are compared with. Raises `FitError`.
+    """
+    problem, none = comparison.problem, comparison.none
+    begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
+    lengths = [length for length in problem.lengths if length >= SHORT] or problem.lengths[-1:]
+    return Comparison(problem, fit(problem, none.model, begin, lengths=lengths))
 
 
 def no_symmetry(problem: Problem) -> LinearModel:

@@ -72,7 +72,8 @@ class Evidence:
     quantities that were asked about.
 
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
-    units, by name. degree: of the polynomials. log_evidence_rank: by dimension of the space of conserved
+    units, by name. degree: of the polynomials; dictionary: what H was
+    written in. log_evidence_rank: by dimension of the space of conserved
     quantities of degree <= 2, against the dimension that every H of the dictionary has; -inf where no such H
     was found. rank_margin: nats between the two best dimensions. rank_angle: 95 % bound in degrees of the
     angle between this space and the true one. controls: gains of quantities that surely change.
@@ -93,6 +94,7 @@ class Evidence:
     withdrawn: str = ""
     notes: tuple[str, ...] = ()
     engine: str = "exact"
+    dictionary: str = ""
 
     def __iter__(self) -> Iterator[QuantityEvidence]:
         return iter(self.quantities)
@@ -127,6 +129,7 @@ class Evidence:
             withdrawn=entry["withdrawn"],
             notes=tuple(entry["notes"]),
             engine=entry["engine"],
+            dictionary=entry.get("dictionary", ""),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -136,6 +139,7 @@ class Evidence:
             "logZ_none": self.logZ_none,
             "noise": dict(self.noise),
             "degree": self.degree,
+            "dictionary": self.dictionary,
             "adequate": self.adequate,
             "adequacy": self.adequacy._asdict(),
             "rank": self.rank,
@@ -162,7 +166,7 @@ class Evidence:
             f"directions to {self.rank_angle:.2g} degrees)"
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
-        lines.append(f"without symmetry: log evidence {self.logZ_none:.1f} nats, noise {noise}")
+        lines.append(f"without symmetry, in {self.dictionary or 'polynomials'}: log evidence {self.logZ_none:.1f} nats, noise {noise}")
         rate, error = self.friction.gamma, self.friction.sd
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"
         lines.append(f"friction: {rate:.2g} +- {error:.2g} per unit of time, {seen}")

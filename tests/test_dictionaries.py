@@ -74,7 +74,10 @@ class TestEveryDictionary:
     @every_dictionary
     def test_richer_ones_hold_it(self, features: Features):
         states = np.random.default_rng(3).normal(size=(5, 4))
-        for richer, places in features.richer():
+        needed = np.full(features.size, 10.0)
+        found = features.richer(needed, 1000)
+        assert found and not features.richer(needed, features.size)
+        for richer, places in found:
             assert richer.size > features.size
             np.testing.assert_allclose(richer.values_at(states)[:, places], features.values_at(states))
             # What shares a prior variance still does.

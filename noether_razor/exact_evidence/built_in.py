@@ -173,12 +173,17 @@ def widened(comparison: Comparison, richer: Richer) -> Comparison:
 
 def staged(comparison: Comparison) -> Comparison:
     """The same by way of short segments, whose trajectories leave those of a poorer dictionary behind, and
-    whose evidence others are compared with. Raises `FitError`.
+    whose evidence others are compared with.
     """
     problem, none = comparison.problem, comparison.none
     begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
     lengths = [length for length in problem.lengths if length >= SHORT] or problem.lengths[-1:]
-    return Comparison(problem, fit(problem, none.model, begin, lengths=lengths))
+    try:
+        found = fit(problem, none.model, begin, lengths=lengths)
+    except FitError:
+        return comparison
+    best = found if found.log_evidence > none.log_evidence else none
+    return Comparison(problem, best._replace(stages=found.stages))
 
 
 def no_symmetry(problem: Problem) -> LinearModel:

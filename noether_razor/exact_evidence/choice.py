@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ..scaling import Periods
 from .built_in import Comparison, staged, widened
@@ -93,11 +94,16 @@ def chosen(
 def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison | None:
     """That of the richer dictionaries which the evidence prefers."""
     found = []
-    for richer in comparison.features.richer():
-        if richer.features.size <= MOST_TERMS:
-            tell(richer.features.name)
-            try:
-                found.append(widened(comparison, richer))
-            except FitError:
-                continue
+    for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):
+        tell(richer.features.name)
+        try:
+            found.append(widened(comparison, richer))
+        except FitError:
+            continue
     return max(found, key=lambda one: one.none.log_evidence) if found else None
+
+
+def _needed(comparison: Comparison) -> Float[np.ndarray, " P"]:
+    """Squares of the coefficients over their variances."""
+    none = comparison.none
+    return none.parameters[:-1] ** 2 / np.diag(none.covariance)[:-1]

@@ -126,8 +126,10 @@ class Features(ABC):
         return None
 
     @abstractmethod
-    def richer(self) -> tuple[Richer, ...]:
-        """Larger dictionaries, one a direction in which this one may fall short."""
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
+        """Larger dictionaries of at most so many features, one a direction in which this one may fall short.
+        `needed` are squares of the coefficients of a fit over their variances.
+        """
 
     def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
         """All features at many states, in float64."""

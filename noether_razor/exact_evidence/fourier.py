@@ -166,7 +166,7 @@ class Fourier(Features):
         kept = np.concatenate([kept, np.zeros((self.size, kept.shape[1]))])
         return Relaxed(features, kept, np.concatenate([zero, np.eye(self.size)]))
 
-    def richer(self) -> tuple[Richer, ...]:
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
         return ()
 
 
@@ -216,7 +216,7 @@ class Joined(Features):
     def relaxed(self, quantities: Quadratics) -> Relaxed:
         raise NotBuiltInError("two dictionaries have no symmetry in common")
 
-    def richer(self) -> tuple[Richer, ...]:
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
         return ()
 
 

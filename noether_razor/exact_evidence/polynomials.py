@@ -117,8 +117,9 @@ class Polynomials(Closed):
     def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
         return np.concatenate([np.ones((len(states), 1)), self.values_at(states)], axis=1)
 
-    def richer(self) -> tuple[Richer, ...]:
-        return (Richer(Polynomials(self.dim, self.degree + WIDER), np.arange(self.size)),)
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
+        wider = Polynomials(self.dim, self.degree + WIDER)
+        return (Richer(wider, np.arange(self.size)),) if wider.size <= most else ()
 
     def along(
         self, matrices: Float[np.ndarray, "K dim dim"], vectors: Float[np.ndarray, "K dim"]

@@ -19,6 +19,8 @@ from .polynomials import Polynomials, polynomial_count
 
 WIDER = 2
 """Orders, or degrees, more of a richer dictionary."""
+SURE = 3.0
+"""Standard deviations from which a coefficient is needed."""
 
 
 class Waves(NamedTuple):
@@ -41,8 +43,8 @@ def trigonometric_count(periods: Periods, degree: int, order: int) -> int:
 
 @dataclass(frozen=True)
 class Trigonometric(Closed):
-    """1, cos(m . a) and sin(m . a) of angles a with sum |m_i| <= `order`, times monomials of degree <= `degree`
-    of the other coordinates with Bombieri's weights; not the constant.
+    """1, cos(m . a) and sin(m . a) of angles a with sum |m_i| <= `order`, or m among `further`, times monomials
+    of degree <= `degree` of the other coordinates with Bombieri's weights; not the constant.
 
     `turns` are the angles: number of the coordinate, and its period. Features of one order and one degree share
     a prior variance: shifts of the angles and rotations of the other coordinates leave the prior as it is. A
@@ -53,6 +55,7 @@ class Trigonometric(Closed):
     degree: int
     order: int
     turns: tuple[tuple[int, float], ...]
+    further: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(cls, periods: Periods, degree: int, order: int) -> "Trigonometric":
@@ -62,7 +65,9 @@ class Trigonometric(Closed):
 
     @property
     def name(self) -> str:
-        return f"trigonometric polynomials of order {self.order}, times polynomials of degree {self.degree}"
+        highest = max([self.order, *(sum(map(abs, m)) for m in self.further)])
+        order = f"{self.order}" if highest == self.order else f"{self.order} and in part to {highest}"
+        return f"trigonometric polynomials of order {order}, times polynomials of degree {self.degree}"
 
     @cached_property
     def angles(self) -> tuple[int, ...]:
@@ -80,10 +85,9 @@ class Trigonometric(Closed):
 
     @cached_property
     def harmonics(self) -> Int[np.ndarray, "H angles"]:
-        """All m, of m and -m the one whose first entry that is not 0 is positive, by their order."""
-        found = [m for m in _integers(len(self.turns), self.order) if next((x for x in m if x), -1) > 0]
-        found.sort(key=lambda m: sum(map(abs, m)))
-        return np.array(found, int).reshape(-1, len(self.turns))
+        """All m, of m and -m the one whose first entry that is not 0 is positive."""
+        found = {_positive(m) for m in _integers(len(self.turns), self.order) if any(m)} | set(self.further)
+        return np.array(sorted(found, key=lambda m: (sum(map(abs, m)), m)), int).reshape(-1, len(self.turns))
 
     @cached_property
     def frequencies(self) -> Float[np.ndarray, "H angles"]:
@@ -92,7 +96,7 @@ class Trigonometric(Closed):
 
     @property
     def size(self) -> int:
-        return harmonic_count(len(self.turns), self.order) * (1 + self.polynomials.size) - 1
+        return (1 + 2 * len(self.harmonics)) * (1 + self.polynomials.size) - 1
 
     @cached_property
     def groups(self) -> Int[np.ndarray, " P"]:
@@ -182,13 +186,45 @@ class Trigonometric(Closed):
         with jax.enable_x64(True):
             return np.asarray(_with_one(replace(self, degree=self.degree + 1), jnp.asarray(states)))
 
-    def richer(self) -> tuple[Richer, ...]:
-        every = replace(self, degree=self.degree + WIDER), replace(self, order=self.order + WIDER)
-        return tuple(Richer(other, self._places(other)) for other in every)
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
+        every = [replace(self, degree=self.degree + WIDER), self._with_order(self.order + WIDER)]
+        few = [other for other in every if other.size <= most]
+        products = replace(self, further=self.further + self._products(needed, most))
+        if products != self:
+            few.append(products)
+        return tuple(Richer(other, self._places(other)) for other in few)
+
+    def _with_order(self, order: int) -> "Trigonometric":
+        return replace(
+            self, order=order, further=tuple(m for m in self.further if sum(map(abs, m)) > order)
+        )
+
+    def _products(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[tuple[int, ...], ...]:
+        """Harmonics of products of two waves that a fit needs, the strongest first, as many as are few enough:
+        quotients, such as those of coupled pendulums, have them in few directions, and to high orders.
+        """
+        half, powers = len(self.harmonics), 1 + self.polynomials.size
+        sure = np.where(needed > SURE**2, needed, 0.0)
+        strengths = np.append(0.0, sure).reshape(-1, powers)[1:].sum(axis=1)
+        strengths = strengths[:half] + strengths[half:]
+        known = [tuple(m) for m in self.harmonics.tolist()]
+        signed = [(m, s) for m, s in zip(known, strengths.tolist(), strict=True) if s > 0]
+        signed += [(tuple(-x for x in m), s) for m, s in signed]
+        found: dict[tuple[int, ...], float] = {}
+        for m, s in signed:
+            for other, t in signed:
+                total = tuple(x + y for x, y in zip(m, other, strict=True))
+                if any(total) and _positive(total) not in known:
+                    key = _positive(total)
+                    found[key] = max(found.get(key, 0.0), s * t)
+        room = ((most + 1) // powers - 1) // 2 - half
+        return tuple(sorted(found, key=lambda m: -found[m])[: max(room, 0)])
 
     def _places(self, other: "Trigonometric") -> Int[np.ndarray, " P"]:
         half, wide = len(self.harmonics), len(other.harmonics)
-        waves = np.concatenate([np.arange(1 + half), 1 + wide + np.arange(half)])
+        place = {tuple(m): k for k, m in enumerate(other.harmonics.tolist())}
+        own = np.array([place[tuple(m)] for m in self.harmonics.tolist()], int)
+        waves = np.concatenate([[0], 1 + own, 1 + wide + own])
         places = waves[:, None] * (1 + other.polynomials.size) + np.arange(1 + self.polynomials.size)
         return places.reshape(-1)[1:] - 1
 
@@ -206,3 +242,8 @@ def _integers(count: int, order: int) -> Iterator[tuple[int, ...]]:
     for first in range(-order, order + 1):
         for rest in _integers(count - 1, order - abs(first)):
             yield (first, *rest)
+
+
+def _positive(harmonic: tuple[int, ...]) -> tuple[int, ...]:
+    """Of m and -m the one whose first entry that is not 0 is positive."""
+    return harmonic if next(x for x in harmonic if x) > 0 else tuple(-x for x in harmonic)

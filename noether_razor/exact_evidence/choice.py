@@ -92,7 +92,7 @@ def chosen(
 
 
 def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison | None:
-    """That of the richer dictionaries which the evidence prefers."""
+    """That of the richer dictionaries which the evidence prefers; the smallest where several are as good."""
     found = []
     for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):
         tell(richer.features.name)
@@ -100,7 +100,9 @@ def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison 
             found.append(widened(comparison, richer))
         except FitError:
             continue
-    return max(found, key=lambda one: one.none.log_evidence) if found else None
+    best = max((one.none.log_evidence for one in found), default=0.0)
+    near = [one for one in found if one.none.log_evidence > best - WORTH]
+    return min(near, key=lambda one: one.features.size) if near else None
 
 
 def _needed(comparison: Comparison) -> Float[np.ndarray, " P"]:

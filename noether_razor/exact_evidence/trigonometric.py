@@ -21,6 +21,8 @@ WIDER = 2
 """Orders, or degrees, more of a richer dictionary."""
 SURE = 3.0
 """Standard deviations from which a coefficient is needed."""
+FAINT = 0.01
+"""Products this much weaker than the strongest are left for later."""
 
 
 class Waves(NamedTuple):
@@ -218,7 +220,9 @@ class Trigonometric(Closed):
                     key = _positive(total)
                     found[key] = max(found.get(key, 0.0), s * t)
         room = ((most + 1) // powers - 1) // 2 - half
-        return tuple(sorted(found, key=lambda m: -found[m])[: max(room, 0)])
+        least = FAINT * max(found.values(), default=0.0)
+        strong = [m for m in sorted(found, key=lambda m: -found[m]) if found[m] >= least]
+        return tuple(strong[: max(room, 0)])
 
     def _places(self, other: "Trigonometric") -> Int[np.ndarray, " P"]:
         half, wide = len(self.harmonics), len(other.harmonics)

@@ -10,7 +10,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import noether_razor as nr
-from noether_razor.exact_evidence import Features, Polynomials, Trigonometric
+from noether_razor.exact_evidence import Features, Fourier, Polynomials, Trigonometric
+from noether_razor.exact_evidence.features import NotBuiltInError
 from noether_razor.exact_evidence.trigonometric import trigonometric_count
 from noether_razor.phase_space import poisson_bracket
 from noether_razor.quadratic_forms import Quadratics
@@ -21,7 +22,8 @@ NAMES = ("q1", "q2", "p1", "p2")
 TURN = 2 * np.pi
 ROTORS = Trigonometric.of((TURN, TURN, None, None), 2, 2)
 MIXED = Trigonometric.of((3.0, None, None, None), 3, 2)
-EVERY = [Polynomials(4, 3), ROTORS, MIXED]
+WAVES = Fourier(4, 24)
+EVERY = [Polynomials(4, 3), ROTORS, MIXED, WAVES]
 
 every_dictionary = pytest.mark.parametrize("features", EVERY, ids=lambda one: one.name)
 
@@ -71,7 +73,7 @@ class TestEveryDictionary:
                 for c in jnp.asarray(np.random.default_rng(2).normal(size=(2, size))):
                     assert row @ c == pytest.approx(float(along(state)), rel=1e-9, abs=1e-9)
 
-    @every_dictionary
+    @pytest.mark.parametrize("features", EVERY[:3], ids=lambda one: one.name)
     def test_richer_ones_hold_it(self, features: Features):
         states = np.random.default_rng(3).normal(size=(5, 4))
         needed = np.full(features.size, 10.0)
@@ -84,11 +86,37 @@ class TestEveryDictionary:
             pairs = set(zip(features.groups.tolist(), richer.groups[places].tolist(), strict=True))
             assert len(pairs) == features.groups.max() + 1
 
-    @every_dictionary
+    @pytest.mark.parametrize("features", EVERY[:3], ids=lambda one: one.name)
     def test_no_feature_is_constant_or_follows_from_others(self, features: Features):
         states = np.random.default_rng(4).uniform(-1.5, 1.5, size=(3 * features.size, 4))
         values = np.concatenate([np.ones((len(states), 1)), features.values_at(states)], axis=1)
         assert np.linalg.matrix_rank(values, tol=1e-8 * np.linalg.norm(values, 2)) == features.size + 1
+
+
+class TestFourier:
+    @pytest.mark.usefixtures("double_precision")
+    @pytest.mark.parametrize(
+        "text", ["q1", "p1 - q2/2, p2", "p2^2", "q1*p2 - q2*p1", "p1^2 + q1^2 + 4*p2^2 + q2^2 + q1"]
+    )
+    def test_what_is_built_in_commutes_exactly(self, text: str):
+        asked, states = quantities(text), np.random.default_rng(7).normal(size=(6, 4))
+        features, kept, broken = WAVES.relaxed(asked)
+        brackets = features.brackets_at(asked, states) @ kept
+        assert np.abs(brackets).max() < 1e-9
+        assert np.abs(features.brackets_at(asked, states) @ broken).max() > 0.1
+        both = np.concatenate([kept, broken], axis=1)
+        np.testing.assert_allclose(both.T @ both, np.eye(both.shape[1]), atol=1e-12)
+
+    def test_waves_that_are_averaged_away_are_left_out(self):
+        # Half a turn changes the sign of every sine.
+        features, kept = WAVES.symmetric(quantities("q1*p2 - q2*p1"))
+        assert features.size == WAVES.polynomials.size + WAVES.pairs
+        assert kept.shape == (features.size, 4 + WAVES.pairs)
+
+    def test_flows_that_are_neither_translations_nor_periodic(self):
+        for text in ("q1*p1", "p1^2 + p2^2", "q1^2 + p1^2 + 2*q2^2 + p2^2", "q1*p2 - q2*p1, p1"):
+            with pytest.raises(NotBuiltInError):
+                WAVES.symmetric(quantities(text))
 
 
 class TestTrigonometric:

@@ -4,6 +4,7 @@ from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
 from .features import Features, Richer
+from .fourier import Fourier
 from .polynomials import Polynomials
 from .result import Evidence, QuantityEvidence
 from .trigonometric import Trigonometric
@@ -14,6 +15,7 @@ __all__ = [
     "Evidence",
     "EvidenceError",
     "Features",
+    "Fourier",
     "Friction",
     "Polynomials",
     "QuantityEvidence",

@@ -59,9 +59,8 @@ class Comparison:
         features, kept = self.features.symmetric(quantities)
         basis = _with_friction(kept)
         model = LinearModel.of(basis, Prior.of(basis, np.append(features.groups, self.groups[-1])))
-        return self._search(
-            self._of(features), model, basis.T @ self._begun(features), self._variances(model.prior)
-        )
+        variances = self._variances(model.prior)
+        return self._search(self._of(features), model, self._begun(features, model, variances), variances)
 
     def approximate(self, quantities: Quadratics) -> Fit:
         """With prior variances of their own for what the quantities forbid. Raises `FitError`, and
@@ -70,9 +69,10 @@ class Comparison:
         features, kept, broken = self.features.relaxed(quantities)
         basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
         parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
-        model = LinearModel.of(basis, Prior.of(basis, np.append(features.groups, self.groups[-1]), parts))
-        z = np.linalg.solve(basis, self._begun(features))
+        groups = np.append(features.groups, self.groups[-1])
+        model = LinearModel.of(basis, Prior.of(basis, groups, parts))
         variances = self._variances(model.prior)
+        z = self._begun(features, model, variances)
         for k, (_, part) in enumerate(model.prior.labels):
             if part:
                 square = model.prior.squares[k]
@@ -100,21 +100,22 @@ class Comparison:
     def _of(self, features: Features) -> Problem:
         return self.problem if features == self.features else replace(self.problem, features=features)
 
-    def _begun(self, features: Features) -> Float[np.ndarray, " P1"]:
-        """The coefficients without symmetry, and the friction; of another dictionary those nearest in the
-        gradient of H at the states.
+    def _begun(
+        self, features: Features, model: LinearModel, variances: Float[np.ndarray, " groups"]
+    ) -> Float[np.ndarray, " Z"]:
+        """Where a model begins: at the coefficients without symmetry, as far as it has them; with another
+        dictionary at the nearest gradient of H at the states.
         """
         if features == self.features:
-            return self.none.parameters
-        problem, known = self.problem, self.none.point.variances
+            return model.basis.T @ self.none.parameters
+        problem = self.problem
         seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
         some = seen[evenly(len(seen), MOST_POINTS)]
-        slopes = self.features.gradients(some) @ self.none.parameters[:-1]
-        design = features.gradients(some).reshape(slopes.size, -1)
-        normal = design.T @ design / (CLOSE * np.mean(slopes**2))
-        pull = design.T @ slopes.reshape(-1) / (CLOSE * np.mean(slopes**2))
-        found = np.linalg.solve(normal + np.diag(1 / known[features.groups]), pull)
-        return np.append(found, self.none.parameters[-1])
+        slopes = (self.features.gradients(some) @ self.none.parameters[:-1]).reshape(-1)
+        design = features.gradients(some).reshape(len(slopes), -1) @ model.basis[:-1]
+        design, slopes = (x / np.sqrt(CLOSE * np.mean(slopes**2)) for x in (design, slopes))
+        z = np.linalg.solve(design.T @ design + model.prior.precision(variances), design.T @ slopes)
+        return z + model.basis[-1] * self.none.parameters[-1]
 
     def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
         known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}

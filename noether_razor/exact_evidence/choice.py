@@ -21,6 +21,8 @@ MOST_TERMS = 300
 """Terms of a dictionary."""
 WORTH = 10.0
 """Nats of a richer dictionary from which it is taken."""
+NEARLY = 0.95
+"""Share of the best gain from which a smaller dictionary is taken: it leaves room for what is still missing."""
 
 
 class DictionaryError(ValueError):
@@ -92,7 +94,7 @@ def chosen(
 
 
 def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison | None:
-    """That of the richer dictionaries which the evidence prefers; the smallest where several are as good."""
+    """That of the richer dictionaries which the evidence prefers; the smallest where several are nearly as good."""
     found = []
     for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):
         tell(richer.features.name)
@@ -100,8 +102,10 @@ def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison 
             found.append(widened(comparison, richer))
         except FitError:
             continue
-    best = max((one.none.log_evidence for one in found), default=0.0)
-    near = [one for one in found if one.none.log_evidence > best - WORTH]
+    before = comparison.none.log_evidence
+    best = max((one.none.log_evidence for one in found), default=before)
+    least = min(best - WORTH, before + NEARLY * (best - before))
+    near = [one for one in found if one.none.log_evidence >= least]
     return min(near, key=lambda one: one.features.size) if near else None
 
 

@@ -21,8 +21,6 @@ MOST_TERMS = 300
 """Terms of a dictionary."""
 WORTH = 10.0
 """Nats of a richer dictionary from which it is taken."""
-NEARLY = 0.95
-"""Share of the best gain from which a smaller dictionary is taken: it leaves room for what is still missing."""
 
 
 class DictionaryError(ValueError):
@@ -94,7 +92,9 @@ def chosen(
 
 
 def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison | None:
-    """That of the richer dictionaries which the evidence prefers; the smallest where several are nearly as good."""
+    """That of the richer dictionaries which gains most for each feature more, which leaves room for what is still
+    missing; where none gains enough, that with the largest evidence.
+    """
     found = []
     for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):
         tell(richer.features.name)
@@ -102,11 +102,14 @@ def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison 
             found.append(widened(comparison, richer))
         except FitError:
             continue
-    before = comparison.none.log_evidence
-    best = max((one.none.log_evidence for one in found), default=before)
-    least = min(best - WORTH, before + NEARLY * (best - before))
-    near = [one for one in found if one.none.log_evidence >= least]
-    return min(near, key=lambda one: one.features.size) if near else None
+    if not found:
+        return None
+    before, size = comparison.none.log_evidence, comparison.features.size
+    gains = np.array([one.none.log_evidence - before for one in found])
+    added = np.array([one.features.size - size for one in found])
+    worth = gains / added if gains.max() >= WORTH else gains
+    worth[gains < min(WORTH, gains.max())] = -np.inf
+    return found[int(worth.argmax())]
 
 
 def _needed(comparison: Comparison) -> Float[np.ndarray, " P"]:

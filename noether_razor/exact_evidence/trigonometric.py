@@ -21,8 +21,8 @@ WIDER = 2
 """Orders, or degrees, more of a richer dictionary."""
 SURE = 3.0
 """Standard deviations from which a coefficient is needed."""
-FAINT = 0.01
-"""Products this much weaker than the strongest are left for later."""
+AT_ONCE = 4
+"""Harmonics that are added at a time."""
 
 
 class Waves(NamedTuple):
@@ -202,8 +202,8 @@ class Trigonometric(Closed):
         )
 
     def _products(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[tuple[int, ...], ...]:
-        """Harmonics of products of two waves that a fit needs, the strongest first, as many as are few enough:
-        quotients, such as those of coupled pendulums, have them in few directions, and to high orders.
+        """The strongest harmonics of products of two waves that a fit needs: quotients, such as those of coupled
+        pendulums, have them in few directions, and to high orders.
         """
         half, powers = len(self.harmonics), 1 + self.polynomials.size
         sure = np.where(needed > SURE**2, needed, 0.0)
@@ -220,9 +220,7 @@ class Trigonometric(Closed):
                     key = _positive(total)
                     found[key] = max(found.get(key, 0.0), s * t)
         room = ((most + 1) // powers - 1) // 2 - half
-        least = FAINT * max(found.values(), default=0.0)
-        strong = [m for m in sorted(found, key=lambda m: -found[m]) if found[m] >= least]
-        return tuple(strong[: max(room, 0)])
+        return tuple(sorted(found, key=lambda m: -found[m])[: max(min(room, AT_ONCE), 0)])
 
     def _places(self, other: "Trigonometric") -> Int[np.ndarray, " P"]:
         half, wide = len(self.harmonics), len(other.harmonics)

@@ -202,8 +202,10 @@ def pendulum_and_oscillator(
     return simulated(field, starts, (TURN, None, None, None), seed=seed, rows=rows)
 
 
-def double_pendulum(gravity: float, seed: int = 0, *, count: int = 20, rows: int = 51) -> Trajectories:
-    """Two masses 1 on rods of length 1, with canonical momenta."""
+def double_pendulum(
+    gravity: float, swing: float, seed: int = 0, *, count: int = 20, rows: int = 51
+) -> Trajectories:
+    """Two masses 1 on rods of length 1 with canonical momenta: H is rational in the cosine of q1 - q2."""
 
     def field(_: float, x: np.ndarray) -> list[float]:
         cos, sin = np.cos(x[0] - x[1]), np.sin(x[0] - x[1])
@@ -218,7 +220,7 @@ def double_pendulum(gravity: float, seed: int = 0, *, count: int = 20, rows: int
         ]
 
     draws = np.random.default_rng(300 + seed)
-    starts = np.concatenate([draws.uniform(-0.9, 0.9, (count, 2)), draws.normal(size=(count, 2))], axis=1)
+    starts = swing * np.concatenate([draws.uniform(-1, 1, (count, 2)), draws.normal(size=(count, 2))], axis=1)
     return simulated(field, starts, (TURN, TURN, None, None), seed=seed, rows=rows)
 
 

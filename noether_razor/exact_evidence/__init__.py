@@ -4,7 +4,6 @@ from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
 from .features import Features, Richer
-from .fourier import Fourier
 from .polynomials import Polynomials
 from .result import Evidence, QuantityEvidence
 from .trigonometric import Trigonometric
@@ -15,7 +14,6 @@ __all__ = [
     "Evidence",
     "EvidenceError",
     "Features",
-    "Fourier",
     "Friction",
     "Polynomials",
     "QuantityEvidence",

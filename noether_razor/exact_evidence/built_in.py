@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..quadratic_forms import Quadratics
-from ..thinning import evenly
 from .features import Features, Richer
 from .prior import FLOOR, Prior
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
@@ -18,10 +17,6 @@ FRICTION = 1e-4
 """Where the prior variance of the friction begins."""
 NEW = 1e-6
 """The same for groups of features that a richer dictionary adds."""
-CLOSE = 1e-4
-"""Squared error, over the mean square, to which the gradient of H is carried over to another dictionary."""
-MOST_POINTS = 1000
-"""States at which that is done."""
 SHORT = 8
 """Rows of segments at which a model begins that falls short with whole trajectories."""
 APART = 3.0
@@ -55,36 +50,31 @@ class Comparison:
         return cls(problem, fit(problem, model, Begin(z, states, variances, noise)))
 
     def exact(self, quantities: Quadratics) -> Fit:
-        """With {C_k, H} = 0 for all of the quantities. Raises `FitError`, and `NotBuiltInError`."""
-        features, kept = self.features.symmetric(quantities)
-        basis = _with_friction(kept)
-        model = LinearModel.of(basis, Prior.of(basis, np.append(features.groups, self.groups[-1])))
-        variances = self._variances(model.prior)
-        return self._search(self._of(features), model, self._begun(features, model, variances), variances)
+        """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
+        basis = _with_friction(self.features.symmetric(quantities).kept)
+        model = LinearModel.of(basis, Prior.of(basis, self.groups))
+        return self._search(model, basis.T @ self.none.parameters, self._variances(model.prior))
 
     def approximate(self, quantities: Quadratics) -> Fit:
-        """With prior variances of their own for what the quantities forbid. Raises `FitError`, and
-        `NotBuiltInError`.
-        """
-        features, kept, broken = self.features.relaxed(quantities)
+        """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
+        kept, broken = self.features.symmetric(quantities)
         basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
         parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
-        groups = np.append(features.groups, self.groups[-1])
-        model = LinearModel.of(basis, Prior.of(basis, groups, parts))
+        model = LinearModel.of(basis, Prior.of(basis, self.groups, parts))
+        z = np.linalg.solve(basis, self.none.parameters)
         variances = self._variances(model.prior)
-        z = self._begun(features, model, variances)
         for k, (_, part) in enumerate(model.prior.labels):
             if part:
                 square = model.prior.squares[k]
                 variances[k] = max(float(z @ square @ z) / np.trace(square), FLOOR)
-        return self._search(self._of(features), model, z, variances, staged=False)
+        return self._search(model, z, variances, staged=False)
 
     def without_friction(self) -> Fit:
         """No symmetry, and friction 0. Raises `FitError`."""
         basis = np.eye(self.problem.size)[:, :-1]
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
         variances = self._variances(model.prior)
-        return self._search(self.problem, model, self.none.parameters[:-1], variances)
+        return self._search(model, self.none.parameters[:-1], variances)
 
     def again(self, found: Fit, seed: int) -> Fit:
         """The same as `found`, searched for from elsewhere. Raises `FitError`."""
@@ -95,46 +85,21 @@ class Comparison:
         variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
         z, noise = point.z + APART * off, 2 * point.noise
         whole = [self.problem.times.shape[1]]
-        return fit(found.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
-
-    def _of(self, features: Features) -> Problem:
-        return self.problem if features == self.features else replace(self.problem, features=features)
-
-    def _begun(
-        self, features: Features, model: LinearModel, variances: Float[np.ndarray, " groups"]
-    ) -> Float[np.ndarray, " Z"]:
-        """Where a model begins: at the coefficients without symmetry, as far as it has them; with another
-        dictionary at the nearest gradient of H at the states.
-        """
-        if features == self.features:
-            return model.basis.T @ self.none.parameters
-        problem = self.problem
-        seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
-        some = seen[evenly(len(seen), MOST_POINTS)]
-        slopes = (self.features.gradients(some) @ self.none.parameters[:-1]).reshape(-1)
-        design = features.gradients(some).reshape(len(slopes), -1) @ model.basis[:-1]
-        design, slopes = (x / np.sqrt(CLOSE * np.mean(slopes**2)) for x in (design, slopes))
-        z = np.linalg.solve(design.T @ design + model.prior.precision(variances), design.T @ slopes)
-        return z + model.basis[-1] * self.none.parameters[-1]
+        return fit(self.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
 
     def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
         known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}
         return np.array([self.none.point.variances[known[group]] for group, _ in prior.labels])
 
     def _search(
-        self,
-        problem: Problem,
-        model: LinearModel,
-        z: np.ndarray,
-        variances: np.ndarray,
-        *,
-        staged: bool = True,
+        self, model: LinearModel, z: np.ndarray, variances: np.ndarray, *, staged: bool = True
     ) -> Fit:
         """From the trajectories without symmetry; where that falls short of them, by way of short segments.
 
         What is far behind at those too is wrong, and its best trajectories are not looked for.
         """
-        none, whole = self.none, problem.times.shape[1]
+        problem, none = self.problem, self.none
+        whole = problem.times.shape[1]
         begin = Begin(z, none.states, variances, none.point.noise)
         rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
         found = None

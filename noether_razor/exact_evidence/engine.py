@@ -156,7 +156,7 @@ class _Judge(NamedTuple):
             for one in controls(comparison.problem, comparison.none, data.names)
         }
         supported = [name for name, gain in gains.items() if gain > 0]
-        withdrawn = f"{comparison.features.name} do not fit ({fitted.why})" if fitted.why else ""
+        withdrawn = _misfit(comparison, fitted)
         if supported:
             withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
         again = _off(comparison, comparison.none)
@@ -236,3 +236,10 @@ def _off(comparison: Comparison, found: Fit) -> float:
         return abs(comparison.again(found, 1).log_evidence - found.log_evidence)
     except FitError:
         return np.inf
+
+
+def _misfit(comparison: Comparison, fitted: Adequacy) -> str:
+    """Why gains mean nothing, and what else there is; empty where all is well."""
+    if fitted.adequate:
+        return ""
+    return f"{comparison.features.name} do not fit ({fitted.why}); `discover` compares networks instead"

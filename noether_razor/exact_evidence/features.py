@@ -38,23 +38,9 @@ class Richer(NamedTuple):
     places: Int[np.ndarray, " P"]
 
 
-class NotBuiltInError(ValueError):
-    """A symmetry that a dictionary cannot have built in."""
-
-
 class Symmetric(NamedTuple):
-    """H with a symmetry: its dictionary, with groups numbered as without, and an orthonormal basis (P, Z) of the
-    coefficients that the symmetry leaves.
-    """
+    """Orthonormal bases of the coefficients that a symmetry leaves (P, Z), and of those that it forbids."""
 
-    features: "Features"
-    kept: Float[np.ndarray, "P Z"]
-
-
-class Relaxed(NamedTuple):
-    """H with a symmetry that may be broken: the same, and an orthonormal basis of all other coefficients."""
-
-    features: "Features"
     kept: Float[np.ndarray, "P Z"]
     broken: Float[np.ndarray, "P Y"]
 
@@ -66,8 +52,8 @@ class Features(ABC):
     that share a prior variance, from 0. No feature is constant. `degree` is that of the monomials, `angles`
     the coordinates that H is periodic in: of the quantities asked about none contains them.
 
-    A dictionary says what is left of it under a symmetry: `symmetric`, `relaxed`. Where a symmetry is a linear
-    condition on c, it is `Closed`.
+    Its brackets with quantities are combinations of functions that are finitely many, and may be more than the
+    features: a symmetry is a linear condition on c.
     """
 
     dim: int
@@ -110,20 +96,14 @@ class Features(ABC):
         """The gradients of all features at a state."""
 
     @abstractmethod
-    def symmetric(self, quantities: Quadratics) -> Symmetric:
-        """What H is written in where {C_k, H} = 0 for all of some quantities of degree <= 2, without terms in
-        `angles` but for an angle itself. Raises `NotBuiltInError` where this dictionary has no such form.
+    def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
+        """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, for quantities of degree <= 2 without
+        terms in `angles`, but for an angle itself.
         """
 
     @abstractmethod
-    def relaxed(self, quantities: Quadratics) -> Relaxed:
-        """The same with what breaks the symmetry."""
-
-    def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"] | None:
-        """Functions that brackets of all features with quantities are combinations of, at many states, in
-        float64; None where they are not few.
-        """
-        return None
+    def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
+        """The linearly independent functions that brackets are combinations of, at many states, in float64."""
 
     @abstractmethod
     def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
@@ -149,27 +129,11 @@ class Features(ABC):
         fields = np.einsum("kij,rj->kri", matrices, states) + vectors[:, None]
         return np.einsum("kri,rip->krp", fields, self.gradients(states), optimize=True)
 
-
-class Closed(Features):
-    """A dictionary whose brackets with quantities are combinations of functions that are finitely many, so that
-    {C, H} = 0 is a linear condition on c.
-    """
-
-    @abstractmethod
-    def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
-        """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, which are linearly independent."""
-
-    @abstractmethod
-    def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
-        """The functions that brackets are combinations of, at many states, in float64."""
-
     def symmetric(self, quantities: Quadratics) -> Symmetric:
+        """The coefficients with {C_k, H} = 0 for all of the quantities, and all others."""
         maps = self.brackets(unit_quantities(quantities))
-        return Symmetric(self, null_space(maps.reshape(-1, self.size), self.groups))
-
-    def relaxed(self, quantities: Quadratics) -> Relaxed:
-        kept = self.symmetric(quantities).kept
-        return Relaxed(self, kept, complement(kept, self.groups))
+        kept = null_space(maps.reshape(-1, self.size), self.groups)
+        return Symmetric(kept, complement(kept, self.groups))
 
 
 @jax.jit(static_argnums=0)

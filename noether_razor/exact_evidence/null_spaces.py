@@ -11,9 +11,7 @@ VANISHES = 1e-9
 """Singular values of a bracket below this share of the largest are zero."""
 
 
-def null_space(
-    maps: Float[np.ndarray, "rows P"], groups: Int[np.ndarray, " P"]
-) -> Float[np.ndarray, "P Z"]:
+def null_space(maps: Float[np.ndarray, "rows P"], groups: Int[np.ndarray, " P"]) -> Float[np.ndarray, "P Z"]:
     """An orthonormal basis of all c with `maps` c = 0.
 
     Group by group where that gives all of them, so that each column belongs to one prior variance; quantities

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from ..invariants.monomials import Monomial, monomials
 from ..quadratic_forms import Quadratics
 from ..typing import State
-from .features import Closed, Derivatives, Richer, hamiltonian_fields
+from .features import Derivatives, Features, Richer, hamiltonian_fields
 
 WIDER = 2
 """Degrees more of a richer dictionary."""
@@ -23,7 +23,7 @@ def polynomial_count(dim: int, degree: int) -> int:
 
 
 @dataclass(frozen=True)
-class Polynomials(Closed):
+class Polynomials(Features):
     """All monomials of degree 1 to `degree`, times Bombieri's weights sqrt(d! / prod e_i!).
 
     With one prior variance v_d for each degree, the prior of H has the kernel sum_d v_d (x . x')^d: rotations

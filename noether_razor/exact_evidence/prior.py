@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float, Int
 
 FLOOR = 1e-14
 """The least prior variance: a group that reaches it is not needed."""
-CEILING = 1e4
-"""The largest: features that are nearly alike, whose combinations cancel, would have it grow without end."""
 JUMPS = (1e-6, 1e-3, 0.03, 0.3, 3.0, 30.0, 1e3)
 """Factors of a variance that are tried, because fixed points stick where the evidence has two maxima."""
 LARGE = 150
@@ -174,7 +172,7 @@ class Prior:
         else:
             left, size = (np.bincount(self.owner, x, self.count) for x in (np.diag(covariance), mean**2))
         gamma = self.shares(variances) - left / variances
-        return np.where(gamma > 1e-8, np.clip(size / np.maximum(gamma, 1e-8), FLOOR, CEILING), FLOOR)
+        return np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
 
 
 def log_determinant(matrix: Float[np.ndarray, "*batch n n"]) -> float:

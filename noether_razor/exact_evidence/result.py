@@ -166,7 +166,9 @@ class Evidence:
             f"directions to {self.rank_angle:.2g} degrees)"
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
-        lines.append(f"without symmetry, in {self.dictionary or 'polynomials'}: log evidence {self.logZ_none:.1f} nats, noise {noise}")
+        lines.append(
+            f"without symmetry, in {self.dictionary or 'polynomials'}: log evidence {self.logZ_none:.1f} nats, noise {noise}"
+        )
         rate, error = self.friction.gamma, self.friction.sd
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"
         lines.append(f"friction: {rate:.2g} +- {error:.2g} per unit of time, {seen}")

@@ -82,8 +82,7 @@ class _Brackets:
         matrices, vectors = quadratic_parts(rows, features.dim)
         maps = features.brackets_at(Quadratics(matrices, vectors, np.zeros(len(rows))), some)
         maps = maps[:, :, used] / np.sqrt(len(some))
-        landing = features.landing_at(some)
-        if landing is not None and landing.shape[1] < len(some):
+        if (landing := features.landing_at(some)).shape[1] < len(some):
             # All brackets lie in the span of these columns: fewer rows say the same.
             maps = np.tensordot(np.linalg.qr(landing)[0], maps, ((0,), (1,))).swapaxes(0, 1)
         covariance = np.cov(np.stack([some[:, list(m)].prod(axis=1) for m in candidates]))
@@ -95,9 +94,7 @@ class _Brackets:
         return (self.maps @ coefficients).T
 
 
-def space_posterior(
-    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit
-) -> SpacePosterior:
+def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], none: Fit) -> SpacePosterior:
     """That of scaled `states` and the fit without symmetry.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r

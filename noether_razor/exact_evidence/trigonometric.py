@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from ..quadratic_forms import Quadratics
 from ..scaling import Periods
 from ..typing import State
-from .features import Closed, Derivatives, Richer, hamiltonian_fields
+from .features import Derivatives, Features, Richer, hamiltonian_fields
 from .polynomials import Polynomials, polynomial_count
 
 WIDER = 2
@@ -44,7 +44,7 @@ def trigonometric_count(periods: Periods, degree: int, order: int) -> int:
 
 
 @dataclass(frozen=True)
-class Trigonometric(Closed):
+class Trigonometric(Features):
     """1, cos(m . a) and sin(m . a) of angles a with sum |m_i| <= `order`, or m among `further`, times monomials
     of degree <= `degree` of the other coordinates with Bombieri's weights; not the constant.
 
@@ -197,9 +197,7 @@ class Trigonometric(Closed):
         return tuple(Richer(other, self._places(other)) for other in few)
 
     def _with_order(self, order: int) -> "Trigonometric":
-        return replace(
-            self, order=order, further=tuple(m for m in self.further if sum(map(abs, m)) > order)
-        )
+        return replace(self, order=order, further=tuple(m for m in self.further if sum(map(abs, m)) > order))
 
     def _products(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[tuple[int, ...], ...]:
         """The strongest harmonics of products of two waves that a fit needs: quotients, such as those of coupled

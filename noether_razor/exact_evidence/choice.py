@@ -92,8 +92,8 @@ def chosen(
 
 
 def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison | None:
-    """That of the richer dictionaries which gains most for each feature more, which leaves room for what is still
-    missing; where none gains enough, that with the largest evidence.
+    """That of the richer dictionaries which gains most for each feature more: it leaves room for what is
+    still missing. Where none gains enough, that with the largest evidence.
     """
     found = []
     for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):

@@ -49,7 +49,7 @@ def evidence(
     """How much the data support that each of `quantities` is conserved, by the exact evidence of
     Hamiltonians with the symmetry built in and without; and the posterior of the space of such quantities.
 
-    `quantities` are formulas of degree <= 2 in the coordinates of the data that are no angles, in their units:
+    `quantities` are formulas of degree <= 2 in the coordinates that are no angles, in the units of the data:
     "q1*p2 - q2*p1", or several that hold together, "p1, p2". `degree` is that of the polynomials, by default
     4 or more where the evidence prefers it and these are at most 300 terms; of angles H is a trigonometric
     polynomial. `progress` is told what is being computed. Raises `HypothesisError` for a formula,

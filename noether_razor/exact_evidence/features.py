@@ -52,7 +52,7 @@ class Features(ABC):
     that share a prior variance, from 0. No feature is constant. `degree` is that of the monomials, `angles`
     the coordinates that H is periodic in: of the quantities asked about none contains them.
 
-    Its brackets with quantities are combinations of functions that are finitely many, and may be more than the
+    Its brackets with quantities are combinations of finitely many functions, which may be more than the
     features: a symmetry is a linear condition on c.
     """
 
@@ -97,13 +97,13 @@ class Features(ABC):
 
     @abstractmethod
     def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
-        """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, for quantities of degree <= 2 without
-        terms in `angles`, but for an angle itself.
+        """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, for quantities of degree <= 2
+        without terms in `angles`, but for an angle itself.
         """
 
     @abstractmethod
     def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
-        """The linearly independent functions that brackets are combinations of, at many states, in float64."""
+        """The independent functions that brackets are combinations of, at many states, in float64."""
 
     @abstractmethod
     def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:

@@ -167,7 +167,8 @@ class Evidence:
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
         lines.append(
-            f"without symmetry, in {self.dictionary or 'polynomials'}: log evidence {self.logZ_none:.1f} nats, noise {noise}"
+            f"without symmetry, in {self.dictionary or 'polynomials'}: "
+            f"log evidence {self.logZ_none:.1f} nats, noise {noise}"
         )
         rate, error = self.friction.gamma, self.friction.sd
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"

@@ -49,7 +49,8 @@ class SpacePosterior:
 
     rank: its dimension; log_evidence: of dimensions 0, 1, .., against that of the fitted H, -inf where not
     tried or where no such H was found; margin: nats between the best two; rows (rank, M): a basis, of
-    monomials of scaled coordinates that are no angles; angle: the 95 % bound in degrees of its largest principal angle to the truth.
+    monomials of scaled coordinates that are no angles; angle: the 95 % bound in degrees of its largest
+    principal angle to the truth.
     """
 
     rank: int

@@ -45,12 +45,12 @@ def trigonometric_count(periods: Periods, degree: int, order: int) -> int:
 
 @dataclass(frozen=True)
 class Trigonometric(Features):
-    """1, cos(m . a) and sin(m . a) of angles a with sum |m_i| <= `order`, or m among `further`, times monomials
-    of degree <= `degree` of the other coordinates with Bombieri's weights; not the constant.
+    """1, cos(m . a) and sin(m . a) of angles a with sum |m_i| <= `order`, or m among `further`, times
+    monomials of degree <= `degree` of the other coordinates with Bombieri's weights; not the constant.
 
-    `turns` are the angles: number of the coordinate, and its period. Features of one order and one degree share
-    a prior variance: shifts of the angles and rotations of the other coordinates leave the prior as it is. A
-    bracket with a quantity of degree <= 2 without angles raises the degree by one at most.
+    `turns` are the angles: number of the coordinate, and its period. Features of one order and one degree
+    share a prior variance: shifts of the angles and rotations of the other coordinates leave the prior as it
+    is. A bracket with a quantity of degree <= 2 without angles raises the degree by one at most.
     """
 
     dim: int
@@ -71,7 +71,7 @@ class Trigonometric(Features):
         order = f"{self.order}" if highest == self.order else f"{self.order} and in part to {highest}"
         return f"trigonometric polynomials of order {order}, times polynomials of degree {self.degree}"
 
-    @cached_property
+    @property
     def angles(self) -> tuple[int, ...]:
         return tuple(k for k, _ in self.turns)
 
@@ -200,8 +200,8 @@ class Trigonometric(Features):
         return replace(self, order=order, further=tuple(m for m in self.further if sum(map(abs, m)) > order))
 
     def _products(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[tuple[int, ...], ...]:
-        """The strongest harmonics of products of two waves that a fit needs: quotients, such as those of coupled
-        pendulums, have them in few directions, and to high orders.
+        """The strongest harmonics of products of two waves that a fit needs: quotients, such as those of
+        coupled pendulums, have them in few directions, and to high orders.
         """
         half, powers = len(self.harmonics), 1 + self.polynomials.size
         sure = np.where(needed > SURE**2, needed, 0.0)
@@ -221,7 +221,7 @@ class Trigonometric(Features):
         return tuple(sorted(found, key=lambda m: -found[m])[: max(min(room, AT_ONCE), 0)])
 
     def _places(self, other: "Trigonometric") -> Int[np.ndarray, " P"]:
-        half, wide = len(self.harmonics), len(other.harmonics)
+        wide = len(other.harmonics)
         place = {tuple(m): k for k, m in enumerate(other.harmonics.tolist())}
         own = np.array([place[tuple(m)] for m in self.harmonics.tolist()], int)
         waves = np.concatenate([[0], 1 + own, 1 + wide + own])

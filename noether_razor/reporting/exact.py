@@ -1,0 +1,113 @@
+"""The exact evidence of symmetry.json in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..exact_evidence import Friction
+from ..exact_evidence.hamiltonian import with_error
+from ..exact_evidence.space import DECIDED
+
+ALONE = -100.0
+"""Nats below which only the sign of a gain means something."""
+
+
+def exact_part(symmetry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The exact evidence, None where there is none."""
+    return (symmetry["evidence"] or {}).get("exact")
+
+
+def exact_verdict(symmetry: Mapping[str, Any], formula: str) -> str:
+    """What it says of a quantity: as exact, +44 nats, broken by less than 0.07 %; empty where it says
+    nothing.
+    """
+    exact = exact_part(symmetry) or {}
+    asked = {one["quantity"]: one for one in exact.get("quantities", [])}
+    if formula not in asked or exact["withdrawn"]:
+        return ""
+    one = asked[formula]
+    low, high = (100 * one["breaking"][edge] for edge in ("lo", "hi"))
+    broken = f"broken by {low:.2g} to {high:.2g} %" if low > 0 else f"broken by less than {high:.2g} %"
+    return ", ".join(part for part in (one["verdict"], exact_gain(one), one["why"] or broken) if part)
+
+
+def exact_gain(one: Mapping[str, Any]) -> str:
+    """By how many nats the data are more probable with a quantity built in."""
+    if one["gain"] is None:
+        return "no such Hamiltonian fits"
+    known = one["gain"] > ALONE and one["stderr"] is not None
+    return f"{one['gain']:+.0f}" + (f" ± {one['stderr']:.0f}" if known else "") + " nats"
+
+
+def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
+    """The space of quantities by the posterior of H beside that of the drift test, H, and its friction."""
+    exact = exact_part(symmetry)
+    if exact is None:
+        return []
+    about = f"exact evidence (all H of degree <= {exact['degree']})"
+    if exact["withdrawn"]:
+        return [f"{about}: no verdict, {exact['withdrawn']}"]
+    agreement = exact.get("agreement")
+    found = [f"{about}: {_space(exact)}" + ("" if agreement is None else _compared(agreement))]
+    if agreement is not None and agreement["halves"] is not None:
+        found.append(_halves(agreement["halves"]))
+    every = ", ".join(entry["formula"] for entry in symmetry["quantities"])
+    together = {one["quantity"]: one for one in exact["quantities"]}.get(every)
+    if together is not None and symmetry["rank"] > 1:
+        found.append(f"all {symmetry['rank']} built in: {exact_gain(together)} against no symmetry")
+    if exact.get("hamiltonian") is not None:
+        found.append(f"H = {exact['hamiltonian']['text']}")
+    return [*found, friction_text(exact["friction"], symmetry.get("time_unit") or "unit of time")]
+
+
+def friction_text(friction: Mapping[str, Any], unit: str) -> str:
+    """The rate of friction and whether the data show one."""
+    rate = f"{with_error(friction['gamma'], friction['sd'])} per {unit}"
+    gain = friction["gain"]
+    if Friction(friction["gamma"], friction["sd"], np.inf if gain is None else gain).absent:
+        return f"friction: none seen ({rate})"
+    return f"friction: {rate}" + ("" if gain is None else f", {gain:+.0f} nats")
+
+
+def disagreement(symmetry: Mapping[str, Any]) -> str:
+    """What speaks against the answer of the drift test; empty where nothing does."""
+    exact = exact_part(symmetry) or {}
+    agreement = exact.get("agreement") or {}
+    if agreement.get("said") != "different":
+        return ""
+    return f"the exact evidence finds {agreement['posterior']}: {agreement['reason']}"
+
+
+def _space(exact: Mapping[str, Any]) -> str:
+    rank, margin = exact["rank"], exact["rank_margin"]
+    many = f"{rank} conserved {'quantity' if rank == 1 else 'quantities'}"
+    if margin is None:
+        return many
+    if margin < DECIDED:
+        return f"undecided between {_best_two(exact['log_evidence_rank'])} (margin {margin:.1f} nats)"
+    return f"{many}, {margin:.0f} nats ahead of any other number"
+
+
+def _best_two(evidence: Sequence[float | None]) -> str:
+    known = sorted((value, rank) for rank, value in enumerate(evidence) if value is not None)
+    first, second = known[-1][1], known[-2][1]
+    return f"{first} and {second} conserved quantities"
+
+
+def _compared(agreement: Mapping[str, Any]) -> str:
+    said = {
+        "same": "; the drift test finds the same (two methods, one file)",
+        "different": f"; the drift test {agreement['drift']}: {agreement['reason']}",
+    }
+    return said.get(agreement["said"], f"; the drift test {agreement['drift']}")
+
+
+def _halves(halves: Mapping[str, Any]) -> str:
+    first, second = halves["recordings"]
+    margin = "" if halves["margin"] is None else f" ({halves['margin']:.0f} nats)"
+    words = {"same": "they agree", "different": "they disagree", "undecided": "undecided"}
+    return (
+        f"on halves that share no data: drift test on {first} trajectories {halves['drift']}, posterior of H "
+        f"on {second} others {halves['posterior']}{margin}: {words[halves['said']]}"
+    )

@@ -1,4 +1,4 @@
-"""Predict the test sets of the paper's table 1 by the exact evidence's Hamiltonian; write its row of results."""
+"""Predict the test sets of the paper's table 1 by the Hamiltonian of the exact evidence; write its row."""
 
 import argparse
 import re
@@ -34,7 +34,7 @@ def one_step_error(found: Evidence, data: Trajectories) -> float:
 def scores(seed: int) -> tuple[dict[str, float], Evidence]:
     """Errors and the negative log evidence, a transition, of one seed of the table."""
     config = row_config(TABLE1.rows[0], seed=seed, budget="standard", paper=())
-    system = build_system(config)
+    system = build_system(config.system)
     data = simulate_data(config, system)
     found = evidence(data)
     sets = {"train": data, **simulate_test_sets(config, system)}
@@ -59,9 +59,8 @@ def main() -> None:
         numbers, answer = scores(seed)
         found.append(numbers)
         said = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
-        print(
-            f"seed {seed}: H = {answer.hamiltonian.text() if answer.hamiltonian else '?'}; {said}", flush=True
-        )
+        formula = answer.hamiltonian.text() if answer.hamiltonian else "no formula"
+        print(f"seed {seed}: H = {formula}; {said}", flush=True)
     each = {name: [numbers[name] for numbers in found] for name in found[0]}
     train, *others = (cell(each[name], ".2e") for name in COLUMNS)
     cells = [train, "", "", cell(each["evidence"], ".3f"), *others]

@@ -83,7 +83,7 @@ def agreement(analysis: Analysis, exact: Evidence, data: Trajectories, halves: H
     elif angle is None:
         said, reason = "different", _why(analysis, exact)
     elif angle > OTHER:
-        said, reason = "different", f"as many, but the two spaces are {angle:.0f} degrees apart"
+        said, reason = "different", f"in directions {angle:.0f} degrees apart, {_why(analysis, exact)}"
     else:
         said, reason = "same", ""
     return Agreement(analysis.rank, exact.rank, angle, said, reason, halves)
@@ -95,9 +95,9 @@ def _why(analysis: Analysis, exact: Evidence) -> str:
     if not exact.friction.absent:
         unit = motion.trajectories.time_unit or "unit of time"
         rate = with_error(exact.friction.gamma, exact.friction.sd)
-        return f"friction of {rate} per {unit} breaks what H alone would conserve"
+        return f"friction of {rate} per {unit} breaks what H alone conserves"
     by_formula = {one.quantity: one for one in exact}
-    if exact.rank < analysis.rank:
+    if exact.rank <= analysis.rank:
         names = [f"C{k}" for k in range(1, analysis.rank + 1)]
         asked = [by_formula.get(one.text) for one in analysis.quantities]
         told = [(name, one) for name, one in zip(names, asked, strict=True) if one is not None]

@@ -73,10 +73,12 @@ def _few(data: Trajectories) -> Trajectories:
 
 
 def _found(analysis: Analysis, asked: set[str]) -> list[Hypothesis]:
-    """The quantities of an analysis, all that are conserved together, and those that drift."""
+    """The quantities of an analysis, all that are conserved together, and those that drift. Together only
+    where no coefficient has an error: others do not close under the Poisson bracket, and no H has them all.
+    """
     found = analysis.quantities
     every = [_hypothesis([one]) for one in (*found[:FOUND], *analysis.drifting[:FOUND])]
-    if len(found) > 1:
+    if len(found) > 1 and not any(one.formula.errors for one in found):
         every.append(_hypothesis(found))
     return [one for one in every if one.formula not in asked]
 

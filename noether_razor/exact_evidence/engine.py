@@ -16,7 +16,7 @@ from .breaking import Breaking, breaking
 from .built_in import Comparison, widened
 from .checks import Adequacy, Friction, adequacy, controls, friction
 from .features import Polynomials, polynomial_count
-from .hamiltonian import readable_hamiltonian
+from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
 from .result import Evidence, QuantityEvidence, Space, Verdict
 from .shooting import Fit, FitError, Problem
 from .space import space_of_part, space_posterior
@@ -75,7 +75,6 @@ def evidence(
     none, scale = judge.comparison.none, judge.scale
     space = space_posterior(judge.comparison.features, judge.data.points(), none)
     sizes = np.sqrt(none.point.noise) * scale.scales
-    seen = not judge.friction.absent
     return Evidence(
         quantities=tuple(answers),
         logZ_none=none.log_evidence,
@@ -88,7 +87,7 @@ def evidence(
         withdrawn=judge.withdrawn,
         notes=notes,
         apart=judge.space_of(apart),
-        hamiltonian=readable_hamiltonian(judge.comparison, scale, judge.data, friction=seen),
+        hamiltonian=judge.formula(),
     )
 
 
@@ -241,6 +240,13 @@ class _Judge(NamedTuple):
             return Space.of(space_of_part(self.comparison, self.data, part), self.scale)
         except FitError:
             return None
+
+    def formula(self) -> ReadableHamiltonian | None:
+        """H with the terms that the data need; None where it does not fit them."""
+        if not self.adequacy.adequate:
+            return None
+        seen = not self.friction.absent
+        return readable_hamiltonian(self.comparison, self.scale, self.data, friction=seen)
 
     def verdict(
         self, gain: float, relaxed: float, moved: float | None, broken: Breaking

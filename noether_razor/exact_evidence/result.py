@@ -110,8 +110,8 @@ class Space:
             log_evidence=tuple(_known(value, -np.inf) for value in entry["log_evidence_rank"]),
             margin=_known(entry["rank_margin"], np.inf),
             angle=entry["rank_angle"],
-            matrices=np.array([one["A"] for one in basis], float).reshape(-1, dim, dim),
-            vectors=np.array([one["b"] for one in basis], float).reshape(-1, dim),
+            matrices=np.array([one["A"] for one in basis], float).reshape(len(basis), dim, dim),
+            vectors=np.array([one["b"] for one in basis], float).reshape(len(basis), dim),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -134,8 +134,8 @@ class Evidence:
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
     units, by name. degree: of the polynomials. space: of the quantities of degree <= 2. apart: the same of
     some of the recordings alone, None where this was not asked. hamiltonian: the terms of H that the data
-    need. controls: gains of quantities that surely change. withdrawn: why no verdict is given, empty where
-    all is well.
+    need, None where no H fits. controls: gains of quantities that surely change. withdrawn: why no verdict is
+    given, empty where all is well.
     """
 
     quantities: tuple[QuantityEvidence, ...]
@@ -195,10 +195,12 @@ class Evidence:
     ) -> Rollouts:
         """Trajectories of the Hamiltonian from `states` (batch, 2n) through `times`, also beyond the data, in
         their units; with `samples` of the posterior for a band: see `ReadableHamiltonian.predict`. Raises
-        ValueError where there is no formula of the Hamiltonian.
+        ValueError where no Hamiltonian fits.
         """
         if self.hamiltonian is None:
-            raise ValueError("there is no Hamiltonian to predict with: the evidence has none as a formula")
+            raise ValueError(
+                f"there is no Hamiltonian to predict with: {self.withdrawn or 'none is kept in the file'}"
+            )
         return self.hamiltonian.predict(states, times, samples=samples)
 
     @classmethod

@@ -61,11 +61,10 @@ class SpacePosterior:
     rows: Float[np.ndarray, "rank M"]
     angle: float
 
-    @property
-    def probability(self) -> float:
-        """Of the dimension, all dimensions being equally probable before."""
-        found = np.array(self.log_evidence)
-        return float(1 / np.sum(np.exp(found - found[self.rank])))
+    def quantities(self) -> Quadratics:
+        """The basis, in scaled coordinates."""
+        dim = round((np.sqrt(9 + 8 * self.rows.shape[1]) - 3) / 2)
+        return Quadratics(*quadratic_parts(self.rows, dim), np.zeros(len(self.rows)))
 
 
 class _Brackets:

@@ -330,8 +330,11 @@ def _lines(
         beside = entry["bracket_with_hamiltonian"]
         bracket = "" if beside is None else f"{{C, H}} {100 * beside:.1f} %"
         exact = exact_verdict(symmetry, entry["formula"])
-        told = (said(entry), f"exact evidence: {exact}" if exact else "", bracket, entry["note"])
-        parts = [part for part in (*told, beside_names(entry)) if part]
+        # What is exact beyond doubt stands below, with all others.
+        beyond = name == "C" and exact.startswith("exact")
+        against = f"exact evidence: {exact}" if exact and not beyond else ""
+        told = (said(entry), against, bracket, entry["note"], beside_names(entry))
+        parts = [part for part in told if part]
         lines += _packed(f"  {label}{text:<{width}}{unit}", parts, indent=" " * (2 + len(label)))
     return lines
 

@@ -11,6 +11,8 @@ from ..exact_evidence.space import DECIDED
 
 ALONE = -100.0
 """Nats below which only the sign of a gain means something."""
+FAR = 1000
+"""Nats of a margin that are all the same."""
 
 
 def exact_part(symmetry: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -36,8 +38,11 @@ def exact_gain(one: Mapping[str, Any]) -> str:
     """By how many nats the data are more probable with a quantity built in."""
     if one["gain"] is None:
         return "no such Hamiltonian fits"
-    known = one["gain"] > ALONE and one["stderr"] is not None
-    return f"{one['gain']:+.0f}" + (f" ± {one['stderr']:.0f}" if known else "") + " nats"
+    gain, error = one["gain"], one["stderr"]
+    if gain < ALONE or error is None:
+        return f"{gain:+.0f} nats"
+    places = 1 if error < 1 else 0
+    return f"{gain:+.{places}f} ± {max(error, 0.1):.{places}f} nats"
 
 
 def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
@@ -45,17 +50,14 @@ def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
     exact = exact_part(symmetry)
     if exact is None:
         return []
-    about = f"exact evidence (all H of degree <= {exact['degree']})"
+    about = f"exact evidence (H of degree <= {exact['degree']})"
     if exact["withdrawn"]:
         return [f"{about}: no verdict, {exact['withdrawn']}"]
     agreement = exact.get("agreement")
     found = [f"{about}: {_space(exact)}" + ("" if agreement is None else _compared(agreement))]
     if agreement is not None and agreement["halves"] is not None:
-        found.append(_halves(agreement["halves"]))
-    every = ", ".join(entry["formula"] for entry in symmetry["quantities"])
-    together = {one["quantity"]: one for one in exact["quantities"]}.get(every)
-    if together is not None and symmetry["rank"] > 1:
-        found.append(f"all {symmetry['rank']} built in: {exact_gain(together)} against no symmetry")
+        found.append(_halves(agreement))
+    found += _built_in(exact, symmetry["quantities"])
     if exact.get("hamiltonian") is not None:
         found.append(f"H = {exact['hamiltonian']['text']}")
     return [*found, friction_text(exact["friction"], symmetry.get("time_unit") or "unit of time")]
@@ -76,38 +78,65 @@ def disagreement(symmetry: Mapping[str, Any]) -> str:
     agreement = exact.get("agreement") or {}
     if agreement.get("said") != "different":
         return ""
-    return f"the exact evidence finds {agreement['posterior']}: {agreement['reason']}"
+    return f"H by the exact evidence has {agreement['posterior']}: {agreement['reason']}"
 
 
 def _space(exact: Mapping[str, Any]) -> str:
     rank, margin = exact["rank"], exact["rank_margin"]
-    many = f"{rank} conserved {'quantity' if rank == 1 else 'quantities'}"
+    many = f"{rank} conserved"
     if margin is None:
         return many
     if margin < DECIDED:
         return f"undecided between {_best_two(exact['log_evidence_rank'])} (margin {margin:.1f} nats)"
-    return f"{many}, {margin:.0f} nats ahead of any other number"
+    return f"{many}, {_ahead(margin)} nats ahead of other numbers"
 
 
 def _best_two(evidence: Sequence[float | None]) -> str:
     known = sorted((value, rank) for rank, value in enumerate(evidence) if value is not None)
     first, second = known[-1][1], known[-2][1]
-    return f"{first} and {second} conserved quantities"
+    return f"{first} and {second} conserved"
 
 
 def _compared(agreement: Mapping[str, Any]) -> str:
     said = {
-        "same": "; the drift test finds the same (two methods, one file)",
+        "same": "; the drift test finds the same on the same file",
         "different": f"; the drift test {agreement['drift']}: {agreement['reason']}",
     }
     return said.get(agreement["said"], f"; the drift test {agreement['drift']}")
 
 
-def _halves(halves: Mapping[str, Any]) -> str:
+def _ahead(margin: float) -> str:
+    return f"{margin:.0f}" if margin < FAR else f"over {FAR}"
+
+
+def _built_in(exact: Mapping[str, Any], quantities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The gains of what the drift test found, alone and together; verdicts other than "exact" stand beside
+    the formulas.
+    """
+    asked = {one["quantity"]: one for one in exact["quantities"]}
+    formulas = [entry["formula"] for entry in quantities]
+    named = [(f"C{k}", asked[text]) for k, text in enumerate(formulas, 1) if text in asked]
+    if len(formulas) > 1 and (together := asked.get(", ".join(formulas))) is not None:
+        named.append(("all", together))
+    sure = [(name, one) for name, one in named if one["verdict"] == "exact"]
+    if not sure:
+        return []
+    gains = ", ".join(f"{name} {one['gain']:+.0f}" for name, one in sure)
+    most = max(100 * one["breaking"]["hi"] for _, one in sure)
+    return [f"built in: {gains} nats: exact (broken by less than {most:.2g} %, 95 %)"]
+
+
+def _halves(agreement: Mapping[str, Any]) -> str:
+    halves = agreement["halves"]
     first, second = halves["recordings"]
-    margin = "" if halves["margin"] is None else f" ({halves['margin']:.0f} nats)"
+    margin = "" if halves["margin"] is None else f" ({_ahead(halves['margin'])} nats)"
     words = {"same": "they agree", "different": "they disagree", "undecided": "undecided"}
+    word = words[halves["said"]]
+    if halves["said"] == agreement["said"] == "different" and all(
+        halves[key] == agreement[key] for key in ("drift", "posterior")
+    ):
+        word = "as on the whole file"
     return (
-        f"on halves that share no data: drift test on {first} trajectories {halves['drift']}, posterior of H "
-        f"on {second} others {halves['posterior']}{margin}: {words[halves['said']]}"
+        f"halves that share no data: drift test {halves['drift']} on {first} trajectories, H "
+        f"{halves['posterior']} on {second} others{margin}: {word}"
     )

@@ -11,6 +11,8 @@ from ..exact_evidence.space import DECIDED
 
 ALONE = -100.0
 """Nats below which only the sign of a gain means something."""
+LISTED = 6
+"""Gains that are printed one by one."""
 FAR = 1000
 """Nats of a margin that are all the same."""
 
@@ -88,7 +90,7 @@ def _space(exact: Mapping[str, Any]) -> str:
         return many
     if margin < DECIDED:
         return f"undecided between {_best_two(exact['log_evidence_rank'])} (margin {margin:.1f} nats)"
-    return f"{many}, {_ahead(margin)} nats ahead of other numbers"
+    return f"{many}, {_ahead(margin)} nats ahead of others"
 
 
 def _best_two(evidence: Sequence[float | None]) -> str:
@@ -121,9 +123,12 @@ def _built_in(exact: Mapping[str, Any], quantities: Sequence[Mapping[str, Any]])
     sure = [(name, one) for name, one in named if one["verdict"] == "exact"]
     if not sure:
         return []
-    gains = ", ".join(f"{name} {one['gain']:+.0f}" for name, one in sure)
+    gains = [f"{name} {one['gain']:+.0f}" for name, one in sure]
+    if len(sure) > LISTED:
+        alone = [one["gain"] for name, one in sure if name != "all"]
+        gains = [f"{len(alone)} of them {min(alone):+.0f} to {max(alone):+.0f}", *gains[len(alone) :]]
     most = max(100 * one["breaking"]["hi"] for _, one in sure)
-    return [f"built in: {gains} nats: exact (broken by less than {most:.2g} %, 95 %)"]
+    return [f"built in: {', '.join(gains)} nats: exact (broken by less than {most:.2g} %, 95 %)"]
 
 
 def _halves(agreement: Mapping[str, Any]) -> str:

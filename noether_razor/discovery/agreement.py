@@ -50,7 +50,8 @@ class Agreement:
 
     said: whether they are the same; "undecided" where the posterior is, "no verdict" where H does not fit.
     reason: why they differ, or why there is no verdict. halves: the same of independent data, None where
-    there are too few recordings.
+    there are too few recordings. together: what all found quantities at once are called among those of the
+    exact evidence, empty where this was not asked.
     """
 
     drift: int
@@ -59,6 +60,7 @@ class Agreement:
     said: Said
     reason: str
     halves: Halves | None
+    together: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The "agreement" of the exact evidence."""

@@ -1,6 +1,7 @@
 """The exact evidence of a file, of what was asked about and of what the drift test found."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int
@@ -38,11 +39,13 @@ def exact_answer(
     if data.dof > FREEDOMS and not hypotheses:
         return None, None
     first, second = halves(data)
+    asked = [answer.hypothesis.formula for answer in hypotheses]
+    each, together = _alone(analysis), _together(analysis)
     try:
         found = evidence(
             _few(data),
-            [answer.hypothesis.formula for answer in hypotheses],
-            beside=_found(analysis, {answer.hypothesis.formula for answer in hypotheses}),
+            asked,
+            beside=[one for one in (*each, *together) if one.formula not in asked],
             apart=second.tolist(),
         )
     except (EvidenceError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
@@ -52,7 +55,8 @@ def exact_answer(
     if found.apart is not None and len(first):
         own = data_answer(data[np.flatnonzero(np.isin(data.recordings, first))])
         halved = Halves.of(own, found.apart, (len(first), len(second)))
-    return found, agreement(analysis, found, data, halved)
+    said = agreement(analysis, found, data, halved)
+    return found, replace(said, together=together[0].formula) if together else said
 
 
 def halves(data: Trajectories) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]]:
@@ -72,15 +76,19 @@ def _few(data: Trajectories) -> Trajectories:
     return short[evenly(len(short), many)] if many < len(short) else short
 
 
-def _found(analysis: Analysis, asked: set[str]) -> list[Hypothesis]:
-    """The quantities of an analysis, all that are conserved together, and those that drift. Together only
-    where no coefficient has an error: others do not close under the Poisson bracket, and no H has them all.
+def _alone(analysis: Analysis) -> list[Hypothesis]:
+    """What is conserved and what drifts, one by one."""
+    return [_hypothesis([one]) for one in (*analysis.quantities[:FOUND], *analysis.drifting[:FOUND])]
+
+
+def _together(analysis: Analysis) -> list[Hypothesis]:
+    """All that is conserved at once; nothing for a single quantity, and where a coefficient has an error:
+    such quantities do not close under the Poisson bracket, and no H has them all.
     """
     found = analysis.quantities
-    every = [_hypothesis([one]) for one in (*found[:FOUND], *analysis.drifting[:FOUND])]
-    if len(found) > 1 and not any(one.formula.errors for one in found):
-        every.append(_hypothesis(found))
-    return [one for one in every if one.formula not in asked]
+    if len(found) < 2 or any(one.formula.errors for one in found):
+        return []
+    return [_hypothesis(found)]
 
 
 def _hypothesis(quantities: Sequence[FoundQuantity]) -> Hypothesis:

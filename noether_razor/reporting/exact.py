@@ -59,7 +59,7 @@ def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
     found = [f"{about}: {_space(exact)}" + ("" if agreement is None else _compared(agreement))]
     if agreement is not None and agreement["halves"] is not None:
         found.append(_halves(agreement))
-    found += _built_in(exact, symmetry["quantities"])
+    found += _built_in(exact, [entry["formula"] for entry in symmetry["quantities"]])
     if exact.get("hamiltonian") is not None:
         found.append(f"H = {exact['hamiltonian']['text']}")
     return [*found, friction_text(exact["friction"], symmetry.get("time_unit") or "unit of time")]
@@ -111,14 +111,13 @@ def _ahead(margin: float) -> str:
     return f"{margin:.0f}" if margin < FAR else f"over {FAR}"
 
 
-def _built_in(exact: Mapping[str, Any], quantities: Sequence[Mapping[str, Any]]) -> list[str]:
+def _built_in(exact: Mapping[str, Any], formulas: Sequence[str]) -> list[str]:
     """The gains of what the drift test found, alone and together; verdicts other than "exact" stand beside
     the formulas.
     """
     asked = {one["quantity"]: one for one in exact["quantities"]}
-    formulas = [entry["formula"] for entry in quantities]
     named = [(f"C{k}", asked[text]) for k, text in enumerate(formulas, 1) if text in asked]
-    if len(formulas) > 1 and (together := asked.get(", ".join(formulas))) is not None:
+    if (together := asked.get((exact.get("agreement") or {}).get("together", ""))) is not None:
         named.append(("all", together))
     sure = [(name, one) for name, one in named if one["verdict"] == "exact"]
     if not sure:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from ..exact_evidence import Evidence, QuantityEvidence, Space
 from ..exact_evidence.hamiltonian import with_error
 from ..invariants import Analysis
+from ..invariants.monomials import canonical_scales
+from ..lie import lie_algebra
 from ..trajectories import Trajectories
 
 Said = Literal["same", "different", "undecided", "no verdict"]
@@ -50,7 +52,8 @@ class Agreement:
 
     said: whether they are the same; "undecided" where the posterior is, "no verdict" where H does not fit.
     reason: why they differ, or why there is no verdict. halves: the same of independent data, None where
-    there are too few recordings. together: what all found quantities at once are called among those of the
+    there are too few recordings. algebra: that of the space by the posterior, empty where it has no name.
+    together: what all found quantities at once are called among those of the
     exact evidence, empty where this was not asked.
     """
 
@@ -60,6 +63,7 @@ class Agreement:
     said: Said
     reason: str
     halves: Halves | None
+    algebra: str = ""
     together: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def agreement(analysis: Analysis, exact: Evidence, data: Trajectories, halves: H
         said, reason = "different", f"in directions {angle:.0f} degrees apart, {_why(analysis, exact)}"
     else:
         said, reason = "same", ""
-    return Agreement(analysis.rank, exact.rank, angle, said, reason, halves)
+    return Agreement(analysis.rank, exact.rank, angle, said, reason, halves, _algebra(exact.space, data))
 
 
 def _why(analysis: Analysis, exact: Evidence) -> str:
@@ -114,6 +118,14 @@ def _why(analysis: Analysis, exact: Evidence) -> str:
     elif not analysis.decided:
         return "the drift test has too little data to decide"
     return "the reason is not known"
+
+
+def _algebra(space: Space, data: Trajectories) -> str:
+    """Its name, empty where it has none."""
+    scales = canonical_scales(data.points())
+    matrices, vectors = space.matrices * scales[:, None] * scales, space.vectors * scales
+    found = lie_algebra(matrices, vectors)
+    return found.name if found.named and space.rank else ""
 
 
 def _broken(named: Sequence[tuple[str, QuantityEvidence]]) -> str:

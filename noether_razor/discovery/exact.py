@@ -38,24 +38,26 @@ def exact_answer(
         return None, None
     if data.dof > FREEDOMS and not hypotheses:
         return None, None
+    few = _few(data)
     first, second = halves(data)
+    second = np.intersect1d(second, few.recordings)
     asked = [answer.hypothesis.formula for answer in hypotheses]
     each, together = _alone(analysis), _together(analysis)
     try:
         found = evidence(
-            _few(data),
+            few,
             asked,
             beside=[one for one in (*each, *together) if one.formula not in asked],
             apart=second.tolist(),
         )
+        halved = None
+        if found.apart is not None:
+            own = data_answer(data[np.flatnonzero(np.isin(data.recordings, first))])
+            halved = Halves.of(own, found.apart, (len(first), len(second)))
+        said = agreement(analysis, found, data, halved)
     except (EvidenceError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
         failed["exact evidence"] = str(error)
         return None, None
-    halved = None
-    if found.apart is not None and len(first):
-        own = data_answer(data[np.flatnonzero(np.isin(data.recordings, first))])
-        halved = Halves.of(own, found.apart, (len(first), len(second)))
-    said = agreement(analysis, found, data, halved)
     return found, replace(said, together=together[0].formula) if together else said
 
 

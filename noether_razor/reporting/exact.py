@@ -56,7 +56,7 @@ def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
     if exact["withdrawn"]:
         return [f"{about}: no verdict, {exact['withdrawn']}"]
     agreement = exact.get("agreement")
-    found = [f"{about}: {_space(exact)}" + ("" if agreement is None else _compared(agreement))]
+    found = [f"{about}: {_space(exact, agreement or {})}{_compared(agreement or {})}"]
     if agreement is not None and agreement["halves"] is not None:
         found.append(_halves(agreement))
     found += _built_in(exact, [entry["formula"] for entry in symmetry["quantities"]])
@@ -83,9 +83,11 @@ def disagreement(symmetry: Mapping[str, Any]) -> str:
     return f"H by the exact evidence has {agreement['posterior']}: {agreement['reason']}"
 
 
-def _space(exact: Mapping[str, Any]) -> str:
+def _space(exact: Mapping[str, Any], agreement: Mapping[str, Any]) -> str:
     rank, margin = exact["rank"], exact["rank_margin"]
-    many = f"{rank} conserved"
+    # Where both methods find the same, the first line has the name.
+    algebra = "" if agreement.get("said") == "same" else agreement.get("algebra")
+    many = f"{rank} conserved" + (f" ({algebra})" if algebra else "")
     if margin is None:
         return many
     if margin < DECIDED:
@@ -100,6 +102,8 @@ def _best_two(evidence: Sequence[float | None]) -> str:
 
 
 def _compared(agreement: Mapping[str, Any]) -> str:
+    if not agreement:
+        return ""
     said = {
         "same": "; the drift test finds the same on the same file",
         "different": f"; the drift test {agreement['drift']}: {agreement['reason']}",

@@ -19,7 +19,7 @@ from noether_razor.trajectories import Trajectories
 
 
 def compared(data: Trajectories, *, ask: bool = False) -> tuple[Discovery, Agreement]:
-    """Both methods on one file, with polynomials of degree 2, which take seconds; `ask`: about each quantity."""
+    """Both methods on one file, with polynomials of degree 2; where they shall `ask`, about each quantity."""
     analysis = data_answer(data)
     asked = [parse_hypothesis(one.text, data.names) for one in analysis.quantities if ask]
     exact = nr.evidence(data, beside=asked, degree=2)

@@ -11,10 +11,11 @@ from scipy.integrate import solve_ivp
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .built_in import Comparison
-from .features import Polynomials
+from .features import Features
 from .prior import Prior
 from .shooting import Begin, Fit, FitError, LinearModel, fit
 from .space import NEEDED, pruned
+from .terms import Terms, terms_of
 
 MOST_PRINTED = 10
 """Terms of a printed formula."""
@@ -52,18 +53,18 @@ class Rollouts(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReadableHamiltonian:
-    """H(x) = sum_k c_k prod_i (x_i - origin_i)^e_ki, in the units of the data (action over time), up to a
-    constant, and friction p' = .. - friction p.
+    """H(x) = sum_k c_k phi_k(x - origin), in the units of the data (action over time), up to a constant, and
+    friction p' = .. - friction p.
 
-    exponents (K, 2n); coefficients (K,); covariance (K, K) of their posterior, or (K + 1, K + 1) with the
-    friction as the last where the data show one; None where it was not kept. contributions (K,): r.m.s. of
-    each term's force over the data, over that of H. origin, scales (2n,): of the coordinates of the fit, from
-    which the powers count. dictionary: terms that there were to choose from. gain: log evidence of these
-    terms alone less that of all, in nats; 0 where all of the needed degrees are kept.
+    functions: the K phi_k, of weight 1. coefficients (K,); covariance (K, K) of their posterior, or (K + 1,
+    K + 1) with the friction as the last where the data show one; None where it was not kept. contributions
+    (K,): r.m.s. of each term's force over the data, over that of H. origin, scales (2n,): of the coordinates
+    of the fit. dictionary: terms that there were to choose from. gain: log evidence of these terms alone less
+    that of all, in nats; 0 where all of the needed groups are kept.
     """
 
     names: tuple[str, ...]
-    exponents: Int[np.ndarray, "K dim"]
+    functions: Terms
     coefficients: Float[np.ndarray, " K"]
     covariance: Float[np.ndarray, "K1 K1"] | None
     errors: Float[np.ndarray, " K"]
@@ -77,7 +78,7 @@ class ReadableHamiltonian:
     @property
     def terms(self) -> tuple[HamiltonianTerm, ...]:
         """The terms with their errors: those of momenta alone first, then by degree."""
-        written = (self._written(row) for row in self.exponents.tolist())
+        written = (self._written(k) for k in range(len(self.coefficients)))
         parts = zip(written, self.coefficients.tolist(), self.errors.tolist(), strict=True)
         return tuple(HamiltonianTerm(*part) for part in parts)
 
@@ -98,8 +99,7 @@ class ReadableHamiltonian:
 
     def values(self, states: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """H at states in the units of the data."""
-        powers = np.prod((np.asarray(states) - self.origin)[..., None, :] ** self.exponents, axis=-1)
-        return powers @ self.coefficients
+        return self.functions.values(np.asarray(states) - self.origin) @ self.coefficients
 
     def predict(
         self,
@@ -153,17 +153,13 @@ class ReadableHamiltonian:
         shape = (len(parameters), len(states), dim)
         if not parameters.size or not states.size or len(times) == 1:
             return np.broadcast_to(states[:, None], (*shape[:2], len(times), dim)).copy()
-        action = self.scales[0] * self.scales[dof]
-        unit = parameters[:, :-1] * np.prod(self.scales**self.exponents, axis=1) / action
+        functions = self.functions.in_units(1 / self.scales)
+        by_action = parameters[:, :-1] / (self.scales[0] * self.scales[dof])
         rest = self.origin[dof:] / self.scales[dof:]
-        lower = np.maximum(self.exponents[None] - np.eye(dim, dtype=int)[:, None], 0)
-        slopes = np.einsum("sk,ki->ski", unit, self.exponents)
 
         def field(_: float, flat: np.ndarray) -> np.ndarray:
             z = flat.reshape(shape)
-            gradient = np.stack(
-                [np.einsum("sk,sbk->sb", slopes[:, :, i], _powers(z, lower[i])) for i in range(dim)], axis=2
-            )
+            gradient = np.einsum("sbik,sk->sbi", functions.slopes(z), by_action, optimize=True)
             change = np.concatenate([gradient[:, :, dof:], -gradient[:, :, :dof]], axis=2)
             change[:, :, dof:] -= parameters[:, -1, None, None] * (z[:, :, dof:] + rest)
             return change.reshape(-1)
@@ -179,25 +175,23 @@ class ReadableHamiltonian:
         paths = found.y.reshape(*shape, len(times)).transpose(0, 1, 3, 2)
         return paths * self.scales + self.origin
 
-    def _written(self, exponents: Sequence[int]) -> str:
-        parts = []
-        for power, name, at in zip(exponents, self.names, self.origin.tolist(), strict=True):
-            if power:
-                variable = f"({name} {'-' if at > 0 else '+'} {abs(at):.6g})" if at else name
-                parts.append(variable if power == 1 else f"{variable}^{power}")
-        return "*".join(parts)
+    def _written(self, number: int) -> str:
+        variables = [
+            f"({name} {'-' if at > 0 else '+'} {abs(at):.6g})" if at else name
+            for name, at in zip(self.names, self.origin.tolist(), strict=True)
+        ]
+        return self.functions.written(number, variables)
 
     def __repr__(self) -> str:
         return f"ReadableHamiltonian({self.text(6)})"
 
     def to_json(self) -> dict[str, Any]:
         """The "hamiltonian" of the exact evidence in symmetry.json."""
-        stored = self.covariance is not None and len(self.exponents) <= MOST_STORED
+        stored = self.covariance is not None and len(self.coefficients) <= MOST_STORED
+        functions = zip(*(part.tolist() for part in self.functions[:3]), strict=True)
         terms = [
-            {**term._asdict(), "exponents": exponents, "contribution": share}
-            for term, exponents, share in zip(
-                self.terms, self.exponents.tolist(), self.contributions.tolist(), strict=True
-            )
+            {**term._asdict(), "contribution": share, **dict(zip(Terms._fields, function, strict=False))}
+            for term, share, function in zip(self.terms, self.contributions.tolist(), functions, strict=True)
         ]
         return {
             "text": self.text(),
@@ -214,11 +208,17 @@ class ReadableHamiltonian:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "ReadableHamiltonian":
         """From what `to_json` gives."""
-        terms, dim = entry["terms"], len(entry["names"])
+        terms, shape = entry["terms"], (len(entry["terms"]), len(entry["names"]))
         covariance = entry["covariance"]
+        functions = Terms(
+            np.array([term["exponents"] for term in terms], int).reshape(shape),
+            np.array([term["frequencies"] for term in terms], float).reshape(shape),
+            np.array([term["phases"] for term in terms], float),
+            np.ones(len(terms)),
+        )
         return cls(
             names=tuple(entry["names"]),
-            exponents=np.array([term["exponents"] for term in terms], int).reshape(-1, dim),
+            functions=functions,
             coefficients=np.array([term["coefficient"] for term in terms], float),
             covariance=None if covariance is None else np.array(covariance, float),
             errors=np.array([term["error"] for term in terms], float),
@@ -233,15 +233,19 @@ class ReadableHamiltonian:
 
 def readable_hamiltonian(
     comparison: Comparison, scale: PhaseScale, data: Trajectories, *, friction: bool
-) -> ReadableHamiltonian:
-    """The Hamiltonian of scaled trajectories `data` with the terms that they need, in the units of `scale`.
+) -> ReadableHamiltonian | None:
+    """The Hamiltonian of scaled trajectories `data` with the terms that they need, in the units of `scale`;
+    None where the dictionary has no formulas.
 
     Terms are left out one by one, as long as the posterior odds of zero against the fitted coefficient are
     above 1 (the ratio of posterior and prior density at zero, Savage and Dickey; a prior variance for each
-    degree); then those that stay are fitted again alone. Where that is less probable than all terms, all of
-    the needed degrees are kept. `friction`: whether the data show one; otherwise it is zero.
+    group); then those that stay are fitted again alone. Where that is less probable than all terms, all of
+    the needed groups are kept. `friction`: whether the data show one; otherwise it is zero.
     """
     features, none = comparison.features, comparison.none
+    functions = terms_of(features)
+    if functions is None:
+        return None
     mean, covariance, prior = pruned(features, none)
     prior = np.where(prior > NEEDED * prior.max(), prior, 0.0)
     kept = needed_terms(mean, covariance, prior)
@@ -250,14 +254,15 @@ def readable_hamiltonian(
         kept, gain = prior > 0, 0.0
         found = _alone(comparison, kept, friction)[0] or none
     parameters, covariance = found.parameters, found.covariance
-    chosen = _reading_order(features, np.flatnonzero(kept))
+    chosen = _reading_order(functions, np.flatnonzero(kept))
     every = np.append(chosen, features.size) if friction else chosen
-    factors = np.append(_factors(features, scale), 1 / scale.time)
+    of_data = functions.in_units(scale.scales)
+    factors = np.append(scale.energy * of_data.weights, 1 / scale.time)
     values = parameters * factors
     covariance = (covariance * factors * factors[:, None])[np.ix_(every, every)]
     return ReadableHamiltonian(
         names=data.names,
-        exponents=features.exponents[chosen],
+        functions=of_data._replace(weights=np.ones(features.size)).chosen(chosen),
         coefficients=values[chosen],
         covariance=covariance,
         errors=np.sqrt(np.diag(covariance))[: len(chosen)],
@@ -309,13 +314,8 @@ def _alone(comparison: Comparison, kept: Bool[np.ndarray, " P"], friction: bool)
     return found, found.log_evidence - none.log_evidence
 
 
-def _factors(features: Polynomials, scale: PhaseScale) -> Float[np.ndarray, " P"]:
-    """What turns scaled coefficients into those of (x - shift)^e in the units of the data."""
-    return scale.energy * features.weights / np.prod(scale.scales**features.exponents, axis=1)
-
-
 def _contributions(
-    features: Polynomials, data: Trajectories, coefficients: Float[np.ndarray, " P"]
+    features: Features, data: Trajectories, coefficients: Float[np.ndarray, " P"]
 ) -> Float[np.ndarray, " P"]:
     """R.m.s. gradient of each term over scaled states, over that of H."""
     slopes = features.gradients(data.points()) * coefficients
@@ -323,24 +323,12 @@ def _contributions(
     return np.sqrt(np.mean(np.sum(slopes**2, axis=1), axis=0)) / max(whole, np.finfo(float).tiny)
 
 
-def _reading_order(features: Polynomials, chosen: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+def _reading_order(functions: Terms, chosen: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
     """Terms of momenta alone, then by degree."""
-    dof = features.dim // 2
-    of_positions = features.exponents[chosen][:, :dof].any(axis=1)
-    return chosen[np.lexsort((chosen, features.groups[chosen], of_positions))]
-
-
-def _powers(
-    states: Float[np.ndarray, "*batch dim"], exponents: Int[np.ndarray, "K dim"]
-) -> Float[np.ndarray, "*batch K"]:
-    """Monomials at states, by products: powers of negative numbers cost more."""
-    found = np.ones((*states.shape[:-1], len(exponents)))
-    for i in range(states.shape[-1]):
-        power = np.ones(states.shape[:-1])
-        for e in range(1, int(exponents[:, i].max(initial=0)) + 1):
-            power = power * states[..., i]
-            found[..., exponents[:, i] == e] *= power[..., None]
-    return found
+    exponents, frequencies, _, _ = functions.chosen(chosen)
+    dof = exponents.shape[1] // 2
+    of_positions = exponents[:, :dof].any(axis=1) | frequencies.any(axis=1)
+    return chosen[np.lexsort((chosen, exponents.sum(axis=1), of_positions))]
 
 
 def with_error(value: float, error: float) -> str:

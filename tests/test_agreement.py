@@ -14,6 +14,7 @@ from noether_razor.discovery.agreement import agreement
 from noether_razor.discovery.exact import exact_answer, halves
 from noether_razor.quantities import parse_hypothesis
 from noether_razor.reporting import answer_html, exact_lines, headline, symmetry_text
+from noether_razor.reporting.exact import exact_verdict
 from noether_razor.reporting.lights import lights
 from noether_razor.trajectories import Trajectories
 
@@ -164,6 +165,17 @@ def test_the_printed_lines():
         "  friction: none seen (-0.00010(11) per s)",
     ]
     assert exact_lines(symmetry()) == []
+
+
+def test_the_energy_is_judged_with_the_others():
+    spin, energy = quantity("q1*p2 - q2*p1"), quantity("q1^2 + p1^2", note="twice the energy H")
+    both = {**exact_entry()["quantities"][0], "quantity": "q1*p2 - q2*p1, q1^2", "gain": 68.3}
+    entry = {**exact_entry()["agreement"], "together": both["quantity"]}
+    found = told(agreement=entry, quantities=[*exact_entry()["quantities"], both])
+    found |= {"rank": 2, "quantities": [spin, energy]}
+    assert exact_verdict(found, energy["formula"]) == "exact with the others, +68.3 ± 0.4 nats"
+    assert exact_verdict(found, "q2^2") == ""
+    assert "  built in: C1 +45, all +68 nats: exact (broken by less than 0.07 %, 95 %)" in exact_lines(found)
 
 
 def test_a_page_has_them_too():

@@ -26,10 +26,16 @@ def exact_verdict(symmetry: Mapping[str, Any], formula: str) -> str:
     """What it says of a quantity: as exact, +44 nats, broken by less than 0.07 %; empty where it says
     nothing.
     """
-    exact = exact_part(symmetry) or {}
-    asked = {one["quantity"]: one for one in exact.get("quantities", [])}
-    if formula not in asked or exact["withdrawn"]:
+    exact = exact_part(symmetry)
+    if exact is None or exact["withdrawn"]:
         return ""
+    asked = {one["quantity"]: one for one in exact["quantities"]}
+    if formula not in asked:
+        # The energy takes the place of a found quantity once there is a model.
+        together = asked.get((exact.get("agreement") or {}).get("together", ""))
+        if together is None or formula not in [entry["formula"] for entry in symmetry["quantities"]]:
+            return ""
+        return f"{together['verdict']} with the others, {exact_gain(together)}"
     one = asked[formula]
     low, high = (100 * one["breaking"][edge] for edge in ("lo", "hi"))
     broken = f"broken by {low:.2g} to {high:.2g} %" if low > 0 else f"broken by less than {high:.2g} %"

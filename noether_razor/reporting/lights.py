@@ -65,8 +65,9 @@ def _methods(symmetry: Mapping[str, Any]) -> Light | None:
     halves = agreement["halves"] or {}
     every = {agreement["said"], halves.get("said", agreement["said"])}
     colour: Colour = "green" if every == {"same"} else "red" if "different" in every else "amber"
-    said = ". ".join(exact_sentences(symmetry)[: 2 if halves and agreement["said"] != "no verdict" else 1])
-    return Light(colour, "Do the drift test and the exact evidence agree?", sentence(said))
+    told = exact_sentences(symmetry)[: 2 if halves and agreement["said"] != "no verdict" else 1]
+    said = " ".join(sentence(text) for text in told)
+    return Light(colour, "Do the drift test and the exact evidence agree?", said)
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:

@@ -137,8 +137,8 @@ def test_what_cannot_be_predicted(found):
 class TestNeededTerms:
     def test_of_independent_coefficients_by_their_odds(self):
         error, prior = 0.01, 1.0
-        # log(prior / error^2) = 9.2: a coefficient needs 3.03 errors.
-        mean = np.array([0.029, 0.031, -0.031, 0.0, 1.0])
+        # log(prior / error^2) + 2 log 5 = 12.4: a coefficient needs 3.53 errors.
+        mean = np.array([0.034, 0.037, -0.037, 0.0, 1.0])
         kept = needed_terms(mean, error**2 * np.eye(5), np.full(5, prior))
         np.testing.assert_array_equal(kept, [False, True, True, False, True])
 

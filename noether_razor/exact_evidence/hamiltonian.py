@@ -237,9 +237,8 @@ def readable_hamiltonian(
     """The Hamiltonian of scaled trajectories `data` with the terms that they need, in the units of `scale`;
     None where the dictionary has no formulas.
 
-    Terms are left out one by one, as long as the posterior odds of zero against the fitted coefficient are
-    above 1 (the ratio of posterior and prior density at zero, Savage and Dickey; a prior variance for each
-    group); then those that stay are fitted again alone. Where that is less probable than all terms, all of
+    Terms are left out one by one, as long as the least needed is more probably zero (`needed_terms`); then
+    those that stay are fitted again alone. Where that is less probable than all terms, all of
     the needed groups are kept. `friction`: whether the data show one; otherwise it is zero.
     """
     features, none = comparison.features, comparison.none
@@ -280,12 +279,16 @@ def needed_terms(
 ) -> Bool[np.ndarray, " P"]:
     """Which coefficients with a normal posterior and prior variances (0: not wanted) are more probably not
     zero: the least needed is set to zero, and the others are conditioned on that, until none is left.
+
+    The odds of zero are the ratio of posterior and prior density at zero (Savage and Dickey), times the
+    number of wanted terms: before, one of them is expected.
     """
     mean, covariance, kept = mean.copy(), covariance.copy(), prior > 0
+    before = float(np.log(max(kept.sum(), 1)))
     while kept.any():
         own = np.flatnonzero(kept)
         variance = np.maximum(np.diag(covariance)[own], np.finfo(float).tiny)
-        odds = (np.log(prior[own] / variance) - mean[own] ** 2 / variance) / 2
+        odds = before + (np.log(prior[own] / variance) - mean[own] ** 2 / variance) / 2
         worst = int(np.argmax(odds))
         if odds[worst] <= 0:
             break

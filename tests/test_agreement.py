@@ -113,6 +113,11 @@ class TestDiscovery:
         one = oscillators((1.0,), count=12, rows=21)
         angle = Trajectories(one.times, one.states, periods=(2 * np.pi, None))
         assert exact_answer(angle, data_answer(angle), (), failed) == (None, None)
+        # Of a single orbit, and where nothing moves, a polynomial could be anything.
+        still = np.tile(one.states[:, :1], (1, 21, 1)) + np.random.default_rng(0).normal(size=(12, 21, 2))
+        for states in (one.states[:1], still):
+            some = Trajectories(one.times[: len(states)], states)
+            assert exact_answer(some, data_answer(some), (), failed) == (None, None)
         assert not failed
 
 

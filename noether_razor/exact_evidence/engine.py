@@ -73,7 +73,13 @@ def evidence(
     answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
     none, scale = judge.comparison.none, judge.scale
-    space = space_posterior(judge.comparison.features, judge.data.points(), none)
+    try:
+        space = space_posterior(judge.comparison.features, judge.data.points(), none)
+    except np.linalg.LinAlgError:
+        raise EvidenceError(
+            "a combination of terms of degree <= 2 has one value in the whole file (a column that does not "
+            "move, copies of one trajectory): more different trajectories are needed"
+        ) from None
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),

@@ -73,13 +73,7 @@ def evidence(
     answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
     none, scale = judge.comparison.none, judge.scale
-    try:
-        space = space_posterior(judge.comparison.features, judge.data.points(), none)
-    except np.linalg.LinAlgError:
-        raise EvidenceError(
-            "a combination of terms of degree <= 2 has one value in the whole file (a column that does not "
-            "move, copies of one trajectory): more different trajectories are needed"
-        ) from None
+    space = judge.space()
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
@@ -87,7 +81,7 @@ def evidence(
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
         degree=features.degree,
         adequacy=judge.adequacy,
-        space=Space.of(space, scale),
+        space=space,
         friction=judge.friction,
         controls=judge.controls,
         withdrawn=judge.withdrawn,
@@ -236,6 +230,18 @@ class _Judge(NamedTuple):
             stderr=error,
             converged=exact is not None and exact.converged,
         )
+
+    def space(self) -> Space:
+        """The posterior of the space of quantities. Raises `EvidenceError`."""
+        comparison = self.comparison
+        try:
+            found = space_posterior(comparison.features, self.data.points(), comparison.none)
+        except np.linalg.LinAlgError:
+            raise EvidenceError(
+                "a combination of terms of degree <= 2 has one value in the whole file (a column that does "
+                "not move, copies of one trajectory): more different trajectories are needed"
+            ) from None
+        return Space.of(found, self.scale)
 
     def space_of(self, recordings: Sequence[int]) -> Space | None:
         """By some recordings alone; None without any, and where there is no verdict or no fit."""

@@ -73,8 +73,8 @@ class TestTwoMethods:
         assert found.said == "no verdict" and discovered.exact is not None
         assert discovered.exact.hamiltonian is None and not len(discovered.exact)
         (line,) = exact_lines(discovered.to_json())[:1]
-        assert "no verdict, the Hamiltonian does not fit" in line
-        with pytest.raises(ValueError, match="does not fit"):
+        assert "no verdict, " in line and " not fit (" in line
+        with pytest.raises(ValueError, match=r"not fit \("):
             discovered.exact.predict(np.ones((1, 4)), [0.0, 1.0])
 
 
@@ -111,8 +111,6 @@ class TestDiscovery:
         failed: dict[str, str] = {}
         assert exact_answer(data, data_answer(data), (), failed) == (None, None)
         one = oscillators((1.0,), count=12, rows=21)
-        angle = Trajectories(one.times, one.states, periods=(2 * np.pi, None))
-        assert exact_answer(angle, data_answer(angle), (), failed) == (None, None)
         # Of a single orbit, and where nothing moves, a polynomial could be anything.
         still = np.tile(one.states[:, :1], (1, 21, 1)) + np.random.default_rng(0).normal(size=(12, 21, 2))
         for states in (one.states[:1], still):
@@ -161,7 +159,7 @@ def told(**changes: Any) -> dict[str, Any]:
 
 def test_the_printed_lines():
     assert exact_lines(told()) == [
-        "exact evidence (H of degree <= 4): 1 conserved, 25 nats ahead of others; "
+        "exact evidence (polynomials of degree 4): 1 conserved, ahead by 25 nats; "
         "the drift test finds the same on the same file",
         "  halves that share no data: drift test 1 on 10 trajectories, H 1 on 10 others (25 nats): "
         "they agree",

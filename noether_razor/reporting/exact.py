@@ -58,7 +58,8 @@ def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
     exact = exact_part(symmetry)
     if exact is None:
         return []
-    about = f"exact evidence (H of degree <= {exact['degree']})"
+    dictionary = exact.get("dictionary") or f"polynomials of degree {exact['degree']}"
+    about = f"exact evidence ({dictionary})"
     if exact["withdrawn"]:
         return [f"{about}: no verdict, {exact['withdrawn']}"]
     agreement = exact.get("agreement")
@@ -98,7 +99,7 @@ def _space(exact: Mapping[str, Any], agreement: Mapping[str, Any]) -> str:
         return many
     if margin < DECIDED:
         return f"undecided between {_best_two(exact['log_evidence_rank'])} (margin {margin:.1f} nats)"
-    return f"{many}, {_ahead(margin)} nats ahead of others"
+    return f"{many}, ahead by {_ahead(margin)} nats"
 
 
 def _best_two(evidence: Sequence[float | None]) -> str:

@@ -31,6 +31,7 @@ def compared(data: Trajectories, *, ask: bool = False) -> tuple[Discovery, Agree
 class TestTwoMethods:
     """On noisy files of one shape, so that programs are compiled once."""
 
+    @pytest.mark.slow
     def test_the_same_on_the_same_file(self):
         discovered, found = compared(oscillators((1.0, 1.0)))
         assert (found.said, found.drift, found.posterior, found.reason) == ("same", 4, 4, "")
@@ -41,6 +42,7 @@ class TestTwoMethods:
         assert "4 conserved, " in exact_lines(said)[0] and "the same on the same file" in exact_lines(said)[0]
         assert all(len(line) <= 120 for line in str(discovered).splitlines())
 
+    @pytest.mark.slow
     def test_a_margin_that_is_too_small_is_undecided(self):
         discovered, found = compared(oscillators((1.0, 1.002)))
         assert found.said == "undecided" and discovered.exact is not None
@@ -53,7 +55,8 @@ class TestTwoMethods:
         discovered, found = compared(oscillators((1.0, 1.003)), ask=True)
         assert (found.said, found.drift, found.posterior) == ("different", 4, 2)
         assert found.algebra == "u(1)^2" and "2 conserved (u(1)^2), " in str(discovered)
-        assert "are broken by 0." in found.reason and found.reason.endswith("for the drift test")
+        assert " are broken by 0." in found.reason and found.reason.endswith("for the drift test")
+        assert found.reason.startswith("q1*q2 + p1*p2 and ")
         first = str(discovered).splitlines()[0]
         assert first.startswith("4 conserved quantities") and f"has 2: {found.reason}" in first
         assert any("exact evidence: approximate" in line for line in str(discovered).splitlines())
@@ -203,6 +206,14 @@ def test_disagreement_is_seen_at_a_glance(said, halved, colour):
     entry = {**known, "said": said, "halves": {**known["halves"], "said": halved}}
     (light,) = [one for one in lights(told(agreement=entry)) if "agree" in one.title]
     assert light.colour == colour
+
+
+def test_a_margin_below_eight_nats_is_undecided():
+    entry = {**exact_entry()["agreement"], "said": "undecided"}
+    near = told(agreement=entry, rank_margin=6.8, log_evidence_rank=[18.2, 25.0, None])
+    line = exact_lines(near)[0]
+    assert line.endswith(": undecided between 1 and 0 conserved (margin 6.8 nats); the drift test 1")
+    assert "BUT" not in headline(near)
 
 
 def test_a_disagreement_is_in_the_first_line():

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from ..exact_evidence import Evidence, QuantityEvidence, Space
 from ..exact_evidence.hamiltonian import with_error
 from ..invariants import Analysis
+from ..invariants.formulas import shortened
 from ..invariants.monomials import canonical_scales
 from ..lie import lie_algebra
 from ..trajectories import Trajectories
@@ -17,6 +18,8 @@ from ..trajectories import Trajectories
 Said = Literal["same", "different", "undecided", "no verdict"]
 OTHER = 10.0
 """Degrees between two spaces of one dimension from which they are not the same."""
+LONGEST = 40
+"""Letters of a formula in a reason."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Agreement:
     said: whether they are the same; "undecided" where the posterior is, "no verdict" where H does not fit.
     reason: why they differ, or why there is no verdict. halves: the same of independent data, None where
     there are too few recordings. algebra: that of the space by the posterior, empty where it has no name.
-    together: what all found quantities at once are called among those of the
-    exact evidence, empty where this was not asked.
+    together: what all found quantities at once are called among those of the exact evidence, empty where
+    this was not asked.
     """
 
     drift: int
@@ -102,15 +105,13 @@ def _why(analysis: Analysis, exact: Evidence) -> str:
         unit = motion.trajectories.time_unit or "unit of time"
         rate = with_error(exact.friction.gamma, exact.friction.sd)
         return f"friction of {rate} per {unit} breaks what H alone conserves"
-    by_formula = {one.quantity: one for one in exact}
+    asked = {one.quantity: one for one in exact}
+    found = [asked[one.text] for one in analysis.quantities if one.text in asked]
     if exact.rank <= analysis.rank:
-        names = [f"C{k}" for k in range(1, analysis.rank + 1)]
-        asked = [by_formula.get(one.text) for one in analysis.quantities]
-        told = [(name, one) for name, one in zip(names, asked, strict=True) if one is not None]
-        if broken := [pair for pair in told if pair[1].verdict in ("approximate", "rejected")]:
+        if broken := [one for one in found if one.verdict in ("approximate", "rejected")]:
             return f"{_broken(broken)}, too little for the drift test"
-        if unsure := [pair for pair in told if pair[1].verdict == "undecided"]:
-            return f"undecided: {unsure[0][0]}, {unsure[0][1].why}"
+        if unsure := [one for one in found if one.verdict == "undecided"]:
+            return f"{_named(unsure)} undecided, {unsure[0].why}"
     elif analysis.space.staying > analysis.space.most:
         return f"{motion.recordings} trajectories can show at most {analysis.space.most} to the drift test"
     elif analysis.same:
@@ -128,15 +129,18 @@ def _algebra(space: Space, data: Trajectories) -> str:
     return found.name if found.named and space.rank else ""
 
 
-def _broken(named: Sequence[tuple[str, QuantityEvidence]]) -> str:
-    """As C1, C3 are broken by 0.71 to 0.76 %."""
-    names = ", ".join(name for name, _ in named)
-    low, high = (100 * edge([getattr(one.breaking, key) for _, one in named]) for edge, key in EDGES)
-    return f"{names} {'is' if len(named) == 1 else 'are'} broken by {low:.2g} to {high:.2g} %"
+def _broken(found: Sequence[QuantityEvidence]) -> str:
+    """As q1*q2 + p1*p2 is broken by 0.71 to 0.76 %."""
+    low = 100 * min(one.breaking.lo for one in found)
+    high = 100 * max(one.breaking.hi for one in found)
+    return f"{_named(found)} broken by {low:.2g} to {high:.2g} %"
 
 
-EDGES = ((min, "lo"), (max, "hi"))
-"""Of several intervals."""
+def _named(found: Sequence[QuantityEvidence]) -> str:
+    """The first two with their verb: they are numbered otherwise once the energy is among them."""
+    names = " and ".join(shortened(one.quantity, LONGEST) for one in found[:2])
+    more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+    return f"{names}{more} {'is' if len(found) == 1 else 'are'}"
 
 
 def _angle(analysis: Analysis, space: Space, data: Trajectories) -> float:

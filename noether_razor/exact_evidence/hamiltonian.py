@@ -238,8 +238,8 @@ def readable_hamiltonian(
     None where the dictionary has no formulas.
 
     Terms are left out one by one, as long as the least needed is more probably zero (`needed_terms`); then
-    those that stay are fitted again alone. Where that is less probable than all terms, all of
-    the needed groups are kept. `friction`: whether the data show one; otherwise it is zero.
+    those that stay are fitted again alone. Where that is less probable than all terms, all of the needed
+    groups are kept. `friction`: whether the data show one; otherwise it is zero.
     """
     features, none = comparison.features, comparison.none
     functions = terms_of(features)

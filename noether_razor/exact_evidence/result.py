@@ -250,9 +250,10 @@ class Evidence:
     def __str__(self) -> str:
         lines = [str(one) for one in self.quantities]
         certain = "" if self.space.decided else ", undecided"
+        margin = f"margin {self.rank_margin:.0f} nats, " if np.isfinite(self.rank_margin) else ""
         lines.append(
-            f"conserved quantities of degree <= 2: {self.rank}{certain} (margin {self.rank_margin:.0f} nats, "
-            f"directions to {self.rank_angle:.2g} degrees)"
+            f"conserved quantities of degree <= 2: {self.rank}{certain} ({margin}directions to "
+            f"{self.rank_angle:.2g} degrees)"
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
         lines.append(f"without symmetry: log evidence {self.logZ_none:.1f} nats, noise {noise}")

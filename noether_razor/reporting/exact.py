@@ -37,9 +37,15 @@ def exact_verdict(symmetry: Mapping[str, Any], formula: str) -> str:
             return ""
         return f"{together['verdict']} with the others, {exact_gain(together)}"
     one = asked[formula]
-    low, high = (100 * one["breaking"][edge] for edge in ("lo", "hi"))
-    broken = f"broken by {low:.2g} to {high:.2g} %" if low > 0 else f"broken by less than {high:.2g} %"
-    return ", ".join(part for part in (one["verdict"], exact_gain(one), one["why"] or broken) if part)
+    parts = one["verdict"], exact_gain(one), one["why"] or _broken(one["breaking"])
+    return ", ".join(part for part in parts if part)
+
+
+def _broken(breaking: Mapping[str, float]) -> str:
+    low, high = (f"{100 * breaking[edge]:.2g}" for edge in ("lo", "hi"))
+    if breaking["lo"] <= 0:
+        return f"broken by less than {high} %"
+    return f"broken by {low} %" if low == high else f"broken by {low} to {high} %"
 
 
 def exact_gain(one: Mapping[str, Any]) -> str:

@@ -232,12 +232,13 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
     text = symmetry_text(found)
     assert text.startswith("1 conserved quantity of degree <= 2, u(1) = so(2)\n")
     if every:
-        assert found["evidence"] is None and list(found["failed"]) == ["evidence"]
+        assert list(found["evidence"]) == ["exact"] and list(found["failed"]) == ["evidence"]
         assert "failed: evidence: " in text and "step 7" in text
-        # Those of before stay.
+        # Those of before stay, and so does the exact evidence, which needs no fit of the model.
+        assert found["evidence"]["exact"] == before["evidence"]["exact"]
         assert found["hypotheses"] == before["hypotheses"]
     else:
-        assert set(found["evidence"]) == {"none", "learned"} and list(found["failed"]) == ["found"]
+        assert set(found["evidence"]) == {"none", "learned", "exact"} and list(found["failed"]) == ["found"]
         (asked,) = found["hypotheses"]
         assert asked["fit"] is None and "step 7" in asked["failed"]
         assert (asked["data_verdict"], asked["answer"]) == ("conserved", "undecided")

@@ -1,6 +1,7 @@
 """From trajectories to a typed answer, in memory: what is conserved, and what a model adds."""
 
 from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
+from .agreement import Agreement, Halves
 from .checks import Checks, check_model
 from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .discovering import (
@@ -10,6 +11,7 @@ from .discovering import (
     discover,
     first_words,
     step_metrics,
+    with_exact,
     with_model,
     without_model,
 )
@@ -26,6 +28,7 @@ from .summary import reached, summarise
 __all__ = [
     "BUDGETS",
     "RECIPE",
+    "Agreement",
     "Along",
     "Bound",
     "Budget",
@@ -34,6 +37,7 @@ __all__ = [
     "Evidence",
     "Fitted",
     "Gain",
+    "Halves",
     "HeldOut",
     "Hypothesis",
     "HypothesisAnswer",
@@ -67,6 +71,7 @@ __all__ = [
     "step_metrics",
     "summarise",
     "weigh",
+    "with_exact",
     "with_model",
     "without_model",
     "write_reports",

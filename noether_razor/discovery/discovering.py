@@ -78,7 +78,8 @@ def discover(
 ) -> Discovery:
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
-    All trajectories say what is conserved, before anything is learned (see `data_answer`). What the model
+    All trajectories say what is conserved, before anything is learned (see `data_answer`), and so does the
+    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model
     adds comes on top; where its training or a part after it fails, that part is named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
@@ -93,7 +94,7 @@ def discover(
     spent = BUDGETS[budget]
     options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    found = first_words(data, options, hypotheses, family=family)
+    found = with_exact(first_words(data, options, hypotheses, family=family))
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []
     tell = progress or say_nothing
@@ -152,15 +153,20 @@ def first_words(
     )
 
 
-def without_model(found: Discovery, error: Exception) -> Discovery:
-    """What the data alone say, and the exact evidence of what was asked about, with the reason why there is
-    no model.
+def with_exact(found: Discovery) -> Discovery:
+    """The first words with the exact evidence of what they say and of what was asked about, and whether the
+    two agree.
     """
     failed = dict(found.failed)
-    exact = exact_answer(found.trajectories, found.hypotheses, failed)
-    why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
+    exact, compared = exact_answer(found.trajectories, found.analysis, found.hypotheses, failed)
     answers = judged_by_exact(found.hypotheses, exact)
-    return replace(found, exact=exact, hypotheses=answers, failed={**failed, "model": why})
+    return replace(found, exact=exact, agreement=compared, hypotheses=answers, failed=failed)
+
+
+def without_model(found: Discovery, error: Exception) -> Discovery:
+    """What the data alone say, with the reason why there is no model."""
+    why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
+    return replace(found, failed={**found.failed, "model": why})
 
 
 def with_model(
@@ -174,12 +180,11 @@ def with_model(
     tell: Tell = say_nothing,
 ) -> Discovery:
     """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, also of
-    the hypotheses, and checks; and the exact evidence of the hypotheses. `summary` and `metrics` are those of
-    its training. A part that fails is named in `failed`.
+    the hypotheses, and checks. `summary` and `metrics` are those of its training. A part that fails is named
+    in `failed`.
     """
     started = time.perf_counter()
     failed = dict(found.failed)
-    exact = exact_answer(found.trajectories, found.hypotheses, failed)
     data, noise = found.trajectories, named_noise(fitted.problem)
     analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
     bound = reached(summary)
@@ -193,8 +198,7 @@ def with_model(
         analysis=analysis,
         model=fitted,
         evidence=evidence,
-        exact=exact,
-        hypotheses=judged_by_exact(answers, exact),
+        hypotheses=answers,
         checks=checks,
         failed=failed,
         seconds=time.perf_counter() - started,

@@ -26,6 +26,7 @@ from ..random import stream
 from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, elbo_fits, write_report
 from ..training import Rates, TrainState, initial_state
 from ..trajectories import Trajectories, read_data_file, save_trajectories
+from .agreement import Agreement
 from .checks import Checks
 from .comparison import Bound
 from .examination import Evidence, analysis_of, data_answer
@@ -190,6 +191,7 @@ def load(path: Path) -> Discovery:
             model=model,
             evidence=_evidence(symmetry.get("evidence")),
             exact=_exact(symmetry.get("evidence")),
+            agreement=_agreement(symmetry.get("evidence")),
             hypotheses=tuple(HypothesisAnswer.from_json(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),
@@ -214,6 +216,11 @@ def _restored(folder: RunFolder, problem: Problem) -> Fitted | None:
 
 def _exact(entry: Mapping[str, Any] | None) -> ExactEvidence | None:
     return ExactEvidence.from_json(entry["exact"]) if entry and "exact" in entry else None
+
+
+def _agreement(entry: Mapping[str, Any] | None) -> Agreement | None:
+    compared = ((entry or {}).get("exact") or {}).get("agreement")
+    return None if compared is None else Agreement.from_json(compared)
 
 
 def _evidence(entry: Mapping[str, Any] | None) -> Evidence | None:

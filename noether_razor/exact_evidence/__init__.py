@@ -4,7 +4,8 @@ from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
 from .features import Features, Polynomials
-from .result import Evidence, QuantityEvidence
+from .hamiltonian import HamiltonianTerm, ReadableHamiltonian, Rollouts
+from .result import Evidence, QuantityEvidence, Space
 
 __all__ = [
     "Adequacy",
@@ -13,7 +14,11 @@ __all__ = [
     "EvidenceError",
     "Features",
     "Friction",
+    "HamiltonianTerm",
     "Polynomials",
     "QuantityEvidence",
+    "ReadableHamiltonian",
+    "Rollouts",
+    "Space",
     "evidence",
 ]

@@ -16,9 +16,10 @@ from .breaking import Breaking, breaking
 from .built_in import Comparison, widened
 from .checks import Adequacy, Friction, adequacy, controls, friction
 from .features import Polynomials, polynomial_count
-from .result import Evidence, QuantityEvidence, Verdict
+from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
+from .result import Evidence, QuantityEvidence, Space, Verdict
 from .shooting import Fit, FitError, Problem
-from .space import space_posterior
+from .space import space_of_part, space_posterior
 
 DEGREES = (4, 3, 2)
 """Degrees of polynomials; the first with few enough terms is taken."""
@@ -51,6 +52,8 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    beside: Sequence[Hypothesis] = (),
+    apart: Sequence[int] = (),
     progress: Tell | None = None,
 ) -> Evidence:
     """How much the data support that each of `quantities` is conserved, by the exact evidence of polynomial
@@ -58,18 +61,19 @@ def evidence(
 
     `quantities` are formulas of degree <= 2 in the coordinates of the data, in their units: "q1*p2 - q2*p1",
     or several that hold together, "p1, p2". `degree` is that of the polynomials, by default 4 where these
-    are at most 300 terms. `progress` is told what is being computed. Raises `HypothesisError` for a formula,
-    `EvidenceError` for data that this engine cannot judge.
+    are at most 300 terms. `beside` are more quantities, which are asked about only where H fits. `apart` are
+    numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
+    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge.
     """
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     features = _features(data, degree)
     tell = progress or (lambda _: None)
     pieces, notes = _pieces(data)
     judge = _Judge.of(pieces, features, tell)
-    answers = [judge.answer(one) for one in asked]
+    answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
     none, scale = judge.comparison.none, judge.scale
-    space = space_posterior(judge.comparison.features, judge.data.points(), none)
+    space = judge.space()
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
@@ -77,14 +81,13 @@ def evidence(
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
         degree=features.degree,
         adequacy=judge.adequacy,
-        rank=space.rank,
-        log_evidence_rank=space.log_evidence,
-        rank_margin=space.margin,
-        rank_angle=space.angle,
+        space=space,
         friction=judge.friction,
         controls=judge.controls,
         withdrawn=judge.withdrawn,
         notes=notes,
+        apart=judge.space_of(apart),
+        hamiltonian=judge.formula(),
     )
 
 
@@ -227,6 +230,35 @@ class _Judge(NamedTuple):
             stderr=error,
             converged=exact is not None and exact.converged,
         )
+
+    def space(self) -> Space:
+        """The posterior of the space of quantities. Raises `EvidenceError`."""
+        comparison = self.comparison
+        try:
+            found = space_posterior(comparison.features, self.data.points(), comparison.none)
+        except np.linalg.LinAlgError:
+            raise EvidenceError(
+                "a combination of terms of degree <= 2 has one value in the whole file (a column that does "
+                "not move, copies of one trajectory): more different trajectories are needed"
+            ) from None
+        return Space.of(found, self.scale)
+
+    def space_of(self, recordings: Sequence[int]) -> Space | None:
+        """By some recordings alone; None without any, and where there is no verdict or no fit."""
+        part = np.isin(self.data.recordings, recordings)
+        if self.withdrawn or not part.any():
+            return None
+        try:
+            return Space.of(space_of_part(self.comparison, self.data, part), self.scale)
+        except FitError:
+            return None
+
+    def formula(self) -> ReadableHamiltonian | None:
+        """H with the terms that the data need; None where it does not fit them."""
+        if not self.adequacy.adequate:
+            return None
+        seen = not self.friction.absent
+        return readable_hamiltonian(self.comparison, self.scale, self.data, friction=seen)
 
     def verdict(
         self, gain: float, relaxed: float, moved: float | None, broken: Breaking

@@ -9,10 +9,12 @@ from jaxtyping import Bool, Float
 from ..invariants.monomials import quadratic_parts
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
+from ..trajectories import Trajectories
 from .brackets import bracket_matrices
+from .built_in import Comparison, no_symmetry
 from .features import Polynomials
 from .prior import log_determinant
-from .shooting import Fit
+from .shooting import Begin, Fit, fit
 
 STEPS = 15
 """Steps of sequential quadratic programming."""
@@ -59,16 +61,10 @@ class SpacePosterior:
     rows: Float[np.ndarray, "rank M"]
     angle: float
 
-    @property
-    def decided(self) -> bool:
-        """Whether the margin is large enough to call the dimension."""
-        return self.margin >= DECIDED
-
-    @property
-    def probability(self) -> float:
-        """Of the dimension, all dimensions being equally probable before."""
-        found = np.array(self.log_evidence)
-        return float(1 / np.sum(np.exp(found - found[self.rank])))
+    def quantities(self) -> Quadratics:
+        """The basis, in scaled coordinates."""
+        dim = round((np.sqrt(9 + 8 * self.rows.shape[1]) - 3) / 2)
+        return Quadratics(*quadratic_parts(self.rows, dim), np.zeros(len(self.rows)))
 
 
 class _Brackets:
@@ -102,7 +98,7 @@ def space_posterior(
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
     (Savage and Dickey). Groups of coefficients that the data do not need are left out first.
     """
-    mean, covariance, prior = _pruned(features, none)
+    mean, covariance, prior = pruned(features, none)
     used = prior > NEEDED * prior.max()
     mean, covariance, prior = mean[used], covariance[np.ix_(used, used)], prior[used]
     brackets = _Brackets(features, states, used)
@@ -129,7 +125,21 @@ def space_posterior(
     return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), best.rows, angle)
 
 
-def _pruned(
+def space_of_part(
+    comparison: Comparison, data: Trajectories, part: Bool[np.ndarray, " traj"]
+) -> SpacePosterior:
+    """The same by some of the scaled trajectories alone; the fit to all of them is only where the search
+    begins. Raises `FitError`.
+    """
+    problem, none = comparison.problem, comparison.none
+    rows = np.repeat(part, data.lengths - 1) if problem.exact else part
+    begin = Begin(none.parameters, none.states, none.point.variances, none.point.noise)
+    seen = problem.seen * rows[:, None]
+    found = fit(problem, no_symmetry(problem), begin, lengths=[problem.times.shape[1]], seen=seen)
+    return space_posterior(comparison.features, data[np.flatnonzero(part)].points(), found)
+
+
+def pruned(
     features: Polynomials, none: Fit
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
     """Mean, covariance and prior variances of c where groups that gain little have none."""

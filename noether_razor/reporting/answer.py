@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants import Measurement, measured_text
+from .exact import disagreement, exact_sentences, exact_verdict
 
 LINE = 120
 """Characters of a printed line."""
@@ -49,22 +50,32 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
-    lines += _lines(quantities, limit_text)
+    lines += _lines(quantities, limit_text, symmetry)
     if symmetry["rank"]:
         lines += about_space(symmetry)
     if drifting := symmetry["drifting"]:
         lines.append(
             "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothing looks alike)"
         )
-        lines += _lines(drifting, lambda entry: rate_text(entry, unit), name="D")
+        lines += _lines(drifting, lambda entry: rate_text(entry, unit), symmetry, name="D")
     if same := symmetry["same_everywhere"]:
         lines.append("constant in the whole file: a constraint or a single orbit, the file cannot tell which")
-        lines += _lines(same[:MOST_SAME], lambda entry: "", name="", equals=True)
+        lines += _lines(same[:MOST_SAME], lambda entry: "", symmetry, name="", equals=True)
         if len(same) > MOST_SAME:
             lines.append(f"  and {len(same) - MOST_SAME} more")
     lines += folded(f"data: {data_text(symmetry)}")
+    lines += exact_lines(symmetry)
     lines += _about_model(symmetry)
     return "\n".join(lines) + "\n"
+
+
+def exact_lines(symmetry: Mapping[str, Any]) -> list[str]:
+    """What the exact evidence says; empty where there is none."""
+    first, *more = exact_sentences(symmetry) or [""]
+    lines = folded(first)
+    for sentence in more:
+        lines += folded(sentence, "  ", "    ")
+    return lines
 
 
 def headline(symmetry: Mapping[str, Any]) -> str:
@@ -187,6 +198,8 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 )
     elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
         doubts.append(VELOCITIES)
+    if other := disagreement(symmetry):
+        doubts.append(other)
     found = (symmetry["evidence"] or {}).get("found")
     if found is not None and rank and found["verdict"] == "rejected":
         doubts.append(
@@ -294,6 +307,7 @@ def folded(text: str, first: str = "", after: str = "  ") -> list[str]:
 def _lines(
     entries: Sequence[Mapping[str, Any]],
     said: Callable[[Mapping[str, Any]], str],
+    symmetry: Mapping[str, Any],
     *,
     name: str = "C",
     equals: bool = False,
@@ -308,7 +322,12 @@ def _lines(
         unit = f"  [{entry['unit']}]" if entry["unit"] else ""
         beside = entry["bracket_with_hamiltonian"]
         bracket = "" if beside is None else f"{{C, H}} {100 * beside:.1f} %"
-        parts = [part for part in (said(entry), bracket, entry["note"], beside_names(entry)) if part]
+        exact = exact_verdict(symmetry, entry["formula"])
+        # What is exact beyond doubt stands below, with all others.
+        beyond = name == "C" and exact.startswith("exact")
+        against = f"exact evidence: {exact}" if exact and not beyond else ""
+        told = (said(entry), against, bracket, entry["note"], beside_names(entry))
+        parts = [part for part in told if part]
         lines += _packed(f"  {label}{text:<{width}}{unit}", parts, indent=" " * (2 + len(label)))
     return lines
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .answer import DIFFERENCE, folded, gain_text, judgement_text, limit_text, percent
+from .exact import exact_verdict
 
 CHECKS = ("structure", "sampling", "calibration")
 AGAINST = {"none": "no symmetry", "learned": "learned quantities"}
@@ -28,10 +29,8 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
     if fitted and not symmetry["rank"]:
         title += f" (Delta-ELBO is {DIFFERENCE})"
     lines = [title]
-    exact = ((symmetry["evidence"] or {}).get("exact") or {}).get("quantities", [])
-    weighed = {one["quantity"]: one for one in exact}
     for entry in hypotheses:
-        lines += folded(_hypothesis(entry, weighed.get(entry["formula"])), "  ", "    ")
+        lines += folded(_hypothesis(entry, exact_verdict(symmetry, entry["formula"])), "  ", "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -51,28 +50,20 @@ def _checks_text(symmetry: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *notes, ""])
 
 
-def _hypothesis(entry: Mapping[str, Any], exact: Mapping[str, Any] | None) -> str:
+def _hypothesis(entry: Mapping[str, Any], exact: str) -> str:
     drift = f"drift {percent(entry['drift'])} of its spread"
     parts = [
         f"{entry['formula']}: {answered(entry)}",
         f"{entry['data_verdict']} in the data, "
         + (limit_text(entry) if entry["data_verdict"] == "conserved" else drift),
     ]
-    if exact is not None:
-        parts.append(f"exact evidence: {exact['verdict']}, {_exact_gain(exact)}")
+    if exact:
+        parts.append(f"exact evidence: {exact}")
     if entry["against"]:
         parts.append(f"Delta-ELBO {', '.join(gains(entry))}; {judgement_text(entry['bound'])}")
     if entry.get("failed"):
         parts.append(f"no Delta-ELBO: {entry['failed']}")
     return "; ".join(parts)
-
-
-def _exact_gain(exact: Mapping[str, Any]) -> str:
-    if exact["gain"] is None:
-        return "no such Hamiltonian fits"
-    # Far below 0 only the sign means something.
-    error = f" ± {exact['stderr']:.0f}" if exact["gain"] > -100 and exact["stderr"] is not None else ""
-    return f"{exact['gain']:+.0f}{error} nats"
 
 
 def answered(entry: Mapping[str, Any]) -> str:

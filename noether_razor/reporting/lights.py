@@ -14,6 +14,7 @@ from .answer import (
     of_degree_two,
     sentence,
 )
+from .exact import exact_part, exact_sentences
 
 Colour = Literal["green", "amber", "red"]
 COVERED = (0.8, 0.97)
@@ -37,7 +38,7 @@ class Light(NamedTuple):
 
 def lights(symmetry: Mapping[str, Any]) -> list[Light]:
     """The checks of symmetry.json, of the data first, then of the model."""
-    found = [_data(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
+    found = [_data(symmetry), _methods(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
     failed = [
         Light("red", f"Failed: {part}", f"{why}.".replace("..", "."))
         for part, why in symmetry.get("failed", {}).items()
@@ -52,6 +53,19 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
     colour: Colour = "red" if not data["enough"] or single else "amber" if limits else "green"
     said = "; ".join([data_text(symmetry), *limits])
     return Light(colour, "Do the data decide?", sentence(said))
+
+
+def _methods(symmetry: Mapping[str, Any]) -> Light | None:
+    """Of the drift test and the exact evidence; of halves of the data where there are enough."""
+    agreement = (exact_part(symmetry) or {}).get("agreement")
+    if agreement is None:
+        return None
+    halves = agreement["halves"] or {}
+    every = {agreement["said"], halves.get("said", agreement["said"])}
+    colour: Colour = "green" if every == {"same"} else "red" if "different" in every else "amber"
+    told = exact_sentences(symmetry)[: 2 if halves and agreement["said"] != "no verdict" else 1]
+    said = " ".join(sentence(text) for text in told)
+    return Light(colour, "Do the drift test and the exact evidence agree?", said)
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:

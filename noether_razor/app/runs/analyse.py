@@ -81,6 +81,9 @@ def analyse_run(
     }
     if folder.symmetry.exists():
         before = folder.read_symmetry()
+        exact = (before.get("evidence") or {}).get("exact")
+        if exact is not None:
+            symmetry["evidence"] = (symmetry["evidence"] or {}) | {"exact": exact}
         symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
     # Where the fits failed, what earlier ones said of hypotheses stays.
     if hypotheses and (evidence is not None or "hypotheses" not in symmetry):

@@ -87,6 +87,12 @@ class TestEveryDictionary:
             assert len(pairs) == features.groups.max() + 1
 
     @every_dictionary
+    def test_terms_are_the_features(self, features: Features):
+        states, terms = np.random.default_rng(8).normal(size=(5, 4)), features.terms()
+        assert terms is not None
+        np.testing.assert_allclose(terms.values(states), features.values_at(states), rtol=1e-10, atol=1e-10)
+
+    @every_dictionary
     def test_no_feature_is_constant_or_follows_from_others(self, features: Features):
         states = np.random.default_rng(4).uniform(-1.5, 1.5, size=(3 * features.size, 4))
         values = np.concatenate([np.ones((len(states), 1)), features.values_at(states)], axis=1)
@@ -207,6 +213,12 @@ class TestAngles:
         assert [one.verdict for one in found] == ["exact", "rejected", "rejected"]
         assert found[0].gain > 10 and found[1].gain < -100
         assert "trigonometric polynomials of order 2" in found.dictionary
+        # H = p1^2 / 2 + p2^2 / 2 - cos(q1 - q2).
+        assert found.hamiltonian is not None
+        terms = {term.text: term for term in found.hamiltonian.terms}
+        assert set(terms) == {"p1^2", "p2^2", "cos(q1 - q2)"}
+        for text, truth in {"p1^2": 0.5, "p2^2": 0.5, "cos(q1 - q2)": -1.0}.items():
+            assert abs(terms[text].coefficient - truth) < 4 * terms[text].error < 0.05
         # p1 + p2 and its square.
         assert found.rank == 2 and found.rank_margin > 8
         assert len(found.controls) == 3 and all(gain < -100 for gain in found.controls.values())

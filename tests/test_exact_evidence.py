@@ -373,6 +373,12 @@ class TestBadInput:
         with pytest.raises(nr.EvidenceError, match=r"10625 terms.*at most 600"):
             nr.evidence(data, ["q1"], degree=20)
 
+    def test_a_column_that_does_not_move(self):
+        data = oscillators((1.0, 1.0), count=4, rows=9)
+        states = data.states * np.array([1.0, 0.0, 1.0, 0.0])
+        with pytest.raises(nr.EvidenceError, match="has one value in the whole file"):
+            nr.evidence(Trajectories(data.times, states), ["q1"], degree=2)
+
     def test_bare_angles(self):
         data = oscillators((1.0,), count=4, rows=9)
         angles = Trajectories(data.times, data.states, periods=(2 * np.pi, None))

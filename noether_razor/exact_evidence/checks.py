@@ -53,7 +53,7 @@ def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
     chi2, kept_back, growth, why = None, None, None, []
     if not problem.exact:
         told = noise_estimate(data)
-        used, least = told.told, (NEGLIGIBLE * data.spreads()) ** 2
+        used, least = told.told & (data.spreads() > 0), (NEGLIGIBLE * data.spreads()) ** 2
         if used.any():
             chi2 = float(np.mean(none.point.noise[used] / np.maximum(told.variance, least)[used]))
             chance = ERRORS * float(np.sqrt(np.mean(told.relative_error[used] ** 2) / used.sum()))

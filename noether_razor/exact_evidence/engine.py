@@ -15,9 +15,10 @@ from .breaking import Breaking, breaking
 from .built_in import Comparison
 from .checks import Adequacy, Friction, adequacy, controls, friction
 from .choice import DictionaryError, chosen, first_dictionary
-from .result import Evidence, QuantityEvidence, Verdict
+from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
+from .result import Evidence, QuantityEvidence, Space, Verdict
 from .shooting import Fit, FitError, Problem
-from .space import space_posterior
+from .space import space_of_part, space_posterior
 
 MOST_ROWS, LONGEST = 20_000, 100
 """Rows that are used, and the longest piece of a trajectory that is followed from one first state."""
@@ -44,6 +45,8 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    beside: Sequence[Hypothesis] = (),
+    apart: Sequence[int] = (),
     progress: Tell | None = None,
 ) -> Evidence:
     """How much the data support that each of `quantities` is conserved, by the exact evidence of
@@ -52,17 +55,18 @@ def evidence(
     `quantities` are formulas of degree <= 2 in the coordinates that are no angles, in the units of the data:
     "q1*p2 - q2*p1", or several that hold together, "p1, p2". `degree` is that of the polynomials, by default
     4 or more where the evidence prefers it and these are at most 300 terms; of angles H is a trigonometric
-    polynomial. `progress` is told what is being computed. Raises `HypothesisError` for a formula,
-    `EvidenceError` for data that this engine cannot judge.
+    polynomial. `beside` are more quantities, which are asked about only where H fits. `apart` are
+    numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
+    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge.
     """
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     tell = progress or (lambda _: None)
     pieces, notes = _pieces(data)
     judge = _Judge.of(pieces, degree, tell)
-    answers = [judge.answer(one) for one in asked]
+    answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
     none, scale, features = judge.comparison.none, judge.scale, judge.comparison.features
-    space = space_posterior(features, judge.data.points(), none)
+    space = judge.space()
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
@@ -71,14 +75,13 @@ def evidence(
         degree=features.degree,
         dictionary=features.name,
         adequacy=judge.adequacy,
-        rank=space.rank,
-        log_evidence_rank=space.log_evidence,
-        rank_margin=space.margin,
-        rank_angle=space.angle,
+        space=space,
         friction=judge.friction,
         controls=judge.controls,
         withdrawn=judge.withdrawn,
         notes=notes,
+        apart=judge.space_of(apart),
+        hamiltonian=judge.formula(),
     )
 
 
@@ -196,6 +199,35 @@ class _Judge(NamedTuple):
             stderr=error,
             converged=exact is not None and exact.converged,
         )
+
+    def space(self) -> Space:
+        """The posterior of the space of quantities. Raises `EvidenceError`."""
+        comparison = self.comparison
+        try:
+            found = space_posterior(comparison.features, self.data.points(), comparison.none)
+        except np.linalg.LinAlgError:
+            raise EvidenceError(
+                "a combination of terms of degree <= 2 has one value in the whole file (a column that does "
+                "not move, copies of one trajectory): more different trajectories are needed"
+            ) from None
+        return Space.of(found, self.scale)
+
+    def space_of(self, recordings: Sequence[int]) -> Space | None:
+        """By some recordings alone; None without any, and where there is no verdict or no fit."""
+        part = np.isin(self.data.recordings, recordings)
+        if self.withdrawn or not part.any():
+            return None
+        try:
+            return Space.of(space_of_part(self.comparison, self.data, part), self.scale)
+        except FitError:
+            return None
+
+    def formula(self) -> ReadableHamiltonian | None:
+        """H with the terms that the data need; None where it does not fit them."""
+        if not self.adequacy.adequate:
+            return None
+        seen = not self.friction.absent
+        return readable_hamiltonian(self.comparison, self.scale, self.data, friction=seen)
 
     def verdict(
         self, gain: float, relaxed: float, moved: float | None, broken: Breaking

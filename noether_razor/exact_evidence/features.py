@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from ..quadratic_forms import Quadratics
 from ..typing import State
 from .null_spaces import complement, null_space, unit_quantities
+from .terms import Terms
 
 
 class Derivatives(NamedTuple):
@@ -104,6 +105,10 @@ class Features(ABC):
     @abstractmethod
     def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
         """The independent functions that brackets are combinations of, at many states, in float64."""
+
+    def terms(self) -> Terms | None:
+        """The features as functions that a person can read; None where they are none."""
+        return None
 
     @abstractmethod
     def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:

@@ -12,6 +12,7 @@ from ..invariants.monomials import Monomial, monomials
 from ..quadratic_forms import Quadratics
 from ..typing import State
 from .features import Derivatives, Features, Richer, hamiltonian_fields
+from .terms import Terms
 
 WIDER = 2
 """Degrees more of a richer dictionary."""
@@ -116,6 +117,10 @@ class Polynomials(Features):
 
     def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
         return np.concatenate([np.ones((len(states), 1)), self.values_at(states)], axis=1)
+
+    def terms(self) -> Terms:
+        none = np.zeros(self.exponents.shape)
+        return Terms(self.exponents, none, none[:, 0], self.weights)
 
     def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
         wider = Polynomials(self.dim, self.degree + WIDER)

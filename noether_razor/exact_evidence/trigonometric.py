@@ -16,6 +16,7 @@ from ..scaling import Periods
 from ..typing import State
 from .features import Derivatives, Features, Richer, hamiltonian_fields
 from .polynomials import Polynomials, polynomial_count
+from .terms import Terms
 
 WIDER = 2
 """Orders, or degrees, more of a richer dictionary."""
@@ -187,6 +188,23 @@ class Trigonometric(Features):
     def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
         with jax.enable_x64(True):
             return np.asarray(_with_one(replace(self, degree=self.degree + 1), jnp.asarray(states)))
+
+    def terms(self) -> Terms:
+        half, powers = len(self.harmonics), 1 + self.polynomials.size
+        waves, every = 1 + 2 * half, 1 + self.size
+        exponents = np.zeros((waves, powers, self.dim), int)
+        exponents[:, 1:, list(self.others)] = self.polynomials.exponents
+        frequencies = np.zeros((waves, powers, self.dim))
+        frequencies[1:, :, list(self.angles)] = np.tile(self.frequencies, (2, 1))[:, None]
+        phases = np.repeat([0.0, np.pi / 2], [1 + half, half])
+        weights = np.append(1.0, self.polynomials.weights)
+        found = Terms(
+            exponents.reshape(every, -1),
+            frequencies.reshape(every, -1),
+            np.repeat(phases, powers),
+            np.tile(weights, waves),
+        )
+        return found.chosen(np.arange(1, every))
 
     def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
         every = [replace(self, degree=self.degree + WIDER), self._with_order(self.order + WIDER)]

@@ -11,7 +11,7 @@ from exact_trajectories import linear_motion, noisy
 from scipy.integrate import solve_ivp
 
 from noether_razor.invariants import Analysis, analyse
-from noether_razor.invariants.analysis import _of_its_own
+from noether_razor.invariants.found import _of_its_own
 from noether_razor.invariants.monomials import coefficients, monomials, quadratic_parts
 from noether_razor.reporting import symmetry_section, symmetry_text
 from noether_razor.systems import CustomSystem

@@ -1,0 +1,72 @@
+"""The Lie algebra of the quantities that are listed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from ..lie import LieAlgebra, lie_algebra
+from ..quadratic_forms import Quadratics
+from .dictionary import Dictionary
+from .found import FoundQuantity
+from .monomials import quadratic_parts
+from .spans import monomial_units
+
+NOT_COMPUTED = "not computed for this family"
+"""The name of an algebra of quantities that are not quadratic."""
+CLOSED = 0.05
+"""The closure error up to which a space closes under the Poisson bracket."""
+
+
+def algebra_of(
+    dictionary: Dictionary,
+    quantities: Sequence[FoundQuantity],
+    found: Float[np.ndarray, "rank monomials"],
+    scales: Float[np.ndarray, " dim"],
+) -> tuple[LieAlgebra, bool]:
+    """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
+
+    Where these have decimals whose errors blur its name, that of the space before simple numbers. None where
+    brackets are not among the terms.
+    """
+    if not dictionary.quadratic:
+        return _no_algebra(dictionary.dim)
+    dim = len(scales)
+    allowed = (
+        CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
+    )
+    algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
+    if not quantities:
+        return algebra, True
+    matrices = np.array([quantity.matrix for quantity in quantities]) * scales[:, None] * scales
+    vectors = np.array([quantity.vector for quantity in quantities]) * scales
+    of_formulas = lie_algebra(matrices, vectors, tolerance=allowed)
+    exact = not any(quantity.formula.errors for quantity in quantities)
+    # Partly rounded, small entries no longer tell how large errors are.
+    if not algebra.named or (exact and of_formulas.named):
+        algebra = of_formulas
+    # {f, g} in x is {f, g} in y over the constant s_q s_p.
+    product = scales[0] * scales[dim // 2]
+    basis = Quadratics(
+        algebra.basis.matrices / (scales[:, None] * scales),
+        algebra.basis.vectors / scales,
+        algebra.basis.constants,
+    )
+    constants = algebra.structure_constants / product
+    return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
+
+
+def _no_algebra(dim: int) -> tuple[LieAlgebra, bool]:
+    """What stands for the algebra of quantities whose brackets are not among their terms."""
+    none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
+    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
+
+
+def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
+    """The error of the coefficients over their size, in scaled coordinates."""
+    formula = quantity.formula
+    errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
+    size = np.linalg.norm(formula.row() * monomial_units(scales))
+    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items() if isinstance(m, tuple)]
+    return float(np.linalg.norm(off) / max(size, 1e-300))

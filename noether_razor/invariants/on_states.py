@@ -1,0 +1,149 @@
+"""Gradients of quantities and of a Hamiltonian on states of the data, and what they say."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..thinning import evenly
+from ..typing import Hamiltonian
+from .monomials import coefficients
+from .motion import Motion
+
+_STRENGTH = 0.01
+"""Share of the largest singular value below which a direction of the quantities was not learned."""
+_COMMUTING = 0.1
+"""R.m.s. of {C, H} over |grad C| |grad H| up to which C counts as learned: ten times the error of
+learning."""
+_RESOLVED = 1e-6
+"""Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
+_DEPENDENT = 0.1
+"""Singular value of unit gradients, against the largest, up to which they count as dependent."""
+_POINTS = 500
+"""States at which gradients and the Hamiltonian are evaluated."""
+
+
+class OnStates(NamedTuple):
+    """A Hamiltonian and its gradient on some states."""
+
+    states: Float[np.ndarray, "points dim"]
+    values: Float[np.ndarray, " points"]
+    gradients: Float[np.ndarray, "points dim"]
+
+    @classmethod
+    def of(cls, hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> "OnStates":
+        """Of a Hamiltonian, on some of `states` in the units of the data."""
+        states = _some(states)
+        slopes = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))
+        values, gradients = slopes(jnp.asarray(states, jnp.float32))
+        values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
+        return cls(states, values, gradients)
+
+
+def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:
+    """At most `_POINTS` states, at equal distances in the data."""
+    return states[evenly(len(states), _POINTS)]
+
+
+def _gradients(
+    motion: Motion, rows: Float[np.ndarray, "K all"], states: Float[np.ndarray, "points dim"]
+) -> Float[np.ndarray, "K points dim"]:
+    """The gradients of quantities, coefficients of all terms, in scaled coordinates at states in the units of
+    the data.
+    """
+    if not len(rows):
+        return np.zeros((0, *states.shape))
+    slopes = [motion.dictionary.slopes(states, i) @ rows.T for i in range(states.shape[1])]
+    return np.stack(slopes, axis=2).transpose(1, 0, 2) * motion.scales
+
+
+def _field(gradients: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "points dim"]:
+    """J grad H at each state."""
+    position, momentum = np.split(gradients, 2, axis=1)
+    return np.concatenate([momentum, -position], axis=1)
+
+
+def learned_directions(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    motion: Motion,
+    on_states: OnStates | None,
+) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
+    """The singular values of the quantities given, in scaled coordinates, and what counts as learned: the
+    strong directions, and with them what nearly commutes with the Hamiltonian.
+    """
+    scales = motion.scales
+    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    _, strengths, directions = np.linalg.svd(given, full_matrices=False)
+    learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
+    if on_states is not None and len(learned):
+        learned = np.concatenate([learned, _commuting(motion, on_states)])
+    return strengths, learned
+
+
+def _commuting(motion: Motion, on_states: OnStates) -> Float[np.ndarray, "some all"]:
+    """Quantities C whose bracket with the Hamiltonian nearly vanishes, as coefficients of scaled terms:
+    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
+    """
+    states, slopes = on_states.states, on_states.gradients * motion.scales
+    gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
+    brackets = np.einsum("tki,ti->tk", gradients, _field(slopes))
+    sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
+    sizes = sizes.reshape(-1, sizes.shape[2])
+    _, spreads, axes = np.linalg.svd(sizes / np.sqrt(len(states)), full_matrices=False)
+    used = spreads > _RESOLVED * spreads.max()
+    basis = axes[used].T / spreads[used]
+    _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
+    return directions[sines <= _COMMUTING] @ basis.T
+
+
+def bracket_sizes(motion: Motion, rows: Float[np.ndarray, "rank all"], on_states: OnStates) -> list[float]:
+    """R.m.s. of {C, H} over that of |grad C| |grad H|, in scaled coordinates."""
+    own, other = _gradients(motion, rows, on_states.states), on_states.gradients * motion.scales
+    brackets = np.einsum("kpi,pi->kp", own, _field(other))
+    bound = np.linalg.norm(own, axis=2) * np.linalg.norm(other, axis=1)
+    return [float(np.sqrt(np.mean(b**2) / np.mean(s**2))) for b, s in zip(brackets, bound, strict=True)]
+
+
+def independence(
+    motion: Motion, quantities: Sequence[Float[np.ndarray, " all"]], same: Float[np.ndarray, "z all"]
+) -> tuple[int, tuple[int, ...]]:
+    """How many quantities, by their coefficients, are functionally independent where the data are, and the
+    first so many that are.
+
+    Where combinations have the `same` value in the whole file, that is the surface on which they have it:
+    what is a function of the others there may be none elsewhere.
+    """
+    states = _some(motion.trajectories.points())
+    rows = np.array(quantities).reshape(-1, len(motion.used))
+    gradients = list(_gradients(motion, rows, states))
+    if len(same):
+        normals = _normals(_gradients(motion, same, states))
+        gradients = [g - np.einsum("tij,tkj,tk->ti", normals, normals, g) for g in gradients]
+    sizes = [np.sqrt(np.mean(gradient**2) * states.shape[1]) for gradient in gradients]
+    gradients = [g / max(size, np.finfo(float).tiny) for g, size in zip(gradients, sizes, strict=True)]
+
+    def rank(chosen: list[int]) -> int:
+        size = np.linalg.svd(np.stack([gradients[k] for k in chosen], axis=1), compute_uv=False)
+        # Dependent gradients are so everywhere, independent ones may be nearly parallel here and there.
+        typical = np.quantile(size / np.maximum(size[:, :1], np.finfo(float).tiny), 0.9, axis=0)
+        return int(np.sum(typical > _DEPENDENT))
+
+    generating: list[int] = []
+    for k in range(len(rows)):
+        if rank([*generating, k]) > len(generating):
+            generating.append(k)
+    return len(generating), tuple(generating)
+
+
+def _normals(
+    gradients: Float[np.ndarray, "z points dim"],
+) -> Float[np.ndarray, "points dim normals"]:
+    """Orthonormal bases, filled up with zeros, of some gradients at each state."""
+    normals = gradients.transpose(1, 2, 0)
+    normals = normals / np.maximum(np.sqrt(np.sum(normals**2, axis=1).mean(axis=0)), 1e-300)
+    directions, sizes, _ = np.linalg.svd(normals, full_matrices=False)
+    return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]

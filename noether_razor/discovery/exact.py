@@ -31,11 +31,10 @@ def exact_answer(
     """The exact evidence for each hypothesis and for what `analysis` finds to be conserved or to drift, and
     whether the space of its quantities is that of the analysis: on the same file, and on independent halves.
 
-    None where a coordinate is an angle, which no polynomial Hamiltonian reads; and, where nothing is asked,
-    above three degrees of freedom, of a single recording, and where nothing moves. What fails is named in
-    `failed`.
+    None, where nothing is asked, above three degrees of freedom, of a single recording, and where nothing
+    moves. What fails is named in `failed`.
     """
-    if data.angles() or not analysis.dictionary.quadratic:
+    if not analysis.dictionary.quadratic:
         return None, None
     space = analysis.space
     if not hypotheses and (data.dof > FREEDOMS or space.motion.recordings < 2 or not space.moves):

@@ -3,9 +3,11 @@
 from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
-from .features import Features, Polynomials
+from .features import Features, Richer
 from .hamiltonian import HamiltonianTerm, ReadableHamiltonian, Rollouts
+from .polynomials import Polynomials
 from .result import Evidence, QuantityEvidence, Space
+from .trigonometric import Trigonometric
 
 __all__ = [
     "Adequacy",
@@ -18,7 +20,9 @@ __all__ = [
     "Polynomials",
     "QuantityEvidence",
     "ReadableHamiltonian",
+    "Richer",
     "Rollouts",
     "Space",
+    "Trigonometric",
     "evidence",
 ]

@@ -15,7 +15,7 @@ from .features import Features
 from .prior import Prior
 from .shooting import Begin, Fit, FitError, LinearModel, fit
 from .space import NEEDED, pruned
-from .terms import Terms, terms_of
+from .terms import Terms
 
 MOST_PRINTED = 10
 """Terms of a printed formula."""
@@ -242,7 +242,7 @@ def readable_hamiltonian(
     groups are kept. `friction`: whether the data show one; otherwise it is zero.
     """
     features, none = comparison.features, comparison.none
-    functions = terms_of(features)
+    functions = features.terms()
     if functions is None:
         return None
     mean, covariance, prior = pruned(features, none)

@@ -132,10 +132,10 @@ class Evidence:
     quantities that were asked about.
 
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
-    units, by name. degree: of the polynomials. space: of the quantities of degree <= 2. apart: the same of
-    some of the recordings alone, None where this was not asked. hamiltonian: the terms of H that the data
-    need, None where no H fits. controls: gains of quantities that surely change. withdrawn: why no verdict is
-    given, empty where all is well.
+    units, by name. degree: of the polynomials. dictionary: what H is written in. space: of the quantities of
+    degree <= 2. apart: the same of some of the recordings alone, None where this was not asked. hamiltonian:
+    the terms of H that the data need, None where no H fits. controls: gains of quantities that surely change.
+    withdrawn: why no verdict is given, empty where all is well.
     """
 
     quantities: tuple[QuantityEvidence, ...]
@@ -149,6 +149,7 @@ class Evidence:
     withdrawn: str = ""
     notes: tuple[str, ...] = ()
     engine: str = "exact"
+    dictionary: str = ""
     apart: Space | None = None
     hamiltonian: ReadableHamiltonian | None = None
 
@@ -219,6 +220,7 @@ class Evidence:
             withdrawn=entry["withdrawn"],
             notes=tuple(entry["notes"]),
             engine=entry["engine"],
+            dictionary=entry.get("dictionary", ""),
             apart=None if apart is None else Space.from_json(apart),
             hamiltonian=None if formula is None else ReadableHamiltonian.from_json(formula),
         )
@@ -230,6 +232,7 @@ class Evidence:
             "logZ_none": self.logZ_none,
             "noise": dict(self.noise),
             "degree": self.degree,
+            "dictionary": self.dictionary,
             "adequate": self.adequate,
             "adequacy": self.adequacy._asdict(),
             **self.space.to_json(),
@@ -256,7 +259,10 @@ class Evidence:
             f"{self.rank_angle:.2g} degrees)"
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
-        lines.append(f"without symmetry: log evidence {self.logZ_none:.1f} nats, noise {noise}")
+        lines.append(
+            f"without symmetry, in {self.dictionary or 'polynomials'}: "
+            f"log evidence {self.logZ_none:.1f} nats, noise {noise}"
+        )
         if self.hamiltonian is not None:
             lines += wrap(f"H = {self.hamiltonian.text()}", LINE, subsequent_indent="    ")
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"

@@ -6,14 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..invariants.monomials import quadratic_parts
+from ..invariants.monomials import monomials, quadratic_parts
 from ..null_space import null_space
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
 from ..trajectories import Trajectories
-from .brackets import bracket_matrices
 from .built_in import Comparison, no_symmetry
-from .features import Polynomials
+from .features import Features
 from .prior import log_determinant
 from .shooting import Begin, Fit, fit
 
@@ -53,7 +52,8 @@ class SpacePosterior:
 
     rank: its dimension; log_evidence: of dimensions 0, 1, .., against that of the fitted H, -inf where not
     tried or where no such H was found; margin: nats between the best two; rows (rank, M): a basis, of scaled
-    coordinates; angle: the 95 % bound in degrees of its largest principal angle to the truth.
+    coordinates, without terms in angles; angle: the 95 % bound in degrees of its largest principal angle to
+    the truth.
     """
 
     rank: int
@@ -72,27 +72,28 @@ class _Brackets:
     """M(c): candidates -> {C, H_c} at the data, in units where both candidates and points are orthonormal."""
 
     def __init__(
-        self, features: Polynomials, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
+        self, features: Features, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
     ):
         some = states[evenly(len(states), MOST_POINTS)]
-        count = features.dim * (features.dim + 3) // 2
-        matrices, vectors = quadratic_parts(np.eye(count), features.dim)
-        maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
-        with_one = features.with_one_at(some)
-        points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
-        low = with_one[:, 1 : 1 + count] / features.weights[:count]
-        covariance = np.cov(low, rowvar=False)
+        candidates = [m for m in monomials(features.dim) if not set(m) & set(features.angles)]
+        every = monomials(features.dim)
+        self.candidates = np.array([[m == other for other in every] for m in candidates], float)
+        matrices, vectors = quadratic_parts(self.candidates, features.dim)
+        maps = features.brackets_at(Quadratics(matrices, vectors, np.zeros(len(candidates))), some)
+        maps = maps[:, :, used] / np.sqrt(len(some))
+        if (landing := features.landing_at(some)).shape[1] < len(some):
+            # All brackets lie in the span of these columns: fewer rows say the same.
+            maps = np.tensordot(np.linalg.qr(landing)[0], maps, ((0,), (1,))).swapaxes(0, 1)
+        covariance = np.cov(np.stack([some[:, list(m)].prod(axis=1) for m in candidates]))
         self.units = np.linalg.inv(np.linalg.cholesky(covariance)).T
-        self.maps = np.einsum("ab,jbp,jk->kap", points, maps[:, :, used], self.units, optimize=True)
+        self.maps = np.tensordot(self.units, maps, ((0,), (0,)))
 
     def at(self, coefficients: Float[np.ndarray, " P"]) -> Float[np.ndarray, "points M"]:
         """M(c)."""
         return (self.maps @ coefficients).T
 
 
-def space_posterior(
-    features: Polynomials, states: Float[np.ndarray, "rows dim"], none: Fit
-) -> SpacePosterior:
+def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], none: Fit) -> SpacePosterior:
     """That of scaled `states` and the fit without symmetry.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
@@ -123,7 +124,8 @@ def space_posterior(
     margin = order[0].log_evidence - order[1].log_evidence if len(order) > 1 else np.inf
     best = order[0]
     angle = _angle(brackets, best, covariance) if best.rank else 0.0
-    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), best.rows, angle)
+    rows = best.rows @ brackets.candidates
+    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), rows, angle)
 
 
 def space_of_part(
@@ -141,7 +143,7 @@ def space_of_part(
 
 
 def pruned(
-    features: Polynomials, none: Fit
+    features: Features, none: Fit
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
     """Mean, covariance and prior variances of c where groups that gain little have none."""
     prior, point = none.model.prior, none.point

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from .features import Features, Polynomials
-
 
 class Terms(NamedTuple):
     """K functions w prod_i y_i^e_i cos(f . y - phase): exponents e (K, dim), frequencies f (K, dim) and
@@ -58,14 +56,6 @@ class Terms(NamedTuple):
                 before = (" - ", " + ") if wave else ("-", "")
                 wave += before[frequency > 0] + size + variable
         return "*".join([*parts, f"{'sin' if phase else 'cos'}({wave})"] if wave else parts)
-
-
-def terms_of(features: Features) -> Terms | None:
-    """The features as such functions; None where they are none."""
-    if not isinstance(features, Polynomials):
-        return None
-    none = np.zeros(features.exponents.shape)
-    return Terms(features.exponents, none, none[:, 0], features.weights)
 
 
 def _powers(

@@ -59,7 +59,9 @@ def test_the_folder_holds_coordinates_numbers_and_a_report(embedded):
     assert answer["latent"] == "circle" and answer["names"] == ["x", "y"]
     assert answer["r2"] > 0.98 and answer["noise"] == pytest.approx(0.05, rel=0.3)
     assert "column label is text: passed over" in answer["notes"]
-    assert float(rows[0]["z1"]) == pytest.approx(float(rows[0]["u1"]) * answer["metric_scales"][0], rel=1e-6)
+    # Along a ring the length is nearly the angle.
+    length, angle = (np.array([float(row[key]) for row in rows]) for key in ("z1", "u1"))
+    assert np.allclose(length, angle * answer["metric_scales"][0], atol=0.2)
     assert np.mean([float(row["log_density"]) for row in rows]) == pytest.approx(answer["log_likelihood"])
     assert "80 points of 2 columns on a circle latent" in printed
     # The rotation about the ring's own centre is found, not that about the origin.

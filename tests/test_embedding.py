@@ -176,7 +176,8 @@ class TestData:
         correlation: Any = spearmanr(*lengths)
         assert correlation.statistic > 0.99
         # Coordinates of points of the image come back.
-        inside = z[np.abs(z / sheet.scales_).max(axis=1) < 0.9]
+        inside = z[np.abs(sheet.transform(points, "latent")).max(axis=1) < 0.9]
+        assert np.allclose(sheet.metric_coordinates(sheet.transform(points, "latent")), z)
         assert np.abs(sheet.transform(sheet.inverse_transform(inside)) - inside).max() < 1e-6
         assert np.allclose(np.mean(sheet.metric(inside), axis=0), np.eye(2), atol=0.25)
         assert 0.035 < sheet.noise_ < 0.06

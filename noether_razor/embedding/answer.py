@@ -29,14 +29,19 @@ class EmbeddingAnswer:
     file_notes: tuple[str, ...] = field(default=())
 
     @cached_property
+    def latent(self) -> Float[np.ndarray, "n d"]:
+        """Latent coordinates of the points."""
+        return self.estimator.transform(self.points, "latent")
+
+    @cached_property
     def coordinates(self) -> Float[np.ndarray, "n d"]:
         """Metric coordinates of the points."""
-        return self.estimator.transform(self.points)
+        return self.estimator.metric_coordinates(self.latent)
 
     @cached_property
     def rebuilt(self) -> Float[np.ndarray, "n D"]:
         """The points that the coordinates stand for."""
-        return self.estimator.inverse_transform(self.coordinates)
+        return self.estimator.inverse_transform(self.latent, "latent")
 
     @cached_property
     def explained(self) -> tuple[float, Float[np.ndarray, " D"]]:
@@ -68,7 +73,7 @@ class EmbeddingAnswer:
                 f" which hold {facts['variance_kept']:.1%} of the variance"
             )
         if facts["latent"] == "uniform":
-            outside = float(np.mean(np.abs(self.coordinates / estimator.scales_).max(axis=1) > 1))
+            outside = float(np.mean(np.abs(self.latent).max(axis=1) > 1))
             if outside > SHARE_OUTSIDE:
                 notes.append(
                     f"{outside:.0%} of the points lie beyond the edge of the latent cube, where the map is"
@@ -109,14 +114,13 @@ class EmbeddingAnswer:
         and its distance from the image.
         """
         count = self.estimator.n_components
-        latent = self.coordinates / self.estimator.scales_
         density = self.estimator.score_samples(self.points)
         distance = np.linalg.norm(self.points - self.rebuilt, axis=1)
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         coordinates = [f"{letter}{k + 1}" for letter in "zu" for k in range(count)]
         writer.writerow([*coordinates, "log_density", "distance"])
-        table = np.column_stack([self.coordinates, latent, density, distance])
+        table = np.column_stack([self.coordinates, self.latent, density, distance])
         writer.writerows([[f"{value:.10g}" for value in row] for row in table.tolist()])
         return stream.getvalue()
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ..spelling import suggestion
 from .chart import CHARTS, Chart
 from .checks import MOST_COLUMNS, checked_points, column_names
+from .coordinates import ArcLengths
 from .fitting import FitOptions, Fitted, Objective, fit_map, fresh_negative_kl
 from .functional import Currents, LogDensity, currents, euler_lagrange_residual
 from .latent import KINDS, Kind, Latent, LatentMap
@@ -21,6 +22,7 @@ from .selection import Chosen, Setting, choose, first_settings, start_of
 from .symmetries import DensitySymmetries, density_symmetries
 from .tube import Tube
 
+COORDINATES = ("metric", "latent")
 OBJECTIVES = ("forward", "reverse", "both")
 ESTIMATED = 0.1
 """Singular value of a symmetry of a density that is itself estimated, over the largest."""
@@ -62,8 +64,8 @@ class VariationalManifoldEmbedding:
 
     Constant columns and repeated rows are kept. More than 50 columns are reduced to 50 principal components
     first, as `diagnostics_` says. After `fit`: `map_` in the units of the data (of the reduced columns where
-    there are too many), `noise_`, `scales_` (from latent to metric coordinates), `principal_angles_` with the
-    leading principal components in radians, `diagnostics_`.
+    there are too many), `noise_`, `scales_` (mean length of a unit of each latent coordinate),
+    `principal_angles_` with the leading principal components in radians, `diagnostics_`.
     """
 
     n_components: int = 2
@@ -226,6 +228,7 @@ class VariationalManifoldEmbedding:
     def _describe(self, points: Float[np.ndarray, "n D"], chosen: Chosen | None) -> None:
         fitted, frame = self._fitted, self._frame
         self.map_ = frame.outward_map(fitted.phi)
+        self._lengths = ArcLengths.of(self.map_)
         self.noise_ = float(np.sqrt(fitted.variance)) * frame.scale
         nodes, latent = fitted.phi.latent.nodes, fitted.phi.latent
         shift = -float(points.shape[1] * np.log(frame.scale))
@@ -265,12 +268,18 @@ class VariationalManifoldEmbedding:
     def transform(self, X: Any, coordinates: str = "metric") -> Float[np.ndarray, "n d"]:
         """The coordinates of the nearest point of the image for each point.
 
-        "latent": z itself. "metric": z_a sqrt(E G_aa), in which a unit is one of the data in the mean;
-        neighbourhoods of a latent cube alone are distorted. Linear in the number of points.
+        "latent": z itself. "metric": the length along each axis, in the mean over the others, so that a unit
+        is one of the data; neighbourhoods of a latent cube alone are distorted. Linear in the number of
+        points.
         """
         self._fitted_or_raise()
+        _one_of("coordinates", coordinates, COORDINATES)
         z = project(self._fitted.phi, self._tube, self._frame.inward(self._checked(X)))
-        return z * self._factors(coordinates)
+        return z if coordinates == "latent" else self._lengths.forward(z)
+
+    def metric_coordinates(self, Z: Any) -> Float[np.ndarray, "n d"]:
+        """The metric coordinates of latent ones."""
+        return self._lengths.forward(self._latent_points(Z, "latent"))
 
     def inverse_transform(self, Z: Any, coordinates: str = "metric") -> Float[np.ndarray, "n D"]:
         """phi of coordinates as `transform` gives them: points of the data space."""
@@ -291,8 +300,12 @@ class VariationalManifoldEmbedding:
     def metric(self, Z: Any, coordinates: str = "metric") -> Float[np.ndarray, "n d d"]:
         """The metric J^T J at coordinates, in these coordinates: lengths in the data space."""
         self._fitted_or_raise()
-        factors = self._factors(coordinates)
-        return self.map_.metric(self._latent_points(Z, coordinates)) / np.outer(factors, factors)
+        z = self._latent_points(Z, coordinates)
+        found = self.map_.metric(z)
+        if coordinates == "latent":
+            return found
+        slopes = self._lengths.slopes(z)
+        return found / (slopes[:, :, None] * slopes[:, None, :])
 
     def currents(self, Z: Any, coordinates: str = "metric") -> Currents:
         """The Noether currents at coordinates, in the units of the data and of the latent space; of the known
@@ -362,16 +375,13 @@ class VariationalManifoldEmbedding:
     def _log_density(self, inner: Float[np.ndarray, "n D"]) -> Float[np.ndarray, " n"]:
         return self._tube.log_density(inner) - inner.shape[1] * np.log(self._frame.scale)
 
-    def _factors(self, coordinates: str) -> Float[np.ndarray, " d"]:
-        _one_of("coordinates", coordinates, ("metric", "latent"))
-        return self.scales_ if coordinates == "metric" else np.ones(self.n_components)
-
     def _latent_points(self, Z: Any, coordinates: str) -> Float[np.ndarray, "n d"]:
         self._fitted_or_raise()
+        _one_of("coordinates", coordinates, COORDINATES)
         z = checked_points(Z)
         if z.shape[1] != self.n_components:
             raise ValueError(f"Z has {z.shape[1]} columns, expected {self.n_components}, one a component")
-        return z / self._factors(coordinates)
+        return z if coordinates == "latent" else self._lengths.backward(z)
 
     def _at(
         self, function: Callable[[Array], tuple[Any, ...]], Z: Any, coordinates: str

@@ -1,6 +1,6 @@
 """Choosing latent space, chart, degree and stiffness by the likelihood of rows held out of the fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import comb
 from typing import Any, NamedTuple
@@ -22,8 +22,9 @@ STIFFNESSES = (0.1, 10.0)
 """Factors on the stiffness that are tried last."""
 ITERATIONS = 80
 """Of the fits that are only compared."""
-UNDECIDED = 2.0
-"""Standard errors of a difference up to which two latent spaces are equally likely."""
+ONE_ERROR, UNDECIDED = 1.0, 2.0
+"""Standard errors of a difference up to which a lower degree is taken, and up to which two latent spaces are
+equally likely."""
 ROWS_A_TERM = 3
 """Rows that each term of the map must have at least."""
 MOST_ROWS, MOST_TERMS = 4000, 300
@@ -124,6 +125,7 @@ def choose(
     then latent spaces; then stiffness. Each setting is fitted to four fifths of the rows and judged by the
     mean log density of the others.
 
+    The lowest degree is taken that is worse than the best by less than a standard error of the difference.
     Where settings of several latent spaces are worse than the best by less than two standard errors of the
     difference, the latent space of that with the fewest terms is taken: a line nearly closes a ring, but
     needs more terms for it.
@@ -149,10 +151,8 @@ def choose(
     for latent in dict.fromkeys(one.latent for one in first):
         best = best_of([one for one in first if one.latent == latent])
         others = [replace(best, degree=degree) for degree in degrees(best, len(kept))]
-        finalists.append(best_of([best, *others]))
-    best = best_of(finalists)
-    enough = [one for one in values if _no_worse(values[one], values[best])]
-    latent = min(enough, key=lambda one: (_terms(one), -float(values[one].mean()))).latent
+        finalists.append(_fewest([best_of([best, *others]), best, *others], values, ONE_ERROR))
+    latent = _fewest([best_of(list(values)), *values], values, UNDECIDED).latent
     best = best_of([one for one in finalists if one.latent == latent])
     best = best_of([best, *(replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES)])
     return Chosen(best, tuple(tried))
@@ -164,9 +164,18 @@ def _mean(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     return float(values.mean()), error
 
 
-def _no_worse(values: Float[np.ndarray, " n"], best: Float[np.ndarray, " n"]) -> bool:
-    worse, error = _mean(best - values)
-    return worse <= UNDECIDED * error
+def _fewest(
+    settings: Sequence[Setting], values: Mapping[Setting, Float[np.ndarray, " out"]], errors: float
+) -> Setting:
+    """The setting with the fewest terms that is worse than the first of them by less than so many standard
+    errors of the difference.
+    """
+    enough = []
+    for setting in settings:
+        worse, error = _mean(values[settings[0]] - values[setting])
+        if worse <= errors * error:
+            enough.append(setting)
+    return min(enough, key=lambda one: (_terms(one), -float(values[one].mean())))
 
 
 def _terms(setting: Setting) -> int:

@@ -147,11 +147,11 @@ def _cycle(answer: EmbeddingAnswer) -> str:
 
 def _curve(answer: EmbeddingAnswer) -> tuple[Float[np.ndarray, "steps 1"], Float[np.ndarray, "steps D"]]:
     """Coordinates along a one-dimensional image, and its points."""
-    low, high = answer.coordinates.min(), answer.coordinates.max()
+    low, high = answer.latent.min(), answer.latent.max()
     if answer.estimator.diagnostics_["latent"] == "circle":
-        low, high = -np.pi * answer.estimator.scales_[0], np.pi * answer.estimator.scales_[0]
+        low, high = -np.pi, np.pi
     z = np.linspace(low, high, STEPS)[:, None]
-    return z, answer.estimator.inverse_transform(z)
+    return answer.estimator.metric_coordinates(z), answer.estimator.inverse_transform(z, "latent")
 
 
 def _map_figure(answer: EmbeddingAnswer) -> Figure | None:

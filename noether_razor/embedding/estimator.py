@@ -1,7 +1,7 @@
 """The estimator: a smooth map both ways between data and a latent space, by scikit-learn's conventions."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any, cast
 
 import jax
@@ -187,16 +187,7 @@ class VariationalManifoldEmbedding:
             setting = chosen.setting
             options = FitOptions(setting.stiffness, options.noise, options.iterations)
             charts = (setting.chart,)
-        starts = [
-            start_of(
-                Setting(
-                    setting.latent, setting.dim, setting.degree, setting.stiffness, chart, self.neighbours
-                ),
-                points,
-                own,
-            )
-            for chart in charts
-        ]
+        starts = [start_of(replace(setting, chart=chart), points, own) for chart in charts]
         likeliest = max(
             range(len(starts)), key=lambda k: _start_likelihood(starts[k].phi, starts[k].variance, points)
         )
@@ -249,6 +240,7 @@ class VariationalManifoldEmbedding:
             "degree": latent.degree,
             "stiffness": self.stiffness if chosen is None else chosen.setting.stiffness,
             "chart": getattr(self, "_chart", None),
+            "neighbours": self.neighbours if chosen is None else chosen.setting.neighbours,
             "noise": self.noise_,
             "iterations": fitted.iterations,
             "converged": fitted.converged,

@@ -197,10 +197,15 @@ def degrees(setting: Setting, rows: int) -> list[int]:
 def first_settings(
     setting: Setting, latents: Sequence[Kind], charts: Sequence[Chart | None], rows: int
 ) -> list[Setting]:
-    """Latent spaces and charts at a degree that suits each."""
+    """Latent spaces and charts at a degree that suits each, Isomap's also with half the neighbours."""
     found = []
     for latent in latents:
         known = degrees(replace(setting, latent=latent), rows) or [1]
         degree = min(known, key=lambda one: abs(one - FIRST[latent]))
-        found += [replace(setting, latent=latent, chart=chart, degree=degree) for chart in charts]
+        for chart in charts:
+            # Half as many neighbours, for sheets so near to each other that the graph has short circuits.
+            fewer = max(3, setting.neighbours // 2)
+            counts = (setting.neighbours, fewer) if chart == "isomap" else (setting.neighbours,)
+            own = replace(setting, latent=latent, chart=chart, degree=degree)
+            found += [replace(own, neighbours=count) for count in dict.fromkeys(counts)]
     return found

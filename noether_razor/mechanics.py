@@ -26,7 +26,7 @@ Generator: TypeAlias = Callable[[Vector], Vector]
 
 
 def euler_lagrange(lagrangian: Lagrangian) -> Callable[[Vector, Vector, Scalar], Vector]:
-    """The acceleration q'' (q, v, t) = L_vv^-1 (L_q - L_vq v - L_vt) of a Lagrangian whose L_vv is regular."""
+    """The acceleration q'' = L_vv^-1 (L_q - L_vq v - L_vt) at (q, v, t), for a regular L_vv."""
     momentum = jax.grad(lagrangian, argnums=1)
 
     def acceleration(q: Vector, v: Vector, t: Scalar) -> Vector:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from noether_razor.mechanics import (
-    bregman,
     breaking,
+    bregman,
     budget,
     euclidean,
     euler_lagrange,
@@ -71,11 +71,12 @@ def state(double_precision):
     return jnp.array([0.4, -0.7, 0.5]), jnp.array([0.3, 0.9, -0.2])
 
 
-
 def test_the_pendulum_swings_as_its_equation_says():
     field = jax.jit(euler_lagrange(pendulum))
     for angle in (0.3, 2.0):
-        assert float(field(jnp.array([angle]), jnp.array([0.7]), jnp.array(0.0))[0]) == pytest.approx(-np.sin(angle))
+        assert float(field(jnp.array([angle]), jnp.array([0.7]), jnp.array(0.0))[0]) == pytest.approx(
+            -np.sin(angle)
+        )
 
 
 def test_an_orbit_closes_and_keeps_its_angular_momentum():
@@ -129,7 +130,12 @@ def test_the_kinetic_part_vanishes_for_killing_fields_alone(state):
         learning = learning_lagrangian(loss, METRICS[name])
         return abs(float(budget(learning, generator)(*state).kinetic))
 
-    for name, generator in (("euclidean", rotation), ("euclidean", shift), ("adam", shift), ("scalar", rotation)):
+    for name, generator in (
+        ("euclidean", rotation),
+        ("euclidean", shift),
+        ("adam", shift),
+        ("scalar", rotation),
+    ):
         assert kinetic(name, generator) < 1e-15
     for name, generator in (("euclidean", scale), ("adam", rotation), ("scalar", shift), ("bregman", shift)):
         assert kinetic(name, generator) > 1e-2

@@ -1,5 +1,6 @@
 """Noether's learning dynamics: the symmetries of a network in training, found, followed and used."""
 
+from .finding import find_symmetries
 from .laws import At, Clock, MomentumBudget, momentum_budget, next_value, turning
 from .prediction import (
     ScalarRMSProp,
@@ -15,7 +16,9 @@ from .prediction import (
     steady_angle,
     suggest,
 )
+from .report import LinearAlgebra, NoEffect, SymmetryReport
 from .rules import LearningRule, OptimiserError
+from .slices import FeatureRecorder
 from .symmetries import Charged, Member, Symmetry, SymmetryError, flat_parameters
 from .tracking import Charge, ChargeState, Followed, charge_state, read_charges, track_charges
 
@@ -25,18 +28,23 @@ __all__ = [
     "ChargeState",
     "Charged",
     "Clock",
+    "FeatureRecorder",
     "Followed",
     "LearningRule",
+    "LinearAlgebra",
     "Member",
     "MomentumBudget",
+    "NoEffect",
     "OptimiserError",
     "ScalarRMSProp",
     "Suggestion",
     "Symmetry",
     "SymmetryError",
+    "SymmetryReport",
     "angular_steps",
     "charge_state",
     "effective_learning_rate",
+    "find_symmetries",
     "flat_parameters",
     "green_function",
     "largest_error",

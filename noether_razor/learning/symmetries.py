@@ -45,7 +45,8 @@ def path_name(path: Sequence[Any]) -> str:
 class Member:
     """The slices of one array that a family moves.
 
-    path: the array. axes: those that number its slices; the slices are the entries along the other axes.
+    path: the array. axes: those that number its slices; the slices are the entries along the other axes. None
+    of them: the array is one slice.
     weight: the entry of A or b on them. units: the unit of each slice, in C order of `axes`, -1 for none;
     None: slice k is of unit k.
     """

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from noether_razor.learning import ChargeState, Member, Symmetry, track_charges
+from noether_razor.learning import Charge, Member, Symmetry, charges_of, track_charges
 
 WIDTHS = (6, 5, 4, 3)
 
@@ -53,14 +53,14 @@ SYMMETRIES = (SCALE, NORMALISED, RESCALE, LOGITS)
 
 
 class Trained(NamedTuple):
-    """The states after each step, step first, and the charges at the start."""
+    """The charges of each family after each step, step first, and those at the start."""
 
-    states: ChargeState
-    start: ChargeState
+    charges: list[Charge]
+    start: list[Charge]
 
     def values(self, family: int) -> jax.Array:
         """The charges of a family from the start on."""
-        return jnp.concatenate([self.start.charges[family].value[None], self.states.charges[family].value])
+        return jnp.concatenate([self.start[family].value[None], self.charges[family].value])
 
 
 def batches(steps: int, dtype: Any = float) -> tuple[jax.Array, jax.Array]:
@@ -95,4 +95,4 @@ def train(
     states = jax.jit(lambda carry, data: jax.lax.scan(step, carry, data)[1])(
         (params, start), batches(steps, dtype)
     )
-    return Trained(states, start)
+    return Trained(charges_of(states, SYMMETRIES), charges_of(start, SYMMETRIES))

@@ -91,8 +91,8 @@ class TestLaws:
     @pytest.mark.parametrize("name", POSITION)
     def test_positions_and_momenta_follow_their_laws_to_rounding(self, name):
         """From the start alone, so errors of all steps add up."""
-        states = trained(name).states
-        for family, charge in zip(SYMMETRIES, states.charges, strict=True):
+        run = trained(name)
+        for family, charge in zip(SYMMETRIES, run.charges, strict=True):
             assert float(charge.violation.max()) < 1e-12, family.name
             assert momentum_error(charge, family) < 1e-12, family.name
             # They move by much more than that.
@@ -101,8 +101,8 @@ class TestLaws:
 
     @pytest.mark.parametrize("name", MOMENTUM_ALONE)
     def test_momenta_follow_their_law_under_adaptive_optimisers(self, name):
-        states = trained(name).states
-        for family, charge in zip(SYMMETRIES, states.charges, strict=True):
+        run = trained(name)
+        for family, charge in zip(SYMMETRIES, run.charges, strict=True):
             assert momentum_error(charge, family) < 1e-12, family.name
             assert float(charge.violation.max()) < 1e-12
             assert np.isnan(charge.predicted).all()
@@ -110,7 +110,7 @@ class TestLaws:
     def test_closed_forms_by_order(self):
         run = trained("heavy ball")
         rule = LearningRule.from_optax(POSITION["heavy ball"])
-        charge = run.states.charges[0]
+        charge = run.charges[0]
         values, kinetic = np.asarray(run.values(0)), np.asarray(charge.kinetic)
         errors = {
             order: largest_error(predict_charge(rule, values[0], kinetic, order), values)
@@ -129,7 +129,7 @@ class TestLaws:
     @pytest.mark.parametrize("name", ["nesterov, clipped, cosine", "sgdw", "ema, debiased"])
     def test_closed_forms_of_other_rules(self, name):
         run = trained(name)
-        rule, charge = LearningRule.from_optax(POSITION[name]), run.states.charges[0]
+        rule, charge = LearningRule.from_optax(POSITION[name]), run.charges[0]
         lag = None if charge.memory.lag is None else np.asarray(charge.memory.lag)
         values = np.asarray(run.values(0))
         found = predict_charge(rule, values[0], np.asarray(charge.kinetic), lag=lag)
@@ -138,14 +138,14 @@ class TestLaws:
     @pytest.mark.parametrize("name", ["nesterov", "sgdw"])
     def test_the_law_of_heavy_ball_fails_for_others(self, name):
         run = trained(name)
-        values, kinetic = np.asarray(run.values(0)), np.asarray(run.states.charges[0].kinetic)
+        values, kinetic = np.asarray(run.values(0)), np.asarray(run.charges[0].kinetic)
         heavy = LearningRule.from_optax(POSITION["heavy ball"])
         assert largest_error(predict_charge(heavy, values[0], kinetic), values) > 1e-3
 
     def test_gelu_has_no_rescaling_and_the_scale_before_the_normalisation_stays(self):
         run = train(POSITION["sgd"], STEPS, model=Network(float, activation=jax.nn.gelu))
-        violation = [float(charge.violation.max()) for charge in run.states.charges]
-        breaking = [float(charge.breaking.max()) for charge in run.states.charges]
+        violation = [float(charge.violation.max()) for charge in run.charges]
+        breaking = [float(charge.breaking.max()) for charge in run.charges]
         assert violation[0] < 1e-12 and violation[3] < 1e-12
         assert min(violation[1:3]) > 1e-4 and min(breaking[1:3]) > 1e-2
 
@@ -154,15 +154,15 @@ class TestLaws:
             return 0.1 * jnp.sum(jnp.abs(model.layers[0].kernel[...]))
 
         run = train(POSITION["sgd"], STEPS, penalty=penalty)
-        assert float(run.states.charges[0].violation.max()) > 1e-2
-        assert float(run.states.charges[0].breaking.max()) > 1e-2
-        assert float(run.states.charges[2].violation.max()) < 1e-12
+        assert float(run.charges[0].violation.max()) > 1e-2
+        assert float(run.charges[0].breaking.max()) > 1e-2
+        assert float(run.charges[2].violation.max()) < 1e-12
 
 
 def test_float32_stays_within_its_rounding():
-    states = train(POSITION["heavy ball"], STEPS, dtype=jnp.float32).states
-    assert max(float(charge.violation.max()) for charge in states.charges) < 1e-4
-    assert all(charge.value.dtype == jnp.float32 for charge in states.charges)
+    run = train(POSITION["heavy ball"], STEPS, dtype=jnp.float32)
+    assert max(float(charge.violation.max()) for charge in run.charges) < 1e-4
+    assert all(charge.value.dtype == jnp.float32 for charge in run.charges)
 
 
 class TestReading:

@@ -20,7 +20,7 @@ from .report import LinearAlgebra, NoEffect, SymmetryReport
 from .rules import LearningRule, OptimiserError
 from .slices import FeatureRecorder
 from .symmetries import Charged, Member, Symmetry, SymmetryError, flat_parameters
-from .tracking import Charge, ChargeState, Followed, charge_state, read_charges, track_charges
+from .tracking import Charge, ChargeState, Followed, charge_state, charges_of, read_charges, track_charges
 
 __all__ = [
     "At",
@@ -43,6 +43,7 @@ __all__ = [
     "SymmetryReport",
     "angular_steps",
     "charge_state",
+    "charges_of",
     "effective_learning_rate",
     "find_symmetries",
     "flat_parameters",

@@ -21,6 +21,10 @@ EXACT, QUASI = 1e-11, 1e-3
 """Breaking (root mean square of <g, xi> / |g| |xi|) of exact symmetries, and up to which one is a
 quasi-symmetry.
 """
+LEVELS = (EXACT, 1e-7, 1e-5, 10 * QUASI)
+"""Singular values, as shares of the largest that they can be, up to which combinations are looked at in
+turn.
+"""
 NOTHING = 1e-11
 """Of the largest gradient: what has smaller ones has no effect."""
 KINDS = ("diagonal", "translation")
@@ -215,16 +219,27 @@ class _Search:
         _, values, right = np.linalg.svd(matrix, full_matrices=False)
         # Of the largest that they can be.
         most = np.sqrt(np.sum(force.sum(axis=1) / self.table.total))
-        null = right[values <= 10 * QUASI * most] / scale
-        for row in _sparse(null):
-            weights = _simple(row)
-            if weights is None:
+        known = np.zeros((0, len(blocks)))
+        for level in LEVELS:
+            # The strictest first: combinations that nearly vanish by chance must not mix with exact ones.
+            null = right[values <= level * most] / scale
+            if len(null) <= len(known):
                 continue
-            members = tuple((b, w) for b, w in zip(blocks, weights, strict=True) if w)
-            candidate = _Candidate(members, unit, 0.0)
-            breaking = self.breaking(self.vector(candidate))
-            if breaking <= QUASI:
-                yield candidate._replace(breaking=breaking)
+            for row in _sparse(null):
+                weights = _simple(row)
+                if weights is None or _inside(weights, known):
+                    continue
+                members = tuple((b, w) for b, w in zip(blocks, weights, strict=True) if w)
+                candidate = _Candidate(members, unit, 0.0)
+                breaking = self.breaking(self.vector(candidate))
+                if breaking <= QUASI:
+                    known = np.concatenate([known, [weights]])
+                    yield candidate._replace(breaking=breaking)
+
+
+def _inside(vector: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether a vector is a combination of rows."""
+    return bool(len(rows) and np.linalg.matrix_rank(np.concatenate([rows, [vector]])) == len(rows))
 
 
 def _orthonormal(rows: list[np.ndarray], size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Follow the Noether charges of a run inside its optimiser: an optax transformation and what reads it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class Memory(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """The charges of a family of symmetries, an entry a unit, after the last step.
+    """Charges after the last step: an entry for each unit of a family, or of several one after the other.
 
     predicted: by the law, from the parameters at the start and D alone (adaptive rules have none: nan).
     kinetic: D = Delta^T A Delta of the last step. momentum_predicted: by the law of momenta, from the start.
@@ -63,8 +63,11 @@ class Charge(NamedTuple):
 
 
 class ChargeState(NamedTuple):
-    """The state of `track_charges`: steps taken, the rate of the last one, the charges of each family, and
+    """The state of `track_charges`: steps taken, the rate of the last one, the charges of all families, and
     the optimiser's own state.
+
+    Charges stand together, the quadratic ones first, since a long vector costs less time than short ones;
+    `charges_of` takes them apart.
     """
 
     step: Int[Array, ""]
@@ -102,8 +105,7 @@ def track_charges(
         flat = flat_parameters(params)
         for family in families:
             family.check(flat)
-        followers = _followers(rule, families, params)
-        charges = tuple(follower.start(flat) for follower in followers)
+        charges = tuple(group.start(flat) for group in _groups(rule, families, params))
         return ChargeState(jnp.zeros((), jnp.int32), jnp.ones(()), charges, inner.init(params))
 
     def update(updates: Any, state: ChargeState, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
@@ -114,8 +116,8 @@ def track_charges(
         clock = Clock(rule.rate(state.step), state.rate, state.step > 0)
         measure = state.step % every == 0
         charges = tuple(
-            follower.advance(charge, clock, step, measure)
-            for follower, charge in zip(_followers(rule, families, params), state.charges, strict=True)
+            group.advance(charge, clock, step, measure)
+            for group, charge in zip(_groups(rule, families, params), state.charges, strict=True)
         )
         return changes, ChargeState(state.step + 1, clock.rate, charges, inner_state)
 
@@ -158,48 +160,85 @@ def decay_of(rule: LearningRule, params: Any) -> dict[str, float]:
     return {path: rule.decay * kept for path, kept in flat_parameters(every).items()}
 
 
-def _followers(rule: LearningRule, families: Sequence[Charged], params: Any) -> "list[_Follower]":
+def _groups(rule: LearningRule, families: Sequence[Charged], params: Any) -> "list[_Group]":
+    """Quadratic families, then linear ones."""
     decays = decay_of(rule, params)
-    return [_Follower(rule, family, tuple(decays[path] for path in family.paths)) for family in families]
+    return [
+        _Group(rule, quadratic, some, tuple(tuple(decays[path] for path in one.paths) for one in some))
+        for quadratic, some in _sorted(families)
+    ]
+
+
+def _sorted(families: Sequence[Charged]) -> list[tuple[bool, tuple[Charged, ...]]]:
+    found = [(kind, tuple(one for one in families if one.quadratic is kind)) for kind in (True, False)]
+    return [(kind, some) for kind, some in found if some]
 
 
 @dataclass(frozen=True)
-class _Follower:
-    """The recursions of one family, whose parts have these weight decays."""
+class _Group:
+    """The recursions of families of one kind, whose parts have these weight decays."""
 
     rule: LearningRule
-    family: Charged
-    decays: tuple[float, ...]
+    quadratic: bool
+    families: tuple[Charged, ...]
+    decays: tuple[tuple[float, ...], ...]
+
+    def joined(self, of: Callable[[Charged, np.ndarray], Any]) -> Float[Array, " units"]:
+        """Every family's numbers, one after the other."""
+        return jnp.concatenate([of(one, np.asarray(one.weights)) for one in self.families])
 
     @property
-    def measured(self) -> bool:
-        """Whether the parts decay differently: what they lose is then measured, not predicted."""
-        return len(set(self.decays)) > 1
+    def uniform(self) -> np.ndarray:
+        """The weight decay of each unit; nan where parts of it decay differently: it is then measured what
+        they lose, not predicted.
+        """
+        return np.concatenate(
+            [
+                np.full(one.count, decays[0] if len(set(decays)) == 1 else np.nan)
+                for one, decays in zip(self.families, self.decays, strict=True)
+            ]
+        )
 
-    def form(self, first: Any, second: Any, decayed: bool = False) -> Float[Array, " units"]:
-        weights = np.asarray(self.family.weights)
-        return (weights * self.decays if decayed else weights) @ self.family.forms(first, second)
+    @property
+    def mixed(self) -> bool:
+        return bool(np.isnan(self.uniform).any())
 
-    def charge(self, params: Any, decayed: bool = False) -> Float[Array, " units"]:
-        if self.family.quadratic:
-            return self.form(params, params, decayed)
-        weights = np.asarray(self.family.weights)
-        return (weights * self.decays if decayed else weights) @ self.family.sums(params)
+    def form(self, first: Any, second: Any) -> Float[Array, " units"]:
+        """<first, A second>."""
+        return self.joined(lambda one, weights: weights @ one.forms(first, second))
+
+    def charge(self, params: Any) -> Float[Array, " units"]:
+        if self.quadratic:
+            return self.form(params, params)
+        return self.joined(lambda one, weights: weights @ one.sums(params))
+
+    def decayed(self, params: Any, kinetic: bool = False) -> Float[Array, " units"]:
+        """The charge, or the form D, with every weight times its decay, of units of mixed decay; 0 of
+        others.
+        """
+        found = []
+        for one, decays in zip(self.families, self.decays, strict=True):
+            if len(set(decays)) == 1 or (kinetic and not self.quadratic):
+                found.append(jnp.zeros(one.count))
+            else:
+                parts = one.forms(params, params) if self.quadratic else one.sums(params)
+                found.append((np.asarray(one.weights) * decays) @ parts)
+        return jnp.concatenate(found)
 
     def along(self, first: Any, params: Any) -> Float[Array, " units"]:
         """<first, xi(q)>."""
-        if self.family.quadratic:
+        if self.quadratic:
             return self.form(first, params)
-        return np.asarray(self.family.weights) @ self.family.sums(first)
+        return self.joined(lambda one, weights: weights @ one.sums(first))
 
     def size(self, first: Any, params: Any) -> Float[Array, " units"]:
         """|first| |xi(q)|."""
-        return jnp.sqrt(self.family.squared(first) * self.family.squared_generator(params))
+        return self.joined(lambda one, _: jnp.sqrt(one.squared(first) * one.squared_generator(params)))
 
     def start(self, params: Any) -> Charge:
         value = self.charge(params)
         zero = jnp.zeros_like(value)
-        decayed = self.charge(params, decayed=True) if self.measured else None
+        decayed = self.decayed(params) if self.mixed else None
         memory = Memory(
             before=value,
             lag=zero if self.rule.nesterov else None,
@@ -212,28 +251,37 @@ class _Follower:
         scale = zero if self.rule.adaptive else self.size(params, params)
         return Charge(value, predicted, zero, zero, zero, zero, zero, zero, scale, memory)
 
-    def advance(self, charge: Charge, clock: Clock, step: _Step, measure: Bool[Array, ""]) -> Charge:
-        """The charge after one more step."""
-        rule, quadratic, memory = self.rule, self.family.quadratic, charge.memory
-        zero = jnp.zeros_like(charge.value)
-        at = At(charge.predicted, memory.before, charge.kinetic)
-        if memory.decayed is not None:
-            decayed = At(memory.decayed, memory.decayed_before, memory.decayed_kinetic)
-        elif rule.adaptive:
-            lost = self.charge(step.params, decayed=True) if any(self.decays) and not rule.decoupled else zero
-            decayed = At(lost, lost, zero)
+    def lost(self, charge: Charge, at: At, params: Any) -> At:
+        """The charges with every weight times its decay: predicted where parts decay alike."""
+        memory, uniform = charge.memory, self.uniform
+        known = np.nan_to_num(uniform).astype(charge.value.dtype)
+        if self.rule.adaptive:
+            if self.rule.decoupled or not self.rule.decay:
+                return At(*(jnp.zeros_like(part) for part in at))
+            value = known * self.charge(params)
+            at = At(value, value, jnp.zeros_like(value))
         else:
-            decayed = At(*(self.decays[0] * part for part in at))
-        lag = zero if memory.lag is None else memory.lag
-        turned = (
-            memory.turned if memory.turned is not None else turning(rule, quadratic, clock, at, decayed, lag)
-        )
+            at = At(*(known * part for part in at))
+        if memory.decayed is None:
+            return at
+        measured = At(memory.decayed, memory.decayed_before, memory.decayed_kinetic)
+        return At(*(jnp.where(np.isnan(uniform), m, p) for m, p in zip(measured, at, strict=True)))
+
+    def advance(self, charge: Charge, clock: Clock, step: _Step, measure: Bool[Array, ""]) -> Charge:
+        """The charges after one more step."""
+        rule, memory = self.rule, charge.memory
+        at = At(charge.predicted, memory.before, charge.kinetic)
+        decayed = self.lost(charge, at, step.params)
+        lag = jnp.zeros_like(charge.value) if memory.lag is None else memory.lag
+        turned = memory.turned
+        if turned is None:
+            turned = turning(rule, self.quadratic, clock, at, decayed, lag)
         momentum = charge.momentum_predicted
         momentum = momentum + momentum_budget(rule, momentum, turned, decayed.value).total
-        kinetic = self.form(step.change, step.change) if quadratic else zero
+        kinetic = self.form(step.change, step.change) if self.quadratic else charge.kinetic
         predicted = charge.predicted
         if not rule.adaptive:
-            predicted = next_value(rule, quadratic, clock, at, decayed, kinetic, lag)
+            predicted = next_value(rule, self.quadratic, clock, at, decayed, kinetic, lag)
         charge = charge._replace(
             predicted=predicted,
             kinetic=kinetic,
@@ -247,14 +295,11 @@ class _Follower:
         memory, zero = charge.memory, jnp.zeros_like(charge.value)
         lag = turned = decayed = decayed_kinetic = None
         if memory.lag is not None:
-            lag = self.form(step.change, step.gradient) if self.family.quadratic else zero
+            lag = self.form(step.change, step.gradient) if self.quadratic else zero
         if memory.turned is not None:
-            turned = self.form(step.average, step.change) if self.family.quadratic else zero
+            turned = self.form(step.average, step.change) if self.quadratic else zero
         if memory.decayed is not None:
-            decayed = self.charge(step.moved, decayed=True)
-            decayed_kinetic = (
-                self.form(step.change, step.change, decayed=True) if self.family.quadratic else zero
-            )
+            decayed, decayed_kinetic = self.decayed(step.moved), self.decayed(step.change, kinetic=True)
         return Memory(charge.predicted, lag, decayed, memory.decayed, decayed_kinetic, turned)
 
     def measure(self, charge: Charge, step: _Step) -> Charge:
@@ -276,6 +321,28 @@ class _Follower:
             breaking=jnp.abs(pull) / jnp.maximum(size, tiny),
             scale=scale,
         )
+
+
+def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
+    """The charges of each family in the state of an optimiser, units on the last axis; states of many steps,
+    as a scan stacks them, will do.
+
+    Raises `OptimiserError` without a state, or where it follows other symmetries.
+    """
+    found = charge_state(state)
+    parts: dict[int, Charge] = {}
+    groups = _sorted(symmetries)
+    sizes = [sum(one.count for one in some) for _, some in groups]
+    if [charge.value.shape[-1] for charge in found.charges] != sizes:
+        raise OptimiserError("the state of the optimiser follows other symmetries")
+    for (_, some), charge in zip(groups, found.charges, strict=True):
+        start = 0
+        for one in some:
+            stop = start + one.count
+            # By identity: equal families may come twice.
+            parts[id(one)] = jax.tree.map(lambda part, a=start, b=stop: part[..., a:b], charge)
+            start = stop
+    return [parts[id(one)] for one in symmetries]
 
 
 @dataclass(frozen=True)
@@ -305,14 +372,9 @@ def read_charges(state: Any, symmetries: Sequence[Charged]) -> list[Followed]:
     Warns, once for each family, where gradients break a symmetry by more than 1 %: the epsilon of a
     normalisation is no longer small against what it normalises. Raises `OptimiserError` without a state.
     """
-    found = charge_state(state)
-    if len(found.charges) != len(symmetries):
-        raise OptimiserError(
-            f"the state follows {len(found.charges)} families, got {len(symmetries)} symmetries"
-        )
     followed = [
         Followed(family, jax.tree.map(np.asarray, charge))
-        for family, charge in zip(symmetries, found.charges, strict=True)
+        for family, charge in zip(symmetries, charges_of(state, symmetries), strict=True)
     ]
     for one in followed:
         if broken := one.broken:

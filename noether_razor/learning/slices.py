@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -149,7 +150,20 @@ class _Search:
 
     def rank(self, vectors: list[np.ndarray]) -> int:
         """The dimension that vectors and trivial directions span together."""
-        return len(_orthonormal([*vectors, *self.features.trivial_vectors()], self.features.count))
+        return len(self.spanned(vectors))
+
+    @cached_property
+    def trivial(self) -> np.ndarray:
+        """An orthonormal basis of the trivial directions."""
+        return _orthonormal(list(self.features.trivial_vectors()), self.features.count)
+
+    def spanned(self, vectors: list[np.ndarray]) -> np.ndarray:
+        """An orthonormal basis of what vectors and trivial directions span together."""
+        if not vectors:
+            return self.trivial
+        rows = np.stack(vectors)
+        rows = rows - (rows @ self.trivial.T) @ self.trivial
+        return np.concatenate([self.trivial, _orthonormal(list(rows), self.features.count)])
 
     def breaking(self, vector: np.ndarray) -> float:
         """Root mean square over rows of <g, xi> / |g| |xi|, g on what the generator moves."""
@@ -192,7 +206,8 @@ class _Search:
 
     def new(self, candidates: Iterable[_Candidate], known: list[np.ndarray]) -> Iterator[_Candidate]:
         """Those outside the span of known vectors and of the trivial ones."""
-        basis = _orthonormal([*self.features.trivial_vectors(), *known], self.features.count)
+        candidates = list(candidates)
+        basis = self.spanned(known) if candidates else self.trivial
         for candidate in candidates:
             vector = self.vector(candidate)
             left = vector - (vector @ basis.T) @ basis
@@ -246,7 +261,7 @@ def _orthonormal(rows: list[np.ndarray], size: int) -> np.ndarray:
     if not rows:
         return np.zeros((0, size))
     _, values, basis = np.linalg.svd(np.stack(rows), full_matrices=False)
-    return basis[values > 1e-9 * values[0]]
+    return basis[values > 1e-9 * max(values[0], 1e-6)]
 
 
 def _sparse(rows: np.ndarray) -> np.ndarray:

@@ -77,18 +77,19 @@ figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 def answer_html(symmetry: Mapping[str, Any], title: str = "What the data conserve") -> str:
     """The contents of symmetry.json as a page, with the figures that need nothing else."""
     drawn, failed = draw_answer(symmetry)
-    return _page(title, _answer(symmetry) + _figures(drawn, failed) + _notes(symmetry.get("notes", [])))
+    return page(title, _answer(symmetry) + figures_html(drawn, failed) + _notes(symmetry.get("notes", [])))
 
 
 def report_html(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
     """The report of a run as a page, with all figures; `failed` says why others were left out."""
     notes = [*(data.symmetry or {}).get("notes", []), *(data.summary.get("data") or {}).get("notes", [])]
     answer = f"<h1>{escape(data.title)}</h1>\n" if data.symmetry is None else _answer(data.symmetry)
-    body = answer + _figures(drawn, failed) + _training(data.summary) + _notes(dict.fromkeys(notes))
-    return _page(data.title, body)
+    body = answer + figures_html(drawn, failed) + _training(data.summary) + _notes(dict.fromkeys(notes))
+    return page(data.title, body)
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """A page of HTML that needs nothing else."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
@@ -111,14 +112,15 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
             *parts,
             _quantities(symmetry),
             _drifting(symmetry),
-            _section("Checks", _lights(lights(symmetry))),
-            _section("What this file cannot tell", _list(_untold(symmetry)) + _same(symmetry)),
+            section("Checks", _lights(lights(symmetry))),
+            section("What this file cannot tell", _list(_untold(symmetry)) + _same(symmetry)),
             _hypotheses(symmetry),
         ]
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A section under a heading; nothing where it has no body."""
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}</section>\n" if body else ""
 
 
@@ -128,7 +130,7 @@ def _list(items: Iterable[str]) -> str:
     return f"<ul>\n{rows}</ul>\n" if rows else ""
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+def table_html(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     """A table of HTML cells, without the columns in which nothing stands; the header is text."""
     rows = list(rows)
     shown = [k for k in range(len(header)) if any(row[k] for row in rows)]
@@ -150,7 +152,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "")
 def _quantities(symmetry: Mapping[str, Any]) -> str:
     quantities = symmetry["quantities"]
     if not quantities:
-        return _section("Conserved quantities", "<p>None was found.</p>\n")
+        return section("Conserved quantities", "<p>None was found.</p>\n")
     table = _listed(symmetry, quantities, "C", "drift below", lambda entry: percent(entry["limit"]))
     explained = (
         '<p class="soft">Drift below: upper limit on the drift along a trajectory, as a share of the '
@@ -158,7 +160,7 @@ def _quantities(symmetry: Mapping[str, Any]) -> str:
         "largest possible value.</p>\n"
     )
     about = "".join(f"<p>{escape(sentence(line))}</p>\n" for line in about_space(symmetry))
-    return _section("Conserved quantities", table + explained + about)
+    return section("Conserved quantities", table + explained + about)
 
 
 def _listed(
@@ -180,7 +182,7 @@ def _listed(
         ]
         for k, entry in enumerate(entries, 1)
     ]
-    return _table(("", "formula", "unit", title, "{C, H}", "note"), rows, "quantities")
+    return table_html(("", "formula", "unit", title, "{C, H}", "note"), rows, "quantities")
 
 
 def name_mathml_element(name: str) -> str:
@@ -210,7 +212,7 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
     unit = symmetry.get("time_unit") or "unit of time"
     why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothing looks alike.</p>\n"
     table = _listed(symmetry, symmetry["drifting"], "D", "drift", lambda entry: rate_text(entry, unit))
-    return _section("Slowly drifting", why + table)
+    return section("Slowly drifting", why + table)
 
 
 def _lights(found: Sequence[Light]) -> str:
@@ -262,10 +264,11 @@ def _hypotheses(symmetry: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     header = ("", "hypothesis", "answer", "in the data", "drift", "Delta-ELBO")
-    return _section("Hypotheses", _table(header, rows, "quantities"))
+    return section("Hypotheses", table_html(header, rows, "quantities"))
 
 
-def _figures(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+def figures_html(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
+    """All figures with their captions, and why others were left out."""
     body = "".join(
         f'<figure id="{escape(name)}">\n'
         f'<div class="wide" role="img" aria-label="{escape(caption)}">{svg}</div>\n'
@@ -273,7 +276,7 @@ def _figures(drawn: Sequence[Drawn], failed: Mapping[str, str]) -> str:
         for name, caption, _, svg in drawn
     )
     left_out = _list(f"Left out: {name}: {why}" for name, why in failed.items())
-    return _section("Figures", body + left_out)
+    return section("Figures", body + left_out)
 
 
 def _training(summary: Mapping[str, Any]) -> str:
@@ -292,16 +295,16 @@ def _training(summary: Mapping[str, Any]) -> str:
         rows.append((f"rollout mean squared error, {name}", f"{errors['rollout_mse']:.2e}"))
     if chosen := summary.get("likelihood", {}).get("text"):
         rows.append(("likelihood", str(chosen)))
-    body = _table(("", ""), [[escape(name), escape(value)] for name, value in rows])
+    body = table_html(("", ""), [[escape(name), escape(value)] for name, value in rows])
     if data is not None:
         keys = ("names", "units", "shifts", "scales", "noise_standard_deviations")
         coordinates = [
             [name_mathml_element(name), escape(unit), f"{shift:.6g}", f"{scale:.6g}", f"{noise:.3g}"]
             for name, unit, shift, scale, noise in zip(*(data[key] for key in keys), strict=True)
         ]
-        body += _table(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
-    return _section("The run", body)
+        body += table_html(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
+    return section("The run", body)
 
 
 def _notes(notes: Iterable[str]) -> str:
-    return _section("Notes", _list(sentence(note) for note in notes))
+    return section("Notes", _list(sentence(note) for note in notes))

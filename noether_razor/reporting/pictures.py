@@ -100,15 +100,16 @@ class Drawn(NamedTuple):
 
 def draw_pictures(data: ReportData) -> tuple[list[Drawn], dict[str, str]]:
     """All pictures of a run, and why others were left out: what one fails of costs that picture alone."""
-    return _drawn(PICTURES, data)
+    return draw_all(PICTURES, data)
 
 
 def draw_answer(symmetry: Mapping[str, Any]) -> tuple[list[Drawn], dict[str, str]]:
     """The pictures that need symmetry.json alone, and why others were left out."""
-    return _drawn(ANSWER_PICTURES, symmetry)
+    return draw_all(ANSWER_PICTURES, symmetry)
 
 
-def _drawn(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str]]:
+def draw_all(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str]]:
+    """Some pictures of `data`, and why others were left out: what one fails of costs that picture alone."""
     found, failed = [], {}
     for name, caption, draw in pictures:
         try:

@@ -8,18 +8,22 @@ from .build import (
     simulate_data,
     simulate_test_sets,
 )
+from .learning import LearningConfig, load_learning, parse_learning
 from .load import ConfigError, load_config, load_recipe, parse_config
 from .schema import Config
 
 __all__ = [
     "Config",
     "ConfigError",
+    "LearningConfig",
     "build_problem",
     "build_system",
     "file_layout",
     "load_config",
+    "load_learning",
     "load_recipe",
     "parse_config",
+    "parse_learning",
     "read_data",
     "simulate_data",
     "simulate_test_sets",

@@ -4,13 +4,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
 from ...spelling import suggestion
 from .schema import Config
 
+Tables = TypeVar("Tables", bound=BaseModel)
 PACKAGE = Path(__file__).parents[2]
 SHIPPED = PACKAGE / "configs"
 """Configurations inside an installed wheel; a checkout has them beside the package."""
@@ -28,11 +29,17 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up
     among the configurations that the package ships. Raises `ConfigError`.
     """
+    path, tables = load_tables(path, overrides)
+    return parse_config(tables, source=str(path))
+
+
+def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Path, dict[str, Any]]:
+    """What `load_config` reads, unchecked, and the file it was found in. Raises `ConfigError`."""
     path = _found(Path(path))
     tables = _read(path, ())
     for override in overrides:
         _override(tables, override)
-    return parse_config(tables, source=str(path))
+    return path, tables
 
 
 def load_recipe(
@@ -49,10 +56,16 @@ def load_recipe(
 
 def parse_config(tables: dict[str, Any], source: str = "config") -> Config:
     """Check tables that are already in memory. Raises `ConfigError` naming every wrong key at once."""
+    return parse_tables(Config, tables, source)
+
+
+def parse_tables(root: type[Tables], tables: dict[str, Any], source: str) -> Tables:
+    """The same for any model of tables."""
     try:
-        return Config.model_validate(tables)
+        return root.model_validate(tables)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_explain(item) for item in error.errors())) from None
+        told = "; ".join(_explain(root, item) for item in error.errors())
+        raise ConfigError(f"{source}: {told}") from None
 
 
 def _found(path: Path) -> Path:
@@ -112,13 +125,13 @@ def _override(tables: dict[str, Any], override: str) -> None:
     tables[last] = value
 
 
-def _explain(item: Any) -> str:
+def _explain(root: type, item: Any) -> str:
     where = [part for part in item["loc"] if isinstance(part, str)]
     # Members of a union add their own names to the path; those are no keys of the file.
-    known = _known_path(where)
+    known = _known_path(root, where)
     path = ".".join(known) or "config"
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        names = _fields(known[:-1])
+        names = _fields(root, known[:-1])
         return f"{path}: unknown key, {suggestion(known[-1], names)}"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -126,8 +139,8 @@ def _explain(item: Any) -> str:
     return f"{path}: {message}" + ("" if isinstance(got, dict | BaseModel) else f", got {got!r}")
 
 
-def _known_path(where: list[str]) -> list[str]:
-    table: type | None = Config
+def _known_path(root: type, where: list[str]) -> list[str]:
+    table: type | None = root
     path: list[str] = []
     for part in where:
         path.append(part)
@@ -137,8 +150,8 @@ def _known_path(where: list[str]) -> list[str]:
     return path
 
 
-def _fields(path: list[str]) -> list[str]:
-    table: type | None = Config
+def _fields(root: type, path: list[str]) -> list[str]:
+    table: type | None = root
     for part in path:
         table = _annotations(table).get(part)
         if table is None:

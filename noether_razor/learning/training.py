@@ -59,29 +59,34 @@ class TrackedTraining:
     def graph(self) -> Any:
         return nnx.split(self.model, nnx.Param, ...)[0]
 
-    def start(self) -> TrainedState:
-        """The state before the first step."""
-        _, params, rest = nnx.split(self.model, nnx.Param, ...)
+    def start(self, model: nnx.Module | None = None) -> TrainedState:
+        """The state before the first step; another `model` of the same shape may be where it starts."""
+        _, params, rest = nnx.split(self.model if model is None else model, nnx.Param, ...)
         params, rest = jax.tree.map(jnp.array, (params, rest))
         return TrainedState(jnp.zeros((), jnp.int32), params, rest, self.tracked.init(params))
 
-    def run(self, state: TrainedState) -> Iterator[tuple[TrainedState, Recorded]]:
-        """From `state` to the last step: the state after each chunk and what was recorded in it.
-
-        Raises `DivergedError`.
-        """
+    @cached_property
+    def _compiled(self) -> tuple[Any, Any]:
+        """One step, and many of them."""
         inputs, labels = jnp.asarray(self.data.inputs), jnp.asarray(self.data.labels)
-        # A CPU takes several times as long for convolutions inside a compiled loop.
-        convolves = any(jnp.ndim(leaf) > 3 for leaf in jax.tree.leaves(state.params))
 
         def step(state: TrainedState, rows: Any) -> tuple[TrainedState, Recorded]:
             return self._step(state, (inputs[rows], labels[rows]))
 
-        one = jax.jit(step)
-        many = jax.jit(lambda state, rows: jax.lax.scan(step, state, rows))
+        return jax.jit(step), jax.jit(lambda state, rows: jax.lax.scan(step, state, rows))
+
+    def run(self, state: TrainedState, batches: Any = None) -> Iterator[tuple[TrainedState, Recorded]]:
+        """From `state` to the last step: the state after each chunk and what was recorded in it.
+
+        Raises `DivergedError`.
+        """
+        batches = self.batches if batches is None else batches
+        one, many = self._compiled
+        # A CPU takes several times as long for convolutions inside a compiled loop.
+        convolves = any(jnp.ndim(leaf) > 3 for leaf in jax.tree.leaves(state.params))
         at = int(state.step)
-        while at < len(self.batches):
-            rows = jnp.asarray(self.batches[at : at + CHUNK])
+        while at < len(batches):
+            rows = jnp.asarray(batches[at : at + CHUNK])
             if convolves:
                 lines = []
                 for row in rows:
@@ -171,11 +176,13 @@ def series_of(start: TrainedState, recorded: Sequence[Recorded], symmetries: Seq
     )
 
 
-def train_tracked(training: TrackedTraining) -> tuple[TrainedState, Series]:
-    """The whole run."""
-    start = training.start()
+def train_tracked(
+    training: TrackedTraining, model: nnx.Module | None = None, batches: Any = None
+) -> tuple[TrainedState, Series]:
+    """The whole run; with another start or other batches nothing is compiled again."""
+    start = training.start(model)
     state, recorded = start, []
-    for after, part in training.run(start):
+    for after, part in training.run(start, batches):
         state = after
         recorded.append(part)
     return state, series_of(start, recorded, training.symmetries)

@@ -21,6 +21,7 @@ from ..random import stream
 from ..reporting import contour_figure, png_of, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
+from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
 from .workers import Progress, places
@@ -40,7 +41,8 @@ def reproduce(
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Make a table or figure of the paper in the folder `out` and return its Markdown; "all" makes each.
+    """Make a table or figure of the paper in the folder `out` and return its Markdown; "all" makes those of
+    Noether's Razor.
 
     Writes ``<target>.md``, ``<target>.json`` and for figures ``.png`` and ``.pdf``, each whole or not at all.
     Runs go to ``out/runs/<budget>``: those that are finished are not run again, one that was stopped goes on.
@@ -54,8 +56,13 @@ def reproduce(
             )
             for name in TARGETS
         )
+    if target in EXPERIMENTS:
+        return reproduce_experiment(
+            target, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
+        )
     if target not in TARGETS:
-        raise ValueError(f"target must be one of {', '.join(TARGETS)} or all, got {target!r}")
+        known = ", ".join((*TARGETS, *EXPERIMENTS))
+        raise ValueError(f"target must be one of {known} or all, got {target!r}")
     made = TARGETS[target]
     table = made.table if isinstance(made, PhasePlane) else made
     count = 1 if isinstance(made, PhasePlane) else seeds

@@ -30,7 +30,10 @@ PARTS = ("#d1495b", "#2a7fc9", "#e0a93b")
 
 def charges_figure(rule: LearningRule, series: Series, report: SymmetryReport, order: Any) -> Figure:
     """Charges of some units of each family over the steps, measured and predicted."""
-    shown = list(enumerate(report.charges))[:SHOWN_FAMILIES]
+    kinds = ("scale", "rescale", "translation")
+    order_of = [(one.count == 1, kinds.index(getattr(one, "kind", "scale"))) for one in report.charges]
+    chosen = sorted(range(len(order_of)), key=order_of.__getitem__)[:SHOWN_FAMILIES]
+    shown = [(k, report.charges[k]) for k in chosen]
     rows = -(-len(shown) // 2)
     figure = Figure(figsize=(9, 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, min(2, len(shown)), squeeze=False, sharex=True).ravel()
@@ -130,18 +133,24 @@ def _colours(count: int) -> list[str]:
     return [palette[k % len(palette)] for k in range(count)]
 
 
-def symmetry_spectrum_figure(spectra: Mapping[str, Sequence[float]], dimensions: Mapping[str, int]) -> Figure:
+def symmetry_spectrum_figure(
+    spectra: Mapping[str, Sequence[float]], dimensions: Mapping[str, int], quasi: Mapping[str, int]
+) -> Figure:
     """Singular values of the features of gradients; those of symmetries vanish, beyond a gap."""
     figure = Figure(figsize=(4.6 * len(spectra), 3.6), layout="constrained")
     panels = figure.subplots(1, len(spectra), squeeze=False)[0]
-    for axes, (kind, values) in zip(panels, spectra.items(), strict=True):
-        values = np.maximum(np.sort(np.asarray(values))[::-1], 1e-18)
+    for axes, (kind, spectrum) in zip(panels, spectra.items(), strict=True):
+        values = np.maximum(np.sort(np.asarray(spectrum))[::-1], 1e-18)
         index = np.arange(1, len(values) + 1)
-        exact = index > len(values) - dimensions[kind]
-        axes.plot(index[~exact], values[~exact], ".", color=MEASURED, markersize=4, label="broken")
-        axes.plot(
-            index[exact], values[exact], ".", color=LAW, markersize=4, label="exact, without effect, trivial"
-        )
+        exact = len(values) - dimensions[kind]
+        near = exact - quasi.get(kind, 0)
+        for low, high, label, colour in (
+            (0, near, "broken", MEASURED),
+            (near, exact, "quasi-symmetries", PARTS[2]),
+            (exact, len(values), "exact, without effect, trivial", LAW),
+        ):
+            if high > low:
+                axes.plot(index[low:high], values[low:high], ".", color=colour, markersize=4, label=label)
         axes.set_yscale("log")
         axes.set(xlabel="direction", ylabel="singular value", title=f"{kind}: {dimensions[kind]} exact")
         axes.grid(alpha=0.3)
@@ -165,14 +174,14 @@ def charges_pictures(
     return (
         picture(
             "charges",
-            "Noether charges of some units over the steps of training, measured (solid) and predicted from the "
-            "start by the law (dashed).",
+            "Noether charges of some units over the steps of training, measured (solid) and predicted from "
+            "the start by the law (dashed).",
             lambda: charges_figure(rule, series, report, order),
         ),
         picture(
             "budget",
-            "What changes the momentum charges of one family, summed over its units: friction of momentum, the "
-            "learning rule's breaking of the symmetry, and weight decay. The black line is their sum.",
+            "What changes the momentum charges of one family, summed over its units: friction of momentum, "
+            "the learning rule's breaking of the symmetry, and weight decay. The black line is their sum.",
             lambda: budget(None),
         ),
         picture(
@@ -186,17 +195,23 @@ def charges_pictures(
             "line as long as gradients do not vanish.",
             lambda: angle_figure(rule, series, report),
         ),
-        spectrum_picture({kind: list(values) for kind, values in report.spectra.items()}, report.dimensions),
     )
 
 
-def spectrum_picture(spectra: Mapping[str, Sequence[float]], dimensions: Mapping[str, int]) -> Picture:
+def spectrum_picture(found: Mapping[str, Any]) -> Picture:
     """The picture of a search for symmetries."""
+    quasi = sum(entry["count"] for entry in found["quasi"] if entry["kind"] != "translation")
+    shifts = sum(entry["count"] for entry in found["quasi"] if entry["kind"] == "translation")
+    counts = {"diagonal": quasi, "translation": shifts}
     return Picture(
         "spectrum",
         "Singular values of the gradients' features. Directions that no gradient ever sees lie at rounding, "
         "below the gap; quasi-symmetries lie between.",
-        lambda _: symmetry_spectrum_figure(spectra, dimensions),
+        lambda _: (
+            None
+            if found["rows"] < found["features"]
+            else symmetry_spectrum_figure(found["spectra"], found["dimensions"], counts)
+        ),
     )
 
 
@@ -204,7 +219,8 @@ def charges_report(
     folder: Path, found: Mapping[str, Any], rule: LearningRule, series: Series, report: SymmetryReport
 ) -> str:
     """Write report.md, report.html and figures of a tracked run, and return what stands on the terminal."""
-    drawn, failed = draw_all(charges_pictures(rule, series, report, found["order"]), None)
+    pictures = (*charges_pictures(rule, series, report, found["order"]), spectrum_picture(report.to_json()))
+    drawn, failed = draw_all(pictures, None)
     text = charges_text(found)
     body = f"<h1>Charges of a training run</h1>\n{_run_html(found)}{_families_html(found)}"
     body += figures_html(drawn, failed) + section("Symmetries", f"<pre>{escape(str(report))}</pre>\n")
@@ -214,7 +230,7 @@ def charges_report(
 
 def symmetries_report(folder: Path, text: str, found: Mapping[str, Any]) -> None:
     """Write report.md, report.html and the spectrum of a search for symmetries."""
-    drawn, failed = draw_all((spectrum_picture(found["spectra"], found["dimensions"]),), None)
+    drawn, failed = draw_all((spectrum_picture(found),), None)
     about = f"{found['rows']} gradients, {found['features']} features, method {found['method']}."
     body = f"<h1>Symmetries of a network</h1>\n<p>{about}</p>\n<pre>{escape(text)}</pre>\n"
     _write(
@@ -284,8 +300,8 @@ def _rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 
 EXPLAINED = (
-    "Violation: of the exact law, as a share of the charge's largest size. Error of the prediction: of the order "
-    "{order}. Breaking: the largest |<g, xi>| / |g| |xi|."
+    "Violation: of the exact law, as a share of the charge's largest size. Error of the prediction: of the "
+    "order {order}. Breaking: the largest |<g, xi>| / |g| |xi|."
 )
 
 

@@ -33,8 +33,8 @@ from ...training import Checkpoint
 from ..config import ConfigError, LearningConfig, parse_learning
 from .configured import flatten
 
-SEARCHED = 12
-"""Batches on which symmetries are looked for."""
+SEARCHED, NAMED = 12, 200
+"""Batches on which symmetries are looked for, and gradients that are enough to name those of single units."""
 
 
 class LearningFolder(NamedTuple):
@@ -97,13 +97,15 @@ def build_network(config: LearningConfig, data: Labelled) -> Classifier:
         raise ConfigError(f"model: {error}") from None
 
 
-def search(config: LearningConfig, model: Classifier, data: Labelled) -> SymmetryReport:
-    """The symmetries of a network. Raises `ConfigError`."""
+def search(
+    config: LearningConfig, model: Classifier, data: Labelled, few: int | None = None
+) -> SymmetryReport:
+    """The symmetries of a network, from `few` gradients unless told otherwise. Raises `ConfigError`."""
     rows = data.batches(SEARCHED, config.training.batch, derived_seed(config.seed, "search"))
     batches = [(data.inputs[some], data.labels[some]) for some in rows]
     try:
         return find_symmetries(
-            model, cross_entropy, batches, method=config.search.method, rows=config.search.rows
+            model, cross_entropy, batches, method=config.search.method, rows=config.search.rows or few
         )
     except SymmetryError as error:
         raise ConfigError(f"search: {error}") from None
@@ -143,7 +145,8 @@ def charges_run(
     folder.begin(config, resume)
     data = config.data.read()
     model = build_network(config, data)
-    report = search(config, model, data)
+    few = NAMED if config.search.method == "slices" else None
+    report = search(config, model, data, few)
     if not report.charges:
         raise ConfigError("model: no symmetry was found, so there is no charge to follow")
     seed = derived_seed(config.seed, "batches")

@@ -24,9 +24,13 @@ HEAVY = {
     "orbax",
     "pydantic",
     "scipy",
+    "sklearn",
     "sympy",
 }
-VERBS = ("demo", "train", "discover", "evaluate", "analyse", "predict", "report", "simulate", "reproduce")
+VERBS = (
+    *("demo", "train", "discover", "evaluate", "analyse", "predict", "report", "simulate", "reproduce"),
+    *("charges", "symmetries"),
+)
 PROGRAM = ("--version", "--help", "")
 LISTED = "import sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
 RUN = """

@@ -69,6 +69,13 @@ MOMENTUM_ALONE = {
     "lion": optax.lion(1e-3, weight_decay=0.1),
 }
 
+SLOW = pytest.mark.slow
+LONG = {
+    *("heavy ball, cosine", "nesterov, clipped, cosine", "nesterov, decay beside", "dampened", "ema"),
+    *("ema, debiased", "sgdw, masked", "adam with L2, masked", "lion"),
+}
+"""The others go through the same code in the default suite."""
+
 
 @cache
 def trained(name: str) -> Trained:
@@ -88,7 +95,7 @@ def momentum_error(charge, family) -> float:
 
 @pytest.mark.usefixtures("double_precision")
 class TestLaws:
-    @pytest.mark.parametrize("name", POSITION)
+    @pytest.mark.parametrize("name", [pytest.param(k, marks=SLOW if k in LONG else ()) for k in POSITION])
     def test_positions_and_momenta_follow_their_laws_to_rounding(self, name):
         """From the start alone, so errors of all steps add up."""
         run = trained(name)
@@ -99,7 +106,9 @@ class TestLaws:
             assert float(jnp.ptp(charge.value, axis=0).max() / charge.scale.max()) > 1e-2, family.name
             assert float(charge.breaking.max()) < 1e-13
 
-    @pytest.mark.parametrize("name", MOMENTUM_ALONE)
+    @pytest.mark.parametrize(
+        "name", [pytest.param(k, marks=SLOW if k in LONG else ()) for k in MOMENTUM_ALONE]
+    )
     def test_momenta_follow_their_law_under_adaptive_optimisers(self, name):
         run = trained(name)
         for family, charge in zip(SYMMETRIES, run.charges, strict=True):
@@ -126,7 +135,10 @@ class TestLaws:
         translated = predict_charge(rule, shifts[0], np.zeros_like(shifts[1:]), quadratic=False)
         assert largest_error(translated, shifts) < 1e-10
 
-    @pytest.mark.parametrize("name", ["nesterov, clipped, cosine", "sgdw", "ema, debiased"])
+    @pytest.mark.parametrize(
+        "name",
+        ["sgdw", *(pytest.param(k, marks=SLOW) for k in ("nesterov, clipped, cosine", "ema, debiased"))],
+    )
     def test_closed_forms_of_other_rules(self, name):
         run = trained(name)
         rule, charge = LearningRule.from_optax(POSITION[name]), run.charges[0]

@@ -87,7 +87,11 @@ def _csv(path: Path, label: str | None) -> tuple[np.ndarray, np.ndarray]:
         if label not in names:
             raise ValueError(f"no column {label}, only {', '.join(names)}")
         at = names.index(label)
-    table = np.loadtxt(path, delimiter=",", skiprows=1, dtype=str, ndmin=2)
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    rows = [[cell.strip() for cell in line.split(",")] for line in lines if line.strip()]
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError(f"expected {len(names)} cells in every row")
+    table = np.array(rows).reshape(-1, len(names))
     return np.delete(table, at, axis=1).astype(float), table[:, at]
 
 

@@ -73,6 +73,10 @@ def summarise_charges(
 ) -> dict[str, Any]:
     """The contents of charges.json: rule, families, effective rates, angles, suggestions and warnings."""
     families = [_family(rule, series, k, family, order) for k, family in enumerate(report.charges)]
+    # Of the largest of all: where a charge is zero by the law, its own size is rounding.
+    largest = max(float(np.abs(charge.momentum).max()) for charge in series.charges)
+    for entry in families:
+        entry["momentum_error"] /= max(largest, 1e-300)
     warnings = [
         f"gradients break {entry['broken']} of {entry['count']} symmetries by more than {BROKEN:.0%}, up to "
         f"{entry['breaking']:.0%}: {entry['worst']}; the epsilon of its normalisation is not small"
@@ -108,7 +112,7 @@ def _family(rule: LearningRule, series: Series, k: int, family: Charged, order: 
         "start": [float(values[0].min()), float(values[0].max())],
         "end": [float(values[-1].min()), float(values[-1].max())],
         "violation": float(np.asarray(charge.violation).max()),
-        "momentum_error": float(np.abs(momenta).max() / max(np.abs(charge.momentum).max(), 1e-300)),
+        "momentum_error": float(np.abs(momenta).max()),
         "breaking": float(breaking.max()),
         "broken": int((breaking > BROKEN).any(axis=0).sum()),
         "worst": family.label(int(breaking.max(axis=0).argmax())),

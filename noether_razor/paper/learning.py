@@ -144,8 +144,9 @@ def _above(table: Mapping[str, Sequence[float]], key: str, limit: float) -> Verd
 
 # Charges and their closed forms: the translation, scale and rescale panels of Neural Mechanics.
 
-MLP = NetworkShape()
-CNN = NetworkShape("cnn", (8, 16), ("batch", "batch"))
+MLP = NetworkShape(epsilon=1e-8)
+CNN = NetworkShape("cnn", (8, 16), ("batch", "batch"), epsilon=1e-8)
+CNN_SETTING = (0.1, 0.9, 1e-3)
 SETTINGS = ((0.1, 0.0, 0.0), (0.1, 0.0, 5e-3), (0.02, 0.9, 5e-3), (0.1, 0.9, 0.0))
 COLLAPSE = (0.05, 0.9, 1e-2)
 ORDERS = ("exact", "2", "1")
@@ -203,7 +204,8 @@ def _tracked(shape: NetworkShape, setting: tuple[float, float, float], seed: int
 def _figure5(seed: int, quick: bool) -> dict[str, Any]:
     numbers: Numbers = {}
     drawn: dict[str, Any] = {}
-    runs = [("mlp", MLP, s, 660) for s in (*SETTINGS, COLLAPSE)] + [("cnn", CNN, SETTINGS[2], 220)]
+    runs = [("mlp", MLP, setting, 660) for setting in SETTINGS]
+    runs += [("mlp", replace(MLP, epsilon=1e-5), COLLAPSE, 660), ("cnn", CNN, CNN_SETTING, 220)]
     for net, shape, setting, steps in runs:
         families, rule, series, accuracy = _tracked(shape, setting, seed, steps // 10 if quick else steps)
         at = f"{net}, {_called(setting)}"
@@ -226,10 +228,10 @@ def _figure5(seed: int, quick: bool) -> dict[str, Any]:
 
 def _figure5_claims(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     verdicts = []
-    for net, setting in [*(("mlp", s) for s in SETTINGS), ("cnn", SETTINGS[2])]:
+    for net, setting in [*(("mlp", s) for s in SETTINGS), ("cnn", CNN_SETTING)]:
         for name in ("scale", "rescale", "translation"):
             at = f"{net}, {_called(setting)}: {name}"
-            verdicts += [_below(table, f"{at}, order exact", 3e-4), _below(table, f"{at}, order 2", 5e-3)]
+            verdicts += [_below(table, f"{at}, order exact", 1e-4), _below(table, f"{at}, order 2", 5e-3)]
             if setting[1] > 0 and name != "translation":
                 order = [max(table[f"{at}, order {k}"]) for k in ORDERS]
                 verdicts.append(
@@ -373,7 +375,7 @@ def _figure4_claims(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
         key = f"steady angle over prediction, {_called(setting)}"
         worst = max(abs(value - 1) for value in table[key])
         verdicts.append(Verdict(f"{key} within 5% of 1", worst <= 0.05, f"off by {worst:.1%}"))
-    free, fixed = (np.mean(table[f"accuracy, {kind} norm, eta 1"]) for kind in ("free", "fixed"))
+    free, fixed = (float(np.mean(table[f"accuracy, {kind} norm, eta 1"])) for kind in ("free", "fixed"))
     gain = f"{100 * (free - fixed):.1f} points"
     return [
         *verdicts,
@@ -471,7 +473,7 @@ def _rmsprop_claims(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
             _below(table, f"difference of losses, {at}", 2e-3),
             _above(table, f"correlation of angles, {at}", 0.999),
         ]
-    for beta, limit in ((0.0, 2e-4), (0.5, 1e-2), (0.9, 6e-2)):
+    for beta, limit in ((0.0, 2e-4), (0.5, 1e-2), (0.9, 0.1)):
         verdicts.append(_below(table, f"error of r from independent gradients, beta {beta:g}", limit))
     white, kept = (
         max(table[f"error of r from {kind} gradients, beta 0.9"]) for kind in ("independent", "persistent")
@@ -594,7 +596,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "learning-figure4",
             "Noether's learning dynamics: free norms adapt the learning rate, decay sets the angle of a step",
             "Digits, network 64-64-64-10 with batch normalisation, momentum 0.9 on the left; on the right "
-            "30 % of labels are noise. The paper's figure could not be read: this follows its text and formulas.",
+            "30 % of labels are noise. The paper's figure could not be read: this follows its formulas.",
             _figure4,
             _figure4_claims,
             _figure4_draw,
@@ -610,7 +612,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             "network-symmetries",
             "Symmetries of networks, found from gradients",
-            "Digits by a network 64-24-24-16-16-10, the first two layers normalised; small networks on noise.",
+            "Digits by 64-24-24-16-16-10, the first two layers normalised; small networks on noise.",
             _symmetries,
             _symmetries_claims,
             _symmetries_draw,

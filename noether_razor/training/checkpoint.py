@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import orbax.checkpoint as ocp
 
 
+@runtime_checkable
 class Stepped(Protocol):
     """A tree of arrays that knows how many steps made it, such as `TrainState`."""
 

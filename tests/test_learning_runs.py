@@ -190,7 +190,7 @@ class TestVerbs:
         assert max(entry["violation"] for entry in found["families"]) < 1e-3
         assert max(entry["momentum_error"] for entry in found["families"]) < 1e-2
         page = (tmp_path / "run" / "report.html").read_text()
-        assert page.count("<svg") == 4 and "left out" not in page.lower()
+        assert page.count("<svg") == 5 and "left out" not in page.lower()
         again = run("charges", written, "--out", tmp_path / "run")
         assert_bad_input(again, "already holds a run")
 
@@ -270,6 +270,17 @@ class TestVerbs:
         assert_bad_input(result, "another configuration", "data.")
         with pytest.raises(ConfigError):
             config(optimizer={"kind": "sgdd"})
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_works(capsys):
+    page = (DOCS / "learning.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in page.split("```python\n")[1:]:
+        exec(compile(block.split("```")[0], "learning.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "scale of first (kernel) (16 units)" in printed and "28 linear symmetries" in printed
+    assert max(float(one.charge.violation.max()) for one in names["followed"]) < 1e-3
 
 
 class TestData:

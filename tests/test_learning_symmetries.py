@@ -189,7 +189,9 @@ LINEAR = {
 
 
 class TestLinear:
-    @pytest.mark.parametrize("name", LINEAR)
+    @pytest.mark.parametrize(
+        "name", [*(pytest.param(k, marks=pytest.mark.slow) for k in ("linear", "leaky relu")), "relu", "gelu", "attention"]
+    )
     def test_dimensions_and_charges(self, name):
         model, shape, dimension, charges = LINEAR[name]
         found = find_symmetries(model, loss, data(*shape), method="linear")
@@ -225,6 +227,7 @@ class TestLinear:
         with pytest.raises(SymmetryError, match="234 features need as many rows"):
             find_symmetries(LINEAR["relu"][0], loss, data(6), method="linear", rows=20)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("double_precision")
     def test_their_charges_follow_the_law(self):
         """Of gl(4) between two linear layers, quadratic forms that mix units."""
@@ -267,6 +270,7 @@ class TestSlices:
         # Rows that are too few for all features do not keep single units from being told.
         assert found.unnamed == {"diagonal": None, "translation": None}
 
+    @pytest.mark.slow
     def test_residual_blocks_and_layer_normalisation(self):
         found = find_symmetries(Residual(), loss, data(5))
         assert families(found.exact) == {
@@ -282,6 +286,7 @@ class TestSlices:
             "common shift of all of read.bias": 1,
         }
 
+    @pytest.mark.slow
     def test_heads(self):
         class Heads(nnx.Module):
             def __init__(self) -> None:
@@ -304,7 +309,7 @@ class TestSlices:
         }
         assert max(max(family.breaking) for family in found.quasi or found.exact) < 1e-6
 
-    @pytest.mark.parametrize("broken", ["gelu", "penalty"])
+    @pytest.mark.parametrize("broken", ["gelu", pytest.param("penalty", marks=pytest.mark.slow)])
     def test_none_is_found_where_none_is(self, broken):
         model = Dense(6, 5, 4, 3, activation=nnx.gelu if broken == "gelu" else nnx.relu)
 

@@ -114,6 +114,7 @@ def test_the_budget_closes_at_a_point_for_every_symmetry(name, state):
     np.testing.assert_allclose(whole, np.exp(0.3 * 0.7 / 0.4) * charge, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_budget_closes_along_a_motion(state):
     learning = learning_lagrangian(loss, METRICS["bregman"], mass=0.4, damping=0.3, decay=0.2)
     parts = jax.vmap(budget(learning, scale))

@@ -156,6 +156,17 @@ def table(scores: list[Score]) -> str:
     return "\n".join([*lines, "", "The space of all quantities of degree <= 2:", "", *spaces]) + "\n"
 
 
+def formulas(scores: list[Score]) -> str:
+    """The Hamiltonian that the first data set of each system gives, and in how many it has the same terms."""
+    lines = ["| system | H | data sets with these terms |", "|---|---|---|"]
+    for item in dict.fromkeys(score.item for score in scores):
+        found = [score.found.hamiltonian for score in scores if score.item == item]
+        terms = [None if one is None else {term.text for term in one.terms} for one in found]
+        text = "no polynomial fits" if found[0] is None else found[0].text()
+        lines.append(f"| {item.name} | {text} | {terms.count(terms[0])} of {len(terms)} |")
+    return "\n".join(["", "The Hamiltonian, with errors of the last digits:", "", *lines]) + "\n"
+
+
 def main() -> None:
     """Read the arguments, make the files, ask, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -182,7 +193,7 @@ def main() -> None:
             write_whole(path.with_suffix(".json"), json.dumps(found.to_json(), indent=1) + "\n")
             said = "; ".join(f"{one.quantity} {one.gain:.1f} {one.verdict}" for one in found)
             print(f"{path.stem}: rank {found.rank}, {scores[-1].seconds:.0f} s; {said}", flush=True)
-    write_whole(arguments.table, HEADING + table(scores))
+    write_whole(arguments.table, HEADING + table(scores) + formulas(scores))
 
 
 if __name__ == "__main__":

@@ -316,20 +316,6 @@ class TestText:
         assert all(quantity.bracket < 1e-5 for quantity in oscillators.quantities)
         assert all(quantity.change.limit < 0.001 for quantity in oscillators.quantities)
 
-    def test_evidence_is_the_difference_of_totals(self, oscillators):
-        system = system_of("isotropic 2")
-        totals = {"none": (-100.0, 6.0), "found": (-512.0, 8.0)}
-        evidence = {
-            name: {"negative_elbo_total": total, "stderr": error} for name, (total, error) in totals.items()
-        }
-        found = analyse(*exact(system), motion(system), noise_variance=NOISE).to_json()
-        assert (
-            "(a difference of lower bounds): +412 ± 10 nats with these built in, against no symmetry"
-            in symmetry_text(found | {"evidence": evidence})
-        )
-        evidence["none"]["converged"] = False
-        assert "the fits have not converged" in symmetry_text(found | {"evidence": evidence})
-
     def test_a_hamiltonian_that_is_not_among_them_is_not_claimed(self):
         system = system_of("isotropic 2")
         found = analyse(

@@ -16,7 +16,7 @@ from flax import nnx
 from noether_razor.app.cli import main
 from noether_razor.app.config import build_problem, load_config
 from noether_razor.app.runs import analyse_run, held_out, load_run, train_run
-from noether_razor.discovery import RunError, RunFolder, converged
+from noether_razor.discovery import RunError, RunFolder
 from noether_razor.modelling import default_quantities
 from noether_razor.quantities import QuadraticQuantities
 from noether_razor.reporting import draw_answer, symmetry_section
@@ -153,12 +153,3 @@ def test_as_many_quantities_as_u_n_plus_1_by_default():
     problem = build_problem(config.model_copy(update={"symmetry": symmetry}))
     assert isinstance(problem.posterior.quantities, QuadraticQuantities)
     assert problem.posterior.quantities.count == 4
-
-
-def test_convergence_is_read_off_the_log():
-    settled = [10 * np.exp(-k / 5) for k in range(50)]
-    assert converged(settled)
-    assert not converged([10 - 0.1 * k for k in range(50)])
-    assert not converged([1.0, 0.5])
-    noise = np.random.default_rng(0).normal(size=50)
-    assert converged((np.array(settled) + 0.3 * noise).tolist())

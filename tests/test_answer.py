@@ -83,9 +83,11 @@ def symmetry(*, data: dict[str, Any] | None = None, **changes: Any) -> dict[str,
     } | changes
 
 
-def evidence(nats: float, converged: bool = True) -> dict[str, Any]:
-    fit = {"negative_elbo_total": 0.0, "stderr": 3.0, "converged": converged}
-    return {"none": fit, "found": fit | {"negative_elbo_total": -nats, "stderr": 4.0}}
+def evidence(nats: float, why: str = "") -> dict[str, Any]:
+    """Of three pairs of fits; `why` the difference is no evidence."""
+    gain = {"nats": nats, "stderr": 5.0, "seeds": 3, "settled": not why}
+    verdict = "undecided" if why else "accepted" if nats > 0 else "rejected"
+    return {"none": {}, "found": {"gain": gain, "verdict": verdict, "why": why}}
 
 
 def none(**data: Any) -> dict[str, Any]:
@@ -198,17 +200,25 @@ def test_a_good_model_may_contradict_the_data(bracket, told):
 
 
 @pytest.mark.parametrize(
-    ("nats", "converged", "told"),
-    [(-200.0, True, True), (-10.0, True, False), (200.0, True, False), (-200.0, False, False)],
+    ("nats", "why", "told"),
+    [
+        (-200.0, "", "rejected by the bound"),
+        (200.0, "", "accepted by the bound"),
+        (-200.0, "not settled", "no evidence, not settled"),
+    ],
 )
-def test_negative_evidence_speaks_against_it(nats, converged, told):
-    found = symmetry(evidence=evidence(nats, converged))
-    assert ("explains the data worse (Delta-ELBO -200 ± 5 nats)" in headline(found)) == told
-    text = symmetry_text(found)
-    assert (
-        f"Delta-ELBO (a difference of lower bounds): {nats:+.0f} ± 5 nats with these built in" in text
-    ) == converged
-    assert ("(a difference of lower bounds): none, the fits have not converged" in text) == (not converged)
+def test_negative_evidence_speaks_against_it(nats, why, told):
+    found = symmetry(evidence=evidence(nats, why))
+    doubt = "explains the data worse (Delta-ELBO -200 ± 5 nats)"
+    assert (doubt in headline(found)) == (told == "rejected by the bound")
+    text = " ".join(symmetry_text(found).split())
+    begin = f"Delta-ELBO (a difference of lower bounds): {nats:+.0f} ± 5 nats with these built in, against"
+    assert f"{begin} none; {told}" in text
+
+
+def test_without_a_fit_there_is_no_difference():
+    text = symmetry_text(symmetry(evidence={"none": {}}))
+    assert "Delta-ELBO (a difference of lower bounds): none, there is no fit with these built in" in text
 
 
 def test_what_does_not_close_is_not_named():
@@ -284,15 +294,17 @@ def test_the_answer_of_a_normal_run_fits_a_terminal():
         note="2.01 times the energy H",
     )
     several = [SPIN, quantity("q2^2 + p2^2"), quantity("q1*q2 + p1*p2"), energy]
-    gain = {"nats": 1634.0, "stderr": 19.0, "converged": False}
+    gain = {"nats": 1634.0, "stderr": 19.0, "seeds": 3, "settled": False}
     asked = {
         "formula": "q1*p2 - q2*p1",
         "answer": "undecided",
         "data_verdict": "conserved",
         "limit": 0.0044,
         "drift": 0.0,
-        "fit": {"repeats": 1},
+        "fit": {"repeats": 3},
+        "engine": "bound",
         "against": {"none": gain, "learned": gain},
+        "bound": {"verdict": "undecided", "why": "not settled"},
     }
     found = symmetry(
         rank=4,
@@ -313,8 +325,9 @@ def test_the_answer_of_a_normal_run_fits_a_terminal():
         "-0.01 ± 0.01 standard deviations",
         "59 ± 13 % of 1000 held-out values",
         "unscaled 48 % and 83 %",
-        "+1634 ± 19 nats against no symmetry (not converged)",
-        "undecided; conserved in the data",
+        "+1634 ± 19 nats against no symmetry",
+        "no evidence, not settled",
+        "undecided by the bound; conserved in the data",
     ):
         assert part in said
 
@@ -328,12 +341,15 @@ def test_what_did_not_pass_or_failed_is_marked():
         "limit": 0.6,
         "drift": 0.5,
         "fit": None,
+        "engine": "data",
         "against": {},
+        "bound": None,
         "failed": "the ELBO is not finite at step 3",
     }
     text = discovery_text(symmetry(hypotheses=[failed], checks=checked(sampling=coarse), notes=["sorted"]))
     assert "\n! sampling is too coarse: 3.1 time steps per period, at least 4 are needed\n" in text
-    assert "p1: rejected; not conserved in the data, drift 50 % of its spread; its fit failed: " in text
+    said = "p1: rejected by the data; not conserved in the data, drift 50 % of its spread; no Delta-ELBO: the"
+    assert said in " ".join(text.split())
     assert text.endswith("! sorted\n")
 
 

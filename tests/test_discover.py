@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,7 @@ from test_cli import assert_bad_input, assert_only_progress, files, run
 
 from noether_razor.app.config import Config, build_problem
 from noether_razor.app.runs import Listener, analyse_run, config_of, discover_config, discover_run, load_run
-from noether_razor.discovery import (
-    Bound,
-    Discovery,
-    HypothesisError,
-    RunFolder,
-    gain,
-    parse_hypothesis,
-)
-from noether_razor.discovery.hypotheses import answer
+from noether_razor.discovery import Discovery, HypothesisError, RunFolder, parse_hypothesis
 from noether_razor.inference import Posterior
 from noether_razor.reporting import discovery_text, symmetry_text
 from noether_razor.symmetry import NoAveraging
@@ -114,11 +105,18 @@ def test_answers_hypotheses_in_nats(discovered):
     np.testing.assert_allclose(energy["A"], [2 * np.eye(2)])
     assert energy["data_verdict"] == "conserved" and other["data_verdict"] == "not conserved"
     assert energy["limit"] < 0.01 < other["drift"] and other["answer"] == "rejected"
-    assert energy["against"]["none"]["nats"] > other["against"]["none"]["nats"]
-    for entry in (energy, other):
-        for part in entry["against"].values():
-            assert np.isfinite(part["nats"]) and part["stderr"] > 0
-    assert "q1*p1: " in out and "against learned quantities" in " ".join(out.split())
+    assert (energy["engine"], energy["answer"], other["engine"]) == ("exact", "supported", "data")
+    # One fit of each kind: its number stands there, and says that it is no evidence.
+    assert np.isfinite(energy["against"]["none"]["nats"]) and energy["against"]["none"]["stderr"] is None
+    assert energy["fit"]["invariant"] and energy["bound"]["verdict"] == "undecided"
+    # A dilation has no period, and no network can be given its invariants.
+    assert other["fit"] is None and other["failed"].startswith("the bound cannot judge this")
+    said = " ".join(out.split())
+    assert (
+        "q1*p1: rejected by the data; " in said and "q1^2 + p1^2: supported by the exact evidence; " in said
+    )
+    assert "against learned quantities; no evidence, one fit of each kind has no error" in said
+    assert "no Delta-ELBO: the bound cannot judge this" in said
 
 
 def test_says_what_the_data_can_tell(discovered):
@@ -234,12 +232,13 @@ def test_a_fit_that_fails_costs_the_evidence_and_not_the_answer(discovered, tmp_
     text = symmetry_text(found)
     assert text.startswith("1 conserved quantity of degree <= 2, u(1) = so(2)\n")
     if every:
-        assert found["evidence"] is None and list(found["failed"]) == ["evidence"]
+        assert list(found["evidence"]) == ["exact"] and list(found["failed"]) == ["evidence"]
         assert "failed: evidence: " in text and "step 7" in text
-        # Those of before stay.
+        # Those of before stay, and so does the exact evidence, which needs no fit of the model.
+        assert found["evidence"]["exact"] == before["evidence"]["exact"]
         assert found["hypotheses"] == before["hypotheses"]
     else:
-        assert set(found["evidence"]) == {"none", "learned"} and list(found["failed"]) == ["found"]
+        assert set(found["evidence"]) == {"none", "learned", "exact"} and list(found["failed"]) == ["found"]
         (asked,) = found["hypotheses"]
         assert asked["fit"] is None and "step 7" in asked["failed"]
         assert (asked["data_verdict"], asked["answer"]) == ("conserved", "undecided")
@@ -307,16 +306,6 @@ def test_what_simulation_says_of_noise_is_not_taken_for_a_file(tmp_path):
     config = discover_config(tmp_path / "mine.csv", {"masses": [2.0]}, ["seed=3"])
     assert config.inference.noise_variance == "learned" and config.data.masses == (2.0,)
     assert (config.seed, config.data.held_out, config.network.width) == (3, 0.25, 200)
-
-
-def test_differences_are_paired_over_repeats():
-    fit = Bound(-50.0, 3.0, True, 2, (-60.0, -40.0), (1.0, 1.0))
-    none = replace(fit, negative_elbo_total=45.0, totals=(34.0, 56.0))
-    assert gain(none, fit) == (95.0, pytest.approx(1.0), True)
-    single = gain(replace(none, totals=(45.0,), stderr=4.0), replace(fit, totals=(-50.0,)))
-    assert single.stderr == 5.0
-    assert [answer(single), answer(single._replace(converged=False))] == ["supported", "undecided"]
-    assert answer(single._replace(nats=-16.0)) == "rejected"
 
 
 def test_hypotheses_are_read_in_the_names_of_the_data():

@@ -137,7 +137,9 @@ def test_what_comes_from_a_file_is_escaped():
         "data_verdict": "conserved",
         "limit": 0.01,
         "drift": 0.0,
-        "against": {EVIL: {"nats": 1.0, "stderr": 1.0, "converged": False}},
+        "engine": "bound",
+        "against": {EVIL: {"nats": 1.0, "stderr": 1.0}},
+        "bound": {"verdict": "undecided", "why": EVIL},
     }
     evil = found(
         names=names,
@@ -213,12 +215,9 @@ def test_a_registered_figure_appears(monkeypatch):
         ({"data": {"settled": False}}, "Do the data decide?", "amber"),
         ({"closes": False}, "Do the quantities belong together?", "red"),
         ({"evidence": evidence(-100.0)}, "Does the symmetry help to explain the data?", "red"),
-        ({"evidence": evidence(1.0)}, "Does the symmetry help to explain the data?", "amber"),
-        (
-            {"evidence": evidence(9e9, converged=False)},
-            "Does the symmetry help to explain the data?",
-            "amber",
-        ),
+        ({"evidence": evidence(100.0)}, "Does the symmetry help to explain the data?", "green"),
+        ({"evidence": evidence(9e9, "not settled")}, "Does the symmetry help to explain the data?", "amber"),
+        ({"evidence": {"none": {}}}, "Does the symmetry help to explain the data?", "amber"),
     ],
 )
 def test_lights(changes, title, colour):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+import noether_razor as nr
 from noether_razor import ConservedSpace, analyse, conserved_space
 from noether_razor.invariants import Motion, noise_estimate
 from noether_razor.invariants.correlated import rows_alike
@@ -303,6 +304,21 @@ class TestData:
         assert plain.rank == 2
         few = slice(0, 6)
         np.testing.assert_allclose(found.ratios[few], plain.ratios[few], rtol=1e-3)
+
+    def test_formulas_count_from_where_they_are_shortest(self):
+        """L of a beam of free particles is short about 0, the energy of an oscillator where it swings."""
+        generator = np.random.default_rng(0)
+        times, paths = np.arange(31) * 0.2, []
+        for _ in range(20):
+            p = np.array([5.0, 0.3]) + generator.normal(size=2) * [0.5, 1.0]
+            q = generator.normal(size=2) + times[:, None] * p
+            paths.append((times, np.concatenate([q, np.tile(p, (31, 1))], axis=1)))
+        beam = measured(Trajectories.of_segments(paths, names=("q1", "q2", "p1", "p2")), 0.005)
+        found = nr.data_answer(beam)
+        assert {"p1", "p2", "p1^2", "p1*p2", "p2^2", "q1*p2 - q2*p1"} == {q.text for q in found.quantities}
+        around = oscillators((1.0,), 20)
+        moved = replace(around, states=around.states + np.array([7.0, 0.0]))
+        assert [one.text for one in nr.data_answer(measured(moved, 0.01)).quantities] == ["(q1 - 7)^2 + p1^2"]
 
     @pytest.mark.parametrize("noise", ["given", "a column each", "estimated"])
     def test_noise_may_be_given_or_estimated(self, noise):

@@ -33,7 +33,7 @@ from noether_razor.inference import (
 )
 from noether_razor.modelling import likelihood
 from noether_razor.options import OptionError
-from noether_razor.quantities import QuadraticQuantities
+from noether_razor.quadratic_forms import Quadratics
 from noether_razor.training import Checkpoint, FitResult, Rates, Report, Training, fit, initial_state
 from noether_razor.training.loop import rows_a_step
 from noether_razor.trajectories import Trajectories
@@ -339,18 +339,25 @@ def test_refits_for_the_evidence_are_of_the_likelihood_of_the_run(trained, tmp_p
 
     monkeypatch.setattr(refits_module, "fit", fitted)
     monkeypatch.setattr(refits_module, "estimate_elbo", estimated)
-    found = refits_module.refits(learned.problem, "none", 1, keep=folder.keep)
+    monkeypatch.setattr(refits_module, "learned_bracket", lambda *_: 0.01)
+
+    def bound(mode, quantities=None):
+        return refits_module.Refits(learned.problem, mode, 1, quantities, keep=folder.keep).train(1).bound()
+
+    found = bound("none")
     (data, count), (part, total) = seen
     assert isinstance(data, Segments) and isinstance(part, Segments)
     assert count == data.size == part.size == 12 * 5 and total == 12 * 17
-    assert found.bound.negative_elbo_total == 3.0 * 12 * 17
+    assert found.negative_elbo_total == 3.0 * 12 * 17
     # Averages over a few points of wide orbits of several quantities would ruin the fit.
-    for built_in in (jnp.eye(2)[None], jnp.stack([jnp.eye(2), jnp.diag(jnp.array([1.0, 0.0]))])):
-        refits_module.refits(learned.problem, "fixed", 1, QuadraticQuantities(built_in), keep=folder.keep)
+    for matrices in (np.eye(2)[None], np.stack([np.eye(2), np.diag([1.0, 2.0])])):
+        count = len(matrices)
+        built_in = bound("fixed", Quadratics(matrices, np.zeros((count, 2)), np.zeros(count)))
+        assert built_in.bracket == 0.01
     assert growth == [0, 0, round(learned.config.training.steps * 2 / 3)]
     # What was estimated of a finished fit is kept, each by what is built in.
     estimates = len(seen)
-    assert refits_module.refits(learned.problem, "none", 1, keep=folder.keep).bound == found.bound
+    assert bound("none") == found
     assert len(seen) == estimates + 1 and len(list(folder.refits.glob("*/result.json"))) == 3
 
 

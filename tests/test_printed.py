@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 import noether_razor as nr
-from noether_razor.exact_evidence import Adequacy, Breaking, Friction, QuantityEvidence
+from noether_razor.exact_evidence import Adequacy, Breaking, Friction, QuantityEvidence, Space
 from noether_razor.invariants import Analysis
 from noether_razor.prediction import bands
 from noether_razor.symmetry import HaarUnitary
@@ -55,10 +55,7 @@ def evidence_of(count: int) -> nr.Evidence:
         noise={"q1": 0.01, "p1": 0.01},
         degree=4,
         adequacy=Adequacy(1.0, 1.0, 1.0, ""),
-        rank=4,
-        log_evidence_rank=(0.0, 1.0, 2.0, 3.0, 30.0),
-        rank_margin=27.0,
-        rank_angle=0.1,
+        space=Space(4, (0.0, 1.0, 2.0, 3.0, 30.0), 27.0, 0.1, np.zeros((4, 2, 2)), np.zeros((4, 2))),
         friction=Friction(1e-5, 6e-5, 0.0),
         controls={"q1": -9000.0},
     )

@@ -1,8 +1,9 @@
 """From trajectories to a typed answer, in memory: what is conserved, and what a model adds."""
 
 from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
+from .agreement import Agreement, Halves
 from .checks import Checks, check_model
-from .comparison import Bound, Gain, converged, gain, refits
+from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .discovering import (
     BUDGETS,
     RECIPE,
@@ -10,6 +11,7 @@ from .discovering import (
     discover,
     first_words,
     step_metrics,
+    with_exact,
     with_model,
     without_model,
 )
@@ -26,6 +28,7 @@ from .summary import reached, summarise
 __all__ = [
     "BUDGETS",
     "RECIPE",
+    "Agreement",
     "Along",
     "Bound",
     "Budget",
@@ -34,25 +37,28 @@ __all__ = [
     "Evidence",
     "Fitted",
     "Gain",
+    "Halves",
     "HeldOut",
     "Hypothesis",
     "HypothesisAnswer",
     "HypothesisError",
+    "Judgement",
     "Keep",
     "KeptFit",
     "Prediction",
+    "Refits",
     "RunError",
     "RunFolder",
     "Tell",
     "along",
     "analysis_of",
     "check_model",
-    "converged",
     "data_answer",
     "discover",
     "first_words",
     "gain",
     "judged_by_data",
+    "judgement",
     "kept_aside",
     "kept_aside_sets",
     "named_noise",
@@ -60,11 +66,12 @@ __all__ = [
     "parse_hypothesis",
     "predict_states",
     "reached",
-    "refits",
     "report_data",
+    "settled_gain",
     "step_metrics",
     "summarise",
     "weigh",
+    "with_exact",
     "with_model",
     "without_model",
     "write_reports",

@@ -27,7 +27,7 @@ from .checks import check_model
 from .exact import exact_answer
 from .examination import analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
-from .hypotheses import judged_by_data
+from .hypotheses import judged_by_data, judged_by_exact
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .result import Discovery
 from .summary import reached, summarise
@@ -50,7 +50,9 @@ RECIPE = Options(
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO."""
+    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO. Of a single
+    fit of each kind it has no error, and is no evidence.
+    """
 
     steps: int
     repeats: int
@@ -76,7 +78,8 @@ def discover(
 ) -> Discovery:
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
-    All trajectories say what is conserved, before anything is learned (see `data_answer`). What the model
+    All trajectories say what is conserved, before anything is learned (see `data_answer`), and so does the
+    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model
     adds comes on top; where its training or a part after it fails, that part is named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
@@ -91,7 +94,7 @@ def discover(
     spent = BUDGETS[budget]
     options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    found = first_words(data, options, hypotheses, family=family)
+    found = with_exact(first_words(data, options, hypotheses, family=family))
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []
     tell = progress or say_nothing
@@ -150,14 +153,20 @@ def first_words(
     )
 
 
-def without_model(found: Discovery, error: Exception) -> Discovery:
-    """What the data alone say, and the exact evidence of what was asked about, with the reason why there is
-    no model.
+def with_exact(found: Discovery) -> Discovery:
+    """The first words with the exact evidence of what they say and of what was asked about, and whether the
+    two agree.
     """
     failed = dict(found.failed)
-    exact = exact_answer(found.trajectories, found.hypotheses, failed)
+    exact, compared = exact_answer(found.trajectories, found.analysis, found.hypotheses, failed)
+    answers = judged_by_exact(found.hypotheses, exact)
+    return replace(found, exact=exact, agreement=compared, hypotheses=answers, failed=failed)
+
+
+def without_model(found: Discovery, error: Exception) -> Discovery:
+    """What the data alone say, with the reason why there is no model."""
     why = f"{error}; the answer from the data alone stands{_winding(found.trajectories)}"
-    return replace(found, exact=exact, failed={**failed, "model": why})
+    return replace(found, failed={**found.failed, "model": why})
 
 
 def with_model(
@@ -171,17 +180,16 @@ def with_model(
     tell: Tell = say_nothing,
 ) -> Discovery:
     """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, also of
-    the hypotheses, and checks; and the exact evidence of the hypotheses. `summary` and `metrics` are those of
-    its training. A part that fails is named in `failed`.
+    the hypotheses, and checks. `summary` and `metrics` are those of its training. A part that fails is named
+    in `failed`.
     """
     started = time.perf_counter()
     failed = dict(found.failed)
-    exact = exact_answer(found.trajectories, found.hypotheses, failed)
-    reached_bound = reached(summary, [line["negative_elbo"] for line in metrics])
     data, noise = found.trajectories, named_noise(fitted.problem)
     analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
+    bound = reached(summary)
     evidence, answers = weigh(
-        fitted, analysis, reached_bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
+        fitted, analysis, bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
     )
     plain: Posterior | None = None if evidence is None else evidence.plain
     checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
@@ -190,7 +198,6 @@ def with_model(
         analysis=analysis,
         model=fitted,
         evidence=evidence,
-        exact=exact,
         hypotheses=answers,
         checks=checks,
         failed=failed,

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from ..inference import Posterior
 from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
 from ..quadratic_forms import Quadratics
-from ..quantities import QuadraticQuantities
+from ..symmetry import CannotBuildInError
 from ..thinning import evenly
 from ..trajectories import Trajectories
-from .comparison import Bound, refits
+from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .fitted import Fitted
 from .hypotheses import HypothesisAnswer, compare_hypotheses
 from .keeping import Keep, Tell, in_memory, say_nothing
@@ -103,7 +102,7 @@ def along(found: Analysis, trajectories: Trajectories) -> Along | None:
 class Evidence(NamedTuple):
     """Total bounds of fits without symmetry, with the found space built in, and of the model itself.
 
-    found: None where its fits failed. plain: the first fit without symmetry.
+    found: None where its fits failed, or where it cannot be built in. plain: the first fit without symmetry.
     """
 
     none: Bound
@@ -111,40 +110,49 @@ class Evidence(NamedTuple):
     learned: Bound
     plain: Posterior | None
 
+    @property
+    def gain(self) -> Gain | None:
+        """By how many nats the bound with the found space built in exceeds that without."""
+        return None if self.found is None else gain(self.none, self.found)
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """What the bound says of the found space."""
+        return None if self.found is None or self.gain is None else judgement(self.found, self.gain)
+
     def to_json(self) -> dict[str, Any]:
         """The "evidence" of symmetry.json."""
-        bounds = {"none": self.none, "found": self.found, "learned": self.learned}
-        return {name: bound.to_json() for name, bound in bounds.items() if bound is not None}
+        said = {"none": self.none.to_json()}
+        if self.found is not None and self.gain is not None and self.judgement is not None:
+            said["found"] = self.found.to_json() | {"gain": self.gain._asdict(), **self.judgement._asdict()}
+        learned = gain(self.none, self.learned)._asdict()
+        return said | {"learned": self.learned.to_json() | {"gain": learned}}
 
 
-def compare(
+def fit_found(
     fitted: Fitted,
     found: Analysis,
-    learned: Bound,
-    repeats: int,
+    none: Refits,
     failed: dict[str, str],
     *,
     keep: Keep = in_memory,
     tell: Tell = say_nothing,
-) -> Evidence:
-    """Fit without symmetry and with the found space built in, `repeats` times each; `learned` is the bound
-    of the model itself. A fit with the found space that fails is left out, and named in `failed`; of families
-    beyond degree two there is none. Raises FloatingPointError where that without fails.
+) -> Bound | None:
+    """The bound with the found space built in, as many fits as `none` has and on the same schedule; None of
+    families beyond degree two. What fails, or cannot be built in, is named in `failed`.
     """
-    problem = fitted.problem
-    none = refits(problem, "none", repeats, keep=keep, tell=tell)
-    bound: Bound | None = none.bound
-    if found.rank and not found.dictionary.quadratic:
-        bound = None  # the flow of other families is not built in
-    elif found.rank:
-        space = problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
-        built_in = QuadraticQuantities(jnp.asarray(space.matrices), jnp.asarray(space.vectors))
-        try:
-            bound = refits(problem, "fixed", repeats, built_in, name="found", keep=keep, tell=tell).bound
-        except FloatingPointError as error:
-            failed["found"] = str(error)
-            bound = None
-    return Evidence(none.bound, bound, learned, none.posterior)
+    if not found.rank or not found.dictionary.quadratic:
+        return None
+    space = fitted.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
+    try:
+        refits = Refits(
+            fitted.problem, "fixed", len(none.problems), space, name="found", keep=keep, tell=tell
+        )
+        settled_gain(none, refits)
+        return refits.bound()
+    except (FloatingPointError, CannotBuildInError) as error:
+        failed["found"] = str(error)
+        return None
 
 
 def weigh(
@@ -159,15 +167,17 @@ def weigh(
     tell: Tell = say_nothing,
 ) -> tuple[Evidence | None, tuple[HypothesisAnswer, ...]]:
     """The evidence (`repeats` fits of each kind, 0: none), and what it adds to the `answers` of the data: see
-    `compare` and `compare_hypotheses`. Where it fails there is none, and `failed` says why.
+    `fit_found` and `compare_hypotheses`. `learned` is the bound of the model itself. Where a fit without
+    symmetry fails there is none, and `failed` says why.
     """
-    evidence = None
-    if repeats:
-        try:
-            evidence = compare(fitted, analysis, learned, repeats, failed, keep=keep, tell=tell)
-            answers = compare_hypotheses(
-                fitted.problem, answers, evidence.none, learned, keep=keep, tell=tell
-            )
-        except FloatingPointError as error:
-            failed["evidence"] = str(error)
-    return evidence, tuple(answers)
+    if not repeats:
+        return None, tuple(answers)
+    try:
+        none = Refits(fitted.problem, "none", repeats, keep=keep, tell=tell)
+        none.train(none.least_rounds)
+        bound = fit_found(fitted, analysis, none, failed, keep=keep, tell=tell)
+        answers = compare_hypotheses(fitted.problem, answers, none, learned, keep=keep, tell=tell)
+        return Evidence(none.bound(), bound, learned, none.posterior), tuple(answers)
+    except FloatingPointError as error:
+        failed["evidence"] = str(error)
+        return None, tuple(answers)

@@ -17,10 +17,6 @@ CHECKPOINT_SECONDS = 15.0
 class NotKept:
     """A fit that is kept in memory only: there is nothing to go on from."""
 
-    def __init__(self) -> None:
-        self.history: list[float] = []
-        """-ELBO / N of the logged steps, of all resumes."""
-
     def restore(self, state: TrainState) -> TrainState | None:
         """The state to go on from, for `fit`."""
         del state
@@ -28,8 +24,7 @@ class NotKept:
 
     def keep(self, report: Report, training: Training) -> None:
         """Take note of a logged step."""
-        del training
-        self.history.append(report.negative_elbo)
+        del report, training
 
     def read(self) -> dict[str, Any] | None:
         """What was estimated of the finished fit, None where it is not finished."""
@@ -47,7 +42,6 @@ class KeptFit(NotKept):
     """
 
     def __init__(self, folder: Path, name: str, about: Any):
-        super().__init__()
         digest = zlib.crc32(json.dumps(about, sort_keys=True).encode())
         self.path = folder / f"{name}-{digest:08x}".replace(" ", "-")
         self.checkpoint = Checkpoint(self.path / "checkpoint")
@@ -56,15 +50,11 @@ class KeptFit(NotKept):
 
     def restore(self, state: TrainState) -> TrainState | None:
         found = self.checkpoint.restore(state)
-        if found is None:
-            return None
-        self.history = list(found[1]["history"])
-        return found[0]
+        return None if found is None else found[0]
 
     def keep(self, report: Report, training: Training) -> None:
-        super().keep(report, training)
         if report.step == training.steps or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS:
-            self.checkpoint.save(report.state, {"history": self.history})
+            self.checkpoint.save(report.state, {})
             self.saved = time.perf_counter()
 
     def read(self) -> dict[str, Any] | None:

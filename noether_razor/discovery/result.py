@@ -17,6 +17,7 @@ from ..prediction import Noise, bands, posterior_rollouts
 from ..random import stream
 from ..reporting import answer_html, discovery_text, symmetry_text
 from ..trajectories import Trajectories
+from .agreement import Agreement
 from .checks import Checks
 from .examination import Along, Evidence, along
 from .fitted import Fitted, noise_on_states
@@ -33,8 +34,9 @@ class Discovery:
 
     trajectories: those that say what is conserved. analysis: what they say. model: the trained model, None
     where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. exact: the
-    exact evidence for the formulas that were asked about, from the data alone; None without any. hypotheses:
-    what is said of each of these formulas. checks: of the model. failed: parts that failed, with the reason.
+    exact evidence, from the data alone, for the formulas that were asked about and for what was found; None
+    where polynomials do not serve. agreement: whether it finds what `analysis` does. hypotheses: what is said
+    of each of the formulas asked about. checks: of the model. failed: parts that failed, with the reason.
     notes: what the reader of the data has to say. summary, metrics: the numbers of the model and of its
     logged steps, as in summary.json and metrics.jsonl.
     """
@@ -44,6 +46,7 @@ class Discovery:
     model: Fitted | None = None
     evidence: Evidence | None = None
     exact: ExactEvidence | None = None
+    agreement: Agreement | None = None
     hypotheses: tuple[HypothesisAnswer, ...] = ()
     checks: Checks | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -142,8 +145,11 @@ class Discovery:
 
     def _evidence_json(self) -> dict[str, Any]:
         """The Delta-ELBO by its fits, and the exact evidence as "exact"."""
-        bounds = {} if self.evidence is None else self.evidence.to_json()
-        return bounds | ({} if self.exact is None else {"exact": self.exact.to_json()})
+        found = {} if self.evidence is None else self.evidence.to_json()
+        if self.exact is not None:
+            compared = None if self.agreement is None else self.agreement.to_json()
+            found["exact"] = self.exact.to_json() | {"agreement": compared}
+        return found
 
     def __str__(self) -> str:
         symmetry = self.to_json()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from matplotlib.figure import Figure
 
@@ -23,13 +22,13 @@ from ..options import (
     SymmetryOptions,
     TrainingOptions,
 )
-from ..quantities import Hypothesis
 from ..random import stream
 from ..reporting import ANSWER_PICTURES, PICTURES, ReportData, answer_html, elbo_fits, write_report
 from ..training import Rates, TrainState, initial_state
 from ..trajectories import Trajectories, read_data_file, save_trajectories
+from .agreement import Agreement
 from .checks import Checks
-from .comparison import Bound, Gain
+from .comparison import Bound
 from .examination import Evidence, analysis_of, data_answer
 from .fitted import Fitted, kept_aside_sets, named_noise
 from .folder import RunError, RunFolder
@@ -192,7 +191,8 @@ def load(path: Path) -> Discovery:
             model=model,
             evidence=_evidence(symmetry.get("evidence")),
             exact=_exact(symmetry.get("evidence")),
-            hypotheses=tuple(_hypothesis(entry) for entry in symmetry.get("hypotheses", [])),
+            agreement=_agreement(symmetry.get("evidence")),
+            hypotheses=tuple(HypothesisAnswer.from_json(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),
             seconds=float(symmetry.get("analysis_seconds", 0.0)),
@@ -214,36 +214,25 @@ def _restored(folder: RunFolder, problem: Problem) -> Fitted | None:
     return Fitted(problem, nnx.merge(graph, found[0].params))
 
 
-def _bound(entry: Mapping[str, Any]) -> Bound:
-    lists = {name: tuple(entry.get(name, ())) for name in ("totals", "stderrs")}
-    return Bound(**{**entry, **lists})
-
-
 def _exact(entry: Mapping[str, Any] | None) -> ExactEvidence | None:
     return ExactEvidence.from_json(entry["exact"]) if entry and "exact" in entry else None
+
+
+def _agreement(entry: Mapping[str, Any] | None) -> Agreement | None:
+    compared = ((entry or {}).get("exact") or {}).get("agreement")
+    return None if compared is None else Agreement.from_json(compared)
 
 
 def _evidence(entry: Mapping[str, Any] | None) -> Evidence | None:
     if not elbo_fits(entry):
         return None
     assert entry is not None
-    bounds = {name: _bound(entry[name]) if name in entry else None for name in ("none", "found", "learned")}
+    bounds = {
+        name: Bound.from_json(entry[name]) if name in entry else None for name in ("none", "found", "learned")
+    }
     none, learned = bounds["none"], bounds["learned"]
     assert none is not None and learned is not None
     return Evidence(none, bounds["found"], learned, None)
-
-
-def _hypothesis(entry: Mapping[str, Any]) -> HypothesisAnswer:
-    return HypothesisAnswer(
-        hypothesis=Hypothesis(entry["formula"], np.array(entry["A"]), np.array(entry["b"])),
-        answer=entry["answer"],
-        data_verdict=entry["data_verdict"],
-        drift=entry["drift"],
-        limit=entry["limit"],
-        fit=None if entry["fit"] is None else _bound(entry["fit"]),
-        against={name: Gain(**part) for name, part in entry["against"].items()},
-        failed=entry.get("failed", ""),
-    )
 
 
 def _checks(entry: Mapping[str, Any] | None, problem: Problem | None) -> Checks | None:

@@ -3,8 +3,11 @@
 from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
-from .features import Features, Polynomials
-from .result import Evidence, QuantityEvidence
+from .features import Features, Richer
+from .hamiltonian import HamiltonianTerm, ReadableHamiltonian, Rollouts
+from .polynomials import Polynomials
+from .result import Evidence, QuantityEvidence, Space
+from .trigonometric import Trigonometric
 
 __all__ = [
     "Adequacy",
@@ -13,7 +16,13 @@ __all__ = [
     "EvidenceError",
     "Features",
     "Friction",
+    "HamiltonianTerm",
     "Polynomials",
     "QuantityEvidence",
+    "ReadableHamiltonian",
+    "Richer",
+    "Rollouts",
+    "Space",
+    "Trigonometric",
     "evidence",
 ]

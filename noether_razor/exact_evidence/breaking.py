@@ -8,9 +8,8 @@ from scipy.optimize import brentq
 
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
-from .brackets import bracket_matrices
-from .built_in import Comparison
-from .shooting import Fit
+from .features import hamiltonian_fields
+from .shooting import Fit, Problem
 
 MOST_POINTS = 400
 """States of the data that the root mean square is taken over."""
@@ -29,26 +28,25 @@ class Breaking(NamedTuple):
     floor: float
 
 
-def breaking(comparison: Comparison, quantities: Quadratics, found: Fit) -> Breaking:
+def breaking(quantities: Quadratics, found: Fit) -> Breaking:
     """That of the quantity of `quantities`, in scaled coordinates, which is broken most, by the posterior of
-    one of the fits.
+    a fit.
     """
-    maps = bracket_matrices(comparison.features, quantities)
-    points = _points(comparison)
-    with_one = comparison.features.with_one_at(points)
+    points = _points(found.problem)
+    gradients = found.problem.features.gradients(points)
     mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
-    forces = np.linalg.norm(comparison.features.gradients(points) @ mean, axis=1)
+    forces = np.linalg.norm(gradients @ mean, axis=1)
     parts = []
-    for matrix, vector, own in zip(quantities.matrices, quantities.vectors, maps, strict=True):
-        slopes = np.linalg.norm(points @ matrix + vector, axis=1)
-        unit = float(np.sqrt(np.mean(slopes**2 * forces**2)))
-        brackets = with_one @ own / (unit * np.sqrt(len(points)))
+    for matrix, vector in zip(*hamiltonian_fields(quantities), strict=True):
+        # The field of C is as long as its gradient, and {C, H} the derivative of H along it.
+        field = points @ matrix.T + vector
+        unit = float(np.sqrt(np.mean(np.sum(field**2, axis=1) * forces**2)))
+        brackets = np.einsum("ki,kip->kp", field, gradients) / (unit * np.sqrt(len(points)))
         parts.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
     return max(parts, key=lambda one: one.hi)
 
 
-def _points(comparison: Comparison) -> Float[np.ndarray, "points dim"]:
-    problem = comparison.problem
+def _points(problem: Problem) -> Float[np.ndarray, "points dim"]:
     seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
     return seen[evenly(len(seen), MOST_POINTS)]
 

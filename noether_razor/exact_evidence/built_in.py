@@ -1,21 +1,22 @@
 """Fits with no symmetry, with one built in exactly, and with one that may be broken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ..quadratic_forms import Quadratics
-from .brackets import complement, null_space
-from .features import Polynomials
+from .features import Features, Richer
 from .prior import FLOOR, Prior
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 from .start import Start, weak_start
 
 FRICTION = 1e-4
 """Where the prior variance of the friction begins."""
+NEW = 1e-6
+"""The same for groups of features that a richer dictionary adds."""
 SHORT = 8
 """Rows of segments at which a model begins that falls short with whole trajectories."""
 APART = 3.0
@@ -30,11 +31,9 @@ class Comparison:
     none: Fit
 
     @property
-    def features(self) -> Polynomials:
+    def features(self) -> Features:
         """The dictionary of H."""
-        features = self.problem.features
-        assert isinstance(features, Polynomials)
-        return features
+        return self.problem.features
 
     @cached_property
     def groups(self) -> Int[np.ndarray, " P"]:
@@ -52,15 +51,13 @@ class Comparison:
 
     def exact(self, quantities: Quadratics) -> Fit:
         """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
-        basis = _with_friction(null_space(self.features, quantities))
+        basis = _with_friction(self.features.symmetric(quantities).kept)
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
-        z, variances = basis.T @ self.none.parameters, self._variances(model.prior)
-        return self._search(model, z, variances)
+        return self._search(model, basis.T @ self.none.parameters, self._variances(model.prior))
 
     def approximate(self, quantities: Quadratics) -> Fit:
         """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
-        kept = null_space(self.features, quantities)
-        broken = complement(kept, self.features.groups)
+        kept, broken = self.features.symmetric(quantities)
         basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
         parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
         model = LinearModel.of(basis, Prior.of(basis, self.groups, parts))
@@ -101,21 +98,22 @@ class Comparison:
 
         What is far behind at those too is wrong, and its best trajectories are not looked for.
         """
-        none, whole = self.none, self.problem.times.shape[1]
+        problem, none = self.problem, self.none
+        whole = problem.times.shape[1]
         begin = Begin(z, none.states, variances, none.point.noise)
         rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
         found = None
         try:
-            found = fit(self.problem, model, begin, lengths=[whole], rivals=rivals)
+            found = fit(problem, model, begin, lengths=[whole], rivals=rivals)
         except FitError:
             if not staged:
                 raise
         if not staged or (found is not None and found.log_evidence > none.log_evidence):
             assert found is not None
             return found
-        short = [length for length in self.problem.lengths if length >= SHORT] or [whole]
+        short = [length for length in problem.lengths if length >= SHORT] or [whole]
         try:
-            longer = fit(self.problem, model, begin, lengths=short, rivals=rivals)
+            longer = fit(problem, model, begin, lengths=short, rivals=rivals)
         except FitError:
             if found is None:
                 raise
@@ -123,19 +121,35 @@ class Comparison:
         return longer if found is None or longer.log_evidence > found.log_evidence else found
 
 
-def widened(comparison: Comparison, problem: Problem) -> Comparison:
-    """The same with polynomials of a higher degree, which hold those of the lower one; `problem` is that of
-    the same trajectories. Raises `FitError`.
-    """
-    none, more = comparison.none, problem.size - comparison.problem.size
+def widened(comparison: Comparison, richer: Richer) -> Comparison:
+    """The same with a richer dictionary, of the same trajectories. Raises `FitError`."""
+    none, old = comparison.none, comparison.features
+    problem = replace(comparison.problem, features=richer.features)
     model = no_symmetry(problem)
-    z = np.concatenate([none.parameters[:-1], np.zeros(more), none.parameters[-1:]])
+    z = np.zeros(problem.size)
+    z[np.append(richer.places, problem.size - 1)] = none.parameters
     known = none.point.variances
-    variances = np.full(model.prior.count, 1e-6)
-    variances[: len(known) - 1], variances[-1] = known[:-1], known[-1]
+    variances = np.full(model.prior.count, NEW)
+    variances[richer.features.groups[richer.places]] = known[old.groups]
+    variances[-1] = known[-1]
     lengths = [problem.times.shape[1]]
     begin = Begin(z, none.states, variances, none.point.noise)
     return Comparison(problem, fit(problem, model, begin, lengths=lengths))
+
+
+def staged(comparison: Comparison) -> Comparison:
+    """The same by way of short segments, whose trajectories leave those of a poorer dictionary behind, and
+    whose evidence others are compared with.
+    """
+    problem, none = comparison.problem, comparison.none
+    begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
+    lengths = [length for length in problem.lengths if length >= SHORT] or problem.lengths[-1:]
+    try:
+        found = fit(problem, none.model, begin, lengths=lengths)
+    except FitError:
+        return comparison
+    best = found if found.log_evidence > none.log_evidence else none
+    return Comparison(problem, best._replace(stages=found.stages))
 
 
 def no_symmetry(problem: Problem) -> LinearModel:

@@ -53,7 +53,7 @@ def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
     chi2, kept_back, growth, why = None, None, None, []
     if not problem.exact:
         told = noise_estimate(data)
-        used, least = told.told, (NEGLIGIBLE * data.spreads()) ** 2
+        used, least = told.told & (data.spreads() > 0), (NEGLIGIBLE * data.spreads()) ** 2
         if used.any():
             chi2 = float(np.mean(none.point.noise[used] / np.maximum(told.variance, least)[used]))
             chance = ERRORS * float(np.sqrt(np.mean(told.relative_error[used] ** 2) / used.sum()))
@@ -138,7 +138,11 @@ class Control(NamedTuple):
 
 
 def controls(problem: Problem, none: Fit, names: tuple[str, ...]) -> list[Control]:
-    """The position and momentum that change most, and a random quadratic, as far as they surely change."""
+    """The position and momentum that change most, and a random quadratic, as far as they surely change.
+
+    A position may be an angle: its flow moves a momentum, and H would not depend on that. The quadratic has
+    none.
+    """
     dim, dof = problem.dim, problem.dim // 2
     seen = problem.measured[:, 0] if problem.exact else problem.measured[problem.seen > 0]
     spread = seen.std(axis=0)
@@ -146,6 +150,8 @@ def controls(problem: Problem, none: Fit, names: tuple[str, ...]) -> list[Contro
     zeros = np.zeros((1, dim, dim))
     found = [Control(names[k], Quadratics(zeros, np.eye(dim)[k : k + 1], np.zeros(1))) for k in chosen]
     draw = np.random.default_rng(dim).normal(size=(dim, dim))
+    angles = list(problem.features.angles)
+    draw[angles], draw[:, angles] = 0.0, 0.0
     random = Quadratics((draw + draw.T)[None] / 2, np.zeros((1, dim)), np.zeros(1))
     found.append(Control("a random quadratic", random))
     return [control for control in found if _changes(problem, none, control.quantity)]

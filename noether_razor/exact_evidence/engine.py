@@ -1,7 +1,6 @@
 """The exact evidence of trajectories for conserved quantities."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,19 +12,14 @@ from ..scaling import PhaseScale
 from ..thinning import evenly
 from ..trajectories import Trajectories, fit_scale, scaled_trajectories
 from .breaking import Breaking, breaking
-from .built_in import Comparison, widened
+from .built_in import Comparison
 from .checks import Adequacy, Friction, adequacy, controls, friction
-from .features import Polynomials, polynomial_count
-from .result import Evidence, QuantityEvidence, Verdict
+from .choice import DictionaryError, chosen, first_dictionary
+from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
+from .result import Evidence, QuantityEvidence, Space, Verdict
 from .shooting import Fit, FitError, Problem
-from .space import space_posterior
+from .space import space_of_part, space_posterior
 
-DEGREES = (4, 3, 2)
-"""Degrees of polynomials; the first with few enough terms is taken."""
-WIDER = 2
-"""Degrees more by which the choice is tested."""
-MOST_TERMS = 300
-"""Terms of a dictionary."""
 MOST_ROWS, LONGEST = 20_000, 100
 """Rows that are used, and the longest piece of a trajectory that is followed from one first state."""
 SUPPORTED = 10.0
@@ -51,67 +45,44 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    beside: Sequence[Hypothesis] = (),
+    apart: Sequence[int] = (),
     progress: Tell | None = None,
 ) -> Evidence:
-    """How much the data support that each of `quantities` is conserved, by the exact evidence of polynomial
+    """How much the data support that each of `quantities` is conserved, by the exact evidence of
     Hamiltonians with the symmetry built in and without; and the posterior of the space of such quantities.
 
-    `quantities` are formulas of degree <= 2 in the coordinates of the data, in their units: "q1*p2 - q2*p1",
-    or several that hold together, "p1, p2". `degree` is that of the polynomials, by default 4 where these
-    are at most 300 terms. `progress` is told what is being computed. Raises `HypothesisError` for a formula,
-    `EvidenceError` for data that this engine cannot judge.
+    `quantities` are formulas of degree <= 2 in the coordinates that are no angles, in the units of the data:
+    "q1*p2 - q2*p1", or several that hold together, "p1, p2". `degree` is that of the polynomials, by default
+    4 or more where the evidence prefers it and these are at most 300 terms; of angles H is a trigonometric
+    polynomial. `beside` are more quantities, which are asked about only where H fits. `apart` are
+    numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
+    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge.
     """
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    features = _features(data, degree)
     tell = progress or (lambda _: None)
     pieces, notes = _pieces(data)
-    judge = _Judge.of(pieces, features, tell)
-    answers = [judge.answer(one) for one in asked]
+    judge = _Judge.of(pieces, degree, tell)
+    answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
-    none, scale = judge.comparison.none, judge.scale
-    space = space_posterior(judge.comparison.features, judge.data.points(), none)
+    none, scale, features = judge.comparison.none, judge.scale, judge.comparison.features
+    space = judge.space()
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
         logZ_none=none.log_evidence,
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
         degree=features.degree,
+        dictionary=features.name,
         adequacy=judge.adequacy,
-        rank=space.rank,
-        log_evidence_rank=space.log_evidence,
-        rank_margin=space.margin,
-        rank_angle=space.angle,
+        space=space,
         friction=judge.friction,
         controls=judge.controls,
         withdrawn=judge.withdrawn,
         notes=notes,
+        apart=judge.space_of(apart),
+        hamiltonian=judge.formula(),
     )
-
-
-def _features(data: Trajectories, degree: int | None) -> Polynomials:
-    dim = 2 * data.dof
-    if data.angles():
-        names = ", ".join(data.names[k] for k in data.angles())
-        raise EvidenceError(
-            f"{names}: no polynomial of an angle is a function on its circle; the exact evidence needs "
-            "coordinates that are no angles"
-        )
-    if degree is None:
-        few = [d for d in DEGREES if polynomial_count(dim, d) <= MOST_TERMS]
-        if not few:
-            raise EvidenceError(
-                f"polynomials of degree {DEGREES[-1]} in {dim} coordinates have "
-                f"{polynomial_count(dim, DEGREES[-1])} terms, at most {MOST_TERMS} are fitted"
-            )
-        degree = few[0]
-    if degree < 1:
-        raise EvidenceError(f"degree: got {degree}, expected at least 1")
-    if (count := polynomial_count(dim, degree)) > 2 * MOST_TERMS:
-        raise EvidenceError(
-            f"polynomials of degree {degree} in {dim} coordinates have {count} terms, which need "
-            f"{8 * count * LONGEST * dim / 2**20:.0f} MiB a trajectory; at most {2 * MOST_TERMS} are fitted"
-        )
-    return Polynomials(dim, degree)
 
 
 def _pieces(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
@@ -166,18 +137,20 @@ class _Judge(NamedTuple):
     tell: Tell
 
     @classmethod
-    def of(cls, data: Trajectories, features: Polynomials, tell: Tell) -> "_Judge":
+    def of(cls, data: Trajectories, degree: int | None, tell: Tell) -> "_Judge":
         scale = fit_scale(data)
         scaled = scaled_trajectories(data, scale)
         rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
-        tell("no symmetry")
-        problem = Problem.of(features, scaled, rest)
         try:
-            comparison = Comparison.of(problem, scaled.segments())
+            features = first_dictionary(scaled.periods, degree)
+        except DictionaryError as error:
+            raise EvidenceError(str(error)) from None
+        tell("no symmetry")
+        try:
+            problem = Problem.of(features, scaled, rest)
+            comparison, wider = chosen(problem, scaled.segments(), fixed=degree, tell=tell)
         except FitError as error:
-            raise EvidenceError(
-                f"no polynomial Hamiltonian of degree {features.degree} fits: {error}"
-            ) from None
+            raise EvidenceError(f"no Hamiltonian of {features.name} fits: {error}") from None
         fitted = adequacy(comparison, scaled)
         rubbed = friction(comparison, scale.time)
         tell("controls")
@@ -186,11 +159,10 @@ class _Judge(NamedTuple):
             for one in controls(comparison.problem, comparison.none, data.names)
         }
         supported = [name for name, gain in gains.items() if gain > 0]
-        withdrawn = f"the Hamiltonian does not fit ({fitted.why})" if fitted.why else ""
+        withdrawn = _misfit(comparison, fitted)
         if supported:
             withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
         again = _off(comparison, comparison.none)
-        wider = _wider(comparison, tell)
         return cls(scaled, scale, comparison, wider, fitted, rubbed, gains, withdrawn, again, tell)
 
     def answer(self, hypothesis: Hypothesis) -> QuantityEvidence:
@@ -213,7 +185,7 @@ class _Judge(NamedTuple):
                 error = float(np.hypot(error, moved))
         # Where nothing is seen of it, its own prior variances are 0, and would claim that nothing can be.
         seen = approximate if relaxed - gain > PREFERRED else None
-        broken = breaking(self.comparison, quantities, seen or self.comparison.none)
+        broken = breaking(quantities, seen or self.comparison.none)
         verdict, why = self.verdict(gain, relaxed, moved, broken)
         return QuantityEvidence(
             quantity=hypothesis.formula,
@@ -227,6 +199,35 @@ class _Judge(NamedTuple):
             stderr=error,
             converged=exact is not None and exact.converged,
         )
+
+    def space(self) -> Space:
+        """The posterior of the space of quantities. Raises `EvidenceError`."""
+        comparison = self.comparison
+        try:
+            found = space_posterior(comparison.features, self.data.points(), comparison.none)
+        except np.linalg.LinAlgError:
+            raise EvidenceError(
+                "a combination of terms of degree <= 2 has one value in the whole file (a column that does "
+                "not move, copies of one trajectory): more different trajectories are needed"
+            ) from None
+        return Space.of(found, self.scale)
+
+    def space_of(self, recordings: Sequence[int]) -> Space | None:
+        """By some recordings alone; None without any, and where there is no verdict or no fit."""
+        part = np.isin(self.data.recordings, recordings)
+        if self.withdrawn or not part.any():
+            return None
+        try:
+            return Space.of(space_of_part(self.comparison, self.data, part), self.scale)
+        except FitError:
+            return None
+
+    def formula(self) -> ReadableHamiltonian | None:
+        """H with the terms that the data need; None where it does not fit them."""
+        if not self.adequacy.adequate:
+            return None
+        seen = not self.friction.absent
+        return readable_hamiltonian(self.comparison, self.scale, self.data, friction=seen)
 
     def verdict(
         self, gain: float, relaxed: float, moved: float | None, broken: Breaking
@@ -242,7 +243,7 @@ class _Judge(NamedTuple):
         if gain < SUPPORTED:
             return "undecided", "the data say too little"
         if moved is not None and gain + moved <= 0:
-            return "undecided", "polynomials of higher degree say otherwise"
+            return "undecided", "a richer dictionary says otherwise"
         if relaxed - gain > PREFERRED:
             return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
         if not self.friction.absent:
@@ -269,14 +270,8 @@ def _off(comparison: Comparison, found: Fit) -> float:
         return np.inf
 
 
-def _wider(comparison: Comparison, tell: Tell) -> Comparison | None:
-    """With polynomials of two degrees more, where these are few enough."""
-    features = comparison.features
-    more = Polynomials(features.dim, features.degree + WIDER)
-    if more.size > MOST_TERMS:
-        return None
-    tell(f"degree {more.degree}")
-    try:
-        return widened(comparison, replace(comparison.problem, features=more))
-    except FitError:
-        return None
+def _misfit(comparison: Comparison, fitted: Adequacy) -> str:
+    """Why gains mean nothing, and what else there is; empty where all is well."""
+    if fitted.adequate:
+        return ""
+    return f"{comparison.features.name} do not fit ({fitted.why}); `discover` compares networks instead"

@@ -1,9 +1,7 @@
 """Features of a Hamiltonian that is linear in its parameters, H(x) = phi(x)^T c, with their derivatives."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
-from math import comb, factorial, prod
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..invariants.monomials import Monomial, monomials
+from ..quadratic_forms import Quadratics
 from ..typing import State
+from .null_spaces import complement, null_space, unit_quantities
+from .terms import Terms
 
 
 class Derivatives(NamedTuple):
@@ -22,14 +22,53 @@ class Derivatives(NamedTuple):
     hessian: Float[Array, "dim dim"]
 
 
+def hamiltonian_fields(
+    quantities: Quadratics,
+) -> tuple[Float[np.ndarray, "K dim dim"], Float[np.ndarray, "K dim"]]:
+    """The fields A x + b with {C, f} = (A x + b) . grad f: those of -J grad C."""
+    position, momentum = np.split(quantities.matrices, 2, axis=1)
+    of_position, of_momentum = np.split(quantities.vectors, 2, axis=1)
+    matrices = np.concatenate([-momentum, position], axis=1)
+    return matrices, np.concatenate([-of_momentum, of_position], axis=1)
+
+
+class Richer(NamedTuple):
+    """A larger dictionary, and where the features of the smaller one stand in it."""
+
+    features: "Features"
+    places: Int[np.ndarray, " P"]
+
+
+class Symmetric(NamedTuple):
+    """Orthonormal bases of the coefficients that a symmetry leaves (P, Z), and of those that it forbids."""
+
+    kept: Float[np.ndarray, "P Z"]
+    broken: Float[np.ndarray, "P Y"]
+
+
 class Features(ABC):
-    """P functions of a scaled state x = (q, p) of `dim` coordinates; H(x) = phi(x)^T c.
+    """A dictionary: P functions of a scaled state x = (q, p) of `dim` coordinates; H(x) = phi(x)^T c.
 
     They hash and compare by value: what is compiled for one set serves its equals. `groups` (P,) number those
-    that share a prior variance, from 0.
+    that share a prior variance, from 0. No feature is constant. `degree` is that of the monomials, `angles`
+    the coordinates that H is periodic in: of the quantities asked about none contains them.
+
+    Its brackets with quantities are combinations of finitely many functions, which may be more than the
+    features: a symmetry is a linear condition on c.
     """
 
     dim: int
+    degree: int
+
+    @property
+    def angles(self) -> tuple[int, ...]:
+        """Coordinates that H is periodic in."""
+        return ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is, in the plural: "polynomials of degree 4"."""
 
     @property
     @abstractmethod
@@ -57,19 +96,49 @@ class Features(ABC):
     def slopes_of_all(self, state: State) -> Float[Array, "dim P"]:
         """The gradients of all features at a state."""
 
+    @abstractmethod
+    def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
+        """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, for quantities of degree <= 2
+        without terms in `angles`, but for an angle itself.
+        """
+
+    @abstractmethod
+    def landing_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows L"]:
+        """The independent functions that brackets are combinations of, at many states, in float64."""
+
+    def terms(self) -> Terms | None:
+        """The features as functions that a person can read; None where they are none."""
+        return None
+
+    @abstractmethod
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
+        """Larger dictionaries of at most so many features, one a direction in which this one may fall short.
+        `needed` are squares of the coefficients of a fit over their variances.
+        """
+
     def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
         """All features at many states, in float64."""
         with jax.enable_x64(True):
             return np.asarray(_values(self, jnp.asarray(states)))
 
-    def with_one_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows one_and_P"]:
-        """1 and all features at many states, in which brackets are expressed."""
-        return np.concatenate([np.ones((len(states), 1)), self.values_at(states)], axis=1)
-
     def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
         """The gradients of all features at many states, in float64."""
         with jax.enable_x64(True):
             return np.asarray(_gradients(self, jnp.asarray(states)))
+
+    def brackets_at(
+        self, quantities: Quadratics, states: Float[np.ndarray, "rows dim"]
+    ) -> Float[np.ndarray, "K rows P"]:
+        """{C_k, phi} at many states."""
+        matrices, vectors = hamiltonian_fields(quantities)
+        fields = np.einsum("kij,rj->kri", matrices, states) + vectors[:, None]
+        return np.einsum("kri,rip->krp", fields, self.gradients(states), optimize=True)
+
+    def symmetric(self, quantities: Quadratics) -> Symmetric:
+        """The coefficients with {C_k, H} = 0 for all of the quantities, and all others."""
+        maps = self.brackets(unit_quantities(quantities))
+        kept = null_space(maps.reshape(-1, self.size), self.groups)
+        return Symmetric(kept, complement(kept, self.groups))
 
 
 @jax.jit(static_argnums=0)
@@ -80,115 +149,3 @@ def _values(features: Features, states: Float[Array, "rows dim"]) -> Float[Array
 @jax.jit(static_argnums=0)
 def _gradients(features: Features, states: Float[Array, "rows dim"]) -> Float[Array, "rows dim P"]:
     return jax.vmap(features.slopes_of_all)(states)
-
-
-def polynomial_count(dim: int, degree: int) -> int:
-    """Monomials of degree 1 to `degree` in `dim` variables."""
-    return comb(dim + degree, degree) - 1
-
-
-@dataclass(frozen=True)
-class Polynomials(Features):
-    """All monomials of degree 1 to `degree`, times Bombieri's weights sqrt(d! / prod e_i!).
-
-    With one prior variance v_d for each degree, the prior of H has the kernel sum_d v_d (x . x')^d: rotations
-    of phase space leave it as it is. The span is closed under brackets with quantities of degree <= 2.
-    """
-
-    dim: int
-    degree: int
-
-    @property
-    def size(self) -> int:
-        return polynomial_count(self.dim, self.degree)
-
-    @cached_property
-    def groups(self) -> Int[np.ndarray, " P"]:
-        return self.exponents.sum(axis=1) - 1
-
-    @cached_property
-    def monomials(self) -> list[Monomial]:
-        """Those of `invariants.monomials`, in its order."""
-        return monomials(self.dim, self.degree)
-
-    @cached_property
-    def exponents(self) -> Int[np.ndarray, "P dim"]:
-        """The power of each coordinate in each monomial."""
-        return np.array([[m.count(i) for i in range(self.dim)] for m in self.monomials])
-
-    @cached_property
-    def weights(self) -> Float[np.ndarray, " P"]:
-        """Bombieri's weights."""
-        return np.array([bombieri_weight(row) for row in self.exponents.tolist()])
-
-    @cached_property
-    def _lower(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each coordinate and monomial: where the monomial divided by the coordinate stands among 1 and
-        all monomials, and the factor of the derivative, with the weight.
-        """
-        place = {m: k for k, m in enumerate(self.monomials, start=1)} | {(): 0}
-        where = [[place.get(_without(m, i), 0) for m in self.monomials] for i in range(self.dim)]
-        return np.array(where), self.exponents.T * self.weights
-
-    @cached_property
-    def _twice_lower(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same for pairs of coordinates."""
-        place = {m: k for k, m in enumerate(self.monomials, start=1)} | {(): 0}
-        where = np.zeros((self.dim, self.dim, self.size), int)
-        factor = np.zeros((self.dim, self.dim, self.size))
-        for i in range(self.dim):
-            for j in range(self.dim):
-                for k, m in enumerate(self.monomials):
-                    once = m.count(i) * (m.count(j) - (i == j))
-                    if once > 0:
-                        where[i, j, k] = place[_without(_without(m, i), j)]
-                        factor[i, j, k] = once * self.weights[k]
-        return where, factor
-
-    def values(self, state: State) -> Float[Array, " P"]:
-        return jnp.asarray(self.weights, state.dtype) * _powers(state, self.degree)[1:]
-
-    def prepared(self, coefficients: Float[Array, " P"]) -> tuple[Array, Array]:
-        """H's gradient and second derivatives as combinations of monomials of degree <= D - 1 and D - 2."""
-        first, second = self._lower, self._twice_lower
-        row = np.arange(self.dim)[:, None]
-        gradient = jnp.zeros((self.dim, 1 + polynomial_count(self.dim, self.degree - 1)), coefficients.dtype)
-        gradient = gradient.at[row, first[0]].add(first[1] * coefficients)
-        hessian = jnp.zeros((self.dim, self.dim, gradient.shape[1]), coefficients.dtype)
-        hessian = hessian.at[row[:, :, None], row[None], second[0]].add(second[1] * coefficients)
-        return gradient, hessian[:, :, : 1 + polynomial_count(self.dim, max(self.degree - 2, 0))]
-
-    def slopes(self, state: State, prepared: tuple[Array, Array]) -> Derivatives:
-        gradient, hessian = prepared
-        powers = _powers(state, self.degree - 1)
-        return Derivatives(gradient @ powers, hessian @ powers[: hessian.shape[2]])
-
-    def slopes_of_all(self, state: State) -> Float[Array, "dim P"]:
-        where, factor = self._lower
-        return _powers(state, self.degree - 1)[where] * factor
-
-
-def bombieri_weight(exponents: list[int]) -> float:
-    """sqrt(d! / prod e_i!) of a monomial of degree d."""
-    return float(np.sqrt(factorial(sum(exponents)) / prod(map(factorial, exponents))))
-
-
-def _without(monomial: Monomial, coordinate: int) -> Monomial:
-    """The monomial divided by a coordinate; itself where it has none of it, which a factor of 0 meets."""
-    if coordinate not in monomial:
-        return monomial
-    at = monomial.index(coordinate)
-    return monomial[:at] + monomial[at + 1 :]
-
-
-def _powers(state: State, degree: int) -> Float[Array, " powers"]:
-    """1 and all monomials of degree 1 to `degree`, in the order of `monomials`."""
-    if degree == 0:
-        return jnp.ones(1, state.dtype)
-    dim = state.shape[0]
-    # Products of `degree` entries of (1, x): few operations, whatever the degree.
-    factors = [(0,) * degree] + [
-        (0,) * (degree - len(m)) + tuple(i + 1 for i in m) for m in monomials(dim, degree)
-    ]
-    with_one = jnp.concatenate([jnp.ones(1, state.dtype), state])
-    return jnp.prod(with_one[np.array(factors).T], axis=0)

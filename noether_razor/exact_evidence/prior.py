@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 FLOOR = 1e-14
 """The least prior variance: a group that reaches it is not needed."""
@@ -43,17 +43,27 @@ class Prior:
                     labels.append((int(group), int(own)))
         return cls(np.array(found).reshape(-1, basis.shape[1], basis.shape[1]), tuple(labels))
 
+    def _without(self, dead: Bool[np.ndarray, " groups"]) -> "Prior":
+        """That of z of the other groups."""
+        assert self.owner is not None
+        some = ~dead[self.owner]
+        labels = tuple(label for label, gone in zip(self.labels, dead, strict=True) if not gone)
+        return Prior(self.squares[~dead][:, some][:, :, some], labels)
+
     @property
     def count(self) -> int:
         """Variances."""
         return len(self.squares)
 
     @cached_property
-    def _diagonal(self) -> bool:
-        """Whether groups do not share directions, so that log determinants need no factorisation."""
-        product = self.squares @ self.squares
-        total = self.squares.sum(axis=0)
-        return bool(np.allclose(product, self.squares) and np.allclose(total, np.eye(len(total))))
+    def owner(self) -> Int[np.ndarray, " Z"] | None:
+        """The group of each of z, where groups do not share directions and each of z is of one of them: sums
+        over groups need no matrices then.
+        """
+        entries = np.einsum("gii->gi", self.squares)
+        own = entries.argmax(axis=0) if len(entries) else np.zeros(0, int)
+        masks = own == np.arange(self.count)[:, None]
+        return own if np.allclose(self.squares, masks[:, :, None] * np.eye(len(own)), atol=1e-9) else None
 
     @cached_property
     def sizes(self) -> Float[np.ndarray, " groups"]:
@@ -62,17 +72,19 @@ class Prior:
 
     def precision(self, variances: Float[np.ndarray, " groups"]) -> Float[np.ndarray, "Z Z"]:
         """The inverse of the prior covariance."""
+        if self.owner is not None:
+            return np.diag(1 / variances[self.owner])
         return np.tensordot(1 / variances, self.squares, 1)
 
     def log_determinant(self, variances: Float[np.ndarray, " groups"]) -> float:
         """Of the precision."""
-        if self._diagonal:
+        if self.owner is not None:
             return -float(self.sizes @ np.log(variances))
         return log_determinant(self.precision(variances))
 
     def shares(self, variances: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " groups"]:
         """tr(precision^-1 E_g) / v_g, the dimensions that each group has to itself."""
-        if self._diagonal:
+        if self.owner is not None:
             return self.sizes
         covariance = np.linalg.inv(self.precision(variances))
         return np.sum(self.squares * covariance, axis=(1, 2)) / variances
@@ -106,6 +118,14 @@ class Prior:
         group some factors of its variance.
         """
         best = np.maximum(variances, FLOOR)
+        dead = best <= FLOOR
+        if self.owner is not None and dead.any() and not dead.all():
+            # What is at the floor stays there, and is as good as absent.
+            some = ~dead[self.owner]
+            left = self._without(dead)
+            part = information[np.ix_(some, some)]
+            best[~dead] = left.variances(best[~dead], part, pull[some], rounds=rounds, jump=jump)
+            return best
         for _ in range(rounds):
             updated = self._fixed_point(best, information, pull)
             settled = np.abs(np.log(updated / best)).max(initial=0.0) < 0.01
@@ -147,9 +167,11 @@ class Prior:
     ) -> Float[np.ndarray, " groups"]:
         covariance = np.linalg.inv(information + self.precision(variances))
         mean = covariance @ pull
-        left = np.sum(self.squares * covariance, axis=(1, 2)) / variances
-        gamma = self.shares(variances) - left
-        size = self.squares @ mean @ mean
+        if self.owner is None:
+            left, size = np.sum(self.squares * covariance, axis=(1, 2)), self.squares @ mean @ mean
+        else:
+            left, size = (np.bincount(self.owner, x, self.count) for x in (np.diag(covariance), mean**2))
+        gamma = self.shares(variances) - left / variances
         return np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
 
 

@@ -1,15 +1,22 @@
 """What the exact evidence says: of each quantity, and of the space of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
+from ..scaling import PhaseScale
 from .breaking import Breaking
 from .checks import Adequacy, Friction
+from .hamiltonian import ReadableHamiltonian, Rollouts, with_error
+from .space import DECIDED, SpacePosterior
 
 Verdict = Literal["exact", "approximate", "rejected", "undecided"]
+LINE = 120
+"""Characters of a printed line."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,68 @@ class QuantityEvidence:
         return lines + (f" ({self.why})" if self.why else "")
 
 
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The space of conserved quantities C_k(x) = x^T A_k x / 2 + b_k^T x, by the posterior of H, in the units
+    of the data.
+
+    log_evidence: by its dimension, against the dimension that every H of the dictionary has; -inf where no
+    such H was found. margin: nats between the two best dimensions. angle: 95 % bound in degrees of the angle
+    between this space and the true one. matrices (rank, 2n, 2n) and vectors (rank, 2n): a basis.
+    """
+
+    rank: int
+    log_evidence: tuple[float, ...]
+    margin: float
+    angle: float
+    matrices: Float[np.ndarray, "rank dim dim"]
+    vectors: Float[np.ndarray, "rank dim"]
+
+    @classmethod
+    def of(cls, found: SpacePosterior, scale: PhaseScale) -> "Space":
+        """That of scaled coordinates in the units of `scale`."""
+        basis = scale.quantities_back(found.quantities())
+        return cls(found.rank, found.log_evidence, found.margin, found.angle, basis.matrices, basis.vectors)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the dimension is 8 nats ahead of any other."""
+        return self.margin >= DECIDED
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Space":
+        """From what `to_json` gives."""
+        basis, dim = entry["space"], len(entry["space"][0]["b"]) if entry["space"] else 0
+        return cls(
+            rank=entry["rank"],
+            log_evidence=tuple(_known(value, -np.inf) for value in entry["log_evidence_rank"]),
+            margin=_known(entry["rank_margin"], np.inf),
+            angle=entry["rank_angle"],
+            matrices=np.array([one["A"] for one in basis], float).reshape(len(basis), dim, dim),
+            vectors=np.array([one["b"] for one in basis], float).reshape(len(basis), dim),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Its keys in symmetry.json."""
+        basis = zip(self.matrices.tolist(), self.vectors.tolist(), strict=True)
+        return {
+            "rank": self.rank,
+            "log_evidence_rank": [_finite(value) for value in self.log_evidence],
+            "rank_margin": _finite(self.margin),
+            "rank_angle": self.angle,
+            "space": [{"A": matrix, "b": vector} for matrix, vector in basis],
+        }
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Evidence:
     """The exact evidence for H(x) = phi(x)^T c with and without quantities built in; iterates over the
     quantities that were asked about.
 
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
-    units, by name. degree: of the polynomials. log_evidence_rank: by dimension of the space of conserved
-    quantities of degree <= 2, against the dimension that every H of the dictionary has; -inf where no such H
-    was found. rank_margin: nats between the two best dimensions. rank_angle: 95 % bound in degrees of the
-    angle between this space and the true one. controls: gains of quantities that surely change.
+    units, by name. degree: of the polynomials. dictionary: what H is written in. space: of the quantities of
+    degree <= 2. apart: the same of some of the recordings alone, None where this was not asked. hamiltonian:
+    the terms of H that the data need, None where no H fits. controls: gains of quantities that surely change.
     withdrawn: why no verdict is given, empty where all is well.
     """
 
@@ -84,15 +143,15 @@ class Evidence:
     noise: Mapping[str, float]
     degree: int
     adequacy: Adequacy
-    rank: int
-    log_evidence_rank: tuple[float, ...]
-    rank_margin: float
-    rank_angle: float
+    space: Space
     friction: Friction
     controls: Mapping[str, float]
     withdrawn: str = ""
     notes: tuple[str, ...] = ()
     engine: str = "exact"
+    dictionary: str = ""
+    apart: Space | None = None
+    hamiltonian: ReadableHamiltonian | None = None
 
     def __iter__(self) -> Iterator[QuantityEvidence]:
         return iter(self.quantities)
@@ -104,29 +163,66 @@ class Evidence:
         return self.quantities[index]
 
     @property
+    def rank(self) -> int:
+        """The dimension of the space of conserved quantities of degree <= 2."""
+        return self.space.rank
+
+    @property
+    def log_evidence_rank(self) -> tuple[float, ...]:
+        """The log evidence of each dimension."""
+        return self.space.log_evidence
+
+    @property
+    def rank_margin(self) -> float:
+        """Nats between the two best dimensions."""
+        return self.space.margin
+
+    @property
+    def rank_angle(self) -> float:
+        """95 % bound in degrees of the angle between this space and the true one."""
+        return self.space.angle
+
+    @property
     def adequate(self) -> bool:
         """Whether H fits the data well enough for gains to mean anything."""
         return self.adequacy.adequate
 
+    def predict(
+        self,
+        states: Float[np.ndarray, "batch dim"],
+        times: Sequence[float] | Float[np.ndarray, " time"] | range,
+        *,
+        samples: int = 0,
+    ) -> Rollouts:
+        """Trajectories of the Hamiltonian from `states` (batch, 2n) through `times`, also beyond the data, in
+        their units; with `samples` of the posterior for a band: see `ReadableHamiltonian.predict`. Raises
+        ValueError where no Hamiltonian fits.
+        """
+        if self.hamiltonian is None:
+            raise ValueError(
+                f"there is no Hamiltonian to predict with: {self.withdrawn or 'none is kept in the file'}"
+            )
+        return self.hamiltonian.predict(states, times, samples=samples)
+
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Evidence":
         """From what `to_json` gives."""
-        rate = dict(entry["friction"])
+        rate, apart, formula = dict(entry["friction"]), entry.get("apart"), entry.get("hamiltonian")
         return cls(
             quantities=tuple(QuantityEvidence.from_json(one) for one in entry["quantities"]),
             logZ_none=entry["logZ_none"],
             noise=dict(entry["noise"]),
             degree=entry["degree"],
             adequacy=Adequacy(**entry["adequacy"]),
-            rank=entry["rank"],
-            log_evidence_rank=tuple(_known(value, -np.inf) for value in entry["log_evidence_rank"]),
-            rank_margin=_known(entry["rank_margin"], np.inf),
-            rank_angle=entry["rank_angle"],
+            space=Space.from_json({"space": [], **entry}),
             friction=Friction(**(rate | {"gain": _known(rate["gain"], np.inf)})),
             controls={name: _known(gain, -np.inf) for name, gain in entry["controls"].items()},
             withdrawn=entry["withdrawn"],
             notes=tuple(entry["notes"]),
             engine=entry["engine"],
+            dictionary=entry.get("dictionary", ""),
+            apart=None if apart is None else Space.from_json(apart),
+            hamiltonian=None if formula is None else ReadableHamiltonian.from_json(formula),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -136,12 +232,12 @@ class Evidence:
             "logZ_none": self.logZ_none,
             "noise": dict(self.noise),
             "degree": self.degree,
+            "dictionary": self.dictionary,
             "adequate": self.adequate,
             "adequacy": self.adequacy._asdict(),
-            "rank": self.rank,
-            "log_evidence_rank": [_finite(value) for value in self.log_evidence_rank],
-            "rank_margin": _finite(self.rank_margin),
-            "rank_angle": self.rank_angle,
+            **self.space.to_json(),
+            "apart": None if self.apart is None else self.apart.to_json(),
+            "hamiltonian": None if self.hamiltonian is None else self.hamiltonian.to_json(),
             "friction": self.friction._asdict() | {"gain": _finite(self.friction.gain)},
             "controls": {name: _finite(gain) for name, gain in self.controls.items()},
             "withdrawn": self.withdrawn,
@@ -156,16 +252,22 @@ class Evidence:
 
     def __str__(self) -> str:
         lines = [str(one) for one in self.quantities]
-        certain = "" if self.rank_margin >= 8 else ", undecided"
+        certain = "" if self.space.decided else ", undecided"
+        margin = f"margin {self.rank_margin:.0f} nats, " if np.isfinite(self.rank_margin) else ""
         lines.append(
-            f"conserved quantities of degree <= 2: {self.rank}{certain} (margin {self.rank_margin:.0f} nats, "
-            f"directions to {self.rank_angle:.2g} degrees)"
+            f"conserved quantities of degree <= 2: {self.rank}{certain} ({margin}directions to "
+            f"{self.rank_angle:.2g} degrees)"
         )
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
-        lines.append(f"without symmetry: log evidence {self.logZ_none:.1f} nats, noise {noise}")
-        rate, error = self.friction.gamma, self.friction.sd
+        lines.append(
+            f"without symmetry, in {self.dictionary or 'polynomials'}: "
+            f"log evidence {self.logZ_none:.1f} nats, noise {noise}"
+        )
+        if self.hamiltonian is not None:
+            lines += wrap(f"H = {self.hamiltonian.text()}", LINE, subsequent_indent="    ")
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"
-        lines.append(f"friction: {rate:.2g} +- {error:.2g} per unit of time, {seen}")
+        rate = with_error(self.friction.gamma, self.friction.sd)
+        lines.append(f"friction: {rate} per unit of time, {seen}")
         if self.withdrawn:
             lines.append(f"no verdict: {self.withdrawn}")
         return "\n".join([*lines, *self.notes])

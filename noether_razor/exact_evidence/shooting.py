@@ -200,6 +200,7 @@ class Fit(NamedTuple):
     shorter ones gave.
     """
 
+    problem: Problem
     model: LinearModel
     point: Point
     log_evidence: float
@@ -352,7 +353,9 @@ class _Search:
                     other = _log_evidence(problem, model, point, blocks, reduced, self.count)
                     value = max(value, other)
                 information, states = reduced.information, blocks.states
-                return Fit(model, point, value, information, states, done, self.iterations, self.length, {})
+                return Fit(
+                    problem, model, point, value, information, states, done, self.iterations, self.length, {}
+                )
             self.iterations += 1
             if not self.fixed:
                 point = self.tuned(point, blocks, reduced)

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..invariants.monomials import quadratic_parts
+from ..invariants.monomials import monomials, quadratic_parts
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
-from .brackets import bracket_matrices
-from .features import Polynomials
+from ..trajectories import Trajectories
+from .built_in import Comparison, no_symmetry
+from .features import Features
 from .prior import log_determinant
-from .shooting import Fit
+from .shooting import Begin, Fit, fit
 
 STEPS = 15
 """Steps of sequential quadratic programming."""
@@ -50,7 +51,8 @@ class SpacePosterior:
 
     rank: its dimension; log_evidence: of dimensions 0, 1, .., against that of the fitted H, -inf where not
     tried or where no such H was found; margin: nats between the best two; rows (rank, M): a basis, of scaled
-    coordinates; angle: the 95 % bound in degrees of its largest principal angle to the truth.
+    coordinates, without terms in angles; angle: the 95 % bound in degrees of its largest principal angle to
+    the truth.
     """
 
     rank: int
@@ -59,50 +61,45 @@ class SpacePosterior:
     rows: Float[np.ndarray, "rank M"]
     angle: float
 
-    @property
-    def decided(self) -> bool:
-        """Whether the margin is large enough to call the dimension."""
-        return self.margin >= DECIDED
-
-    @property
-    def probability(self) -> float:
-        """Of the dimension, all dimensions being equally probable before."""
-        found = np.array(self.log_evidence)
-        return float(1 / np.sum(np.exp(found - found[self.rank])))
+    def quantities(self) -> Quadratics:
+        """The basis, in scaled coordinates."""
+        dim = round((np.sqrt(9 + 8 * self.rows.shape[1]) - 3) / 2)
+        return Quadratics(*quadratic_parts(self.rows, dim), np.zeros(len(self.rows)))
 
 
 class _Brackets:
     """M(c): candidates -> {C, H_c} at the data, in units where both candidates and points are orthonormal."""
 
     def __init__(
-        self, features: Polynomials, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
+        self, features: Features, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
     ):
         some = states[evenly(len(states), MOST_POINTS)]
-        count = features.dim * (features.dim + 3) // 2
-        matrices, vectors = quadratic_parts(np.eye(count), features.dim)
-        maps = bracket_matrices(features, Quadratics(matrices, vectors, np.zeros(count)))
-        with_one = features.with_one_at(some)
-        points = np.linalg.qr(with_one / np.sqrt(len(some)), mode="r")
-        low = with_one[:, 1 : 1 + count] / features.weights[:count]
-        covariance = np.cov(low, rowvar=False)
+        candidates = [m for m in monomials(features.dim) if not set(m) & set(features.angles)]
+        every = monomials(features.dim)
+        self.candidates = np.array([[m == other for other in every] for m in candidates], float)
+        matrices, vectors = quadratic_parts(self.candidates, features.dim)
+        maps = features.brackets_at(Quadratics(matrices, vectors, np.zeros(len(candidates))), some)
+        maps = maps[:, :, used] / np.sqrt(len(some))
+        if (landing := features.landing_at(some)).shape[1] < len(some):
+            # All brackets lie in the span of these columns: fewer rows say the same.
+            maps = np.tensordot(np.linalg.qr(landing)[0], maps, ((0,), (1,))).swapaxes(0, 1)
+        covariance = np.cov(np.stack([some[:, list(m)].prod(axis=1) for m in candidates]))
         self.units = np.linalg.inv(np.linalg.cholesky(covariance)).T
-        self.maps = np.einsum("ab,jbp,jk->kap", points, maps[:, :, used], self.units, optimize=True)
+        self.maps = np.tensordot(self.units, maps, ((0,), (0,)))
 
     def at(self, coefficients: Float[np.ndarray, " P"]) -> Float[np.ndarray, "points M"]:
         """M(c)."""
         return (self.maps @ coefficients).T
 
 
-def space_posterior(
-    features: Polynomials, states: Float[np.ndarray, "rows dim"], none: Fit
-) -> SpacePosterior:
+def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], none: Fit) -> SpacePosterior:
     """That of scaled `states` and the fit without symmetry.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
     (Savage and Dickey). Groups of coefficients that the data do not need are left out first.
     """
-    mean, covariance, prior = _pruned(features, none)
+    mean, covariance, prior = pruned(features, none)
     used = prior > NEEDED * prior.max()
     mean, covariance, prior = mean[used], covariance[np.ix_(used, used)], prior[used]
     brackets = _Brackets(features, states, used)
@@ -126,11 +123,26 @@ def space_posterior(
     margin = order[0].log_evidence - order[1].log_evidence if len(order) > 1 else np.inf
     best = order[0]
     angle = _angle(brackets, best, covariance) if best.rank else 0.0
-    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), best.rows, angle)
+    rows = best.rows @ brackets.candidates
+    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), rows, angle)
 
 
-def _pruned(
-    features: Polynomials, none: Fit
+def space_of_part(
+    comparison: Comparison, data: Trajectories, part: Bool[np.ndarray, " traj"]
+) -> SpacePosterior:
+    """The same by some of the scaled trajectories alone; the fit to all of them is only where the search
+    begins. Raises `FitError`.
+    """
+    problem, none = comparison.problem, comparison.none
+    rows = np.repeat(part, data.lengths - 1) if problem.exact else part
+    begin = Begin(none.parameters, none.states, none.point.variances, none.point.noise)
+    seen = problem.seen * rows[:, None]
+    found = fit(problem, no_symmetry(problem), begin, lengths=[problem.times.shape[1]], seen=seen)
+    return space_posterior(comparison.features, data[np.flatnonzero(part)].points(), found)
+
+
+def pruned(
+    features: Features, none: Fit
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
     """Mean, covariance and prior variances of c where groups that gain little have none."""
     prior, point = none.model.prior, none.point

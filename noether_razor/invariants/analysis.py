@@ -17,7 +17,7 @@ from .energy import Energy
 from .formulas import shortened
 from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, readable
 from .on_states import OnStates, independence, learned_directions
-from .origin import about, counted_from, moved, origin_of
+from .origin import about, counted_from, moved, near_zero, origin_of
 from .spans import beside, held_by, listed, span_basis
 
 
@@ -63,6 +63,11 @@ class Analysis:
     def rank(self) -> int:
         """The dimension of the space of conserved quantities among the terms, constants excluded."""
         return len(self.quantities)
+
+    @property
+    def terms(self) -> int:
+        """How many terms the formulas of the conserved quantities have in all."""
+        return sum(len(quantity.formula.coefficients) for quantity in self.quantities)
 
     @property
     def local(self) -> bool:
@@ -173,9 +178,31 @@ def analyse(
     # Far from 0 a square is a linear term: brackets and formulas are made about where the data are. Other
     # terms mean something where they are alone.
     origin = origin_of(trajectories) if known.quadratic else np.zeros(known.dim)
+    about_it = counted_from(trajectories, origin)
+    space = space or conserved_space(about_it, noise_variance=noise_variance, dictionary=known)
+    found = _analysed(matrices, vectors, hamiltonian, space, origin, restrict)
+    for coordinate in np.flatnonzero(near_zero(trajectories, origin)):
+        # p^2 beside p needs no other origin, and L = q1 p2 - q2 p1 only this one.
+        other = np.where(np.arange(known.dim) == coordinate, 0.0, origin)
+        noise = space.motion.noise.variance
+        at_zero = conserved_space(counted_from(trajectories, other), noise_variance=noise, dictionary=known)
+        again = _analysed(matrices, vectors, hamiltonian, at_zero, other, restrict)
+        if again.rank == found.rank and again.terms <= found.terms:
+            found, origin = again, other
+    return found
+
+
+def _analysed(
+    matrices: Float[np.ndarray, "K dim dim"],
+    vectors: Float[np.ndarray, "K dim"],
+    hamiltonian: Hamiltonian | None,
+    space: ConservedSpace,
+    origin: Float[np.ndarray, " dim"],
+    restrict: bool,
+) -> Analysis:
+    """The analysis by quantities that count from `origin`, as those of `space` do."""
+    known, trajectories = space.motion.dictionary, space.motion.trajectories
     vectors, hamiltonian = vectors + matrices @ origin, about(hamiltonian, origin)
-    trajectories = counted_from(trajectories, origin)
-    space = space or conserved_space(trajectories, noise_variance=noise_variance, dictionary=known)
     on_states = None if hamiltonian is None else OnStates.of(hamiltonian, trajectories.points())
     strengths, learned = learned_directions(matrices, vectors, space.motion, on_states)
     held = held_by(space, learned)

@@ -16,6 +16,7 @@ from .monomials import coefficients, quadratic_parts
 from .motion import Change, Motion
 from .on_states import OnStates, bracket_sizes
 from .pairs import pair_statistics
+from .products import with_products
 from .rounding import rounded
 from .simple_numbers import SimpleNumber
 from .spans import NEW
@@ -165,7 +166,9 @@ class QuantityMaker:
             QuantityFormula.of(self._trimmed(values, simple), errors, simple, names, units, measured, terms)
             for values, errors, simple, measured in zip(*made, strict=True)
         ]
-        return sorted(formulas, key=lambda formula: (formula.degree, len(formula.coefficients)))
+        return sorted(
+            with_products(formulas), key=lambda formula: (formula.degree, len(formula.coefficients))
+        )
 
     def _trimmed(
         self, values: Float[np.ndarray, " monomials"], simple: Mapping[int, SimpleNumber]

@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..scaling import FAR
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .found import FoundQuantity
 from .monomials import coefficients
+
+NEAR = 100.0
+"""Spreads from 0 up to which a square is still told from a linear term."""
 
 
 def origin_of(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
@@ -22,6 +25,11 @@ def origin_of(trajectories: Trajectories) -> Float[np.ndarray, " dim"]:
     far[list(trajectories.angles())] = False
     step = 10.0 ** np.round(np.log10(np.where(far, spread, 1.0)))
     return np.where(far, np.round(mean / step) * step, 0.0)
+
+
+def near_zero(trajectories: Trajectories, origin: Float[np.ndarray, " dim"]) -> Bool[np.ndarray, " dim"]:
+    """Coordinates that have another origin than 0, and could do without."""
+    return (origin != 0) & (np.abs(origin) <= NEAR * trajectories.points().std(axis=0))
 
 
 def counted_from(trajectories: Trajectories, origin: Float[np.ndarray, " dim"]) -> Trajectories:

@@ -15,7 +15,17 @@ from ..prediction import substep_error
 from ..quantities import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
 from ..random import stream
 from ..scaling import PhaseScale, whole_turns
-from ..symmetry import MEASURES, Averaging, FlowAveraging, HaarAveraging, HaarUnitary, NoAveraging, sized
+from ..symmetry import (
+    MEASURES,
+    Averaging,
+    BuiltInAveraging,
+    FlowAveraging,
+    HaarAveraging,
+    HaarUnitary,
+    NoAveraging,
+    built_in,
+    sized,
+)
 from ..systems import HamiltonianSystem, NBody, Oscillators
 from ..thinning import evenly
 from ..training import Training
@@ -93,17 +103,18 @@ class Problem(NamedTuple):
         seed: int,
         quantities: QuadraticQuantities | None = None,
         *,
-        group_warmup: int = 0,
+        steps: int | None = None,
     ) -> "Problem":
-        """The same data and estimator with another model: another symmetry mode and seed.
+        """The same data and estimator with another model: another symmetry mode and seed, and so many `steps`
+        of training (None: as many as here).
 
-        `quantities`, in the coordinates of training, are built in where the mode is fixed; group samples
-        grow to full size over the first `group_warmup` steps. Raises `OptionError` as `make_problem`.
+        `quantities`, in the coordinates of training, are built in where the mode is fixed. Raises as
+        `make_problem`.
         """
         options = dataclasses.replace(
             self.options,
             symmetry=dataclasses.replace(self.options.symmetry, mode=mode),
-            training=dataclasses.replace(self.options.training, orbit_growth=group_warmup),
+            training=dataclasses.replace(self.options.training, steps=steps or self.options.training.steps),
         )
         posterior = _model(
             options,
@@ -130,7 +141,8 @@ def make_problem(
 
     Of measured trajectories (no `truth`) the units are scaled and the noise is estimated or learned.
     `quantities` given, in the coordinates of training, take the place of the system's known ones where
-    `options.symmetry.mode` is fixed. Raises `OptionError` where options contradict each other or the data.
+    `options.symmetry.mode` is fixed. Raises `OptionError` where options contradict each other or the data,
+    and `CannotBuildInError` for given quantities that cannot be built in.
     """
     measured, aside = hold_out(recorded, options.held_out)
     data, scale = measured, PhaseScale.identity(measured.dof)
@@ -209,7 +221,7 @@ def _symmetry(
     given: QuadraticQuantities | None,
 ) -> tuple[ConservedQuantities | None, Averaging]:
     """The quantities and the averaging that `options.symmetry` asks for; `given` ones take the place of known
-    ones.
+    ones, and are built in as `symmetry.built_in` says.
     """
     table, system = options.symmetry, None if truth is None else truth.system
     if table.mode == "none":
@@ -221,15 +233,16 @@ def _symmetry(
                 "symmetry.measure: haar needs symmetry.mode = fixed and a system of known compact group "
                 f"(equal oscillators), got mode {table.mode} and {_kind(system)}"
             )
+    if table.mode == "fixed" and given is not None:
+        chosen = built_in(_without_angles(given, data), _sample(data), data.spreads())
+        return chosen, BuiltInAveraging(_flows(table.measure))
     if table.mode == "fixed":
-        known = given if given is not None else _known_quantities(options, system)
+        known = _known_quantities(options, system)
         if known is None:
             raise OptionError(
                 "symmetry.mode: fixed needs a system with known quantities of degree at most two"
             )
-        _without_angles(known, data)
-        known = QuadraticQuantities(known.symmetric_matrices(), known.vectors[...], angles=data.angles())
-        quantities = sized(known, _sample(data), data.spreads())
+        quantities = sized(_without_angles(known, data), _sample(data), data.spreads())
     else:
         key = stream(seed, "quantities")
         count = table.quantities or default_quantities(data.dof)
@@ -240,11 +253,16 @@ def _symmetry(
             quantities = _first(sized(start, _sample(data), data.spreads()), quantities)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
-    if table.measure not in MEASURES:
+    return quantities, _flows(table.measure)
+
+
+def _flows(measure: str) -> FlowAveraging:
+    """The averaging over flows by the measure of this name. Raises `OptionError` where there is none."""
+    if measure not in MEASURES:
         raise OptionError(
-            f"symmetry.measure: got {table.measure!r}, expected one of {', '.join([*MEASURES, 'haar'])}"
+            f"symmetry.measure: got {measure!r}, expected one of {', '.join([*MEASURES, 'haar'])}"
         )
-    return quantities, FlowAveraging(MEASURES[table.measure])
+    return FlowAveraging(MEASURES[measure])
 
 
 def _first(start: QuadraticQuantities, rest: QuadraticQuantities) -> QuadraticQuantities:
@@ -263,8 +281,10 @@ def _sample(data: Trajectories) -> Float[np.ndarray, "points dim"]:
     return points[rows] - whole_turns(points[rows], data.periods)
 
 
-def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> None:
-    """Raise `OptionError` where one of `quantities` contains an angle of `data`."""
+def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> QuadraticQuantities:
+    """`quantities`, to be held without the angles of `data`. Raises `OptionError` where one contains an
+    angle.
+    """
     for k in data.angles():
         matrices, vectors = np.asarray(quantities.symmetric_matrices()), np.asarray(quantities.vectors[...])
         entries = np.concatenate([matrices[:, k], vectors[:, k : k + 1]], axis=1)
@@ -273,6 +293,7 @@ def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> None
                 f"symmetry.mode: a fixed quantity contains {data.names[k]}, which is an angle "
                 "(data.periodic): no polynomial in an angle is a function on its circle"
             )
+    return QuadraticQuantities(quantities.symmetric_matrices(), quantities.vectors[...], angles=data.angles())
 
 
 def default_quantities(dof: int) -> int:

@@ -7,7 +7,7 @@ from .errors import (
     prediction_errors,
     substep_error,
 )
-from .predictive import learned_hamiltonian, predict
+from .predictive import learned_gradients, learned_hamiltonian, predict
 from .rollouts import Bands, Noise, bands, posterior_rollouts
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Noise",
     "PredictionErrors",
     "bands",
+    "learned_gradients",
     "learned_hamiltonian",
     "learned_substep_error",
     "one_step_errors",

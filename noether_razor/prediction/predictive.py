@@ -19,13 +19,36 @@ STEPS = 64
 
 def learned_hamiltonian(posterior: Posterior, key: PRNGKey, *, estimator: Estimator) -> Hamiltonian:
     """The posterior mean of H, over `estimator.weight_samples` draws of weights and group elements."""
-
-    def drawn(key: PRNGKey) -> Hamiltonian:
-        for_weights, for_group = jax.random.split(key)
-        return hamiltonian_of(posterior, posterior.draw(for_weights), for_group, estimator)
-
     keys = jax.random.split(key, estimator.weight_samples)
-    return lambda state: jnp.mean(jax.lax.map(lambda k: drawn(k)(state), keys))
+    return lambda state: jnp.mean(jax.lax.map(lambda k: _drawn(posterior, k, estimator)(state), keys))
+
+
+def _drawn(posterior: Posterior, key: PRNGKey, estimator: Estimator) -> Hamiltonian:
+    """H of one draw of weights and group elements."""
+    for_weights, for_group = jax.random.split(key)
+    return hamiltonian_of(posterior, posterior.draw(for_weights), for_group, estimator)
+
+
+def learned_gradients(
+    posterior: Posterior, key: PRNGKey, states: Float[np.ndarray, "points dim"], *, estimator: Estimator
+) -> Float[np.ndarray, "points dim"]:
+    """The gradient of `learned_hamiltonian` at each state, draw by draw: memory of one."""
+    graph, params = nnx.split(posterior)
+    return np.asarray(_gradients(graph, params, key, jnp.asarray(states, jnp.float32), estimator))
+
+
+@partial(jax.jit, static_argnames=("graph", "estimator"))
+def _gradients(
+    graph: nnx.GraphDef[Posterior],
+    params: nnx.State,
+    key: PRNGKey,
+    states: Float[Array, "points dim"],
+    estimator: Estimator,
+) -> Float[Array, "points dim"]:
+    posterior = nnx.merge(graph, params)
+    keys = jax.random.split(key, estimator.weight_samples)
+    draws = jax.lax.map(lambda k: jax.vmap(jax.grad(_drawn(posterior, k, estimator)))(states), keys)
+    return jnp.mean(draws, axis=0)
 
 
 @partial(jax.jit, static_argnames=("graph", "estimator", "mean_weights"))

@@ -1,6 +1,6 @@
 """Tables, figures and the report of a run."""
 
-from .answer import elbo_fits, headline, symmetry_text
+from .answer import elbo_fits, exact_lines, headline, symmetry_text
 from .bands import bands_figure
 from .data import ReportData
 from .discovery import discovery_text
@@ -26,6 +26,7 @@ __all__ = [
     "draw_answer",
     "draw_pictures",
     "elbo_fits",
+    "exact_lines",
     "headline",
     "png_of",
     "spectra_figure",

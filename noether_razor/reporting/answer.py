@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants import Measurement, measured_text
+from .exact import disagreement, exact_sentences, exact_verdict
 
 LINE = 120
 """Characters of a printed line."""
@@ -23,8 +24,6 @@ MOST_SAME = 6
 """Combinations that are the same everywhere, of which formulas are printed."""
 COMMUTES = 0.3
 """R.m.s. of {C, H} over |grad C| |grad H| from which a good model contradicts a quantity."""
-STRONG, STANDARD_ERRORS = 3.0, 3.0
-"""Nats that count as strong (Kass and Raftery 1995), and by how many standard errors."""
 REASONS = {
     "velocities": (
         "the momenta are not canonical: part of the force is at right angles to the velocity, as in a "
@@ -51,22 +50,32 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
-    lines += _lines(quantities, limit_text)
+    lines += _lines(quantities, limit_text, symmetry)
     if symmetry["rank"]:
         lines += about_space(symmetry)
     if drifting := symmetry["drifting"]:
         lines.append(
             "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothing looks alike)"
         )
-        lines += _lines(drifting, lambda entry: rate_text(entry, unit), name="D")
+        lines += _lines(drifting, lambda entry: rate_text(entry, unit), symmetry, name="D")
     if same := symmetry["same_everywhere"]:
         lines.append("constant in the whole file: a constraint or a single orbit, the file cannot tell which")
-        lines += _lines(same[:MOST_SAME], lambda entry: "", name="", equals=True)
+        lines += _lines(same[:MOST_SAME], lambda entry: "", symmetry, name="", equals=True)
         if len(same) > MOST_SAME:
             lines.append(f"  and {len(same) - MOST_SAME} more")
     lines += folded(f"data: {data_text(symmetry)}")
+    lines += exact_lines(symmetry)
     lines += _about_model(symmetry)
     return "\n".join(lines) + "\n"
+
+
+def exact_lines(symmetry: Mapping[str, Any]) -> list[str]:
+    """What the exact evidence says; empty where there is none."""
+    first, *more = exact_sentences(symmetry) or [""]
+    lines = folded(first)
+    for sentence in more:
+        lines += folded(sentence, "  ", "    ")
+    return lines
 
 
 def headline(symmetry: Mapping[str, Any]) -> str:
@@ -189,11 +198,12 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
                 )
     elif "model" in symmetry.get("failed", {}) and symmetry["velocities"]:
         doubts.append(VELOCITIES)
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is not None and rank and gain[0] < -max(STRONG, STANDARD_ERRORS * gain[1]):
+    if other := disagreement(symmetry):
+        doubts.append(other)
+    found = (symmetry["evidence"] or {}).get("found")
+    if found is not None and rank and found["verdict"] == "rejected":
         doubts.append(
-            "a model with these built in explains the data worse "
-            f"(Delta-ELBO {gain[0]:+.0f} ± {gain[1]:.0f} nats)"
+            f"a model with these built in explains the data worse (Delta-ELBO {gain_text(found['gain'])})"
         )
     return doubts
 
@@ -247,14 +257,8 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
     elif symmetry["strengths"] and symmetry["rank"]:
         held, rank = symmetry["learned"], symmetry["rank"]
         lines.append(f"model: trained on the same data, its learned quantities span {held} of these {rank}")
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is not None and symmetry["rank"]:
-        lines.append(
-            f"Delta-ELBO ({DIFFERENCE}): {gain[0]:+.0f} ± {gain[1]:.0f} nats with these built in, against no "
-            "symmetry"
-        )
-    elif elbo_fits(symmetry["evidence"]) and symmetry["rank"]:
-        lines.append(f"Delta-ELBO ({DIFFERENCE}): none, {why_no_gain(symmetry['evidence'])}")
+    if symmetry["rank"] and elbo_fits(symmetry["evidence"]):
+        lines += folded(f"Delta-ELBO ({DIFFERENCE}): {_found_text(symmetry['evidence'])}")
     lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
     return lines
 
@@ -264,22 +268,24 @@ def elbo_fits(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: part for name, part in (evidence or {}).items() if name != "exact"}
 
 
-def evidence_gain(evidence: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    """The Delta-ELBO of the found space against no symmetry in nats, with its error."""
-    if not evidence or "none" not in evidence or "found" not in evidence:
-        return None
-    none, found = evidence["none"], evidence["found"]
-    if not (none.get("converged", True) and found.get("converged", True)):
-        return None
-    nats = none["negative_elbo_total"] - found["negative_elbo_total"]
-    return nats, float(np.hypot(none["stderr"], found["stderr"]))
+def gain_text(gain: Mapping[str, Any]) -> str:
+    """A difference of ELBOs with its error, where it has one."""
+    error = "" if gain["stderr"] is None else f" ± {gain['stderr']:.0f}"
+    return f"{gain['nats']:+.0f}{error} nats"
 
 
-def why_no_gain(evidence: Mapping[str, Any]) -> str:
-    """Why there is no Delta-ELBO although fits were made."""
-    if "none" not in evidence or "found" not in evidence:
-        return "a fit failed"
-    return "the fits have not converged"
+def judgement_text(judgement: Mapping[str, Any]) -> str:
+    """What the bound says of quantities as a symmetry."""
+    if judgement["why"]:
+        return f"no evidence, {judgement['why']}"
+    return f"{judgement['verdict']} by the bound"
+
+
+def _found_text(evidence: Mapping[str, Any]) -> str:
+    found = evidence.get("found")
+    if found is None:
+        return "none, there is no fit with these built in"
+    return f"{gain_text(found['gain'])} with these built in, against none; {judgement_text(found)}"
 
 
 def folded(text: str, first: str = "", after: str = "  ") -> list[str]:
@@ -301,6 +307,7 @@ def folded(text: str, first: str = "", after: str = "  ") -> list[str]:
 def _lines(
     entries: Sequence[Mapping[str, Any]],
     said: Callable[[Mapping[str, Any]], str],
+    symmetry: Mapping[str, Any],
     *,
     name: str = "C",
     equals: bool = False,
@@ -315,7 +322,12 @@ def _lines(
         unit = f"  [{entry['unit']}]" if entry["unit"] else ""
         beside = entry["bracket_with_hamiltonian"]
         bracket = "" if beside is None else f"{{C, H}} {100 * beside:.1f} %"
-        parts = [part for part in (said(entry), bracket, entry["note"], beside_names(entry)) if part]
+        exact = exact_verdict(symmetry, entry["formula"])
+        # What is exact beyond doubt stands below, with all others.
+        beyond = name == "C" and exact.startswith("exact")
+        against = f"exact evidence: {exact}" if exact and not beyond else ""
+        told = (said(entry), against, bracket, entry["note"], beside_names(entry))
+        parts = [part for part in told if part]
         lines += _packed(f"  {label}{text:<{width}}{unit}", parts, indent=" " * (2 + len(label)))
     return lines
 

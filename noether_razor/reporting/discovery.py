@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .answer import DIFFERENCE, folded, limit_text, percent
+from .answer import DIFFERENCE, folded, gain_text, judgement_text, limit_text, percent
+from .exact import exact_verdict
 
 CHECKS = ("structure", "sampling", "calibration")
 AGAINST = {"none": "no symmetry", "learned": "learned quantities"}
 """What a fit with a hypothesis built in is compared with."""
+ENGINES = {"data": "the data", "exact": "the exact evidence", "bound": "the bound"}
+"""What an answer is by."""
 PASSED = {"structure": "hamiltonian", "sampling": "fine_enough"}
 """The verdict of each check of symmetry.json."""
 
@@ -21,18 +24,13 @@ def _hypotheses_text(symmetry: Mapping[str, Any]) -> str:
     hypotheses = symmetry.get("hypotheses")
     if not hypotheses:
         return ""
-    fitted = [entry["fit"] for entry in hypotheses if entry["fit"] is not None]
-    once = fitted and fitted[0]["repeats"] == 1
-    about: list[str] = []
+    fitted = any(entry["fit"] is not None for entry in hypotheses)
+    title = "hypotheses"
     if fitted and not symmetry["rank"]:
-        about.append(f"Delta-ELBO is {DIFFERENCE}")
-    if once:
-        about.append("one fit each: errors leave out differences between seeds, --repeats 3 adds them")
-    lines = folded(f"hypotheses ({'; '.join(about)})" if about else "hypotheses")
-    exact = ((symmetry["evidence"] or {}).get("exact") or {}).get("quantities", [])
-    weighed = {one["quantity"]: one for one in exact}
+        title += f" (Delta-ELBO is {DIFFERENCE})"
+    lines = [title]
     for entry in hypotheses:
-        lines += folded(_hypothesis(entry, weighed.get(entry["formula"])), "  ", "    ")
+        lines += folded(_hypothesis(entry, exact_verdict(symmetry, entry["formula"])), "  ", "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -52,37 +50,30 @@ def _checks_text(symmetry: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *notes, ""])
 
 
-def _hypothesis(entry: Mapping[str, Any], exact: Mapping[str, Any] | None) -> str:
+def _hypothesis(entry: Mapping[str, Any], exact: str) -> str:
     drift = f"drift {percent(entry['drift'])} of its spread"
     parts = [
-        f"{entry['formula']}: {entry['answer']}",
+        f"{entry['formula']}: {answered(entry)}",
         f"{entry['data_verdict']} in the data, "
         + (limit_text(entry) if entry["data_verdict"] == "conserved" else drift),
     ]
-    if exact is not None:
-        parts.append(f"exact evidence: {exact['verdict']}, {_exact_gain(exact)}")
+    if exact:
+        parts.append(f"exact evidence: {exact}")
     if entry["against"]:
-        parts.append(f"Delta-ELBO {', '.join(gains(entry))}")
+        parts.append(f"Delta-ELBO {', '.join(gains(entry))}; {judgement_text(entry['bound'])}")
     if entry.get("failed"):
-        parts.append(f"its fit failed: {entry['failed']}")
+        parts.append(f"no Delta-ELBO: {entry['failed']}")
     return "; ".join(parts)
 
 
-def _exact_gain(exact: Mapping[str, Any]) -> str:
-    if exact["gain"] is None:
-        return "no such Hamiltonian fits"
-    # Far below 0 only the sign means something.
-    error = f" ± {exact['stderr']:.0f}" if exact["gain"] > -100 and exact["stderr"] is not None else ""
-    return f"{exact['gain']:+.0f}{error} nats"
+def answered(entry: Mapping[str, Any]) -> str:
+    """The answer to a hypothesis and what it is by."""
+    return f"{entry['answer']} by {ENGINES[entry['engine']]}"
 
 
 def gains(entry: Mapping[str, Any]) -> list[str]:
     """By how many nats the ELBO with a hypothesis built in exceeds that of each other fit."""
-    return [
-        f"{part['nats']:+.0f} ± {part['stderr']:.0f} nats against {AGAINST.get(name, name)}"
-        + ("" if part["converged"] else " (not converged)")
-        for name, part in entry["against"].items()
-    ]
+    return [f"{gain_text(part)} against {AGAINST.get(name, name)}" for name, part in entry["against"].items()]
 
 
 def discovery_section(symmetry: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .answer import of_degree_two
+from .answer import gain_text, of_degree_two
 from .flows import Generator, starts
 
 LEARNED, TRUE, GREY = "#2a7fc9", "#d1495b", "#808080"
@@ -291,25 +291,24 @@ def drift_figure(symmetry: Mapping[str, Any]) -> Figure:
 
 
 def evidence_figure(evidence: Mapping[str, Any]) -> Figure | None:
-    """By how many nats each fit's bound exceeds that without symmetry, with standard errors; fits that have
-    not converged are hollow. None without fits to compare.
+    """By how many nats each fit's bound exceeds that without symmetry, with paired standard errors; what is
+    no evidence is hollow. None without fits to compare.
     """
     if "none" not in evidence or len(evidence) < 2:
         return None
-    base = evidence["none"]
     rows = [(FITS.get(name, name), fit) for name, fit in evidence.items() if name != "none"]
     figure = Figure(figsize=(7, 0.6 * len(rows) + 1.3), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
     reach = [-1e-9, 1e-9]
     for row, (_, fit) in enumerate(rows):
-        nats = base["negative_elbo_total"] - fit["negative_elbo_total"]
-        error = float(np.hypot(base["stderr"], fit["stderr"]))
-        sure = fit.get("converged", True) and base.get("converged", True)
+        nats, error = fit["gain"]["nats"], fit["gain"]["stderr"] or 0.0
+        sure = fit["gain"]["stderr"] is not None and not fit.get("why")
         colour = LEARNED if nats >= 0 else TRUE
         axes.barh(row, nats, height=0.5, color=colour if sure else "none", edgecolor=colour)
-        axes.errorbar(nats, row, xerr=error, color=GREY, capsize=3)
-        said = f"{nats:+.0f} ± {error:.0f}" + ("" if sure else " (not converged)")
+        if error:
+            axes.errorbar(nats, row, xerr=error, color=GREY, capsize=3)
+        said = gain_text(fit["gain"]) + ("" if sure else ", no evidence")
         # Beside the bar, on the side where no names of rows stand.
         end = max(nats + error, 0.0)
         axes.annotate(said, (end, row), (6, 0), textcoords="offset points", va="center", fontsize=9)

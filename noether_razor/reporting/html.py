@@ -9,6 +9,7 @@ from .answer import (
     about_space,
     among,
     headline,
+    judgement_text,
     limits_of_file,
     mean_of,
     measured_terms,
@@ -18,7 +19,8 @@ from .answer import (
     sentence,
 )
 from .data import ReportData
-from .discovery import gains
+from .discovery import answered, gains
+from .exact import exact_sentences, exact_verdict
 from .lights import Light, lights
 from .mathml import formula_mathml, name_mathml
 from .pictures import Drawn, draw_answer
@@ -112,6 +114,7 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
             *parts,
             _quantities(symmetry),
             _drifting(symmetry),
+            section("Exact evidence", _list(sentence(text) for text in exact_sentences(symmetry))),
             section("Checks", _lights(lights(symmetry))),
             section("What this file cannot tell", _list(_untold(symmetry)) + _same(symmetry)),
             _hypotheses(symmetry),
@@ -177,12 +180,13 @@ def _listed(
             formula_mathml(entry["formula"], symmetry["names"]),
             _unit(entry["unit"]),
             escape(said(entry)),
+            escape(exact_verdict(symmetry, entry["formula"])),
             _bracket(entry),
             _note(entry),
         ]
         for k, entry in enumerate(entries, 1)
     ]
-    return table_html(("", "formula", "unit", title, "{C, H}", "note"), rows, "quantities")
+    return table_html(("", "formula", "unit", title, "exact evidence", "{C, H}", "note"), rows, "quantities")
 
 
 def name_mathml_element(name: str) -> str:
@@ -259,11 +263,13 @@ def _hypotheses(symmetry: Mapping[str, Any]) -> str:
         formulas = ", ".join(
             formula_mathml(part.strip(), symmetry["names"]) for part in entry["formula"].split(",")
         )
-        said = (entry["answer"], entry["data_verdict"], change, "; ".join(gains(entry)))
+        told = [*gains(entry), judgement_text(entry["bound"])] if entry["bound"] is not None else []
+        exact = exact_verdict(symmetry, entry["formula"])
+        said = (answered(entry), entry["data_verdict"], change, exact, "; ".join(told))
         rows.append(["", formulas, *(escape(str(text)) for text in said)])
     if not rows:
         return ""
-    header = ("", "hypothesis", "answer", "in the data", "drift", "Delta-ELBO")
+    header = ("", "hypothesis", "answer", "in the data", "drift", "exact evidence", "Delta-ELBO")
     return section("Hypotheses", table_html(header, rows, "quantities"))
 
 

@@ -6,16 +6,15 @@ from typing import Any, Literal, NamedTuple
 from .answer import (
     COMMUTES,
     REASONS,
-    STANDARD_ERRORS,
-    STRONG,
     data_text,
     elbo_fits,
-    evidence_gain,
+    gain_text,
+    judgement_text,
     limits_of_file,
     of_degree_two,
     sentence,
-    why_no_gain,
 )
+from .exact import exact_part, exact_sentences
 
 Colour = Literal["green", "amber", "red"]
 COVERED = (0.8, 0.97)
@@ -39,7 +38,7 @@ class Light(NamedTuple):
 
 def lights(symmetry: Mapping[str, Any]) -> list[Light]:
     """The checks of symmetry.json, of the data first, then of the model."""
-    found = [_data(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
+    found = [_data(symmetry), _methods(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
     failed = [
         Light("red", f"Failed: {part}", f"{why}.".replace("..", "."))
         for part, why in symmetry.get("failed", {}).items()
@@ -54,6 +53,19 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
     colour: Colour = "red" if not data["enough"] or single else "amber" if limits else "green"
     said = "; ".join([data_text(symmetry), *limits])
     return Light(colour, "Do the data decide?", sentence(said))
+
+
+def _methods(symmetry: Mapping[str, Any]) -> Light | None:
+    """Of the drift test and the exact evidence; of halves of the data where there are enough."""
+    agreement = (exact_part(symmetry) or {}).get("agreement")
+    if agreement is None:
+        return None
+    halves = agreement["halves"] or {}
+    every = {agreement["said"], halves.get("said", agreement["said"])}
+    colour: Colour = "green" if every == {"same"} else "red" if "different" in every else "amber"
+    told = exact_sentences(symmetry)[: 2 if halves and agreement["said"] != "no verdict" else 1]
+    said = " ".join(sentence(text) for text in told)
+    return Light(colour, "Do the drift test and the exact evidence agree?", said)
 
 
 def _closes(symmetry: Mapping[str, Any]) -> Light | None:
@@ -110,16 +122,12 @@ def _evidence(symmetry: Mapping[str, Any]) -> Light | None:
     if not elbo_fits(symmetry["evidence"]) or not symmetry["rank"]:
         return None
     title = "Does the symmetry help to explain the data?"
-    gain = evidence_gain(symmetry["evidence"])
-    if gain is None:
-        return Light("amber", title, f"Not known: {why_no_gain(symmetry['evidence'])}.")
-    nats, error = gain
-    least = max(STRONG, STANDARD_ERRORS * error)
-    colour: Colour = "green" if nats > least else "red" if nats < -least else "amber"
-    words = {
-        "green": "explains the data better than one without symmetry",
-        "amber": "explains the data neither clearly better nor clearly worse than one without symmetry",
-        "red": "explains the data worse than one without symmetry",
-    }
-    said = f"A model with the found quantities built in {words[colour]}"
-    return Light(colour, title, f"{said} (Delta-ELBO {nats:+.0f} ± {error:.0f} nats).")
+    found = symmetry["evidence"].get("found")
+    if found is None:
+        return Light("amber", title, "Not known: there is no fit with them built in.")
+    difference = f"Delta-ELBO {gain_text(found['gain'])}"
+    if found["why"]:
+        return Light("amber", title, f"Not known: {difference} is {judgement_text(found)}.")
+    better = found["verdict"] == "accepted"
+    said = f"A model with the found quantities built in explains the data {'better' if better else 'worse'}"
+    return Light("green" if better else "red", title, f"{said} than one without symmetry ({difference}).")

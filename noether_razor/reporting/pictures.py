@@ -266,7 +266,8 @@ ANSWER_PICTURES = (
     AnswerPicture(
         "evidence",
         "Delta-ELBO against a model without symmetry: with the found quantities built in, and with "
-        "quantities learned together with the Hamiltonian. It is a difference of lower bounds.",
+        "quantities learned together with the Hamiltonian. It is a difference of lower bounds; a hollow bar "
+        "is no evidence.",
         _evidence,
     ),
 )

@@ -1,6 +1,7 @@
 """Averaging a network over the flows of conserved quantities."""
 
 from .averaging import Averaging, FlowAveraging, GroupDraws, HaarAveraging, NoAveraging, symmetrised
+from .built_in import BuiltIn, BuiltInAveraging, CannotBuildInError, Slice, SliceSamples, built_in
 from .exponential import expm
 from .group_samples import AffineSamples, FlowSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import HaarRotation, HaarUnitary
@@ -13,6 +14,9 @@ __all__ = [
     "Averaging",
     "Ball",
     "Box",
+    "BuiltIn",
+    "BuiltInAveraging",
+    "CannotBuildInError",
     "FlowAveraging",
     "FlowSamples",
     "Gaussian",
@@ -24,6 +28,9 @@ __all__ = [
     "HaarUnitary",
     "IdentitySample",
     "NoAveraging",
+    "Slice",
+    "SliceSamples",
+    "built_in",
     "expm",
     "flow_samples",
     "register_measure",

@@ -18,7 +18,9 @@ def analyse(
             help='Ask whether this is conserved: "q1*p2 - q2*p1", or several: "p1, p2". Repeatable.',
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=0, help="Fits of each kind for the Delta-ELBO; 0: none.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Fits of each kind for the Delta-ELBO; one is no evidence, 0: none.")
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
 ) -> None:
     """Find the conserved quantities of a run, and write symmetry.json."""

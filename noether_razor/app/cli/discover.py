@@ -59,7 +59,7 @@ def _discover(
     quiet: bool,
 ) -> None:
     from ...discovery import RunFolder
-    from ...reporting import headline
+    from ...reporting import exact_lines, headline
     from ..runs import Listener, budget_named, discover_config, discover_run
 
     spent = budget_named(budget)
@@ -70,9 +70,15 @@ def _discover(
 
         def answer(found: "Discovery") -> None:
             if not quiet:
-                live.say(f"from the data alone: {headline(found.to_json())}\nnow training the model")
+                live.say(f"from the data alone: {headline(found.to_json())}")
+                live.doing = "exact evidence"
 
-        listener = Listener(live.update, live.refit, answer, live.reading, stop)
+        def exact(found: "Discovery") -> None:
+            if not quiet:
+                live.say("\n".join([*exact_lines(found.to_json()), "now training the model"]))
+                live.doing = "compiling"
+
+        listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)
         asked["repeats"] = asked["repeats"] or spent.repeats
         found = discover_run(config, folder, listener=listener, **asked)
     if not quiet:

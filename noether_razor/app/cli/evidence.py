@@ -20,7 +20,10 @@ def evidence(
     ],
     degree: Annotated[
         int | None,
-        typer.Option(min=1, help="Degree of the polynomial Hamiltonian; default 4, less in many dimensions."),
+        typer.Option(
+            min=1,
+            help="Degree of H in coordinates that are no angles; default: by the evidence.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for all numbers, as JSON.")] = None,
     table: dict[str, Any] | None = None,

@@ -66,7 +66,7 @@ def analyse_run(
     if run.problem.truth is not None:
         tested, noise, _ = held_out(run)
     failed: dict[str, str] = {}
-    learned = reached(folder.read_summary(), [line["negative_elbo"] for line in folder.read_metrics()])
+    learned = reached(folder.read_summary())
     analysis = analysis_of(run.fitted, tested, noise)
     answers = [judged_by_data(hypothesis, tested) for hypothesis in hypotheses]
     evidence, answers = weigh(
@@ -81,6 +81,9 @@ def analyse_run(
     }
     if folder.symmetry.exists():
         before = folder.read_symmetry()
+        exact = (before.get("evidence") or {}).get("exact")
+        if exact is not None:
+            symmetry["evidence"] = (symmetry["evidence"] or {}) | {"exact": exact}
         symmetry |= {key: before[key] for key in KEPT if before.get(key) is not None}
     # Where the fits failed, what earlier ones said of hypotheses stays.
     if hypotheses and (evidence is not None or "hypotheses" not in symmetry):

@@ -11,6 +11,7 @@ from ...discovery import (
     Discovery,
     RunFolder,
     first_words,
+    with_exact,
     with_model,
     without_model,
     write_reports,
@@ -57,10 +58,10 @@ def discover_run(
     """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned,
     and write symmetry.json and the reports.
 
-    All trajectories say what is conserved, before anything is learned: that answer is written and told first.
-    The rest is as in `noether_razor.discover`, with `repeats` (at least 1) fits of each kind. With `resume`
-    training and refits go on from their checkpoints. Nothing is written before data and formulas have been
-    read. Raises as `train_run` and `analyse_run` do.
+    All trajectories say what is conserved, before anything is learned: that answer is told first, then what
+    the exact evidence adds, and both are written. The rest is as in `noether_razor.discover`, with `repeats`
+    (at least 1) fits of each kind. With `resume` training and refits go on from their checkpoints. Nothing is
+    written before data and formulas have been read. Raises as `train_run` and `analyse_run` do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
@@ -73,9 +74,11 @@ def discover_run(
     except OptionError as error:
         raise ConfigError(f"--{error}" if str(error).startswith("family") else str(error)) from None
     found = found.with_notes(data.notes)
+    listener.answer(found)
+    found = with_exact(found)
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())
-    listener.answer(found)
+    listener.exact(found)
     found = _with_trained_model(found, config, folder, data, repeats, listener)
     folder.write_symmetry(found.to_json())
     try:

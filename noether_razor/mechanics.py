@@ -6,7 +6,7 @@ Compute in float64 (``with jax.enable_x64(True)``): second derivatives of a Lagr
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import diffrax
 import jax
@@ -51,8 +51,13 @@ def motion(
     Raises `equinox.EquinoxRuntimeError` where more than 100000 steps are needed.
     """
     acceleration = euler_lagrange(lagrangian)
+
+    def field(t: Any, state: tuple[Vector, Vector], _: Any) -> tuple[Vector, Vector]:
+        q, v = state
+        return v, acceleration(q, v, jnp.asarray(t, q.dtype))
+
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, state, _: (state[1], acceleration(*state, jnp.asarray(t, state[0].dtype)))),
+        diffrax.ODETerm(field),
         diffrax.Dopri8(),
         t0=times[0],
         t1=times[-1],

@@ -314,6 +314,6 @@ class TestData:
     @pytest.mark.parametrize("kind", ["sgd", "momentum", "nesterov", "sgdw", "adam", "adamw", "lion"])
     def test_every_kind_of_optimiser_can_be_followed(self, kind):
         optimizer = make_optimizer(kind, 0.1, momentum=0.5, decay=0.1, cosine_steps=10, clip=1.0)
-        assert track_charges(optimizer, []).init({"a": jnp.ones(2)}).charges == ()
+        assert charges_of(track_charges(optimizer, []).init({"a": jnp.ones(2)}), []) == []
         with pytest.raises(ValueError, match="rmsprop"):
             make_optimizer("rmsprop", 0.1)

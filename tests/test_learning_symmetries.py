@@ -190,7 +190,13 @@ LINEAR = {
 
 class TestLinear:
     @pytest.mark.parametrize(
-        "name", [*(pytest.param(k, marks=pytest.mark.slow) for k in ("linear", "leaky relu")), "relu", "gelu", "attention"]
+        "name",
+        [
+            *(pytest.param(k, marks=pytest.mark.slow) for k in ("linear", "leaky relu")),
+            "relu",
+            "gelu",
+            "attention",
+        ],
     )
     def test_dimensions_and_charges(self, name):
         model, shape, dimension, charges = LINEAR[name]

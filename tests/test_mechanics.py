@@ -120,7 +120,7 @@ def test_the_budget_closes_along_a_motion(state):
     parts = jax.vmap(budget(learning, scale))
     nodes, weights = np.polynomial.legendre.leggauss(40)
     times = np.concatenate([[0.0], 1.5 * (nodes + 1), [3.0]])
-    found = parts(*motion(learning, *state, jnp.asarray(times), tolerance=1e-13))
+    found = parts(*motion(learning, state[0], state[1], jnp.asarray(times), tolerance=1e-13))
     change = float(found.charge[-1] - found.charge[0])
     assert change == pytest.approx(float(1.5 * weights @ found.total[1:-1]), abs=1e-10)
     assert abs(change) > 0.01
@@ -145,6 +145,6 @@ def test_the_kinetic_part_vanishes_for_killing_fields_alone(state):
 def test_the_equation_of_motion_is_that_of_the_learning_rule(state):
     q, v = state
     learning = learning_lagrangian(loss, mass=0.4, damping=0.3, decay=0.2)
-    found = euler_lagrange(learning)(*state, jnp.array(1.3))
+    found = euler_lagrange(learning)(q, v, jnp.array(1.3))
     wanted = -(0.3 * v + jax.grad(loss)(q) + 0.2 * q) / 0.4
     np.testing.assert_allclose(found, wanted, rtol=1e-12)

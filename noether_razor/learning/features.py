@@ -15,13 +15,15 @@ from .symmetries import Member, flat_parameters
 
 
 class Row(NamedTuple):
-    """What one gradient g at parameters q says of every slice: sums of g q and of g, |q|^2 and |g|^2."""
+    """What one gradient g at parameters q says of every slice: sums of g q and of g, |q|^2 and |g|^2, each of
+    shape (features,), and |g|^2 of all; a table of them has rows first.
+    """
 
-    diagonal: Float[Array, "*rows features"]
-    translation: Float[Array, "*rows features"]
-    size: Float[Array, "*rows features"]
-    force: Float[Array, "*rows features"]
-    total: Float[Array, "*rows"]
+    diagonal: Any
+    translation: Any
+    size: Any
+    force: Any
+    total: Any
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _finer(fine: Block, block: Block) -> bool:
 
 
 def _axes(path: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    found = [(axis,) for axis in range(len(shape))]
+    found: list[tuple[int, ...]] = [(axis,) for axis in range(len(shape))]
     if len(shape) == 3:
         found += [(0, 1), (1, 2)]
     if len(shape) == 2 and path.split(".")[-1] == "bias":

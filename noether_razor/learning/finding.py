@@ -10,8 +10,10 @@ import numpy as np
 from flax import nnx
 
 from ..typing import PRNGKey
+from .features import Features
+from .linear import LinearFeatures, linear_symmetries
 from .report import SymmetryReport
-from .slices import FeatureRecorder
+from .slices import symmetries_of
 from .symmetries import SymmetryError
 
 Method = Literal["slices", "linear"]
@@ -47,20 +49,16 @@ def find_symmetries(
         params, of = _objective(model, loss)
         batches = [jax.tree.map(_doubled, batch) for batch in batches]
         draw = _draws(params, of, jax.random.key(0) if key is None else key)
-        if method == "linear":
-            from .linear import LinearFeatures, linear_symmetries
-
-            features = LinearFeatures.of(params)
-        else:
-            recorder = FeatureRecorder(params)
-            features = recorder.features
+        features = LinearFeatures.of(params) if method == "linear" else Features.of(params)
         wanted = min(MOST_ROWS, int(1.25 * features.count) + 40) if rows is None else rows
         table = _table(lambda n, batch: features.row(*draw(n, batch)), batches, wanted, params)
         if not all(np.isfinite(part).all() for part in table):
             raise SymmetryError("the gradient of the loss is not finite at perturbed parameters")
         if not table.total.any():
             raise SymmetryError("the loss does not depend on the parameters")
-        return linear_symmetries(features, table) if method == "linear" else recorder.report(table)
+        if isinstance(features, LinearFeatures):
+            return linear_symmetries(features, table)
+        return symmetries_of(features, table)
 
 
 def _table(row: Callable[[Any, Any], Any], batches: Sequence[Any], wanted: int, params: Any) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -47,10 +46,10 @@ class FeatureRecorder:
 
     def report(self, rows: Sequence[Row] | Row) -> SymmetryReport:
         """What the recorded steps are symmetric under; `rows` are stacked, or a list of single ones."""
-        if not isinstance(rows, Row):
-            rows = jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts]), *rows)
-        dtype = np.asarray(rows.diagonal).dtype
-        table = Row(*(np.asarray(part, float) for part in rows))
+        single = isinstance(rows, Row)
+        stacked = Row(*rows) if single else Row(*(np.stack(part) for part in zip(*rows, strict=True)))
+        dtype = np.asarray(stacked.diagonal).dtype
+        table = Row(*(np.asarray(part, float) for part in stacked))
         report = symmetries_of(self.features, table)
         if dtype != np.float64:
             report = report.noted(

@@ -172,7 +172,7 @@ class Symmetry:
 
     def squared_generator(self, params: Arrays) -> Float[Array, " units"]:
         """|xi(q)|^2 of each unit."""
-        squares = np.square(self.weights)
+        squares = jnp.asarray(np.square(self.weights))
         if self.quadratic:
             return squares @ self.forms(params, params)
         return squares @ self.sums({path: jnp.ones_like(params[path]) for path in self.paths})

@@ -108,7 +108,7 @@ def track_charges(
         charges = tuple(group.start(flat) for group in _groups(rule, families, params))
         return ChargeState(jnp.zeros((), jnp.int32), jnp.ones(()), charges, inner.init(params))
 
-    def update(updates: Any, state: ChargeState, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
         if params is None:
             raise ValueError("track_charges needs the parameters: call update(gradients, state, params)")
         changes, inner_state = inner.update(updates, state.inner, params, **extra)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from .classification import Labelled
 from .networks import cross_entropy
 from .symmetries import Charged
-from .tracking import Charge, ChargeState, charges_of, track_charges
+from .tracking import Charge, ChargeState, charge_state, charges_of, track_charges
 
 CHUNK = 60
 """Steps that are compiled as one loop."""
@@ -110,7 +110,8 @@ class TrackedTraining:
         (value, rest), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, optimizer = self.tracked.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainedState(state.step + 1, params, rest, optimizer), Recorded(value, optimizer.charges)
+        charges = charge_state(optimizer).charges
+        return TrainedState(state.step + 1, params, rest, optimizer), Recorded(value, charges)
 
     def _require_finite(self, recorded: Recorded, start: int) -> None:
         first: tuple[int, str] | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -207,7 +208,7 @@ def _write_series(path: Path, recorded: list[Recorded]) -> None:
 
 def _read_series(path: Path, start: Any, training: TrackedTraining, steps: int) -> Recorded:
     """What was recorded in the first steps. Raises `RunError` where it is not there."""
-    tree = jax.tree.structure(Recorded(np.zeros(0), start.optimizer.charges))
+    tree = jax.tree.structure(Recorded(jnp.zeros(0), start.optimizer.charges))
     try:
         with np.load(path, allow_pickle=False) as file:
             leaves = [file[f"part{k:03d}"][:steps] for k in range(tree.num_leaves)]

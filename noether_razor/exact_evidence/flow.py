@@ -41,7 +41,8 @@ class Blocks(NamedTuple):
     states: Float[Any, "B K dim"]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+# A fit runs this a hundred times and more: whatever the flags say, code that is fast pays.
+@partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 2})
 def normal_equations(
     features: Features,
     chunk: int,

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import cast
 
+import jax
+
 from ..integrators import transition
 from ..networks import VectorFieldNetwork
 from ..phase_space import hamiltonian_field
@@ -42,4 +44,5 @@ def flow_of(
         field = cast(VectorField, posterior.network_with(weights))
     else:
         field = hamiltonian_field(hamiltonian_of(posterior, weights, key, estimator, group_scale=group_scale))
-    return partial(transition, field, substeps=estimator.substeps, step=estimator.step)
+    # Jitted, it is traced once for all stages of a step.
+    return partial(transition, jax.jit(field), substeps=estimator.substeps, step=estimator.step)

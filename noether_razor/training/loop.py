@@ -78,6 +78,8 @@ def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Obj
     def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
         return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
 
+    # Jitted, it is traced once for its shapes and for the loop.
+    @jax.jit
     def update(
         state: TrainState, data: Any, key: PRNGKey, rows: Int[Array, " batch"]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:

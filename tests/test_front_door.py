@@ -24,19 +24,12 @@ HEAVY = {
     "orbax",
     "pydantic",
     "scipy",
+    "sklearn",
     "sympy",
 }
 VERBS = (
-    "demo",
-    "train",
-    "discover",
-    "embed",
-    "evaluate",
-    "analyse",
-    "predict",
-    "report",
-    "simulate",
-    "reproduce",
+    *("demo", "train", "discover", "evaluate", "analyse", "predict", "report", "simulate", "reproduce"),
+    *("charges", "symmetries", "embed"),
 )
 PROGRAM = ("--version", "--help", "")
 LISTED = "import sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"

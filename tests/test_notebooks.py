@@ -42,6 +42,19 @@ CLAIMS = {
         formulas = {quantity.text for quantity in answer.quantities}
         assert formulas == {"q1*p2 - q2*p1", "q1*q2 + p1*p2", "q1^2 + p1^2", "q2^2 + p2^2"}
         """,
+    "learning": """
+        kinds = {family.name: family.count for family in (*found.exact, *found.quasi)}
+        assert kinds == {
+            "rescaling between batch_norm1 and conv2": 32,
+            "rescaling between batch_norm2 and linear1": 64,
+            "rescaling between linear1 and linear2": 256,
+            "common shift of the outputs of linear2 by each input": 256,
+            "common shift of all of linear2.bias": 1,
+            "scale of conv1 (bias and kernel)": 32,
+            "scale of conv2 (kernel)": 64,
+        }
+        assert accuracy > 0.95 and max(violation.values()) < 1e-3 and error < 1e-4
+        """,
     "paper": """
         assert gain > 2 and alignment > 0.98
         assert negative_elbo["learned"] < negative_elbo["fixed"] + 0.3

@@ -89,7 +89,7 @@ def recognise(algebra: Structure, generators: Float[np.ndarray, "d dim dim"], no
         raise UndecidedError("its direct summands do not add up")
     remainder = algebra.restricted(rest)
     names = [part.name for part in parts]
-    names += [_abstract_name(remainder.levi.restricted(ideal)) for ideal in simple_ideals(remainder.levi)]
+    names += [abstract_name(remainder.levi.restricted(ideal)) for ideal in simple_ideals(remainder.levi)]
 
     rotations = len(algebra.span(np.concatenate([centre.elliptic, centre.inner]))) - len(centre.inner)
     others = len(centre.outer) - rotations
@@ -187,7 +187,7 @@ def _rotates_vectors(generator: Float[np.ndarray, "dim dim"], ratio: float) -> b
     return bool(frequencies.min() > (1 - ratio) * frequencies.max() and np.sum(np.sign(form)) == 0)
 
 
-def _abstract_name(ideal: Structure) -> str:
+def abstract_name(ideal: Structure) -> str:
     """The name of a simple algebra as its dimension and Killing signature tell it, else its invariants."""
     positive, negative, _ = ideal.killing_signature
     signature = (positive, negative)
@@ -225,7 +225,7 @@ def _simple_part(ideal: Structure, generators: Generators) -> _Part:
     columns, size, _ = np.linalg.svd(np.concatenate(generators, axis=1), full_matrices=False)
     support = columns[:, size > np.clip(10 * ideal.resolution, 0.0, 0.3) * size.max() / 3]
     inside = support.T @ generators @ support
-    name = _abstract_name(ideal)
+    name = abstract_name(ideal)
     defining = name.startswith("su(") or (name.startswith("sl(") and name.endswith(",R)"))
     if ideal.dimension == 3:
         spins = _twice_spins(ideal, inside)
@@ -371,6 +371,11 @@ def _index_ratio(algebra: Structure) -> float:
     on_radical = algebra.bracket(lifts, algebra.radical) @ algebra.radical.T
     traces = np.einsum("iab,jba->ij", on_radical, on_radical)
     return float(np.trace(np.linalg.solve(algebra.levi.killing_form, traces)) / len(lifts))
+
+
+def nonreductive_name(algebra: Structure) -> str:
+    """The name of an algebra without abelian and semisimple summands, or `UndecidedError`."""
+    return _nonreductive_part(algebra).name
 
 
 def _nonreductive_part(algebra: Structure) -> _Part:

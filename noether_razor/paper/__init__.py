@@ -1,6 +1,7 @@
 """The paper's tables and figures."""
 
 from .claims import Claim, Comparison, FullAlgebra, NearFloor, Spectrum, Verdict
+from .learning import EXPERIMENTS, Experiment, reproduce_experiment
 from .reproduction import reproduce, table_result
 from .runner import Run, plan, run_all
 from .suite import SUITE, Score, SuiteSystem, run_suite, score, suite_table
@@ -9,12 +10,14 @@ from .workers import Progress, share_out
 
 __all__ = [
     "BUDGETS",
+    "EXPERIMENTS",
     "SUITE",
     "TARGETS",
     "Budget",
     "Claim",
     "Column",
     "Comparison",
+    "Experiment",
     "FullAlgebra",
     "NearFloor",
     "PhasePlane",
@@ -29,6 +32,7 @@ __all__ = [
     "Verdict",
     "plan",
     "reproduce",
+    "reproduce_experiment",
     "row_config",
     "run_all",
     "run_suite",

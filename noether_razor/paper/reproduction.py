@@ -22,6 +22,7 @@ from ..reporting import contour_figure, png_of, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
 from .embedding import EMBEDDING_TARGETS, reproduce_embedding
+from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
 from .workers import Progress, places
@@ -41,8 +42,8 @@ def reproduce(
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Make a table or figure of the paper in the folder `out` and return its Markdown; "all" makes each of
-    Noether's Razor, the embedding's experiments have names of their own.
+    """Make a table or figure of the paper in the folder `out` and return its Markdown; "all" makes those of
+    Noether's Razor.
 
     Writes ``<target>.md``, ``<target>.json`` and for figures ``.png`` and ``.pdf``, each whole or not at all.
     Runs go to ``out/runs/<budget>``: those that are finished are not run again, one that was stopped goes on.
@@ -65,9 +66,13 @@ def reproduce(
             on_progress=on_progress,
             interrupted=interrupted,
         )
+    if target in EXPERIMENTS:
+        return reproduce_experiment(
+            target, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
+        )
     if target not in TARGETS:
-        known = (*TARGETS, *EMBEDDING_TARGETS)
-        raise ValueError(f"target must be one of {', '.join(known)} or all, got {target!r}")
+        known = ", ".join((*TARGETS, *EXPERIMENTS, *EMBEDDING_TARGETS))
+        raise ValueError(f"target must be one of {known} or all, got {target!r}")
     made = TARGETS[target]
     table = made.table if isinstance(made, PhasePlane) else made
     count = 1 if isinstance(made, PhasePlane) else seeds

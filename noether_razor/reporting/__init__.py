@@ -7,6 +7,7 @@ from .discovery import discovery_text
 from .embedding import EMBEDDING_PICTURES, EmbeddingPicture, write_embedding_report
 from .figures import contour_figure, spectra_figure
 from .html import answer_html
+from .learning import charges_report, charges_text, symmetries_report, symmetry_spectrum_figure
 from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures, png_of
 from .report import Reports, summary_text, symmetry_section, write_report
 
@@ -21,6 +22,8 @@ __all__ = [
     "Reports",
     "answer_html",
     "bands_figure",
+    "charges_report",
+    "charges_text",
     "contour_figure",
     "discovery_text",
     "draw_answer",
@@ -31,7 +34,9 @@ __all__ = [
     "png_of",
     "spectra_figure",
     "summary_text",
+    "symmetries_report",
     "symmetry_section",
+    "symmetry_spectrum_figure",
     "symmetry_text",
     "write_embedding_report",
     "write_report",

@@ -2,12 +2,21 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import orbax.checkpoint as ocp
 
-from .loop import TrainState
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A tree of arrays that knows how many steps made it, such as `TrainState`."""
+
+    @property
+    def step(self) -> Any: ...
+
+
+State = TypeVar("State", bound=Stepped)
 
 
 class CheckpointError(ValueError):
@@ -31,7 +40,7 @@ class Checkpoint:
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
 
-    def save(self, state: TrainState, info: dict[str, Any]) -> None:
+    def save(self, state: Stepped, info: dict[str, Any]) -> None:
         """Write `state` and `info`, then drop older states."""
         self.folder.mkdir(parents=True, exist_ok=True)
         step = int(state.step)
@@ -49,7 +58,7 @@ class Checkpoint:
             if old != step:
                 shutil.rmtree(self.folder / str(old))
 
-    def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    def restore(self, like: State) -> tuple[State, dict[str, Any]] | None:
         """The newest state, in the structure of `like`, and its info; None when there is none.
 
         Raises `CheckpointError` when it is damaged or belongs to another model.
@@ -83,7 +92,7 @@ class Checkpoint:
         return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted]), about["info"]
 
 
-def _leaves(state: TrainState) -> dict[str, jax.Array]:
+def _leaves(state: Any) -> dict[str, jax.Array]:
     """Leaves by number and path: numbered, so that their order is the tree's."""
     paths = jax.tree_util.tree_flatten_with_path(state)[0]
     return {

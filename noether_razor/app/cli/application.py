@@ -13,6 +13,7 @@ from . import discover as _discover
 from . import embed as _embed
 from . import evaluate as _evaluate
 from . import evidence as _evidence
+from . import learning as _learning
 from . import predict as _predict
 from . import report as _report
 from . import reproduce as _reproduce
@@ -38,6 +39,8 @@ app.command("analyse")(_analyse.analyse)
 app.command("predict")(_predict.predict)
 app.command("report")(_report.report)
 app.command("simulate")(_simulate.simulate)
+app.command("charges")(_learning.charges)
+app.command("symmetries")(_learning.symmetries)
 app.command("reproduce")(_reproduce.reproduce)
 
 
@@ -85,11 +88,12 @@ def _explain(error: Exception) -> tuple[int, str]:
         return BAD_INPUT, usage()
     # Imported here, so that `--help` does not wait for JAX.
     from ...discovery import RunError
+    from ...learning import OptimiserError
     from ...training import CheckpointError
     from ...trajectories import DataFileError
     from ..config import ConfigError
 
-    if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError):
+    if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError | OptimiserError):
         return BAD_INPUT, str(error)
     if isinstance(error, FloatingPointError):
         return FAILED, f"the run failed: {error}"
@@ -98,7 +102,9 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 def _to_go_on(arguments: list[str]) -> str:
     """The command that goes on where this one was interrupted."""
-    resumes = any(verb in arguments for verb in ("train", "discover")) and "--resume" not in arguments
+    resumes = (
+        any(verb in arguments for verb in ("train", "discover", "charges")) and "--resume" not in arguments
+    )
     return shlex.join(["noether-razor", *arguments, *(["--resume"] if resumes else [])])
 
 

@@ -18,11 +18,15 @@ class Target(StrEnum):
     TABLE3 = "table3"
     FIGURE2 = "figure2"
     FIGURE3 = "figure3"
+    ALL = "all"
     EMBEDDING_FIGURE1 = "embedding-figure1"
     EMBEDDING_PCA = "embedding-pca"
     EMBEDDING_MANIFOLDS = "embedding-manifolds"
     EMBEDDING_DIGITS = "embedding-digits"
-    ALL = "all"
+    MECHANICS_FIGURE5 = "mechanics-figure5"
+    LEARNING_FIGURE4 = "learning-figure4"
+    LEARNING_RMSPROP = "learning-rmsprop"
+    NETWORK_SYMMETRIES = "network-symmetries"
 
 
 class Budget(StrEnum):
@@ -34,7 +38,7 @@ class Budget(StrEnum):
 
 
 def reproduce(
-    target: Annotated[Target, typer.Argument(help="A table or figure of the paper.")],
+    target: Annotated[Target, typer.Argument(help="A table or figure; all: those of Noether's Razor.")],
     seeds: Annotated[int, typer.Option(help="Number of seeds, starting from 0.")] = 3,
     budget: Annotated[
         Budget,

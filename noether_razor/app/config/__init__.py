@@ -9,6 +9,7 @@ from .build import (
     simulate_test_sets,
 )
 from .embedding import EmbeddingConfig
+from .learning import LearningConfig, load_learning, parse_learning
 from .load import (
     ConfigError,
     load_config,
@@ -24,14 +25,17 @@ __all__ = [
     "Config",
     "ConfigError",
     "EmbeddingConfig",
+    "LearningConfig",
     "build_problem",
     "build_system",
     "file_layout",
     "load_config",
+    "load_learning",
     "load_recipe",
     "load_tables",
     "parse_config",
     "parse_tables",
+    "parse_learning",
     "read_data",
     "simulate_data",
     "simulate_test_sets",

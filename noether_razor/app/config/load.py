@@ -31,7 +31,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     `extends` is relative to the file that names it, or absolute. A path that does not exist is also looked up
     among the configurations that the package ships. Raises `ConfigError`.
     """
-    path = _found(Path(path))
+    path = find_config(Path(path))
     tables = _read(path, ())
     for override in overrides:
         _override(tables, override)
@@ -44,7 +44,7 @@ def load_recipe(
     """The configuration `recipe` with `data` in place of its data table: what it says of simulated data, such
     as their noise, is not true of others. Overrides come last; errors name `source`. Raises `ConfigError`.
     """
-    tables = _read(_found(Path(recipe)), ()) | {"data": dict(data)}
+    tables = _read(find_config(Path(recipe)), ()) | {"data": dict(data)}
     for override in overrides:
         _override(tables, override)
     return parse_config(tables, source=source)
@@ -61,7 +61,7 @@ def load_tables(
     """A configuration of another kind than that of trajectories, read as by `load_config`; see
     `with_overrides` for `given`.
     """
-    path = _found(Path(path))
+    path = find_config(Path(path))
     return with_overrides(model, _read(path, ()), given, overrides, str(path))
 
 
@@ -91,7 +91,7 @@ def parse_tables(model: type[Model], tables: dict[str, Any], source: str) -> Mod
         raise ConfigError(f"{source}: {explained}") from None
 
 
-def _found(path: Path) -> Path:
+def find_config(path: Path) -> Path:
     """`path`, or the shipped configuration of that name."""
     if path.exists():
         return path

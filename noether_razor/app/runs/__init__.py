@@ -6,6 +6,7 @@ from .discover import budget_named, discover_config, discover_run
 from .embed import embed_run, embedding_config
 from .evidence import evidence_of_file
 from .held_out import held_out
+from .learning import charges_run, symmetries_run
 from .listening import Listener
 from .predict import predict_run
 from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
@@ -15,6 +16,7 @@ __all__ = [
     "TrainedRun",
     "analyse_run",
     "budget_named",
+    "charges_run",
     "config_of",
     "discover_config",
     "discover_run",
@@ -27,6 +29,7 @@ __all__ = [
     "predict_run",
     "report_run",
     "require_same",
+    "symmetries_run",
     "train_run",
     "warm_start_config",
 ]

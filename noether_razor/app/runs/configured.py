@@ -13,7 +13,7 @@ def config_of(folder: RunFolder) -> Config:
 
 def require_same(config: Config, folder: RunFolder) -> None:
     """Raise `ConfigError` naming the first key in which a configuration and that of a run differ."""
-    ours, theirs = _flatten(config.model_dump()), _flatten(config_of(folder).model_dump())
+    ours, theirs = flatten(config.model_dump()), flatten(config_of(folder).model_dump())
     for key in sorted(set(ours) | set(theirs)):
         if ours.get(key) != theirs.get(key):
             raise ConfigError(
@@ -22,13 +22,13 @@ def require_same(config: Config, folder: RunFolder) -> None:
             )
 
 
-def _flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables by dotted keys, tuples as lists: JSON knows no tuples."""
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat |= _flatten(value, name + ".")
+            flat |= flatten(value, name + ".")
         else:
-            # JSON knows no tuples.
             flat[name] = list(value) if isinstance(value, tuple) else value
     return flat

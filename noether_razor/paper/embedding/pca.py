@@ -93,7 +93,7 @@ def _unstable_from(stiffness: float) -> float:
     """The lowest degree with a growing perturbation; nan for none up to 40."""
     for degree in range(1, 41):
         if not stability_spectrum(VARIANCES, 1, degree, stiffness).stable:
-            return degree
+            return float(degree)
     return float("nan")
 
 

@@ -1,0 +1,146 @@
+"""What a search for symmetries found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..lie import AbstractAlgebra
+from .symmetries import Charged, Symmetry
+
+
+@dataclass(frozen=True)
+class NoEffect:
+    """Slices of an array along some axes that the loss does not depend on, of `count`."""
+
+    path: str
+    axes: tuple[int, ...]
+    units: tuple[int, ...]
+    count: int
+
+    def __str__(self) -> str:
+        if len(self.units) == self.count:
+            return self.path
+        shown = ", ".join(map(str, self.units[:6])) + (", ..." if len(self.units) > 6 else "")
+        return f"{self.path}, slices {shown} along axis {', '.join(map(str, self.axes))}"
+
+
+@dataclass(frozen=True)
+class LinearAlgebra:
+    """The Lie algebra of the linear symmetries of a model.
+
+    `structure_constants` belong to an orthonormal basis of (L, R, T); `closure_error` is the share of
+    brackets that leaves it. charges: the dimension of the generators that are gradients of functions, which
+    gradient flow conserves. blocks: how many dimensions move which layers alone.
+    """
+
+    algebra: AbstractAlgebra
+    structure_constants: np.ndarray = field(repr=False)
+    closure_error: float
+    charges: int
+    blocks: tuple[tuple[str, int], ...]
+
+    @property
+    def dimension(self) -> int:
+        """Of the algebra, without what moves nothing."""
+        return self.algebra.dimension
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.dimension} linear symmetries, {self.charges} of them with a charge of gradient flow",
+            *(f"  {count} that move {layers}" for layers, count in self.blocks),
+            f"Lie algebra: {self.algebra.name}; centre {self.algebra.centre}, derived series "
+            f"{', '.join(map(str, self.algebra.derived_series))}, closure error {self.closure_error:.0e}",
+        ]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry "algebra" of symmetries.json."""
+        return self.algebra.to_json() | {
+            "closure_error": self.closure_error,
+            "charges": self.charges,
+            "blocks": [{"layers": layers, "dimension": count} for layers, count in self.blocks],
+        }
+
+
+@dataclass(frozen=True)
+class SymmetryReport:
+    """Symmetries of a loss in parameter space, and the numbers by which they were found.
+
+    exact: families that no gradient breaks beyond rounding. quasi: families that all gradients nearly keep,
+    with the strength of the `breaking`. no_effect: parameters that the loss does not depend on. trivial:
+    combinations of features that are no direction at all. dimensions: of the exact part of each kind of
+    feature, with no_effect and trivial. unnamed: dimensions of it that no name was found for; None where the
+    rows are too few to tell. spectra: singular values of each kind, falling, as shares of the largest.
+    algebra: what `method` "linear" says of the Lie algebra.
+    """
+
+    method: str
+    exact: tuple[Symmetry, ...]
+    quasi: tuple[Symmetry, ...]
+    no_effect: tuple[NoEffect, ...]
+    trivial: int
+    dimensions: Mapping[str, int]
+    unnamed: Mapping[str, int | None]
+    spectra: Mapping[str, np.ndarray]
+    rows: int
+    features: int
+    notes: tuple[str, ...] = ()
+    algebra: LinearAlgebra | None = None
+    followed: tuple[Charged, ...] = ()
+
+    @property
+    def charges(self) -> tuple[Charged, ...]:
+        """What `track_charges` can follow: exact and quasi-symmetries."""
+        return (*self.exact, *self.quasi, *self.followed)
+
+    def noted(self, note: str) -> "SymmetryReport":
+        """The same with one more note."""
+        return replace(self, notes=(*self.notes, note))
+
+    def __str__(self) -> str:
+        if self.algebra is not None:
+            return "\n".join([str(self.algebra), *(f"note: {note}" for note in self.notes)])
+        lines = []
+        for title, families in (("exact", self.exact), ("quasi", self.quasi)):
+            total = sum(family.count for family in families)
+            lines.append(f"{total} {title} symmetries" + (":" if families else ""))
+            lines += [f"  {family}" for family in families]
+        if self.no_effect:
+            lines.append("parameters without effect: " + "; ".join(map(str, self.no_effect)))
+        unnamed = sum(count or 0 for count in self.unnamed.values())
+        if unnamed:
+            lines.append(f"{unnamed} dimensions without a name")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def to_json(self) -> dict[str, Any]:
+        """The contents of symmetries.json, without what a method adds."""
+        return {
+            "method": self.method,
+            "rows": self.rows,
+            "features": self.features,
+            "dimensions": dict(self.dimensions),
+            "trivial": self.trivial,
+            "unnamed": dict(self.unnamed),
+            "exact": [_family(family) for family in self.exact],
+            "quasi": [_family(family) for family in self.quasi],
+            "no_effect": [str(part) for part in self.no_effect],
+            "spectra": {kind: [float(v) for v in values] for kind, values in self.spectra.items()},
+            "algebra": None if self.algebra is None else self.algebra.to_json(),
+            "notes": list(self.notes),
+        }
+
+
+def _family(family: Symmetry) -> dict[str, Any]:
+    return {
+        "kind": family.kind,
+        "name": family.name,
+        "count": family.count,
+        "breaking": max(family.breaking, default=0.0),
+        "members": [
+            {"path": m.path, "axes": list(m.axes), "weight": m.weight, "units": m.units}
+            for m in family.members
+        ],
+        "numbers": list(family.numbers),
+    }

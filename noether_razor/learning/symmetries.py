@@ -1,0 +1,178 @@
+"""Symmetries of a loss in parameter space: which slices of which arrays they move, and their bilinear forms.
+
+A generator is xi(q) = A q + b. Scale and rescale symmetries have a diagonal A that is constant on slices of
+arrays, translations have b constant on slices; one `Symmetry` is a family of them, one for each unit.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Kind = Literal["translation", "scale", "rescale", "linear"]
+Arrays = Mapping[str, Any]
+"""Arrays by their paths."""
+QUASI = 1e-12
+"""Breaking up to which a symmetry counts as exact in float64."""
+
+
+class SymmetryError(ValueError):
+    """A symmetry that does not fit the parameters, in one sentence."""
+
+
+def flat_parameters(params: Any) -> dict[str, Any]:
+    """The arrays of a tree of parameters by their paths: "layers.0.kernel".
+
+    The tree may be a state of NNX, a dictionary of Linen, or any other.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {path_name(path): leaf for path, leaf in leaves}
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """A path of a tree in words; a variable of NNX holds its array under the attribute `value`."""
+    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value":
+        path = path[:-1]
+    return jax.tree_util.keystr(tuple(path), simple=True, separator=".")
+
+
+@dataclass(frozen=True)
+class Member:
+    """The slices of one array that a family moves.
+
+    path: the array. axes: those that number its slices; the slices are the entries along the other axes. None
+    of them: the array is one slice.
+    weight: the entry of A or b on them. units: the unit of each slice, in C order of `axes`, -1 for none;
+    None: slice k is of unit k.
+    """
+
+    path: str
+    axes: tuple[int, ...]
+    weight: float = 1.0
+    units: tuple[int, ...] | None = None
+
+    def form(self, count: int, first: Array, second: Array | None) -> Float[Array, " units"]:
+        """Sum over each unit's slices of first * second, or of `first` alone."""
+        dtype = jnp.promote_types(first.dtype, jnp.float32)
+        product = first.astype(dtype) if second is None else first.astype(dtype) * second.astype(dtype)
+        rest = tuple(k for k in range(product.ndim) if k not in self.axes)
+        values = product.sum(axis=rest).reshape(-1)
+        if self.units is None:
+            return values
+        units = np.asarray(self.units)
+        numbers = np.where(units < 0, count, units)
+        return jax.ops.segment_sum(values, numbers, num_segments=count + 1)[:count]
+
+
+@runtime_checkable
+class Charged(Protocol):
+    """A family of generators whose charges can be followed.
+
+    `quadratic` charges are q^T A q, others b . q. `forms` are <first, A second>, and `sums` b . first, with a
+    row for each of `paths`, whose weight decays may differ; the sum of the rows with `weights` is meant.
+    `squared` is |first|^2 on what the generator moves, `squared_generator` |xi(q)|^2.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def quadratic(self) -> bool: ...
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+    @property
+    def weights(self) -> tuple[float, ...]: ...
+    def check(self, params: Arrays) -> None: ...
+    def forms(self, first: Arrays, second: Arrays) -> Float[Array, "parts units"]: ...
+    def sums(self, first: Arrays) -> Float[Array, "parts units"]: ...
+    def squared(self, first: Arrays) -> Float[Array, " units"]: ...
+    def squared_generator(self, params: Arrays) -> Float[Array, " units"]: ...
+    def label(self, unit: int) -> str: ...
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A family of diagonal generators or of translations, one for each of `count` units.
+
+    kind: translation (b), scale (A of one sign) or rescale (of both). breaking: the largest measured
+    |<g, xi>| / |g| |xi| of each unit; empty where it was not measured. numbers: what the units are called;
+    empty: 0, 1, ...
+    """
+
+    kind: Kind
+    name: str
+    members: tuple[Member, ...]
+    count: int
+    breaking: tuple[float, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def quadratic(self) -> bool:
+        return self.kind != "translation"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(member.path for member in self.members)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return tuple(member.weight for member in self.members)
+
+    @property
+    def exact(self) -> bool:
+        """Whether no unit breaks it by more than rounding."""
+        return max(self.breaking, default=0.0) <= QUASI
+
+    def label(self, unit: int) -> str:
+        """One generator in words."""
+        number = self.numbers[unit] if self.numbers else unit
+        return self.name if self.count == 1 else f"{self.name}, unit {number}"
+
+    def __str__(self) -> str:
+        size = "" if self.count == 1 else f" ({self.count} units)"
+        strength = "" if self.exact else f", broken by up to {max(self.breaking):.1e}"
+        return f"{self.name}{size}{strength}"
+
+    def check(self, params: Arrays) -> None:
+        """Raise `SymmetryError` where it does not fit the shapes of flat parameters."""
+        for member in self.members:
+            if member.path not in params:
+                known = ", ".join(sorted(params))
+                raise SymmetryError(f"{self.name}: the parameters have no {member.path}, only {known}")
+            shape = jnp.shape(params[member.path])
+            if any(axis >= len(shape) for axis in member.axes):
+                raise SymmetryError(f"{self.name}: {member.path} of shape {shape} has no axes {member.axes}")
+            slices = math.prod(shape[axis] for axis in member.axes)
+            wanted = self.count if member.units is None else len(member.units)
+            if slices != wanted:
+                raise SymmetryError(
+                    f"{self.name}: {member.path} of shape {shape} has {slices} slices along axes "
+                    f"{member.axes}, expected {wanted}"
+                )
+
+    def forms(self, first: Arrays, second: Arrays) -> Float[Array, "parts units"]:
+        """<first, second> on the slices of each member and unit, without weights."""
+        return jnp.stack(
+            [member.form(self.count, first[member.path], second[member.path]) for member in self.members]
+        )
+
+    def sums(self, first: Arrays) -> Float[Array, "parts units"]:
+        """The sum of `first` on the slices of each member and unit, without weights."""
+        return jnp.stack([member.form(self.count, first[member.path], None) for member in self.members])
+
+    def squared(self, first: Arrays) -> Float[Array, " units"]:
+        """|first|^2 on the slices of each unit."""
+        return self.forms(first, first).sum(axis=0)
+
+    def squared_generator(self, params: Arrays) -> Float[Array, " units"]:
+        """|xi(q)|^2 of each unit."""
+        squares = jnp.asarray(np.square(self.weights))
+        if self.quadratic:
+            return squares @ self.forms(params, params)
+        return squares @ self.sums({path: jnp.ones_like(params[path]) for path in self.paths})

@@ -1,0 +1,400 @@
+"""Follow the Noether charges of a run inside its optimiser: an optax transformation and what reads it."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from .laws import At, Clock, momentum_budget, next_value, turning
+from .rules import LearningRule, OptimiserError
+from .symmetries import Charged, flat_parameters
+
+BROKEN = 1e-2
+"""|<g, xi>| / |g| |xi| above which a symmetry is reported as broken."""
+
+AVERAGES = {
+    optax.TraceState: "trace",
+    optax.EmaState: "ema",
+    optax.ScaleByAdamState: "mu",
+    optax.ScaleByLionState: "mu",
+}
+"""The average of gradients in the state of each part of optax that has one."""
+
+
+class Memory(NamedTuple):
+    """What the laws need of the step before; None where the rule needs none of it."""
+
+    before: Float[Array, " units"]
+    lag: Float[Array, " units"] | None
+    decayed: Float[Array, " units"] | None
+    decayed_before: Float[Array, " units"] | None
+    decayed_kinetic: Float[Array, " units"] | None
+    turned: Float[Array, " units"] | None
+
+
+class Charge(NamedTuple):
+    """Charges after the last step: an entry for each unit of a family, or of several one after the other.
+
+    predicted: by the law, from the parameters at the start and D alone (adaptive rules have none: nan).
+    kinetic: D = Delta^T A Delta of the last step. momentum_predicted: by the law of momenta, from the start.
+    These are of every step; the others of the last step that was measured, see `track_charges`. value: of
+    the parameters after it. momentum: <pi, xi> of the average pi and the parameters before it. violation: of
+    the law of positions, |value - predicted|, or for adaptive rules of that of momenta, as a share of
+    `scale`. pull: <g, xi>. breaking: |<g, xi>| / |g| |xi|, g of the members alone. scale: the largest
+    |q| |xi(q)| so far, for adaptive rules |pi| |xi(q)|. memory: for the next step.
+    """
+
+    value: Float[Array, " units"]
+    predicted: Float[Array, " units"]
+    kinetic: Float[Array, " units"]
+    momentum: Float[Array, " units"]
+    momentum_predicted: Float[Array, " units"]
+    violation: Float[Array, " units"]
+    pull: Float[Array, " units"]
+    breaking: Float[Array, " units"]
+    scale: Float[Array, " units"]
+    memory: Memory
+
+
+class ChargeState(NamedTuple):
+    """The state of `track_charges`: steps taken, the rate of the last one, the charges of all families, and
+    the optimiser's own state.
+
+    Charges stand together, the quadratic ones first, since a long vector costs less time than short ones;
+    `charges_of` takes them apart.
+    """
+
+    step: Int[Array, ""]
+    rate: Float[Array, ""]
+    charges: tuple[Charge, ...]
+    inner: Any
+
+
+class _Step(NamedTuple):
+    """Flat trees of step n: q_n, q_{n+1} - q_n, q_{n+1}, the clipped g_n, and pi_n."""
+
+    params: dict[str, Array]
+    change: dict[str, Array]
+    moved: dict[str, Array]
+    gradient: dict[str, Array]
+    average: dict[str, Array]
+
+
+def track_charges(
+    optimizer: optax.GradientTransformation, symmetries: Sequence[Charged], *, every: int = 10
+) -> optax.GradientTransformationExtraArgs:
+    """The same optimiser, which also follows the charges of symmetries in its state (`ChargeState`).
+
+    Updates are those of `optimizer`, bit for bit. Predictions go on at every step; what they are compared
+    with is measured at steps 0, `every`, 2 `every`, ... It works under jit, in a scan, on sharded
+    parameters, and with any tree of parameters; checkpoints of the state keep everything. Raises
+    `OptimiserError` for an optimiser that cannot be read, and at initialisation `SymmetryError` for a
+    symmetry that does not fit.
+    """
+    rule = LearningRule.from_optax(optimizer)
+    inner = optax.with_extra_args_support(optimizer)
+    families = tuple(symmetries)
+
+    def init(params: Any) -> ChargeState:
+        flat = flat_parameters(params)
+        for family in families:
+            family.check(flat)
+        charges = tuple(group.start(flat) for group in _groups(rule, families, params))
+        return ChargeState(jnp.zeros((), jnp.int32), jnp.ones(()), charges, inner.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
+        if params is None:
+            raise ValueError("track_charges needs the parameters: call update(gradients, state, params)")
+        changes, inner_state = inner.update(updates, state.inner, params, **extra)
+        step = _step(rule, updates, changes, params, inner_state)
+        clock = Clock(rule.rate(state.step), state.rate, state.step > 0)
+        measure = state.step % every == 0
+        charges = tuple(
+            group.advance(charge, clock, step, measure)
+            for group, charge in zip(_groups(rule, families, params), state.charges, strict=True)
+        )
+        return changes, ChargeState(state.step + 1, clock.rate, charges, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _step(rule: LearningRule, gradients: Any, changes: Any, params: Any, state: Any) -> _Step:
+    gradient, flat = flat_parameters(gradients), flat_parameters(params)
+    if rule.clip is not None:
+        factor = rule.clipped(optax.tree.norm(gradients))
+        gradient = {path: factor * g for path, g in gradient.items()}
+    average = _average(state)
+    if average is None:
+        decays = decay_of(rule, params)
+        average = {path: g + decays[path] * flat[path] for path, g in gradient.items()}
+    else:
+        average = flat_parameters(average)
+    moved = flat_parameters(optax.apply_updates(params, changes))
+    return _Step(flat, flat_parameters(changes), moved, gradient, average)
+
+
+def _average(state: Any) -> Any:
+    """The average of gradients somewhere in the state of an optimiser; None where it keeps none."""
+    for kind, name in AVERAGES.items():
+        if isinstance(state, kind):
+            return getattr(state, name)
+    if isinstance(state, tuple):
+        for part in state:
+            if (found := _average(part)) is not None:
+                return found
+    return None
+
+
+def decay_of(rule: LearningRule, params: Any) -> dict[str, float]:
+    """The weight decay of every array, by its path."""
+    mask = rule.decayed(params) if callable(rule.decayed) else rule.decayed
+    if mask is None:
+        return dict.fromkeys(flat_parameters(params), rule.decay)
+    every = jax.tree.map(lambda kept, part: jax.tree.map(lambda _: bool(kept), part), mask, params)
+    return {path: rule.decay * kept for path, kept in flat_parameters(every).items()}
+
+
+def _groups(rule: LearningRule, families: Sequence[Charged], params: Any) -> "list[_Group]":
+    """Quadratic families, then linear ones."""
+    decays = decay_of(rule, params)
+    return [
+        _Group(rule, quadratic, some, tuple(tuple(decays[path] for path in one.paths) for one in some))
+        for quadratic, some in _sorted(families)
+    ]
+
+
+def _sorted(families: Sequence[Charged]) -> list[tuple[bool, tuple[Charged, ...]]]:
+    found = [(kind, tuple(one for one in families if one.quadratic is kind)) for kind in (True, False)]
+    return [(kind, some) for kind, some in found if some]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The recursions of families of one kind, whose parts have these weight decays."""
+
+    rule: LearningRule
+    quadratic: bool
+    families: tuple[Charged, ...]
+    decays: tuple[tuple[float, ...], ...]
+
+    def joined(self, of: Callable[[Charged, np.ndarray], Any]) -> Float[Array, " units"]:
+        """Every family's numbers, one after the other."""
+        return jnp.concatenate([of(one, np.asarray(one.weights)) for one in self.families])
+
+    @property
+    def uniform(self) -> np.ndarray:
+        """The weight decay of each unit; nan where parts of it decay differently: it is then measured what
+        they lose, not predicted.
+        """
+        return np.concatenate(
+            [
+                np.full(one.count, decays[0] if len(set(decays)) == 1 else np.nan)
+                for one, decays in zip(self.families, self.decays, strict=True)
+            ]
+        )
+
+    @property
+    def mixed(self) -> bool:
+        return bool(np.isnan(self.uniform).any())
+
+    def form(self, first: Any, second: Any) -> Float[Array, " units"]:
+        """<first, A second>."""
+        return self.joined(lambda one, weights: weights @ one.forms(first, second))
+
+    def charge(self, params: Any) -> Float[Array, " units"]:
+        if self.quadratic:
+            return self.form(params, params)
+        return self.joined(lambda one, weights: weights @ one.sums(params))
+
+    def decayed(self, params: Any, kinetic: bool = False) -> Float[Array, " units"]:
+        """The charge, or the form D, with every weight times its decay, of units of mixed decay; 0 of
+        others.
+        """
+        found = []
+        for one, decays in zip(self.families, self.decays, strict=True):
+            if len(set(decays)) == 1 or (kinetic and not self.quadratic):
+                found.append(jnp.zeros(one.count))
+            else:
+                parts = one.forms(params, params) if self.quadratic else one.sums(params)
+                found.append((np.asarray(one.weights) * decays) @ parts)
+        return jnp.concatenate(found)
+
+    def along(self, first: Any, params: Any) -> Float[Array, " units"]:
+        """<first, xi(q)>."""
+        if self.quadratic:
+            return self.form(first, params)
+        return self.joined(lambda one, weights: weights @ one.sums(first))
+
+    def size(self, first: Any, params: Any) -> Float[Array, " units"]:
+        """|first| |xi(q)|."""
+        return self.joined(lambda one, _: jnp.sqrt(one.squared(first) * one.squared_generator(params)))
+
+    def start(self, params: Any) -> Charge:
+        value = self.charge(params)
+        zero = jnp.zeros_like(value)
+        decayed = self.decayed(params) if self.mixed else None
+        memory = Memory(
+            before=value,
+            lag=zero if self.rule.nesterov else None,
+            decayed=decayed,
+            decayed_before=decayed,
+            decayed_kinetic=None if decayed is None else zero,
+            turned=zero if self.rule.adaptive else None,
+        )
+        predicted = jnp.full_like(value, jnp.nan) if self.rule.adaptive else value
+        scale = zero if self.rule.adaptive else self.size(params, params)
+        return Charge(value, predicted, zero, zero, zero, zero, zero, zero, scale, memory)
+
+    def lost(self, charge: Charge, at: At, params: Any) -> At:
+        """The charges with every weight times its decay: predicted where parts decay alike."""
+        memory, uniform = charge.memory, self.uniform
+        known = np.nan_to_num(uniform).astype(charge.value.dtype)
+        if self.rule.adaptive:
+            if self.rule.decoupled or not self.rule.decay:
+                return At(*(jnp.zeros_like(part) for part in at))
+            value = known * self.charge(params)
+            at = At(value, value, jnp.zeros_like(value))
+        else:
+            at = At(*(known * part for part in at))
+        if memory.decayed is None:
+            return at
+        measured = At(memory.decayed, memory.decayed_before, memory.decayed_kinetic)
+        return At(*(jnp.where(np.isnan(uniform), m, p) for m, p in zip(measured, at, strict=True)))
+
+    def advance(self, charge: Charge, clock: Clock, step: _Step, measure: Bool[Array, ""]) -> Charge:
+        """The charges after one more step."""
+        rule, memory = self.rule, charge.memory
+        at = At(charge.predicted, memory.before, charge.kinetic)
+        decayed = self.lost(charge, at, step.params)
+        lag = jnp.zeros_like(charge.value) if memory.lag is None else memory.lag
+        turned = memory.turned
+        if turned is None:
+            turned = turning(rule, self.quadratic, clock, at, decayed, lag)
+        momentum = charge.momentum_predicted
+        momentum = momentum + momentum_budget(rule, momentum, turned, decayed.value).total
+        kinetic = self.form(step.change, step.change) if self.quadratic else charge.kinetic
+        predicted = charge.predicted
+        if not rule.adaptive:
+            predicted = next_value(rule, self.quadratic, clock, at, decayed, kinetic, lag)
+        charge = charge._replace(
+            predicted=predicted,
+            kinetic=kinetic,
+            momentum_predicted=momentum,
+            memory=self.remember(charge, step),
+        )
+        return jax.lax.cond(measure, self.measure, lambda found, _: found, charge, step)
+
+    def remember(self, charge: Charge, step: _Step) -> Memory:
+        """What the next step needs of this one."""
+        memory, zero = charge.memory, jnp.zeros_like(charge.value)
+        lag = turned = decayed = decayed_kinetic = None
+        if memory.lag is not None:
+            lag = self.form(step.change, step.gradient) if self.quadratic else zero
+        if memory.turned is not None:
+            turned = self.form(step.average, step.change) if self.quadratic else zero
+        if memory.decayed is not None:
+            decayed, decayed_kinetic = self.decayed(step.moved), self.decayed(step.change, kinetic=True)
+        return Memory(charge.predicted, lag, decayed, memory.decayed, decayed_kinetic, turned)
+
+    def measure(self, charge: Charge, step: _Step) -> Charge:
+        """Compare with what the charges are now."""
+        value, momentum = self.charge(step.moved), self.along(step.average, step.params)
+        if self.rule.adaptive:
+            scale = jnp.maximum(charge.scale, self.size(step.average, step.params))
+            error = momentum - charge.momentum_predicted
+        else:
+            scale = jnp.maximum(charge.scale, self.size(step.moved, step.moved))
+            error = value - charge.predicted
+        pull, size = self.along(step.gradient, step.params), self.size(step.gradient, step.params)
+        tiny = jnp.finfo(value.dtype).tiny
+        return charge._replace(
+            value=value,
+            momentum=momentum,
+            violation=jnp.abs(error) / jnp.maximum(scale, tiny),
+            pull=pull,
+            breaking=jnp.abs(pull) / jnp.maximum(size, tiny),
+            scale=scale,
+        )
+
+
+def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
+    """The charges of each family in the state of an optimiser, units on the last axis; states of many steps,
+    as a scan stacks them, will do.
+
+    Raises `OptimiserError` without a state, or where it follows other symmetries.
+    """
+    found = charge_state(state)
+    parts: dict[int, Charge] = {}
+    groups = _sorted(symmetries)
+    sizes = [sum(one.count for one in some) for _, some in groups]
+    if [charge.value.shape[-1] for charge in found.charges] != sizes:
+        raise OptimiserError("the state of the optimiser follows other symmetries")
+    for (_, some), charge in zip(groups, found.charges, strict=True):
+        start = 0
+        for one in some:
+            stop = start + one.count
+            # By identity: equal families may come twice.
+            parts[id(one)] = jax.tree.map(lambda part, a=start, b=stop: part[..., a:b], charge)
+            start = stop
+    return [parts[id(one)] for one in symmetries]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The charges of a family as they stood after a step, as numbers of NumPy."""
+
+    symmetry: Charged
+    charge: Charge
+
+    @property
+    def broken(self) -> dict[str, float]:
+        """The generators that gradients break by more than 1 %, and by how much."""
+        found = np.asarray(self.charge.breaking)
+        return {self.symmetry.label(int(k)): float(found[k]) for k in np.flatnonzero(found > BROKEN)}
+
+    def __str__(self) -> str:
+        value, violation = (np.asarray(part) for part in (self.charge.value, self.charge.violation))
+        return (
+            f"{self.symmetry.name}: charge {value.min():.4g} to {value.max():.4g}, "
+            f"violation up to {violation.max():.1e}"
+        )
+
+
+def read_charges(state: Any, symmetries: Sequence[Charged]) -> list[Followed]:
+    """The charges in the state of an optimiser (an `nnx.Optimizer`, or any tree that holds a `ChargeState`).
+
+    Warns, once for each family, where gradients break a symmetry by more than 1 %: the epsilon of a
+    normalisation is no longer small against what it normalises. Raises `OptimiserError` without a state.
+    """
+    followed = [
+        Followed(family, jax.tree.map(np.asarray, charge))
+        for family, charge in zip(symmetries, charges_of(state, symmetries), strict=True)
+    ]
+    for one in followed:
+        if broken := one.broken:
+            worst = max(broken, key=broken.__getitem__)
+            warnings.warn(
+                f"gradients break {len(broken)} of {one.symmetry.count} symmetries: {worst} by "
+                f"{broken[worst]:.0%}; is the epsilon of its normalisation small against its input?",
+                stacklevel=2,
+            )
+    return followed
+
+
+def charge_state(state: Any) -> ChargeState:
+    """The `ChargeState` somewhere in a state. Raises `OptimiserError` where there is none."""
+    tree = getattr(state, "opt_state", state)
+    found = [
+        part
+        for part in jax.tree.leaves(tree, is_leaf=lambda part: isinstance(part, ChargeState))
+        if isinstance(part, ChargeState)
+    ]
+    if not found:
+        raise OptimiserError("the optimiser follows no charges: wrap it in track_charges")
+    return found[0]

@@ -20,7 +20,7 @@ from ..learning import (
     scales,
     steady_angle,
 )
-from .html import figures_section, page, section, html_table
+from .html import figures_section, html_table, page, section
 from .pictures import Drawn, Picture, drawn_pictures
 
 SHOWN_FAMILIES, SHOWN_UNITS = 6, 5

@@ -10,15 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 from ..app.config import Config, build_system
 from ..app.runs import load_run
 from ..discovery import RunFolder
-from ..files import write_whole, written_whole
+from ..files import write_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..reporting import contour_figure, png_of, spectra_figure
+from ..reporting import contour_figure, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
 from .embedding import EMBEDDING_TARGETS, reproduce_embedding
@@ -26,6 +25,7 @@ from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
 from .workers import Progress, places
+from .writing import save_figure, verdict_lines
 
 SMOKE = "**Smoke run** (budget quick): it shows that all parts work together; its numbers mean nothing."
 LEARNED = "learned"
@@ -160,10 +160,6 @@ def _heading(title: str, about: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _verdict_lines(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"- {'held' if v['held'] else '**not held**'}: {v['claim']}; {v['detail']}" for v in verdicts]
-
-
 def _table(
     table: Table, runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, out: Path
 ) -> str:
@@ -199,7 +195,7 @@ def table_lines(result: Mapping[str, Any]) -> list[str]:
         listed = ", ".join(f"{cosine:.3f}" for cosine in cosines)
         lines.append(f"- principal cosines of learned with the known quantities, seed {seed}: {listed}")
     lines.append("")
-    return [*lines, "What the paper claims:", "", *_verdict_lines(result["claims"])]
+    return [*lines, "What the paper claims:", "", *verdict_lines(result["claims"])]
 
 
 def _spectra(
@@ -229,7 +225,7 @@ def _spectra(
         },
         title,
     )
-    _save(drawn, out, figure.name)
+    save_figure(drawn, out, figure.name)
     write_whole(out / f"{figure.name}.json", json.dumps(rows, indent=2) + "\n")
     lines = [
         *_heading(figure.title, about),
@@ -245,7 +241,7 @@ def _spectra(
             lines.append(
                 f"| {name} | {seed} | {row['known']} | {lowest:.4f} | {gap} | {row['beyond'][k]:.2%} |"
             )
-    found = _verdict_lines([verdict._asdict() for verdict in verdicts])
+    found = verdict_lines([verdict._asdict() for verdict in verdicts])
     return "\n".join([*lines, "", "What the paper claims:", "", *found, ""])
 
 
@@ -266,7 +262,7 @@ def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: P
     drawn = contour_figure(axis, axis, panels, data.states, (data.names[0], data.names[1]))
     if budget == "quick":
         drawn.suptitle("smoke run")
-    _save(drawn, out, figure.name)
+    save_figure(drawn, out, figure.name)
     summaries = [run.folder.read_summary() for run in runs]
     about = _about(runs, summaries, budget)
     write_whole(out / f"{figure.name}.json", json.dumps(about | {"energy_error": errors}, indent=2) + "\n")
@@ -292,10 +288,3 @@ def _learned_energy(folder: RunFolder, states: Float[np.ndarray, "np nq 2"]) -> 
 def _energy(hamiltonian: Hamiltonian, states: Float[np.ndarray, "np nq 2"]) -> Float[np.ndarray, "np nq"]:
     points = jnp.asarray(states.reshape(-1, 2), jnp.float32)
     return np.asarray(jax.jit(jax.vmap(hamiltonian))(points), np.float64).reshape(states.shape[:2])
-
-
-def _save(figure: Figure, out: Path, name: str) -> None:
-    with written_whole(out / f"{name}.png") as temporary:
-        temporary.write_bytes(png_of(figure))
-    with written_whole(out / f"{name}.pdf") as temporary:
-        figure.savefig(temporary)

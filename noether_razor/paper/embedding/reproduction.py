@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...app.config import ConfigError
-from ...files import write_whole, written_whole
-from ...reporting import png_of
-from ..claims import Verdict, mean_and_stderr
+from ...files import write_whole
+from ..claims import mean_and_stderr
 from ..workers import Progress, places, share_out
+from ..writing import save_figure, verdict_lines
 from . import figure1, manifolds, pca
 from .target import EmbeddingTarget, Measured
 
@@ -113,11 +113,7 @@ def reproduce_embedding(
     content = about | result | ({"settings": notes} if notes else {})
     write_whole(out / f"{name}.json", json.dumps(content, indent=1) + "\n")
     if target.draw is not None:
-        drawn = target.draw(found)
-        with written_whole(out / f"{name}.png") as temporary:
-            temporary.write_bytes(png_of(drawn))
-        with written_whole(out / f"{name}.pdf") as temporary:
-            drawn.savefig(temporary)
+        save_figure(target.draw(found), out, name)
     text = "\n".join(_lines(target, content)) + "\n"
     write_whole(out / f"{name}.md", text)
     return text
@@ -185,9 +181,9 @@ def _lines(target: EmbeddingTarget, content: Mapping[str, Any]) -> list[str]:
     for row, metrics in content["rows"].items():
         cells = [_cell(metrics.get(column.metric), column.form) for column in target.columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    lines += ["", "Claims:", "", *_verdicts(content["claims"])]
+    lines += ["", "Claims:", "", *verdict_lines(content["claims"])]
     if content["aims"]:
-        lines += ["", "Beyond what is claimed:", "", *_verdicts(content["aims"])]
+        lines += ["", "Beyond what is claimed:", "", *verdict_lines(content["aims"])]
     return lines
 
 
@@ -196,7 +192,3 @@ def _cell(numbers: Mapping[str, Any] | None, form: str) -> str:
         return ""
     error = "" if numbers["stderr"] is None else " ± " + form.format(numbers["stderr"])
     return form.format(numbers["mean"]) + error
-
-
-def _verdicts(verdicts: Sequence[Verdict] | Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"- {'held' if v['held'] else '**not held**'}: {v['claim']}; {v['detail']}" for v in verdicts]  # type: ignore[index,call-overload]

@@ -1,0 +1,6 @@
+"""The experiments on learning dynamics."""
+
+from .experiment import Experiment
+from .reproduction import EXPERIMENTS, reproduce_experiment
+
+__all__ = ["EXPERIMENTS", "Experiment", "reproduce_experiment"]

@@ -1,0 +1,44 @@
+"""What an experiment on learning dynamics is, and what several of them say and claim."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..claims import Verdict
+
+MEASURED = "#2a7fc9"
+"""The colour of what was measured."""
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is run for a seed (its `numbers`, and a `series` to draw), claimed of all seeds, and drawn of
+    one.
+    """
+
+    name: str
+    title: str
+    about: str
+    run: Callable[[int, bool], dict[str, Any]]
+    claims: Callable[[Mapping[str, Sequence[float]]], list[Verdict]]
+    draw: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]]], Figure]
+
+
+def setting_name(setting: tuple[float, float, float]) -> str:
+    """Learning rate, momentum and decay, as numbers and titles have them."""
+    return "eta {:g}, beta {:g}, k {:g}".format(*setting)
+
+
+def below(table: Mapping[str, Sequence[float]], key: str, limit: float) -> Verdict:
+    """On every seed the number is at most `limit`."""
+    worst = max(table[key])
+    return Verdict(f"{key} at most {limit:g}", worst <= limit, f"largest {worst:.3g}")
+
+
+def above(table: Mapping[str, Sequence[float]], key: str, limit: float) -> Verdict:
+    """On every seed the number is at least `limit`."""
+    least = min(table[key])
+    return Verdict(f"{key} at least {limit:g}", least >= limit, f"least {least:.6g}")

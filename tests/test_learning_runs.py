@@ -256,6 +256,8 @@ class TestVerbs:
     def test_bad_input_is_one_line(self, written, tmp_path, overrides, parts):
         words = [word for text in overrides for word in ("--set", text)]
         assert_bad_input(run("charges", written, "--out", tmp_path / "run", *words), *parts)
+        # A folder with a configuration would stand in the way of the next try.
+        assert (tmp_path / "run").exists() == ("not finite at step" in parts)
 
     def test_the_shipped_configuration_is_the_one_of_the_page(self):
         settings = load_learning("learning/digits.toml")

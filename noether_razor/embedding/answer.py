@@ -128,10 +128,11 @@ class EmbeddingAnswer:
         facts = self.estimator.diagnostics_
         total, _ = self.explained
         lines = [
-            f"{facts['rows']} points of {facts['columns']} columns on a {facts['latent']} latent of "
-            f"{self.estimator.n_components} dimensions: degree {facts['degree']}, {_chart(facts)}"
+            f"{facts['rows']} points of {facts['columns']} columns on a {facts['latent']} latent "
+            f"of dimension {self.estimator.n_components}: degree {facts['degree']}, {_chart(facts)}"
             f"noise {facts['noise']:.3g}",
-            f"R2 of the reconstruction {total:.4f}, mean log-likelihood {facts['log_likelihood']:.3f}",
+            f"R2 of the reconstruction {total:.4f}, "
+            f"mean log-likelihood of these points {facts['log_likelihood']:.3f}",
         ]
         if best := facts["chosen"]:
             lines.append(

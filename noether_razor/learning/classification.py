@@ -56,7 +56,8 @@ def digits(test_share: float = 0.2, seed: int = 0) -> Labelled:
 
 def read_labelled(path: Path, label: str | None = None, test_share: float = 0.2, seed: int = 0) -> Labelled:
     """Inputs and labels of a file: .npz with arrays `x` and `y`, or .csv with a header, whose column `label`
-    (default: the last) holds the class. Inputs are scaled to unit variance. Raises `LabelledDataError`.
+    (default: the last) holds the class: text or numbers, each value a class. Inputs are scaled to unit
+    variance. Raises `LabelledDataError`.
     """
     if not path.is_file():
         raise LabelledDataError(f"{path}: no such file")

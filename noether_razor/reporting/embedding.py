@@ -91,10 +91,10 @@ def _headline(answer: EmbeddingAnswer) -> str:
 def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
     estimator, facts = answer.estimator, answer.estimator.diagnostics_
     rows = [
-        ("latent space", f"{facts['latent']}, {estimator.n_components} dimensions"),
+        ("latent space", f"{facts['latent']}, d = {estimator.n_components}"),
         ("degree, stiffness", f"{facts['degree']}, {facts['stiffness']:g}"),
         ("started from", str(facts["chart"] or "principal components")),
-        ("noise, a column", f"{facts['noise']:.4g}"),
+        ("standard deviation of the noise", f"{facts['noise']:.4g}"),
         ("variance explained", f"{answer.explained[0]:.4f}"),
         ("mean log-likelihood", f"{facts['log_likelihood']:.4f} nats a point"),
         (

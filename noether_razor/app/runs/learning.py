@@ -117,9 +117,11 @@ def symmetries_run(config: LearningConfig, path: Path, *, resume: bool = False) 
     folder, and return the report's text. Raises `RunError`, `ConfigError`.
     """
     folder = LearningFolder(path)
-    folder.begin(config, resume)
+    # What is wrong with the data is said before anything is written.
     data = config.data.read()
-    report = search(config, build_network(config, data), data)
+    network = build_network(config, data)
+    folder.begin(config, resume)
+    report = search(config, network, data)
     found = report.to_json()
     folder.write(folder.symmetries, found)
     symmetries_report(path, str(report), found)
@@ -143,9 +145,9 @@ def charges_run(
     folder = LearningFolder(path)
     optimizer = config.make_optimizer()
     rule = LearningRule.from_optax(optimizer)
-    folder.begin(config, resume)
     data = config.data.read()
     model = build_network(config, data)
+    folder.begin(config, resume)
     few = NAMED if config.search.method == "slices" else None
     report = search(config, model, data, few)
     if not report.charges:

@@ -279,9 +279,13 @@ class TestSlices:
     @pytest.mark.slow
     def test_residual_blocks_and_layer_normalisation(self):
         found = find_symmetries(Residual(), loss, data(5))
-        assert families(found.exact) == {
+        exact = families(found.exact)
+        # Up to the rescaling between inner and outer, which stands beside it, these are one.
+        scales = [name for name in exact if name.startswith("scale of all of embed")]
+        assert [exact.pop(name) for name in scales] == [1]
+        assert scales[0].split(" (")[0].endswith(("embed and outer", "embed, inner and outer"))
+        assert exact == {
             "rescaling between inner and outer": 6,
-            "scale of all of embed and outer (bias and kernel)": 1,
             "rescaling between inner and norms.0": 4,
             "rescaling between norms.1 and read": 4,
             "common shift of the outputs of embed by each input": 5,

@@ -302,8 +302,8 @@ EMBEDDING_PICTURES = (
     ),
     EmbeddingPicture(
         "currents",
-        "Noether currents along the curve, of the density of its tube. A flat line is a symmetry: of "
-        "reparametrisation, of a translation, of a rotation about the origin.",
+        "Noether currents along the curve, of the density of its tube. A symmetry of the density (change of "
+        "z, translation, rotation about the origin) has a flat line; one that is zero everywhere says nothing.",
         _currents_figure,
     ),
     EmbeddingPicture(

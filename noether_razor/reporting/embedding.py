@@ -303,7 +303,7 @@ EMBEDDING_PICTURES = (
     EmbeddingPicture(
         "currents",
         "Noether currents along the curve, of the density of its tube. A symmetry of the density (change of "
-        "z, translation, rotation about the origin) has a flat line; one that is zero everywhere says nothing.",
+        "z, translation, rotation about the origin) has a flat line; one that is always zero says nothing.",
         _currents_figure,
     ),
     EmbeddingPicture(

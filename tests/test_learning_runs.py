@@ -245,6 +245,7 @@ class TestVerbs:
             (('model.norm=["none"]',), ("one normalisation for each of 2 layers",)),
             (("model.activation=rellu",), ("relu",)),
             (("model.width=3",), ("model.width", "unknown key")),
+            (("seed=-1",), ("seed", "-1")),
             (("optimizer.kind=rmsprop",), ("optimizer.kind", "rmsprop")),
             (("data.label=nothing",), ("no column nothing",)),
             (("data.file=nowhere.csv",), ("nowhere.csv", "no such file")),

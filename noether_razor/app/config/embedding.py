@@ -7,10 +7,11 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
 )
+
+from .schema import Seed
 
 
 class _Table(BaseModel):
@@ -58,6 +59,6 @@ class EmbeddingTable(_Table):
 class EmbeddingConfig(_Table):
     """The configuration of `noether-razor embed`."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     data: PointsTable
     embedding: EmbeddingTable = EmbeddingTable()

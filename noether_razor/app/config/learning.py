@@ -28,6 +28,7 @@ from ...learning import (
 )
 from ...spelling import suggestion
 from .load import ConfigError, find_config, load_tables, parse_tables
+from .schema import Seed
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "sgdw", "adam", "adamw", "lion")
 Norm = Literal["none", "batch", "layer"]
@@ -132,7 +133,7 @@ class SearchTable(_Table):
 class LearningConfig(_Table):
     """All of it."""
 
-    seed: int = 0
+    seed: Seed = 0
     model: ModelTable = ModelTable()
     data: LabelledTable = LabelledTable()
     optimizer: OptimiserTable = OptimiserTable()

@@ -210,10 +210,13 @@ class TrainingTable(TrainingOptions):
     __pydantic_config__ = STRICT
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class Config(_Table):
     """A whole configuration: one table a room."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     system: SystemTable = SystemTable()
     data: DataTable = DataTable()
     network: NetworkOptions = NetworkOptions()

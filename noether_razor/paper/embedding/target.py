@@ -1,5 +1,6 @@
 """What a target on embeddings is: an experiment a seed, its columns, its claims and its figure."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -52,13 +53,7 @@ class AtLeast:
 
     def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
         del floors
-        values = np.asarray(rows[self.row][self.metric]["values"])
-        held = bool(values.mean() >= self.bound)
-        return Verdict(
-            f"{self.metric} of {self.row} at least {self.bound:g}",
-            held,
-            _detail(values, values >= self.bound),
-        )
+        return _judged(f"{self.metric} of {self.row} at least {self.bound:g}", rows, self, operator.ge)
 
 
 @dataclass(frozen=True)
@@ -71,12 +66,13 @@ class AtMost:
 
     def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
         del floors
-        values = np.asarray(rows[self.row][self.metric]["values"])
-        held = bool(values.mean() <= self.bound)
-        return Verdict(
-            f"{self.metric} of {self.row} at most {self.bound:g}", held, _detail(values, values <= self.bound)
-        )
+        return _judged(f"{self.metric} of {self.row} at most {self.bound:g}", rows, self, operator.le)
 
 
-def _detail(values: np.ndarray, each: np.ndarray) -> str:
-    return f"mean {values.mean():.4g}, {int(each.sum())} of {len(values)} seeds"
+def _judged(
+    text: str, rows: Mapping[str, Row], claim: AtLeast | AtMost, holds: Callable[[Any, float], Any]
+) -> Verdict:
+    values = np.asarray(rows[claim.row][claim.metric]["values"])
+    seeds = int(np.sum(holds(values, claim.bound)))
+    detail = f"mean {values.mean():.4g}, {seeds} of {len(values)} seeds"
+    return Verdict(text, bool(holds(values.mean(), claim.bound)), detail)

@@ -188,7 +188,8 @@ def analyse(
         at_zero = conserved_space(counted_from(trajectories, other), noise_variance=noise, dictionary=known)
         again = _analysed(matrices, vectors, hamiltonian, at_zero, other, restrict)
         if again.rank == found.rank and again.terms <= found.terms:
-            found, origin = again, other
+            # About 0 a square may hardly differ from a linear term: brackets are those about the data.
+            found, origin = replace(again, algebra=found.algebra, closes=found.closes), other
     return found
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ..lie import LieAlgebra
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
-from .algebra import algebra_of
+from .algebra import CONSTRAINED, algebra_of, no_algebra
 from .conserved import HIDDEN, ConservedSpace, conserved_space
 from .dictionary import Dictionary, dictionary_of
 from .energy import Energy
@@ -18,7 +18,7 @@ from .formulas import shortened
 from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, readable
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
-from .spans import beside, held_by, listed, span_basis
+from .spans import beside, bound_columns, held_by, listed, span_basis
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Analysis:
     the whole file. `independent` is how many are functionally independent, `generating` the indices of as
     many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
     within their errors; true where they are not computed, as there is no `algebra` but of quadratic
-    quantities. `strengths` are the singular values of the quantities given, in scaled coordinates, and
+    quantities. `with_same`: they do so, and `algebra` is meant, together with what has one value in the whole
+    file. `strengths` are the singular values of the quantities given, in scaled coordinates, and
     `learned` how many of the found directions these hold. `space` is the test of the data.
     """
 
@@ -41,6 +42,7 @@ class Analysis:
     generating: tuple[int, ...]
     algebra: LieAlgebra
     closes: bool
+    with_same: bool
     strengths: Float[np.ndarray, " given"]
     learned: int
     space: ConservedSpace
@@ -114,6 +116,7 @@ class Analysis:
             "hamiltonian": None,
             "algebra": self.algebra.to_json(),
             "closes": self.closes,
+            "with_same": self.with_same,
             "family": self.dictionary.family,
             "names": list(self.names),
             "strengths": self.strengths.tolist(),
@@ -140,7 +143,10 @@ class Analysis:
                 "local": self.local,
                 "rows_alike": space.motion.alike,
                 "noise_told": space.told,
+                "noise_shared": space.motion.shared,
+                "still": list(space.motion.still),
                 "left_out": space.left_out,
+                "readings": list(space.readings),
                 "copies": space.copies,
                 "needed": space.needed,
                 "noise_variance": space.motion.noise.variance.tolist(),
@@ -189,7 +195,8 @@ def analyse(
         again = _analysed(matrices, vectors, hamiltonian, at_zero, other, restrict)
         if again.rank == found.rank and again.terms <= found.terms:
             # About 0 a square may hardly differ from a linear term: brackets are those about the data.
-            found, origin = replace(again, algebra=found.algebra, closes=found.closes), other
+            of_data = {name: getattr(found, name) for name in ("algebra", "closes", "with_same")}
+            found, origin = replace(again, **of_data), other
     return found
 
 
@@ -215,7 +222,16 @@ def _analysed(
     found = [quantity.row for quantity in quantities]
     independent, generating = independence(space.motion, found, same * make.units)
     of_space = span_basis(rows * make.units * space.motion.sizes)
-    algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
+    if known.quadratic and len(bound_columns(same, known.dim)):
+        algebra, closes = no_algebra(known.dim, CONSTRAINED)
+    else:
+        algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
+    with_same = False
+    if not closes and len(same):
+        # Released from rest, oscillators have the angular momentum 0 in every recording.
+        both = span_basis(np.concatenate([rows, same]) * make.units * space.motion.sizes)
+        larger, with_same = algebra_of(known, (), both, space.motion.scales)
+        algebra, closes = (larger, True) if with_same else (algebra, False)
     return Analysis(
         names=trajectories.names,
         quantities=moved(quantities, origin),
@@ -225,6 +241,7 @@ def _analysed(
         generating=generating,
         algebra=algebra,
         closes=closes,
+        with_same=with_same,
         strengths=strengths,
         learned=len(held[0]),
         # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.

@@ -12,6 +12,7 @@ from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 from .noise import within_variance
+from .readings import doubtful_readings
 
 SLOW = 0.07
 """R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
@@ -26,6 +27,10 @@ CLEAR = 1.5
 """By how much what is rejected must exceed the threshold, for the count to be decided."""
 VISIBLE = 0.3
 """Part of a slow combination that others do not hold, from which it is one of its own."""
+BUMPED, MOST_BUMPED = 4.0, 0.25
+"""R.m.s. of what no state drives in a recording over the median, from which it was disturbed; and the share
+of the recordings that may be.
+"""
 FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 STANDS_OUT = 8.0
@@ -69,7 +74,8 @@ class ConservedSpace:
     `settled` says that no trajectory alone decides the count: each left out, the others show the same.
     `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
     change of 8 % of their spread. `clear`: what was rejected is well above the threshold. `told`: noise can
-    be told from motion.
+    be told from motion. `left_out` counts rows that stood out, `readings` are sentences about readings that
+    are none.
     """
 
     motion: Motion
@@ -84,6 +90,7 @@ class ConservedSpace:
     hidden: int
     left_out: int
     copies: int
+    readings: tuple[str, ...]
 
     def __repr__(self) -> str:
         beside = ((len(self.same), "the same everywhere"), (len(self.drifting), "drifting slowly"))
@@ -143,7 +150,13 @@ class ConservedSpace:
             and self.clear
             and not len(self.same)
             and not self.hidden
+            and self.sound
         )
+
+    @property
+    def sound(self) -> bool:
+        """Whether all rows may be measurements."""
+        return not self.readings
 
     @property
     def needed(self) -> int:
@@ -180,18 +193,21 @@ def conserved_space(
     dictionary = dictionary_of(dictionary, trajectories)
     trajectories, copies = _without_copies(trajectories)
     problem, left_out = _without_glitches(trajectories, quantities, noise_variance, dictionary)
+    readings = doubtful_readings(problem.motion.trajectories)
     motion, rows, kept = problem.motion, problem.rows, problem.kept
     drift = Drift(motion, problem.weights)
     quiet, driven, drift_margin = _undriven(drift, rows[:kept])
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
     conserved, same = _differing(problem, quiet, rows[kept:])
+    drifting = np.concatenate([driven, problem.slow(quiet, driven)])
+    disturbed = _disturbed(problem, drift, drifting)
     return ConservedSpace(
         motion=motion,
         drift=drift,
         conserved=conserved,
         same=same,
-        drifting=np.concatenate([driven, problem.slow(quiet, driven)]),
+        drifting=drifting,
         ratios=problem.ratios,
         settled=problem.settled(),
         enough=motion.degrees >= ENOUGH_ROWS * len(problem.ratios),
@@ -199,6 +215,7 @@ def conserved_space(
         hidden=sum(drift.change(row).hidden > HIDDEN for row in conserved),
         left_out=left_out,
         copies=copies,
+        readings=(*readings, *disturbed),
     )
 
 
@@ -538,6 +555,24 @@ def _without_shared_decay(
         [abs(change.decay - rate) <= far * change.decay_error for change in changes], dtype=bool
     )
     return quiet[~shared], quiet[shared]
+
+
+def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) -> tuple[str, ...]:
+    """A sentence on a few recordings in which what drifts does so as no state drives it, and not in the
+    others: they were bumped.
+    """
+    motion = problem.motion
+    if not len(rows) or motion.recordings < FEWEST:
+        return ()
+    left = drift.unexplained(rows) / np.sqrt(problem.levels(rows))
+    size = np.sqrt(means(left**2, motion.recording))
+    worst = np.max(size / np.maximum(np.median(size, axis=0), np.finfo(float).tiny), axis=1)
+    found = np.flatnonzero(worst > BUMPED) + 1
+    if not 0 < len(found) <= MOST_BUMPED * motion.recordings:
+        return ()
+    numbers = ", ".join(map(str, found.tolist()))
+    which = f"trajectory {numbers} changes" if len(found) == 1 else f"trajectories {numbers} change"
+    return (f"{which} as the others do not: were they disturbed?",)
 
 
 def _differing(

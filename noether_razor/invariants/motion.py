@@ -186,6 +186,24 @@ class Motion:
         return int(self.recording.max()) + 1
 
     @property
+    def shared(self) -> tuple[str, str, float] | None:
+        """The two columns whose noise is most alike, and its correlation; None where each has its own."""
+        off = np.abs(np.triu(self.correlation, 1))
+        if not off.any():
+            return None
+        i, j = np.unravel_index(int(off.argmax()), off.shape)
+        names = self.trajectories.names
+        return names[int(i)], names[int(j)], float(self.correlation[i, j])
+
+    @property
+    def still(self) -> tuple[str, ...]:
+        """Columns that have one value in the whole file."""
+        points = self.trajectories.points()
+        return tuple(
+            name for name, one in zip(self.trajectories.names, points.T, strict=True) if np.ptp(one) == 0
+        )
+
+    @property
     def degrees(self) -> int:
         """Rows less one for each recording."""
         return len(self.values) - self.recordings
@@ -421,6 +439,11 @@ class Drift:
         explained = self.basis.T @ values
         residual = values - self.basis @ explained
         return explained, residual.T @ residual * (self.motion.alike / self.left)
+
+    def unexplained(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
+        """What the state does not drive of the changes of combinations."""
+        values = self._centred(self.motion.values @ rows.T)
+        return (values - self.basis @ (self.basis.T @ values)) / self.root[:, None]
 
     def strength(self, row: Float[np.ndarray, " M"]) -> float:
         """The statistic of one combination: chi-squared for pure noise."""

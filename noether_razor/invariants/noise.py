@@ -80,7 +80,7 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     spread = np.var(trajectories.points(), axis=0)
     variances, errors = [], []
     for order in range(1, MOST_ORDER + 1):
-        squares = [_differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
+        squares = [differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
         windows = sum(len(part) for part in squares)
         if windows < FEWEST_WINDOWS:
             break
@@ -148,10 +148,10 @@ def noise_correlation(trajectories: Trajectories, noise: NoiseEstimate) -> Float
         alike = np.abs(np.log(np.maximum(sizes, 1e-300) / np.maximum(noise.variance, 1e-300)))
         settled = (np.diag(low) <= AGREE * sizes) & (alike < np.log(SAME_SIZE))
         pairs = asked & settled[:, None] & settled
-        found[pairs] = _certain(high, len(times) * (width - DEGREES[1] - 1))[pairs]
+        found[pairs] = _certain(high, float(len(times) * (width - DEGREES[1] - 1)))[pairs]
         asked &= ~pairs
     for order in np.unique(noise.order[asked.any(axis=0)]).tolist():
-        values = [_differences(t, x, order) for t, x in segments if len(t) > order]
+        values = [differences(t, x, order) for t, x in segments if len(t) > order]
         pairs = asked & (np.maximum(noise.order[:, None], noise.order) == order)
         if values:
             together = np.concatenate(values)
@@ -186,7 +186,7 @@ class _Squares(NamedTuple):
         order: int,
     ) -> "_Squares":
         long = [(t, x, k) for (t, x), k in zip(segments, owner.tolist(), strict=True) if len(t) > order]
-        squares = [_differences(t, x, order) ** 2 for t, x, _ in long]
+        squares = [differences(t, x, order) ** 2 for t, x, _ in long]
         shares = np.array([comb(order, j) ** 2 for j in range(order + 1)]) / comb(2 * order, order)
         sizes = [sliding_window_view(x**2, order + 1, axis=0) @ shares for _, x, _ in long]
         counts = [len(part) for part in squares]
@@ -335,9 +335,10 @@ def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.n
     return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))
 
 
-def _differences(
+def differences(
     times: Float[np.ndarray, " time"], states: Float[np.ndarray, "time dim"], order: int
 ) -> Float[np.ndarray, "windows dim"]:
+    """Divided differences of neighbouring rows, scaled to keep the variance of independent noise."""
     index = np.arange(len(times) - order)[:, None] + np.arange(order + 1)
     apart = times[index][:, :, None] - times[index][:, None, :] + np.eye(order + 1)
     # In units of the mean step, so that products neither overflow nor vanish.

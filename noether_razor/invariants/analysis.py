@@ -82,7 +82,17 @@ class Analysis:
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many quantities there are, and which."""
-        return self.space.decided and self.closes and not self.local
+        return self.space.decided and self.closes and not self.local and not self.disturbed
+
+    @property
+    def disturbed(self) -> str:
+        """A sentence on trajectories that alone make drift what is listed so; empty without."""
+        numbers = self.space.disturbed
+        if not self.drifting or not numbers:
+            return ""
+        many = f"trajectories {', '.join(map(str, numbers))} change"
+        which = many if len(numbers) > 1 else f"trajectory {numbers[0]} changes"
+        return f"{which} as the others do not: were they disturbed?"
 
     @property
     def dictionary(self) -> Dictionary:
@@ -146,7 +156,7 @@ class Analysis:
                 "noise_shared": space.motion.shared,
                 "still": list(space.motion.still),
                 "left_out": space.left_out,
-                "readings": list(space.readings),
+                "readings": [*space.readings, *([self.disturbed] if self.disturbed else [])],
                 "copies": space.copies,
                 "needed": space.needed,
                 "noise_variance": space.motion.noise.variance.tolist(),

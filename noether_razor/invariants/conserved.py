@@ -27,9 +27,9 @@ CLEAR = 1.5
 """By how much what is rejected must exceed the threshold, for the count to be decided."""
 VISIBLE = 0.3
 """Part of a slow combination that others do not hold, from which it is one of its own."""
-BUMPED, MOST_BUMPED = 4.0, 0.25
-"""R.m.s. of what no state drives in a recording over the median, from which it was disturbed; and the share
-of the recordings that may be.
+BUMPED, MOST_BUMPED, QUIET = 4.0, 0.25, 2.0
+"""R.m.s. of what no state drives in a recording over the median, from which it was disturbed; the share of
+the recordings that may be; and the median over the noise, up to which it is that.
 """
 FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
@@ -75,7 +75,8 @@ class ConservedSpace:
     `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
     change of 8 % of their spread. `clear`: what was rejected is well above the threshold. `told`: noise can
     be told from motion. `left_out` counts rows that stood out, `readings` are sentences about readings that
-    are none.
+    are none. `disturbed` numbers recordings, from 1, in which what drifts does so and the state does not
+    drive it, few of all.
     """
 
     motion: Motion
@@ -91,6 +92,7 @@ class ConservedSpace:
     left_out: int
     copies: int
     readings: tuple[str, ...]
+    disturbed: tuple[int, ...]
 
     def __repr__(self) -> str:
         beside = ((len(self.same), "the same everywhere"), (len(self.drifting), "drifting slowly"))
@@ -201,7 +203,6 @@ def conserved_space(
     driven = np.concatenate([driven, shared])
     conserved, same = _differing(problem, quiet, rows[kept:])
     drifting = np.concatenate([driven, problem.slow(quiet, driven)])
-    disturbed = _disturbed(problem, drift, drifting)
     return ConservedSpace(
         motion=motion,
         drift=drift,
@@ -215,7 +216,8 @@ def conserved_space(
         hidden=sum(drift.change(row).hidden > HIDDEN for row in conserved),
         left_out=left_out,
         copies=copies,
-        readings=(*readings, *disturbed),
+        readings=readings,
+        disturbed=_disturbed(problem, drift, drifting),
     )
 
 
@@ -557,22 +559,23 @@ def _without_shared_decay(
     return quiet[~shared], quiet[shared]
 
 
-def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) -> tuple[str, ...]:
-    """A sentence on a few recordings in which what drifts does so as no state drives it, and not in the
-    others: they were bumped.
+def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) -> tuple[int, ...]:
+    """The numbers, from 1, of a few recordings in which what drifts does so as no state drives it, and not in
+    the others: they may have been bumped.
     """
     motion = problem.motion
     if not len(rows) or motion.recordings < FEWEST:
         return ()
     left = drift.unexplained(rows) / np.sqrt(problem.levels(rows))
     size = np.sqrt(means(left**2, motion.recording))
-    worst = np.max(size / np.maximum(np.median(size, axis=0), np.finfo(float).tiny), axis=1)
+    middle = np.median(size, axis=0)
+    # In most of them nothing is left but noise.
+    size, middle = size[:, middle < QUIET], middle[middle < QUIET]
+    worst = np.max(size / np.maximum(middle, np.finfo(float).tiny), axis=1, initial=0.0)
     found = np.flatnonzero(worst > BUMPED) + 1
     if not 0 < len(found) <= MOST_BUMPED * motion.recordings:
         return ()
-    numbers = ", ".join(map(str, found.tolist()))
-    which = f"trajectory {numbers} changes" if len(found) == 1 else f"trajectories {numbers} change"
-    return (f"{which} as the others do not: were they disturbed?",)
+    return tuple(found.tolist())
 
 
 def _differing(
@@ -585,6 +588,8 @@ def _differing(
     if not len(rows):
         return rows, rows
     motion = problem.motion
+    # In units of their noise, what is bound exactly would hide all others in rounding errors.
+    rows = np.linalg.qr((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)[0].T
     lengths = np.bincount(motion.recording)
 
     def differences(some: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "recordings K"]:
@@ -599,8 +604,8 @@ def _differing(
     noise = (
         rows @ motion.noise_matrix(np.full(len(motion.values), motion.alike)) @ rows.T / len(motion.values)
     )
-    size = motion.variances(rows)
-    noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
+    total = rows @ motion.covariance @ rows.T
+    noise = _positive(noise) + motion.floor**2 * 1e-4 * total + ROUNDING**2 * np.eye(len(rows))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)
     mixed = directions.T @ rows
     kept = len(rows)

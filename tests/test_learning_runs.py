@@ -42,7 +42,7 @@ class TestLoops:
     def test_two_lines_in_a_loop_of_nnx(self):
         model = Network(jnp.float32)
         plain = nnx.Optimizer(Network(jnp.float32), OPTIMISER, wrt=nnx.Param)
-        tracked = nnx.Optimizer(model, track_charges(OPTIMISER, SYMMETRIES), wrt=nnx.Param)
+        tracked = nnx.Optimizer(model, track_charges(OPTIMISER, SYMMETRIES, every=10), wrt=nnx.Param)
         other = Network(jnp.float32)
 
         @nnx.jit

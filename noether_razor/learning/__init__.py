@@ -23,7 +23,16 @@ from .rules import LearningRule, OptimiserError
 from .slices import FeatureRecorder
 from .summary import angles_of, budget_of, predicted_values, scales, summarise_charges
 from .symmetries import Charged, Member, Symmetry, SymmetryError, flat_parameters
-from .tracking import Charge, ChargeState, Followed, charge_state, charges_of, read_charges, track_charges
+from .tracking import (
+    Charge,
+    Charges,
+    ChargeState,
+    Followed,
+    charge_state,
+    charges_of,
+    read_charges,
+    track_charges,
+)
 from .training import (
     DivergedError,
     Recorded,
@@ -41,6 +50,7 @@ __all__ = [
     "Charge",
     "ChargeState",
     "Charged",
+    "Charges",
     "Classifier",
     "Clock",
     "DivergedError",

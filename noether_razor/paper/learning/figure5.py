@@ -141,7 +141,9 @@ def draw_figure5(series: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, 
             axes.set_xlabel("step", fontsize=8)
             rows = [numbers[f"mlp, {setting}, {kind}: order {order}"] for order in ORDERS]
             means, errors = [row["mean"] for row in rows], [row["stderr"] or 0 for row in rows]
-            last.errorbar(ORDERS, means, errors, color=colour, marker="o", capsize=3, label=kind)
+            last.errorbar(
+                ORDERS, means, errors, color=colour, marker="o", markersize=4, capsize=3, label=kind
+            )
         last.set_yscale("log")
         last.set_title(f"errors: {setting}", fontsize=9)
         last.set_xlabel("order", fontsize=8)

@@ -1,6 +1,6 @@
 """Noether's learning dynamics: the symmetries of a network in training, found, followed and used."""
 
-from .classification import Labelled, LabelledDataError, digits, read_labelled
+from .classification import Labelled, digits, read_labelled
 from .finding import find_symmetries
 from .laws import At, Clock, MomentumBudget, momentum_budget, next_value, turning
 from .networks import ACTIVATIONS, Classifier, NetworkShape, cross_entropy, norms_of
@@ -57,7 +57,6 @@ __all__ = [
     "FeatureRecorder",
     "Followed",
     "Labelled",
-    "LabelledDataError",
     "LearningRule",
     "LinearAlgebra",
     "Member",

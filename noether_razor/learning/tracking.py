@@ -116,7 +116,7 @@ def track_charges(
 ) -> optax.GradientTransformationExtraArgs:
     """The same optimiser, which also follows the charges of symmetries in its state (`ChargeState`).
 
-    Updates are those of `optimizer`, bit for bit. Predictions go on at every step; what they are compared
+    Updates are those of `optimizer`. Predictions go on at every step; what they are compared
     with is measured at steps 0, `every`, 2 `every`, ... It works under jit, in a scan, on sharded
     parameters, and with any tree of parameters; checkpoints of the state keep everything. Raises
     `OptimiserError` for an optimiser that cannot be read, and at initialisation `SymmetryError` for a

@@ -65,10 +65,11 @@ class LearningFolder(NamedTuple):
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.path / "checkpoint")
 
-    def begin(self, config: LearningConfig, resume: bool) -> None:
-        """Write config.json, or see that it is the same. Raises `RunError` and `ConfigError`."""
+    def require_free(self, config: LearningConfig, resume: bool) -> None:
+        """See that the folder holds no run, or with `resume` one of this configuration. Raises `RunError`
+        and `ConfigError`.
+        """
         if not self.config.exists():
-            write_whole(self.config, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
             return
         if not resume:
             raise RunError(f"{self.path}: already holds a run, use --resume to go on or choose another --out")
@@ -83,6 +84,11 @@ class LearningFolder(NamedTuple):
                     f"{self.config}: holds a run with another configuration: {key} is {theirs.get(key)!r} "
                     f"there, {ours[key]!r} here"
                 )
+
+    def begin(self, config: LearningConfig) -> None:
+        """Write config.json, as soon as there is something to keep: what was refused blocks no next run."""
+        if not self.config.exists():
+            write_whole(self.config, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
     def write(self, path: Path, found: dict[str, Any]) -> None:
         """A JSON file, whole."""
@@ -120,8 +126,9 @@ def symmetries_run(config: LearningConfig, path: Path, *, resume: bool = False) 
     # What is wrong with the data is said before anything is written.
     data = config.data.read()
     network = build_network(config, data)
-    folder.begin(config, resume)
+    folder.require_free(config, resume)
     report = search(config, network, data)
+    folder.begin(config)
     found = report.to_json()
     folder.write(folder.symmetries, found)
     symmetries_report(path, str(report), found)
@@ -147,7 +154,7 @@ def charges_run(
     rule = LearningRule.from_optax(optimizer)
     data = config.data.read()
     model = build_network(config, data)
-    folder.begin(config, resume)
+    folder.require_free(config, resume)
     few = NAMED if config.search.method == "slices" else None
     report = search(config, model, data, few)
     if not report.charges:
@@ -191,6 +198,7 @@ def _train(
             last = int(state.step) == len(training.batches)
             stop = interrupted() and not last
             if last or stop or time.perf_counter() - saved > config.training.checkpoint_seconds:
+                folder.begin(config)
                 _write_series(folder.series, recorded)
                 folder.checkpoint.save(state, {})
                 saved = time.perf_counter()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +86,26 @@ class LearningFolder(NamedTuple):
                     f"there, {ours[key]!r} here"
                 )
 
-    def begin(self, config: LearningConfig) -> None:
-        """Write config.json, as soon as there is something to keep: what was refused blocks no next run."""
+    def begin(self, config: LearningConfig, report: SymmetryReport) -> None:
+        """Write symmetries.json and config.json, as soon as there is something to keep: what was refused
+        blocks no next run.
+        """
         if not self.config.exists():
+            self.write(self.symmetries, report.to_json())
             write_whole(self.config, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
+
+    def same_symmetries(self, report: SymmetryReport) -> SymmetryReport:
+        """A report with the families that the run in this folder follows; without a run as it is. Raises
+        `RunError`.
+        """
+        if not self.symmetries.exists():
+            return report
+        try:
+            return report.with_families(json.loads(self.symmetries.read_text(encoding="utf-8")))
+        except SymmetryError as error:
+            raise RunError(f"{self.path}: {error}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.symmetries}: damaged ({error})") from None
 
     def write(self, path: Path, found: dict[str, Any]) -> None:
         """A JSON file, whole."""
@@ -128,7 +145,7 @@ def symmetries_run(config: LearningConfig, path: Path, *, resume: bool = False) 
     network = build_network(config, data)
     folder.require_free(config, resume)
     report = search(config, network, data)
-    folder.begin(config)
+    folder.begin(config, report)
     found = report.to_json()
     folder.write(folder.symmetries, found)
     symmetries_report(path, str(report), found)
@@ -156,14 +173,15 @@ def charges_run(
     model = build_network(config, data)
     folder.require_free(config, resume)
     few = NAMED if config.search.method == "slices" else None
-    report = search(config, model, data, few)
+    report = folder.same_symmetries(search(config, model, data, few))
     if not report.charges:
         raise ConfigError("model: no symmetry was found, so there is no charge to follow")
     seed = derived_seed(config.seed, "batches")
     batches = data.batches(config.training.steps, config.training.batch, seed)
     training = TrackedTraining(model, data, optimizer, report.charges, batches)
     started = time.perf_counter()
-    state, series = _train(training, folder, config, progress, interrupted)
+    begin = partial(folder.begin, config, report)
+    state, series = _train(training, folder, config, begin, progress, interrupted)
     found = summarise_charges(rule, series, report, order=config.charges.order)
     found |= {
         "accuracy": training.accuracy(state),
@@ -172,7 +190,6 @@ def charges_run(
         "seconds": time.perf_counter() - started,
         "optimizer": config.optimizer.model_dump(),
     }
-    folder.write(folder.symmetries, report.to_json())
     folder.write(folder.charges, found)
     return charges_report(path, found, rule, series, report)
 
@@ -181,6 +198,7 @@ def _train(
     training: TrackedTraining,
     folder: LearningFolder,
     config: LearningConfig,
+    begin: Callable[[], None],
     progress: Callable[[int, float], None],
     interrupted: Callable[[], bool],
 ) -> tuple[Any, Series]:
@@ -198,7 +216,7 @@ def _train(
             last = int(state.step) == len(training.batches)
             stop = interrupted() and not last
             if last or stop or time.perf_counter() - saved > config.training.checkpoint_seconds:
-                folder.begin(config)
+                begin()
                 _write_series(folder.series, recorded)
                 folder.checkpoint.save(state, {})
                 saved = time.perf_counter()

@@ -15,7 +15,7 @@ from flax import nnx
 from noether_razor.app.config import load_learning
 from noether_razor.learning import Classifier, cross_entropy, digits, find_symmetries, track_charges
 
-ROUNDS, STEPS = 60, 100
+ROUNDS, STEPS = 40, 100
 """Rounds, in each of which every way to train takes that many steps, one way after the other."""
 FEATURES = 200
 """Gradients that are enough to find the symmetries of this network."""

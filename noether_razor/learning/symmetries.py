@@ -73,9 +73,14 @@ KERNEL = 32
 
 
 def _sum_over(array: Array, axes: tuple[int, ...]) -> Float[Array, " slices"]:
-    """The sums over some axes. Axes of a few hundred entries are split, so that a CPU needs one kernel for
-    them and not two or three: a small network spends more on kernels than on their arithmetic.
+    """The sums over some axes. A small network spends more on starting kernels than on their arithmetic: the
+    last axes are summed as a product with ones, and others of a few hundred entries are split, so that a CPU
+    needs one kernel for them and not two or three.
     """
+    first = array.ndim - len(axes)
+    if axes and first and axes == tuple(range(first, array.ndim)):
+        rows = array.reshape(math.prod(array.shape[:first]), -1)
+        return jnp.matmul(rows, jnp.ones(rows.shape[1], rows.dtype), precision="highest")
     shape: list[int] = []
     summed: list[int] = []
     for axis, size in enumerate(array.shape):

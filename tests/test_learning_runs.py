@@ -355,7 +355,7 @@ class TestData:
             ({"x": x, "y": np.eye(4)[y]}, "got (40, 2) and (40, 4)"),
             ({"x": x, "y": np.where(y > 2, np.nan, y)}, "y: must hold finite numbers"),
         ):
-            np.savez(tmp_path / "bad.npz", **arrays)
+            np.savez(tmp_path / "bad.npz", **arrays)  # type: ignore[arg-type]
             with pytest.raises(DataFileError, match=re.escape(words)):
                 read_labelled(tmp_path / "bad.npz")
         for damaged in (b"", b"no archive"):

@@ -142,7 +142,10 @@ def track_charges(
         clock = Clock(rule.rate(state.step), rule.rate(jnp.maximum(state.step - 1, 0)), state.step > 0)
         groups = _groups(rule, families, params)
         parts = _parts((_Running(*old.running), old.memory), groups)
-        advanced = [group.advance(*part, clock, step) for group, part in zip(groups, parts, strict=True)]
+        advanced = [
+            group.advance(now, memory, clock, step)
+            for group, (now, memory) in zip(groups, parts, strict=True)
+        ]
         running, memory = _joined(advanced)
 
         def measure(measured: Float[Array, "6 units"]) -> Float[Array, "6 units"]:
@@ -384,10 +387,8 @@ def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
     ordered = [*_sorted(symmetries, True), *_sorted(symmetries, False)]
     if running.shape[-1] != sum(one.count for one in ordered):
         raise OptimiserError("the state of the optimiser follows other symmetries")
-    now, found = (
-        kind(*(table[..., k, :] for k in range(len(kind._fields))))
-        for kind, table in ((_Running, running), (_Measured, measured))
-    )
+    now = _Running(*(running[..., k, :] for k in range(len(_Running._fields))))
+    found = _Measured(*(measured[..., k, :] for k in range(len(_Measured._fields))))
     whole = Charge(
         predicted=now.predicted,
         kinetic=now.kinetic,

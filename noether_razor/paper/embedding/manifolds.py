@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..claims import Claim, Verdict
+from ..claims import AtLeast, AtMost, Claim, Verdict
 from .baselines import NEIGHBOURS, Embedded, explained, families, ours, trustworthiness, tuned
-from .target import AtLeast, AtMost, Column, Measured
+from .target import Column, Measured
 
 OURS = "VME"
 SHEETS = {"S-curve": 0.05, "swiss roll": 0.3}

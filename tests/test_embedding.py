@@ -1,8 +1,11 @@
 """The estimator: known densities, data, both ways, selection, conventions and bad input."""
 
+import json
 import math
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -252,6 +255,33 @@ class TestData:
         assert told and all("uniform latent" in text for text, _, _ in told)
 
 
+@pytest.mark.slow
+def test_the_cost_is_linear_in_the_points_and_memory_is_bounded():
+    script = Path(__file__).parents[1] / "scripts" / "embedding_scaling.py"
+    done = subprocess.run(
+        [sys.executable, script, "--rows", "25000", "100000"], capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = (json.loads(line) for line in done.stdout.splitlines())
+    for cost in ("fit_cpu_s", "transform_cpu_s"):
+        assert many[cost] < 1.3 * 4 * few[cost]
+    assert many["peak_mb"] < 1024
+    assert many["noise"] == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_choice_of_all_settings_takes_less_than_a_minute():
+    draws = np.random.default_rng(0)
+    one, two = draws.uniform(-1, 1, (2, 1200))
+    waves = [np.sin((k % 5 + 1) * one + k) + np.cos((k % 3 + 1) * two + 2 * k) for k in range(20)]
+    points = np.stack(waves, axis=1) + 0.1 * draws.normal(size=(1200, 20))
+    started = time.process_time()
+    found = VariationalManifoldEmbedding(2, select=True).fit(points)
+    # CPU time: on two cores the wall clock shows less.
+    assert time.process_time() - started < 60
+    assert found.noise_ == pytest.approx(0.1, rel=0.3)
+
+
 def printed(code: str) -> str:
     """What a fresh interpreter prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
@@ -301,6 +331,7 @@ class TestBadInput:
             ({"chart": "angle", "n_components": 2}, "needs one component, got 2"),
             ({"chart": np.zeros((3, 1))}, r"chart: got shape \(3, 1\), expected \(20, 1\)"),
             ({"degree": 0}, "degree: got 0, expected at least 1"),
+            ({"degree": 1000}, "degree: got 1000, expected at most 200"),
             ({"noise": -1.0}, "noise: got -1.0, expected a positive number"),
             ({"stiffness": math.nan}, "stiffness: got nan"),
         ],
@@ -317,11 +348,22 @@ class TestBadInput:
             (np.ones(9), ValueError, "Expected 2D array"),
             ([["a", "b"]] * 9, ValueError, "must hold numbers"),
             (np.ones((1, 2)), ValueError, "1 sample"),
+            (1e300 * ring_points(9), ValueError, "values up to .*e\\+300, expected at most 1e\\+100"),
+            (1e-300 * ring_points(9), ValueError, "spreads over .*e-300, expected at least 1e-100"),
         ],
     )
     def test_data_that_cannot_be(self, points, error, message):
         with pytest.raises(error, match=message):
             VariationalManifoldEmbedding(1).fit(points)
+
+    def test_few_rows_cannot_choose_settings(self):
+        with pytest.raises(ValueError, match="got 9 rows, expected at least 10 .* give a degree"):
+            VariationalManifoldEmbedding(1, select=True).fit(ring_points(9))
+
+    def test_a_start_that_does_not_move_along_an_axis_is_no_division_by_zero(self):
+        points = np.repeat([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], 10, axis=0)
+        found = VariationalManifoldEmbedding(2, degree=2, iterations=5).fit(points)
+        assert np.isfinite(found.transform(points)).all() and np.isfinite(found.score(points))
 
     def test_an_estimator_that_is_not_fitted_says_so(self):
         with pytest.raises((NotFittedError, ValueError), match="call fit with data before"):

@@ -11,14 +11,14 @@ from jaxtyping import Array, Float
 
 from ..spelling import suggestion
 from .chart import CHARTS, Chart
-from .checks import MOST_COLUMNS, checked_points, column_names
+from .checks import MOST_COLUMNS, SMALLEST, checked_points, column_names
 from .coordinates import ArcLengths
 from .fitting import FitOptions, Fitted, Objective, fit_map, fresh_negative_kl
 from .functional import Currents, LogDensity, currents, euler_lagrange_residual
 from .latent import KINDS, Kind, Latent, LatentMap
 from .linear import PrincipalComponents, principal_angles, principal_components
 from .projection import project
-from .selection import Chosen, Setting, choose, first_settings, start_of
+from .selection import FEWEST_ROWS, Chosen, Setting, choose, first_settings, start_of
 from .symmetries import DensitySymmetries, density_symmetries
 from .tube import Tube
 
@@ -128,15 +128,23 @@ class VariationalManifoldEmbedding:
         rows, columns = points.shape
         if not 1 <= self.n_components <= columns:
             raise ValueError(
-                f"n_components: got {self.n_components}, expected 1 to {columns}: X has n_features={columns}"
+                f"n_components: got {self.n_components}, expected {'1' if columns == 1 else f'1 to {columns}'}"
+                f": X has n_features={columns}"
             )
         if self.n_components >= rows:
             raise ValueError(
                 f"got n_samples = {rows}, expected more than n_components = {self.n_components}"
                 f" ({'1 sample' if rows == 1 else 'too few'})"
             )
-        if np.ptp(points, axis=0).max() == 0:
+        if (spread := float(np.ptp(points, axis=0).max())) == 0:
             raise ValueError("all rows of X are equal, expected points that differ")
+        if spread < SMALLEST:
+            raise ValueError(f"X spreads over {spread:.3g}, expected at least {SMALLEST:g}: take other units")
+        if self.select and rows < FEWEST_ROWS:
+            raise ValueError(
+                f"select: got {rows} rows, expected at least {FEWEST_ROWS} to hold some of them out: give a"
+                " degree instead"
+            )
         _one_of("latent", self.latent, (*KINDS, "auto"))
         _one_of("objective", self.objective, OBJECTIVES)
         if isinstance(self.density, str):

@@ -24,7 +24,7 @@ REACH = 3.6
 """Standard deviations of a normal latent up to which there are nodes."""
 WIDTH = 0.6
 """Standard deviation along the image that a node stands for, in units of its cell."""
-MOST_FUNCTIONS = 2500
+MOST_FUNCTIONS, MOST_DEGREE = 2500, 200
 EDGE = 1.15
 """How far coordinates may leave the cube, beyond which polynomials say nothing."""
 
@@ -37,8 +37,8 @@ class Latent:
     """A latent space of `dim` dimensions with all products of orthonormal functions up to total `degree`.
 
     Legendre polynomials for a uniform latent, Hermite for a normal one, sines and cosines of the angles up to
-    the frequency `degree` for circles. Raises ValueError for an unknown kind and for more than 2500
-    functions.
+    the frequency `degree` for circles. Raises ValueError for an unknown kind, for a degree above 200 and for
+    more than 2500 functions.
     """
 
     kind: str
@@ -50,6 +50,8 @@ class Latent:
             raise ValueError(f"latent: got {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.dim < 1 or self.degree < 1:
             raise ValueError(f"dimension and degree must be at least 1, got {self.dim} and {self.degree}")
+        if self.degree > MOST_DEGREE:
+            raise ValueError(f"degree: got {self.degree}, expected at most {MOST_DEGREE}")
         count = comb(self.degree + self.dim, self.dim)
         if self.kind != "circle" and count > MOST_FUNCTIONS:
             raise ValueError(

@@ -30,6 +30,8 @@ FEWER = (1.0, 0.7, 0.5)
 short circuits, and that of few has detours."""
 ROWS_A_TERM = 3
 """Rows that each term of the map must have at least."""
+FEWEST_ROWS = 10
+"""With which anything can be chosen."""
 MOST_ROWS, MOST_TERMS = 4000, 300
 """Rows that take part in choosing, and terms of the largest map that is tried."""
 
@@ -129,8 +131,8 @@ def choose(
     mean log density of the others.
 
     From the degree of `first`, lower and higher ones are tried until one is worse than the best by more than
-    two standard errors of the difference. The lowest degree is taken that is worse than the best by less than a standard error of the difference.
-    Where settings of several latent spaces are worse than the best by less than two standard errors of the
+    two standard errors of the difference. The lowest degree is taken that is worse than the best by less than
+    a standard error of the difference. Where settings of several latent spaces are worse than the best by less than two standard errors of the
     difference, the latent space of that with the fewest terms is taken: a line nearly closes a ring, but
     needs more terms for it.
     """

@@ -115,9 +115,8 @@ def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
             ", ".join(f"{value:.3g}°" for value in np.degrees(estimator.principal_angles_)),
         ),
     ]
-    if answer.symmetries is not None:
-        found = answer.symmetries
-        rows.append(("isometries of the density", found.algebra.name if found.dimension else "none"))
+    if answer.isometries is not None:
+        rows.append(("isometries of the density", answer.isometries))
     return [*rows, ("seconds", f"{answer.seconds:.1f}")]
 
 

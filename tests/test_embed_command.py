@@ -110,7 +110,7 @@ def test_a_configuration_and_a_map_of_two_dimensions(tmp_path):
         (("embed", "none.csv"), "none.csv: no such file"),
         (("embed", "ring.csv", "--components", "0"), "components"),
         (("embed", "ring.csv", "--components", "4"), "n_components: got 4, expected 1 to 3"),
-        (("embed", "ring.csv", "--latent", "sphere"), "embedding.latent: "),
+        (("embed", "ring.csv", "--latent", "torus"), "embedding.latent: "),
         (("embed", "ring.csv", "--ignore", "zz"), "has no column 'zz'"),
         (("embed", "bad.toml"), "embedding.degre: unknown key, did you mean degree?"),
         (("embed", "gap.csv"), "line 3, column y: got no value, expected a number"),

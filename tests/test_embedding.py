@@ -35,6 +35,14 @@ def ring_points(count: int, seed: int = 0, turn: float = 1.0) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) + NOISE * draws.normal(size=(count, 2))
 
 
+def sphere_points(count: int, seed: int = 0) -> np.ndarray:
+    """Points near a sphere of radius 2 about (1, 0, 0)."""
+    draws = np.random.default_rng(seed)
+    directions = draws.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    return np.array([1, 0, 0]) + 2 * directions + 0.05 * draws.normal(size=(count, 3))
+
+
 def s_curve(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Noisy points of a curved sheet in space, and their coordinates on it by arc length."""
     draws = np.random.default_rng(seed)
@@ -226,6 +234,28 @@ class TestData:
             locked = [abs(np.mean(np.exp(1j * (s * z[:, a] - truth)))) for a in (0, 1) for s in (1, -1)]
             assert max(locked) > 0.99
 
+    def test_a_sphere_is_closed_without_poles(self):
+        points = sphere_points(600)
+        found = VariationalManifoldEmbedding(2, latent="sphere", degree=2, chart="pca", iterations=60).fit(
+            points
+        )
+        assert found.noise_ == pytest.approx(0.05, rel=0.15)
+        fresh = sphere_points(300, seed=1)
+        back = found.inverse_transform(found.transform(fresh))
+        directions = (fresh - [1, 0, 0]) / np.linalg.norm(fresh - [1, 0, 0], axis=1)[:, None]
+        # The radius of a sphere, and the nearest points of it.
+        assert np.abs(np.linalg.norm(back - [1, 0, 0], axis=1) - 2).max() < 0.1
+        assert np.abs(back - [1, 0, 0] - 2 * directions).max() < 0.1
+        symmetries = found.symmetries(points)
+        assert symmetries.dimension == 3 and symmetries.algebra.name.startswith("so(3)")
+
+    @pytest.mark.slow
+    def test_a_sphere_is_chosen_by_held_out_likelihood(self):
+        found = VariationalManifoldEmbedding(2, latent="auto", select=True, chart="pca", iterations=20).fit(
+            sphere_points(250)
+        )
+        assert found.diagnostics_["latent"] == "sphere"
+
     def test_repeated_rows_constant_columns_and_few_rows(self):
         points = np.pad(np.repeat(ring_points(40), 3, axis=0), ((0, 0), (0, 1)), constant_values=7.0)
         found = VariationalManifoldEmbedding(1, latent="circle", degree=2, iterations=20).fit(points)
@@ -331,6 +361,7 @@ class TestBadInput:
             ({"chart": "angle", "n_components": 2}, "needs one component, got 2"),
             ({"chart": np.zeros((3, 1))}, r"chart: got shape \(3, 1\), expected \(20, 1\)"),
             ({"degree": 0}, "degree: got 0, expected at least 1"),
+            ({"latent": "sphere"}, "a sphere has 2 components, got 1"),
             ({"degree": 1000}, "degree: got 1000, expected at most 200"),
             ({"noise": -1.0}, "noise: got -1.0, expected a positive number"),
             ({"stiffness": math.nan}, "stiffness: got nan"),
@@ -357,7 +388,7 @@ class TestBadInput:
             VariationalManifoldEmbedding(1).fit(points)
 
     def test_few_rows_cannot_choose_settings(self):
-        with pytest.raises(ValueError, match="got 9 rows, expected at least 10 .* give a degree"):
+        with pytest.raises(ValueError, match=r"got 9 rows, expected at least 10 .* give a degree"):
             VariationalManifoldEmbedding(1, select=True).fit(ring_points(9))
 
     def test_a_start_that_does_not_move_along_an_axis_is_no_division_by_zero(self):

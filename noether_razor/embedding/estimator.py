@@ -46,8 +46,8 @@ class VariationalManifoldEmbedding:
 
     Options:
         n_components: d, the dimension of the latent space; at most D.
-        latent: "uniform" on a cube, "normal", "circle" (an angle each component: a ring, for two a torus), or
-            "auto", with `select`.
+        latent: "uniform" on a cube, "normal", "circle" (an angle each component: a ring, for two a torus),
+            "sphere" (longitude and latitude, two components), or "auto", with `select`.
         degree: total degree of the polynomials of phi, or highest frequency on circles.
         density: "data"; "gaussian", the exact linear way; or a known log density, a function of one point
             that JAX can differentiate.
@@ -127,9 +127,9 @@ class VariationalManifoldEmbedding:
     def _check_options(self, points: Float[np.ndarray, "n D"]) -> None:
         rows, columns = points.shape
         if not 1 <= self.n_components <= columns:
+            expected = "1" if columns == 1 else f"1 to {columns}"
             raise ValueError(
-                f"n_components: got {self.n_components}, expected {'1' if columns == 1 else f'1 to {columns}'}"
-                f": X has n_features={columns}"
+                f"n_components: got {self.n_components}, expected {expected}: X has n_features={columns}"
             )
         if self.n_components >= rows:
             raise ValueError(
@@ -155,6 +155,8 @@ class VariationalManifoldEmbedding:
                 raise ValueError(f"chart: 'angle' needs one component, got {self.n_components}")
         elif np.shape(self.chart) != (rows, self.n_components):
             raise ValueError(f"chart: got shape {np.shape(self.chart)}, expected {(rows, self.n_components)}")
+        if self.latent == "sphere" and self.n_components != 2:
+            raise ValueError(f"latent: a sphere has 2 components, got {self.n_components}")
         if self.latent == "auto" and not self.select:
             raise ValueError("latent: 'auto' needs select=True, which compares latent spaces")
         if self.objective != "forward" and not callable(self.density):
@@ -184,7 +186,9 @@ class VariationalManifoldEmbedding:
             # The angle of a line is what closed curves are compared with.
             every = CHARTS if self.n_components == 1 and self.latent != "circle" else CHARTS[:2]
             charts = every if self.chart == "auto" else (cast(Chart, self.chart),)
-        latents = KINDS if self.latent == "auto" else (cast(Kind, self.latent),)
+        latents = (cast(Kind, self.latent),)
+        if self.latent == "auto":
+            latents = tuple(kind for kind in KINDS if kind != "sphere" or self.n_components == 2)
         setting = Setting(
             latents[0], self.n_components, self.degree, self.stiffness, charts[0], self.neighbours
         )

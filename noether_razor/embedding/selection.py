@@ -16,7 +16,7 @@ VALIDATION = 0.2
 """Share of the rows that are held out while choosing."""
 DEGREES = (4, 6, 8, 10, 12, 14, 16, 18)
 HARMONICS = (1, 2, 3, 5, 8, 12)
-FIRST = {"uniform": 8, "normal": 6, "circle": 3}
+FIRST = {"uniform": 8, "normal": 6, "circle": 3, "sphere": 3}
 """The degree with which latent spaces and charts are compared."""
 STIFFNESSES = (0.1, 10.0)
 """Factors on the stiffness that are tried last."""
@@ -132,9 +132,8 @@ def choose(
 
     From the degree of `first`, lower and higher ones are tried until one is worse than the best by more than
     two standard errors of the difference. The lowest degree is taken that is worse than the best by less than
-    a standard error of the difference. Where settings of several latent spaces are worse than the best by less than two standard errors of the
-    difference, the latent space of that with the fewest terms is taken: a line nearly closes a ring, but
-    needs more terms for it.
+    one. Where settings of several latent spaces are worse than the best by less than two standard errors, the
+    latent space of that with the fewest terms is taken: a line nearly closes a ring, but needs more terms.
     """
     order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
     held = max(1, round(VALIDATION * len(order)))
@@ -202,11 +201,14 @@ def _terms(setting: Setting) -> int:
 
 def degrees(setting: Setting, rows: int) -> list[int]:
     """Degrees that are worth a try: with so many rows for each term of the map."""
-    listed = HARMONICS if setting.latent == "circle" else DEGREES
+    latent, dim = setting.latent, setting.dim
     found = []
-    for degree in listed:
-        power = 2 * degree + 1 if setting.latent == "circle" and setting.dim == 1 else 0
-        terms = power or comb(degree + setting.dim, setting.dim) * (4 if setting.latent == "circle" else 1)
+    for degree in HARMONICS if latent in ("circle", "sphere") else DEGREES:
+        terms = comb(degree + dim, dim) * (4 if latent == "circle" else 1)
+        if latent == "sphere":
+            terms = (degree + 1) ** 2
+        elif latent == "circle" and dim == 1:
+            terms = 2 * degree + 1
         if ROWS_A_TERM * terms <= rows and terms <= MOST_TERMS:
             found.append(degree)
     return found

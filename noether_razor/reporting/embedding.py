@@ -27,7 +27,7 @@ COLOURS = "viridis"
 STEPS = 300
 """Points along a curve that is drawn."""
 MOST_BARS = 40
-MARKS = {"uniform": "o", "normal": "s", "circle": "^"}
+MARKS = {"uniform": "o", "normal": "s", "circle": "^", "sphere": "D"}
 BESIDE = 0.6
 """Of the distance of two degrees, the width over which latent spaces stand side by side."""
 MEANINGS = (
@@ -94,7 +94,7 @@ def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str
 def _headline(answer: EmbeddingAnswer) -> str:
     facts = answer.estimator.diagnostics_
     count = answer.estimator.n_components
-    shapes = {"circle": {1: "a closed curve", 2: "a torus"}}
+    shapes = {"circle": {1: "a closed curve", 2: "a torus"}, "sphere": {2: "a sphere"}}
     shape = shapes.get(facts["latent"], {1: "a curve", 2: "a surface"}).get(
         count, f"a manifold of {count} dimensions"
     )

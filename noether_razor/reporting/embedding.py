@@ -150,7 +150,7 @@ def _data_figure(answer: EmbeddingAnswer) -> Figure:
     figure = Figure(figsize=(5.2 * count, _height(4.4, shown)), layout="constrained")
     for axis, axes in enumerate(figure.subplots(1, count, squeeze=False)[0]):
         dots = axes.scatter(
-            *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer), linewidths=0
+            *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer, axis), linewidths=0
         )
         if answer.estimator.n_components == 1:
             axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8)
@@ -165,8 +165,10 @@ def _height(width: float, shown: Float[np.ndarray, "n 2"]) -> float:
     return float(np.clip(width * along / max(across, 1e-300), 0.25 * width, 1.2 * width)) + 1.4
 
 
-def _cycle(answer: EmbeddingAnswer) -> str:
-    return "twilight" if answer.estimator.diagnostics_["latent"] == "circle" else COLOURS
+def _cycle(answer: EmbeddingAnswer, axis: int) -> str:
+    """Colours of a coordinate; those of an angle return to where they began."""
+    latent = answer.estimator.diagnostics_["latent"]
+    return "twilight" if latent == "circle" or (latent == "sphere" and axis == 0) else COLOURS
 
 
 def _curve(answer: EmbeddingAnswer) -> tuple[Float[np.ndarray, "steps 1"], Float[np.ndarray, "steps D"]]:

@@ -186,7 +186,7 @@ class VariationalManifoldEmbedding:
             # The angle of a line is what closed curves are compared with.
             every = CHARTS if self.n_components == 1 and self.latent != "circle" else CHARTS[:2]
             charts = every if self.chart == "auto" else (cast(Chart, self.chart),)
-        latents = (cast(Kind, self.latent),)
+        latents: tuple[Kind, ...] = (cast(Kind, self.latent),)
         if self.latent == "auto":
             latents = tuple(kind for kind in KINDS if kind != "sphere" or self.n_components == 2)
         setting = Setting(

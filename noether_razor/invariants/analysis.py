@@ -87,11 +87,11 @@ class Analysis:
     @property
     def disturbed(self) -> str:
         """A sentence on trajectories that alone make drift what is listed so; empty without."""
-        numbers = self.space.disturbed
+        numbers = [str(number) for number in self.space.disturbed]
         if not self.drifting or not numbers:
             return ""
-        many = f"trajectories {', '.join(map(str, numbers))} change"
-        which = many if len(numbers) > 1 else f"trajectory {numbers[0]} changes"
+        listed = ", ".join(numbers)
+        which = f"trajectories {listed} change" if len(numbers) > 1 else f"trajectory {listed} changes"
         return f"{which} as the others do not: were they disturbed?"
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import NamedTuple
 
 import numpy as np
@@ -377,12 +377,11 @@ def _second_order(
         if root is None:
             values = bent(noisy[first], noisy[second])
         else:
-            values = sum(
-                root[first, a] * root[second, b] * bent(noisy[a], noisy[b])
-                for a in range(len(noisy))
-                for b in range(len(noisy))
-                if abs(root[first, a] * root[second, b]) > NEGLIGIBLE
-            )
+            values = np.zeros((len(states), len(unit)))
+            for a, b in product(range(len(noisy)), repeat=2):
+                weight = float(root[first, a] * root[second, b])
+                if abs(weight) > NEGLIGIBLE:
+                    values += weight * bent(noisy[a], noisy[b])
         values = values * (1.0 if first == second else 2**0.5)
         some = np.flatnonzero(values.any(axis=0))
         if constant:

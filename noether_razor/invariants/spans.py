@@ -1,7 +1,6 @@
 """Spans of quantities, as rows of coefficients: bases, brackets, products and what lies in what."""
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Int
 
 from ..lie import bracket
@@ -149,9 +148,16 @@ def bound_columns(same: Float[np.ndarray, "z monomials"], dim: int) -> Int[np.nd
     others = np.flatnonzero(np.linalg.norm(left[:, free].T @ rows[:, :dim], axis=0) < ALONE)
     if not linear.size:
         return np.zeros(0, int)
-    triangle, order = scipy.linalg.qr(linear, mode="r", pivoting=True)
-    size = np.abs(np.diag(triangle))
-    return others[order[: len(size)][size > 1 - ALONE]]
+    found: list[int] = []
+    while len(found) < len(linear):
+        size = np.linalg.norm(linear, axis=0)
+        k = int(size.argmax())
+        if size[k] <= 1 - ALONE:
+            break
+        found.append(k)
+        along = linear[:, k] / size[k]
+        linear = linear - np.outer(along, along @ linear)
+    return others[found]
 
 
 def _without_bound(

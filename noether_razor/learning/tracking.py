@@ -371,10 +371,10 @@ class _Group:
 
 
 def _weighted(weights: Sequence[float], parts: Float[Array, "parts units"]) -> Float[Array, " units"]:
-    """The sum of parts with weights, one by one: small products of matrices cost more on a CPU."""
-    return sum(
-        (weight * part for weight, part in zip(weights[1:], parts[1:], strict=True)), weights[0] * parts[0]
-    )
+    """The sum of parts with weights, as one reduction: small products of matrices cost more on a CPU, and
+    parts of sharded parameters cannot be taken one by one.
+    """
+    return jnp.sum(jnp.asarray(weights, parts.dtype)[:, None] * parts, axis=0)
 
 
 def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:

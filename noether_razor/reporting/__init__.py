@@ -1,6 +1,6 @@
 """Tables, figures and the report of a run."""
 
-from .answer import elbo_fits, exact_lines, headline, symmetry_text
+from .answer import beyond_text, elbo_fits, exact_lines, headline, symmetry_text
 from .bands import bands_figure
 from .data import ReportData
 from .discovery import discovery_text
@@ -21,6 +21,7 @@ __all__ = [
     "ReportData",
     "Reports",
     "answer_html",
+    "beyond_text",
     "bands_figure",
     "charges_report",
     "charges_text",

@@ -9,7 +9,7 @@ from ..invariants import Dictionary, Motion
 from ..invariants.on_states import OnStates
 from ..thinning import evenly
 
-MOST_STEPS = 1500
+MOST_STEPS = 800
 """Steps from row to row that are predicted."""
 SUBSTEPS = 2
 """Steps of the integrator in one."""

@@ -8,8 +8,8 @@ import sympy
 from jaxtyping import Float, Int
 
 from ..invariants import Dictionary, Monomials, Term
-from ..invariants.monomials import Monomial, written
-from .factors import Factor
+from ..invariants.monomials import Monomial, monomials, written
+from .factors import Factor, One
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,8 +31,8 @@ class Products(Dictionary):
         """Each factor times its monomials, () for the factor alone."""
         dim, symbols = len(names), [sympy.Symbol(name) for name in names]
         terms, which, exponents = [], [], []
-        for number, (factor, monomials) in enumerate(blocks):
-            for m in monomials:
+        for number, (factor, products) in enumerate(blocks):
+            for m in products:
                 product = written(names, m) if m else ""
                 name = "*".join(part for part in (product, factor.name) if part)
                 terms.append(Term(name, sympy.Mul(*(symbols[i] for i in m)) * factor.expression))
@@ -146,7 +146,7 @@ class Library(Dictionary):
         for part in self.parts:
             own = terms[(terms >= start) & (terms < start + len(part))] - start
             if len(own):
-                parts.append(part if len(own) == len(part) else Chosen.of(part, own))
+                parts.append(part if len(own) == len(part) else _chosen(part, own))
             start += len(part)
         short = Library.of(parts, self.label, self.largest, self.legend)
         return replace(short, grades=tuple(self.grades[k] for k in terms.tolist()))
@@ -179,6 +179,28 @@ class Chosen(Dictionary):
         self, shift: Float[np.ndarray, " dim"], scales: Float[np.ndarray, " dim"]
     ) -> Float[np.ndarray, "M M"] | None:
         return None
+
+
+def _chosen(part: Dictionary, kept: Int[np.ndarray, " M"]) -> Dictionary:
+    """Some terms of a part, which costs less than all where that is possible."""
+    if isinstance(part, Products):
+        which, exponents = part.which[kept], part.exponents[kept]
+        factors = part.factors
+    elif isinstance(part, Monomials):
+        every = monomials(part.dim, part.degree or 0)
+        exponents = np.array([[every[k].count(i) for i in range(part.dim)] for k in kept.tolist()], int)
+        which, factors = np.zeros(len(kept), int), (One.make(),)
+    else:
+        return Chosen.of(part, kept)
+    used, which = np.unique(which, return_inverse=True)
+    return Products(
+        family=part.family,
+        variables=part.variables,
+        terms=tuple(part.terms[k] for k in kept.tolist()),
+        factors=tuple(factors[k] for k in used.tolist()),
+        which=which.reshape(-1),
+        exponents=exponents,
+    )
 
 
 def _grades(part: Dictionary) -> list[int]:

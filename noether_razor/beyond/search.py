@@ -13,6 +13,7 @@ from ..exact_evidence.hamiltonian import with_error
 from ..formula import parse_formula
 from ..formula.parse import canonical_names
 from ..invariants import FoundQuantity, noise_estimate
+from ..invariants.energy import energy_multiple
 from ..invariants.found import FEW_TERMS, QuantityMaker
 from ..invariants.on_states import independence
 from ..invariants.spans import listed
@@ -28,6 +29,8 @@ from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, LibraryQuantity, Searched
 from .spaces import SNR, LibrarySpace, most_telling
 
+UNDECIDED = "no verdict, the data do not decide how many are conserved"
+"""What is said of integrability then."""
 MOST_ROWS, LONGEST = 6000, 200
 """Rows that are used, and of one trajectory where there are more."""
 
@@ -73,6 +76,7 @@ def conserved_library(
     doubts = [f"among {one.terms} terms ({one.label}) {one.independent} may be independent: {one.why}" for one in more]
     return replace(
         found,
+        verdict=UNDECIDED if doubts else found.verdict,
         searched=searched,
         undecided=(*found.undecided, *doubts),
         seconds=time.process_time() - begun,
@@ -143,6 +147,13 @@ class _Listed:
             action=float(scales[0] * scales[len(scales) // 2]),
         )
 
+    def note(self, number: int) -> str:
+        """What else a quantity is."""
+        if self.names[number] != "H" or self.energy is None or self.hamiltonian_row is None:
+            return self.quantities[number].note
+        weight = _projected(self.hamiltonian_row * self.sizes, self.quantities[number].row * self.sizes)
+        return energy_multiple(1 / weight, max(_weight_error(self.energy), self.error(self.quantities[number])))
+
     def typical_noise(self, row: Float[np.ndarray, "one M"]) -> float:
         """The variance of the noise by the rows that say most: its harmonic mean."""
         levels = self.motion.noise_variances(row)[:, 0] + float(self.motion.floors(row)[0])
@@ -168,7 +179,7 @@ class _Listed:
             bracket=one.bracket,
             drift=float(change.change),
             limit=float(change.limit),
-            note=one.note,
+            note=self.note(number),
         )
 
 
@@ -203,7 +214,9 @@ def _answer(own: LibrarySpace, data: Trajectories, readable: ReadableHamiltonian
         relations=found.relations,
         poisson_rank=found.poisson_rank,
         involution=found.involution,
-        verdict=verdict(
+        verdict=UNDECIDED
+        if doubts
+        else verdict(
             parts.independent,
             found.involution,
             data.dof,

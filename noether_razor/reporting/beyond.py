@@ -10,6 +10,8 @@ MOST_LISTED = 12
 """Quantities, brackets and relations that are printed."""
 LONGEST_ENTRY = 200
 """Letters of a formula that is printed whole."""
+MOST_TERMS = 12
+"""Terms of a quantity that is shown although the answer is undecided: longer ones are mostly noise."""
 MOST_ERRORS = 6
 """Errors of coefficients that are printed beside a formula."""
 
@@ -24,12 +26,14 @@ def beyond_verdict(beyond: Mapping[str, Any]) -> str:
     count, ceiling = beyond["independent"], beyond["ceiling"]
     if not count:
         return f"{'undecided: ' if beyond['undecided'] else ''}{beyond['verdict']}"
+    if beyond["undecided"]:
+        return f"undecided: {beyond['verdict']}"
     many = f"{_word(NUMBERS, count, '')} independent {'quantity' if count == 1 else 'quantities'}"
     if beyond["decided"]:
         many += f", and no {_word(ORDINALS, count + 1, 'th')} can exist"
     elif ceiling is not None and count < ceiling:
         many += f", where up to {ceiling} can exist"
-    return f"{'undecided: ' if beyond['undecided'] else ''}{many}: {beyond['verdict']}"
+    return f"{many}: {beyond['verdict']}"
 
 
 def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
@@ -39,21 +43,33 @@ def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
         return []
     library = beyond["library"]
     lines = [f"beyond degree two, among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"]
-    for entry in beyond["quantities"][:MOST_LISTED]:
+    shown = beyond_listed(beyond)
+    for entry in shown:
         about = [entry["note"], "" if entry["generator"] else "not independent", beyond_errors(entry)]
         lines.append("; ".join([f"{entry['name']} = {_shortened(entry['formula'])}", *(part for part in about if part)]))
-    if len(beyond["quantities"]) > MOST_LISTED:
-        lines.append(f"and {len(beyond['quantities']) - MOST_LISTED} more")
+    if beyond["undecided"] and len(shown) < len(beyond["quantities"]):
+        lines.append(f"{len(beyond['quantities']) - len(shown)} more that seem constant are not listed")
     used = [name for name in beyond["legend"] if any(_names(name, one["formula"]) for one in beyond["quantities"])]
     meant = [f"{name} = {beyond['legend'][name]}" for name in used]
     lines += [f"where {', '.join(meant)}"] if meant else []
-    told = [text for text in beyond_brackets(beyond) if not text.endswith(" = 0")]
+    told = [] if beyond["undecided"] else [text for text in beyond_brackets(beyond) if not text.endswith(" = 0")]
     if told:
         others = ", others 0" if len(told) < len(beyond["brackets"]) else ""
         lines.append(f"brackets: {', '.join(told[:MOST_LISTED])}{others}")
-    elif beyond["brackets"]:
+    elif beyond["brackets"] and not beyond["undecided"]:
         lines.append("brackets: all 0")
     return [*lines, *beyond_more(beyond)]
+
+
+def beyond_listed(beyond: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The quantities that are shown: those that are no polynomials of others, and of an undecided answer those that
+    can be read.
+    """
+    derived = {text.partition(" = ")[0] for text in beyond["relations"]}
+    found = [entry for entry in beyond["quantities"] if entry["name"] not in derived]
+    if beyond["undecided"]:
+        found = [entry for entry in found if len(entry["coefficients"]) <= MOST_TERMS]
+    return found[:MOST_LISTED]
 
 
 def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
@@ -69,7 +85,7 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
             f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of what noise "
             "makes of them"
         )
-    if beyond["relations"]:
+    if beyond["relations"] and not beyond["undecided"]:
         lines.append(f"relations: {', '.join(beyond['relations'][:MOST_LISTED])}")
     if beyond["ceiling"] is not None:
         lines.append(f"at most {beyond['ceiling']} can exist: {beyond['ceiling_note']}")
@@ -101,10 +117,10 @@ def beyond_section(symmetry: Mapping[str, Any]) -> str:
     if beyond is None:
         return ""
     lines = ["## Beyond degree two", "", f"{beyond_verdict(beyond)[:1].upper()}{beyond_verdict(beyond)[1:]}.", ""]
-    for entry in beyond["quantities"][:MOST_LISTED]:
+    for entry in beyond_listed(beyond):
         errors = beyond_errors(entry)
         lines.append(f"- ${entry['name']} = {entry['latex']}$" + (f"; {errors}" if errors else ""))
-    if beyond["brackets"]:
+    if beyond["brackets"] and not beyond["undecided"]:
         names = [entry["name"] for entry in beyond["quantities"]]
         lines += ["", "| Poisson bracket | value |", "|---|---|"]
         for i, j, text in beyond["brackets"]:

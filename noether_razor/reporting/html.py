@@ -18,7 +18,7 @@ from .answer import (
     rate_text,
     sentence,
 )
-from .beyond import MOST_LISTED, beyond_errors, beyond_more, beyond_part, beyond_verdict
+from .beyond import beyond_errors, beyond_listed, beyond_more, beyond_part, beyond_verdict
 from .data import ReportData
 from .discovery import answered, gains
 from .exact import exact_sentences, exact_verdict
@@ -246,7 +246,7 @@ def _beyond(symmetry: Mapping[str, Any]) -> str:
             "" if entry["bracket"] is None else escape(percent(entry["bracket"])),
             escape("; ".join(part for part in (entry["note"], beyond_errors(entry)) if part)),
         ]
-        for entry in beyond["quantities"][:MOST_LISTED]
+        for entry in beyond_listed(beyond)
     ]
     header = ("", "quantity", "drift below", "signal to noise", "{C, H}", "errors and notes")
     body = f"<p><strong>{escape(sentence(about))}</strong></p>\n"
@@ -258,7 +258,7 @@ def _beyond(symmetry: Mapping[str, Any]) -> str:
             "no short polynomial" if text is None else formula_mathml(text, letters),
         ]
         for i, j, text in beyond["brackets"]
-        if text != "0"
+        if text != "0" and not beyond["undecided"]
     ]
     if table:
         body += html_table(("Poisson bracket", "value (all others are 0)"), table)

@@ -1,22 +1,28 @@
-"""Motions with known laws, integrated here from their equations, with noise on all states."""
+"""Systems with known laws beyond degree two, integrated from their equations, with noise on all states."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from noether_razor.trajectories import Trajectories
+from ...trajectories import Trajectories
 
 Field = Callable[[np.ndarray], np.ndarray]
 """States (batch, 2n) to their derivatives."""
 
 
 class System(NamedTuple):
-    """Equations of motion and draws of `count` initial states; `step` between rows; angles among columns."""
+    """Equations of motion, draws of `count` initial states, the `step` between rows, and which columns are angles.
+
+    `independent` is how many independent quantities are conserved among the terms of its library, `hamiltonian`
+    the terms of H where it is in that.
+    """
 
     field: Field
     starts: Callable[[np.random.Generator, int], np.ndarray]
     step: float
+    independent: int
+    hamiltonian: frozenset[str] = frozenset()
     angles: tuple[int, ...] = ()
 
 
@@ -124,32 +130,70 @@ def double_pendulum(states: np.ndarray) -> np.ndarray:
     )
 
 
+def terms(*names: str) -> frozenset[str]:
+    """The kinetic energy of two degrees of freedom and other terms."""
+    return frozenset({"p1^2", "p2^2", *names})
+
+
 SYSTEMS: dict[str, System] = {
-    "pendulum": System(natural(lambda q: (-np.sin(q),)), swinging, 0.25, (0,)),
-    "oscillator 1:2": System(natural(lambda x, y: (-x, -4 * y)), normal(1, 0.6, 1, 1.2), 0.2),
+    "pendulum": System(
+        natural(lambda q: (-np.sin(q),)), swinging, 0.25, 1, frozenset({"p1^2", "cos(q1)"}), angles=(0,)
+    ),
+    "oscillator 1:2": System(
+        natural(lambda x, y: (-x, -4 * y)), normal(1, 0.6, 1, 1.2), 0.2, 3, terms("q1^2", "q2^2")
+    ),
     "Sawada-Kotera": System(
         natural(sawada_kotera),
         bounded(lambda x, y: (x**2 + y**2) / 2 + x**2 * y + y**3 / 3, 0.08, 0.3),
         0.3,
+        2,
+        terms("q1^2", "q2^2", "q1^2*q2", "q2^3"),
     ),
     "Henon-Heiles": System(
         natural(henon_heiles),
         bounded(lambda x, y: (x**2 + y**2) / 2 + x**2 * y - y**3 / 3, 0.15, 0.3),
         0.3,
+        1,
+        terms("q1^2", "q2^2", "q1^2*q2", "q2^3"),
     ),
-    "Kepler": System(natural(kepler), planets, 0.2),
+    "Kepler": System(natural(kepler), planets, 0.2, 3, terms("1/r")),
+    # Nearly all motions of q1^2 q2^2 / 2 + (q1^4 + q2^4) / 20 are chaotic.
     "quartic": System(
-        natural(lambda x, y: (-(x**3) - x * y**2, -(y**3) - y * x**2 - 2 * y**3)), normal(1, 1, 1, 1), 0.15
+        natural(lambda x, y: (-x * y**2 - x**3 / 5, -y * x**2 - y**3 / 5)),
+        normal(1, 1, 1, 1),
+        0.25,
+        1,
+        terms("q1^4", "q2^4", "q1^2*q2^2"),
     ),
-    "Toda": System(natural(toda), normal(0.7, 0.7, 0.7, 0.8, 0.8, 0.8), 0.2),
+    "Toda": System(
+        natural(toda),
+        normal(0.7, 0.7, 0.7, 0.8, 0.8, 0.8),
+        0.2,
+        3,
+        frozenset({"p1^2", "p2^2", "p3^2", "exp(q1 - q2)", "exp(q2 - q3)", "exp(-q1 + q3)"}),
+    ),
     "r^4": System(
-        natural(lambda x, y: (-x * (x**2 + y**2), -y * (x**2 + y**2))), normal(1, 1, 1, 1), 0.15
+        natural(lambda x, y: (-x * (x**2 + y**2), -y * (x**2 + y**2))),
+        normal(1, 1, 1, 1),
+        0.15,
+        2,
+        terms("q1^4", "q2^4", "q1^2*q2^2"),
     ),
     "damped pendulum": System(
         lambda states: np.stack([states[:, 1], -np.sin(states[:, 0]) - 0.1 * states[:, 1]], axis=1),
         swinging,
         0.25,
-        (0,),
+        0,
+        angles=(0,),
     ),
-    "double pendulum": System(double_pendulum, normal(1.2, 1.2, 1, 1), 0.15, (0, 1)),
+    # Its H is a quotient, which is not in the library.
+    "double pendulum": System(double_pendulum, normal(1.2, 1.2, 1, 1), 0.15, 0, angles=(0, 1)),
+    # exp(-q) is in no library, unless the user adds it.
+    "Morse": System(
+        natural(lambda q: (2 * np.exp(-2 * q) - 2 * np.exp(-q),)),
+        lambda random, count: np.stack([random.uniform(-0.4, 0.8, count), random.uniform(-0.5, 0.5, count)], axis=1),
+        0.3,
+        1,
+        frozenset({"p1^2", "(exp(-q1))", "(exp(-2*q1))"}),
+    ),
 }

@@ -91,7 +91,8 @@ def _forms(scores: list[Score]) -> str:
     if not scores[0].system.hamiltonian or not clear:
         return ""
     exact = [
-        score.found.hamiltonian is not None and set(score.found.hamiltonian.coefficients) == score.system.hamiltonian
+        score.found.hamiltonian is not None
+        and set(score.found.hamiltonian.coefficients) == score.system.hamiltonian
         for score in clear
     ]
     return f"{sum(exact)} of {len(exact)}"
@@ -103,7 +104,9 @@ def totals(scores: list[Score]) -> str:
     for title, some in (("at 1 and 3 %", (0.01, 0.03)), ("at 10 %", (0.1,))):
         own = [score.said for score in scores if score.noise in some]
         if own:
-            shares = ", ".join(f"{own.count(kind) / len(own):.0%} {kind}" for kind in ("right", "undecided", "wrong"))
+            shares = ", ".join(
+                f"{own.count(kind) / len(own):.0%} {kind}" for kind in ("right", "undecided", "wrong")
+            )
             lines.append(f"Of {len(own)} files {title}: {shares}.\n")
     return "\n".join(lines)
 

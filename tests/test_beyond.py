@@ -107,7 +107,9 @@ class TestUserTerms:
 
     def test_that_are_there_already_are_left_out(self):
         data = measured(SYSTEMS["Kepler"], 0.0, 0, count=10, rows=20)
-        assert [len(one) for one in proposed(data, terms=["(q1 + p1)^2"])] == [len(one) for one in proposed(data)]
+        assert [len(one) for one in proposed(data, terms=["(q1 + p1)^2"])] == [
+            len(one) for one in proposed(data)
+        ]
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -163,9 +165,10 @@ class TestCounts:
     def test_of_irregular_times_and_unequal_lengths(self):
         data = measured(SYSTEMS["pendulum"], 0.01, 3)
         keep = np.random.default_rng(0).random(data.times.shape) < 0.7
-        segments = [(t[k][: 20 + n % 8], x[k][: 20 + n % 8]) for n, (t, x, k) in enumerate(
-            zip(data.times, data.states, keep, strict=True)
-        )]
+        segments = [
+            (t[k][: 20 + n % 8], x[k][: 20 + n % 8])
+            for n, (t, x, k) in enumerate(zip(data.times, data.states, keep, strict=True))
+        ]
         uneven = Trajectories.of_segments(segments, periods=data.periods)
         found = LibrarySpace.of(uneven, proposed(uneven)[0], None)
         assert (found.space.rank, found.independent, found.doubts([])) == (2, 1, ())
@@ -218,7 +221,9 @@ class TestKepler:
         written = json.loads(json.dumps(kepler.to_json(), allow_nan=False))
         assert Beyond.from_json(written).to_json() == kepler.to_json()
         assert written["library"]["terms"] == 52 and written["library"]["degree"] == 3
-        assert written["quantities"][1]["lambda"] == kepler.quantities[1].ratio and written["evidence"] is None
+        assert (
+            written["quantities"][1]["lambda"] == kepler.quantities[1].ratio and written["evidence"] is None
+        )
 
     def test_is_printed(self, kepler):
         lines = beyond_text({"beyond": kepler.to_json()})
@@ -242,7 +247,10 @@ class TestAnswers:
     def test_of_what_is_lost_in_noise_is_undecided(self):
         found = nr.conserved_library(measured(SYSTEMS["Henon-Heiles"], 0.1, 0))
         assert not found.clear and not found.decided and found.verdict.startswith("no verdict")
-        assert "undecided: " in beyond_text({"beyond": found.to_json()})[1] + beyond_text({"beyond": found.to_json()})[0]
+        assert (
+            "undecided: "
+            in beyond_text({"beyond": found.to_json()})[1] + beyond_text({"beyond": found.to_json()})[0]
+        )
 
     def test_term_of_the_user_is_used(self):
         # Polynomials alone do not hold the energy of this well.
@@ -307,7 +315,9 @@ class TestDiscovery:
 
     def test_bad_input_on_the_command_line(self, tmp_path: Path):
         save_trajectories(tmp_path / "data.npz", few("oscillator 1:2"))
-        assert_bad_input(run("discover", tmp_path / "data.npz", "--degree", "0"), "--degree: got 0, expected 1 or more")
+        assert_bad_input(
+            run("discover", tmp_path / "data.npz", "--degree", "0"), "--degree: got 0, expected 1 or more"
+        )
 
 
 def planet_members() -> Members:

@@ -78,7 +78,11 @@ class Brackets:
 def brackets_of(members: Members) -> Brackets:
     """The brackets of quantities, by regression over states where their formulas are exact."""
     relations = _relations(members)
-    basic = [k for k, name in enumerate(members.names) if not any(text.startswith(f"{name} =") for text in relations)]
+    basic = [
+        k
+        for k, name in enumerate(members.names)
+        if not any(text.startswith(f"{name} =") for text in relations)
+    ]
     every, linear = _monomials(members, basic), [(k,) for k in basic]
     table = []
     for i, j in combinations(basic, 2):

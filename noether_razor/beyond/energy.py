@@ -11,8 +11,8 @@ from ..thinning import evenly
 
 MOST_STEPS = 800
 """Steps from row to row that are predicted."""
-SUBSTEPS = 2
-"""Steps of the integrator in one."""
+MOST_SUBSTEPS, ACCURATE = 16, 0.1
+"""Steps of the integrator in one, at most, and its error over the noise from which they are enough."""
 ROUNDS = 3
 """Rounds of Gauss and Newton."""
 NEEDED = 3.5
@@ -85,6 +85,7 @@ def energy_fit(motion: Motion, rows: Float[np.ndarray, "K M"]) -> EnergyFit | No
     along = (field.every(steps.before) + field.every(steps.after)) * (steps.times / 2)[:, None, None]
     moved = steps.after - steps.before
     weights = _solved(along, moved, np.broadcast_to(variance, moved.shape))[0]
+    field.refine(steps, weights, variance)
     kept = np.ones(len(rows), bool)
     for _ in range(len(rows)):
         found = _refined(field, steps, weights, kept, variance)
@@ -105,18 +106,31 @@ class _Field:
     """x' = sum_k w_k J grad C_k(x)."""
 
     def __init__(self, dictionary: Dictionary, rows: Float[np.ndarray, "K M"]):
-        self.dictionary, self.rows = dictionary, rows
+        self.dictionary, self.rows, self.substeps = dictionary, rows, 1
 
     def every(self, states: np.ndarray) -> Float[np.ndarray, "rows dim K"]:
         """The field of each quantity."""
-        slopes = np.stack([self.dictionary.slopes(states, i) @ self.rows.T for i in range(states.shape[1])], axis=1)
+        slopes = np.stack(
+            [self.dictionary.slopes(states, i) @ self.rows.T for i in range(states.shape[1])], axis=1
+        )
         position, momentum = np.split(slopes, 2, axis=1)
         return np.concatenate([momentum, -position], axis=1)
 
+    def refine(self, steps: Steps, weights: np.ndarray, variance: np.ndarray) -> None:
+        """Take as many substeps as the noise asks for."""
+        with np.errstate(all="ignore"):
+            at = self.step(steps.before, steps.times, weights)
+            while self.substeps < MOST_SUBSTEPS:
+                self.substeps *= 2
+                finer = self.step(steps.before, steps.times, weights)
+                if np.sqrt(np.mean((finer - at) ** 2 / variance)) < ACCURATE:
+                    break
+                at = finer
+
     def step(self, states: np.ndarray, times: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """States after `times`, by a few steps of the classical method of order 4."""
-        h = times[:, None] / SUBSTEPS
-        for _ in range(SUBSTEPS):
+        h = times[:, None] / self.substeps
+        for _ in range(self.substeps):
             one = self.every(states) @ weights
             two = self.every(states + h / 2 * one) @ weights
             three = self.every(states + h / 2 * two) @ weights

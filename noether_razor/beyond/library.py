@@ -58,7 +58,9 @@ class Products(Dictionary):
         self, states: Float[np.ndarray, "rows dim"], first: int, second: int
     ) -> Float[np.ndarray, "rows M"]:
         twice = self._spread([f.bends(states, first, second) for f in self.factors], states)
-        one, other = (self._spread([f.slopes(states, k) for f in self.factors], states) for k in (first, second))
+        one, other = (
+            self._spread([f.slopes(states, k) for f in self.factors], states) for k in (first, second)
+        )
         return (
             twice * self._powers(states)
             + one * self._powers(states, second)

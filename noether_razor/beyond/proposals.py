@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..invariants import Dictionary, Monomials
+from ..invariants import Monomials
 from ..invariants.monomials import Monomial, monomials
 from ..trajectories import Trajectories
 from .factors import Factor, One, Radial, RadialKind, Ridge, RidgeKind
@@ -63,10 +63,14 @@ class Positions:
         named = [re.fullmatch(r"([xyzXYZ])_?(\d*)", self.data.names[k]) for k in plain]
         if all(named):
             numbers = [match.group(2) for match in named if match]
-            groups = [[k for k, n in zip(plain, numbers, strict=True) if n == own] for own in dict.fromkeys(numbers)]
+            groups = [
+                [k for k, n in zip(plain, numbers, strict=True) if n == own] for own in dict.fromkeys(numbers)
+            ]
             return [groups] if len({len(group) for group in groups}) == 1 and len(groups[0]) > 1 else []
         return [
-            [plain[k : k + size] for k in range(0, len(plain), size)] for size in (2, 3) if len(plain) % size == 0
+            [plain[k : k + size] for k in range(0, len(plain), size)]
+            for size in (2, 3)
+            if len(plain) % size == 0
         ]
 
 
@@ -109,7 +113,9 @@ def _with_own(library: Library, own: Any, data: Trajectories) -> Library:
 
 
 def _too_large(size: int, most: int) -> LibraryError:
-    return LibraryError(f"the library has {size} terms, expected at most {most}: lower the degree or allow more")
+    return LibraryError(
+        f"the library has {size} terms, expected at most {most}: lower the degree or allow more"
+    )
 
 
 def _polynomials(positions: Positions, degree: int, most: int) -> Library:
@@ -123,7 +129,9 @@ def _polynomials(positions: Positions, degree: int, most: int) -> Library:
     plain = _count(len(others), degree)
     for times in (2, 1, 0):
         waves = _waves(positions)
-        small: list[Monomial] = [(), *(_in(others, m) for m in monomials(len(others), times))] if times else [()]
+        small: list[Monomial] = (
+            [(), *(_in(others, m) for m in monomials(len(others), times))] if times else [()]
+        )
         if plain + len(waves) * len(small) <= most:
             blocks = [(wave, small) for wave in waves]
             every = [_in(others, m) for m in monomials(len(others), degree)]
@@ -195,7 +203,9 @@ def _distances(positions: Positions, groups: list[list[int]]) -> tuple[Blocks, d
         if not _stays_away(positions, rows):
             continue
         name = _free_name(positions.data, "r" if single else "r" + "".join(str(k + 1) for k in numbers))
-        legend[name] = f"sqrt({' + '.join(f'{part}^2' if part.is_Symbol else f'({part})^2' for part in inside)})"
+        legend[name] = (
+            f"sqrt({' + '.join(f'{part}^2' if part.is_Symbol else f'({part})^2' for part in inside)})"
+        )
         distance = sympy.sqrt(sympy.Add(*(part**2 for part in inside)))
         rows_of = tuple(map(tuple, rows.tolist()))
         # Of many bodies the potential and its products with momenta, no more.
@@ -251,7 +261,7 @@ def _differences(positions: Positions) -> Blocks:
         weights = np.zeros(2 * data.dof)
         weights[one], weights[other] = 1.0, -1.0
         apart, inside = points @ weights, sympy.Symbol(data.names[one]) - sympy.Symbol(data.names[other])
-        if FLATTEST < apart.std() and np.abs(apart).max() < 4 * STEEPEST and apart.std() < STEEPEST:
+        if apart.std() > FLATTEST and np.abs(apart).max() < 4 * STEEPEST and apart.std() < STEEPEST:
             for sign in (1, -1):
                 weighted = tuple((sign * weights).tolist())
                 text = f"exp({sign * inside})"

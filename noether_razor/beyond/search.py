@@ -59,7 +59,9 @@ def conserved_library(
     given = {} if most_terms is None else {"most_terms": most_terms}
     options = LibraryOptions(tuple(terms), degree, **given)
     data = _few(data)
-    noise = noise_estimate(data).variance if noise_variance is None else np.asarray(noise_variance, np.float64)
+    noise = (
+        noise_estimate(data).variance if noise_variance is None else np.asarray(noise_variance, np.float64)
+    )
     spaces, failed = [], []
     for library in libraries(data, np.broadcast_to(noise, data.states.shape[2:]), options):
         try:
@@ -73,7 +75,10 @@ def conserved_library(
     # Of the library to believe, what the answer says: by the terms that are needed, and the quantities as listed.
     searched = (*(found.library if one is chosen else one.searched() for one in spaces), *failed)
     more = [one for one in searched if not one.clear and one.independent > found.independent]
-    doubts = [f"among {one.terms} terms ({one.label}) {one.independent} may be independent: {one.why}" for one in more]
+    doubts = [
+        f"among {one.terms} terms ({one.label}) {one.independent} may be independent: {one.why}"
+        for one in more
+    ]
     return replace(
         found,
         verdict=UNDECIDED if doubts else found.verdict,
@@ -110,7 +115,9 @@ class _Listed:
         self.quantities = sorted(quantities, key=self.order)
         rows = np.array([one.row for one in self.quantities]).reshape(-1, len(self.library))
         none = np.zeros((0, len(self.library)))
-        self.independent, self.generating = independence(self.motion, list(rows), none) if len(rows) else (0, ())
+        self.independent, self.generating = (
+            independence(self.motion, list(rows), none) if len(rows) else (0, ())
+        )
         self.names = _names(self.quantities)
         self.hamiltonian_row = None if self.energy is None else self.energy.row(exact)
         self.sizes = self.motion.own_sizes
@@ -152,7 +159,9 @@ class _Listed:
         if self.names[number] != "H" or self.energy is None or self.hamiltonian_row is None:
             return self.quantities[number].note
         weight = _projected(self.hamiltonian_row * self.sizes, self.quantities[number].row * self.sizes)
-        return energy_multiple(1 / weight, max(_weight_error(self.energy), self.error(self.quantities[number])))
+        return energy_multiple(
+            1 / weight, max(_weight_error(self.energy), self.error(self.quantities[number]))
+        )
 
     def typical_noise(self, row: Float[np.ndarray, "one M"]) -> float:
         """The variance of the noise by the rows that say most: its harmonic mean."""
@@ -172,7 +181,9 @@ class _Listed:
             expression=str(one.expression),
             latex=one.formula.latex(),
             coefficients={one.formula.keyed(part): float(v) for part, v in one.formula.coefficients.items()},
-            stderr={one.formula.keyed(part): float(m.error) for part, m in one.formula.measurements().items()},
+            stderr={
+                one.formula.keyed(part): float(m.error) for part, m in one.formula.measurements().items()
+            },
             generator=number in self.generating,
             ratio=float(np.mean(within**2)) / max(noise, motion.floor**2 * spread**2, np.finfo(float).tiny),
             snr=float(min(spread**2 / max(self.typical_noise(row), 1e-18 * spread**2), 1e18)),
@@ -193,12 +204,16 @@ def _answer(own: LibrarySpace, data: Trajectories, readable: ReadableHamiltonian
     if faint:
         doubts.append(f"the noise of {', '.join(faint)} is more than a fifth of the spread")
     if _local(own, parts.quantities):
-        doubts.append("trajectories end before the motion turns: any flow keeps some long formulas constant so far")
+        doubts.append(
+            "trajectories end before the motion turns: any flow keeps some long formulas constant so far"
+        )
     found = brackets_of(parts.members()) if quantities else Brackets((), (), 0, 0)
     energy = _hamiltonian(parts) or _from_exact(readable)
     most, why = _ceiling(parts, readable)
     if most is not None and parts.independent > most:
-        doubts.append(f"{parts.independent} are found and only {most} can exist: neighbouring motions separate")
+        doubts.append(
+            f"{parts.independent} are found and only {most} can exist: neighbouring motions separate"
+        )
     clear = not doubts
     return Beyond(
         library=replace(own.searched(), independent=parts.independent, clear=clear, why="; ".join(doubts)),
@@ -303,12 +318,17 @@ def _ceiling(parts: _Listed, readable: ReadableHamiltonian | None) -> tuple[int 
     if hamiltonian is None:
         return None, "no Hamiltonian is known to follow"
     try:
-        found = ceiling(hamiltonian, parts.states, parts.motion.scales, angles=parts.motion.trajectories.angles())
+        found = ceiling(
+            hamiltonian, parts.states, parts.motion.scales, angles=parts.motion.trajectories.angles()
+        )
     except Exception as error:  # whatever the integration fails of costs the ceiling alone
         return None, f"{type(error).__name__}: {error}"
     if found is None:
         return None, "motions of H from the data are not bounded, or cannot be followed"
-    return found.count, f"by the growth of neighbouring motions from {len(found.exponents)} states of the data"
+    return (
+        found.count,
+        f"by the growth of neighbouring motions from {len(found.exponents)} states of the data",
+    )
 
 
 def _function(library: Library, row: Float[np.ndarray, " M"] | None) -> Hamiltonian | None:
@@ -316,7 +336,9 @@ def _function(library: Library, row: Float[np.ndarray, " M"] | None) -> Hamilton
     if row is None:
         return None
     names = canonical_names(library.dim // 2)
-    symbols = {sympy.Symbol(own): sympy.Symbol(name) for own, name in zip(library.variables, names, strict=True)}
+    symbols = {
+        sympy.Symbol(own): sympy.Symbol(name) for own, name in zip(library.variables, names, strict=True)
+    }
     used = np.flatnonzero(row).tolist()
     parts = [f"({float(row[k])!r})*({library.terms[k].expression.xreplace(symbols)})" for k in used]
     return parse_formula(" + ".join(parts), names)
@@ -333,5 +355,6 @@ def _exact_function(readable: ReadableHamiltonian | None) -> Hamiltonian | None:
 def _notes(data: Trajectories) -> tuple[str, ...]:
     """The time on which conservation was tested."""
     longest = float(np.median([times[-1] - times[0] for times, _ in data.segments()]))
-    return (f"conservation was tested along trajectories of {longest:.3g} {data.time_unit or 'units of time'}",)
-
+    return (
+        f"conservation was tested along trajectories of {longest:.3g} {data.time_unit or 'units of time'}",
+    )

@@ -29,6 +29,7 @@ from .summary import reached, summarise
 
 __all__ = [
     "BUDGETS",
+    "LIBRARY",
     "RECIPE",
     "Agreement",
     "Along",
@@ -44,7 +45,6 @@ __all__ = [
     "Hypothesis",
     "HypothesisAnswer",
     "HypothesisError",
-    "LIBRARY",
     "Judgement",
     "Keep",
     "KeptFit",

@@ -110,9 +110,7 @@ class ReadableHamiltonian:
         def hamiltonian(state: State) -> Scalar:
             y = state - jnp.asarray(self.origin, state.dtype)
             # Whole powers by products: they are right below 0, and so are their derivatives at 0.
-            factors = [
-                jnp.stack([y[i] ** int(e) for e in row.tolist()]) for i, row in enumerate(exponents.T)
-            ]
+            factors = [jnp.stack([y[i] ** int(e) for e in row.tolist()]) for i, row in enumerate(exponents.T)]
             waves = jnp.cos(jnp.asarray(frequencies, state.dtype) @ y - jnp.asarray(phases, state.dtype))
             terms = jnp.prod(jnp.stack(factors), axis=0) * waves
             return jnp.asarray(self.coefficients * weights, state.dtype) @ terms

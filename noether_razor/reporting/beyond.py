@@ -42,17 +42,27 @@ def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
     if beyond is None:
         return []
     library = beyond["library"]
-    lines = [f"beyond degree two, among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"]
+    lines = [
+        f"beyond degree two, among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"
+    ]
     shown = beyond_listed(beyond)
     for entry in shown:
         about = [entry["note"], "" if entry["generator"] else "not independent", beyond_errors(entry)]
-        lines.append("; ".join([f"{entry['name']} = {_shortened(entry['formula'])}", *(part for part in about if part)]))
+        lines.append(
+            "; ".join(
+                [f"{entry['name']} = {_shortened(entry['formula'])}", *(part for part in about if part)]
+            )
+        )
     if beyond["undecided"] and len(shown) < len(beyond["quantities"]):
         lines.append(f"{len(beyond['quantities']) - len(shown)} more that seem constant are not listed")
-    used = [name for name in beyond["legend"] if any(_names(name, one["formula"]) for one in beyond["quantities"])]
+    used = [
+        name for name in beyond["legend"] if any(_names(name, one["formula"]) for one in beyond["quantities"])
+    ]
     meant = [f"{name} = {beyond['legend'][name]}" for name in used]
     lines += [f"where {', '.join(meant)}"] if meant else []
-    told = [] if beyond["undecided"] else [text for text in beyond_brackets(beyond) if not text.endswith(" = 0")]
+    told = (
+        [] if beyond["undecided"] else [text for text in beyond_brackets(beyond) if not text.endswith(" = 0")]
+    )
     if told:
         others = ", others 0" if len(told) < len(beyond["brackets"]) else ""
         lines.append(f"brackets: {', '.join(told[:MOST_LISTED])}{others}")
@@ -116,7 +126,12 @@ def beyond_section(symmetry: Mapping[str, Any]) -> str:
     beyond = beyond_part(symmetry)
     if beyond is None:
         return ""
-    lines = ["## Beyond degree two", "", f"{beyond_verdict(beyond)[:1].upper()}{beyond_verdict(beyond)[1:]}.", ""]
+    lines = [
+        "## Beyond degree two",
+        "",
+        f"{beyond_verdict(beyond)[:1].upper()}{beyond_verdict(beyond)[1:]}.",
+        "",
+    ]
     for entry in beyond_listed(beyond):
         errors = beyond_errors(entry)
         lines.append(f"- ${entry['name']} = {entry['latex']}$" + (f"; {errors}" if errors else ""))
@@ -124,7 +139,9 @@ def beyond_section(symmetry: Mapping[str, Any]) -> str:
         names = [entry["name"] for entry in beyond["quantities"]]
         lines += ["", "| Poisson bracket | value |", "|---|---|"]
         for i, j, text in beyond["brackets"]:
-            lines.append(f"| {{{names[i - 1]}, {names[j - 1]}}} | {'no short polynomial' if text is None else text} |")
+            lines.append(
+                f"| {{{names[i - 1]}, {names[j - 1]}}} | {'no short polynomial' if text is None else text} |"
+            )
     return "\n".join([*lines, ""])
 
 

@@ -113,7 +113,11 @@ def write_report(figures: Path, data: ReportData) -> Reports:
 def _markdown(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str], folder: str) -> str:
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     if data.symmetry is not None:
-        lines += [symmetry_section(data.symmetry), beyond_section(data.symmetry), discovery_section(data.symmetry)]
+        lines += [
+            symmetry_section(data.symmetry),
+            beyond_section(data.symmetry),
+            discovery_section(data.symmetry),
+        ]
     for name, caption, _, _ in drawn:
         lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
     lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]

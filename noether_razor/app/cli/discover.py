@@ -35,7 +35,8 @@ def discover(
         typer.Option(metavar="FORMULA", help='Add a term to the library: "1/sqrt(q1^2+q2^2)". Repeatable.'),
     ] = None,
     degree: Annotated[
-        int | None, typer.Option(help="Degree of the library's polynomials; default 4 to 2 degrees of freedom, else 3.")
+        int | None,
+        typer.Option(help="Degree of the library's polynomials; default 4 to 2 degrees of freedom, else 3."),
     ] = None,
     most_terms: Annotated[int | None, typer.Option(help="Largest size of the library; default 500.")] = None,
     budget: Annotated[
@@ -89,7 +90,9 @@ def _discover(
         def exact(found: "Discovery") -> None:
             if not quiet:
                 symmetry = found.to_json()
-                live.say("\n".join([*exact_lines(symmetry), *beyond_text(symmetry), "now training the model"]))
+                live.say(
+                    "\n".join([*exact_lines(symmetry), *beyond_text(symmetry), "now training the model"])
+                )
                 live.doing = "compiling"
 
         listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)

@@ -191,7 +191,9 @@ SYSTEMS: dict[str, System] = {
     # exp(-q) is in no library, unless the user adds it.
     "Morse": System(
         natural(lambda q: (2 * np.exp(-2 * q) - 2 * np.exp(-q),)),
-        lambda random, count: np.stack([random.uniform(-0.4, 0.8, count), random.uniform(-0.5, 0.5, count)], axis=1),
+        lambda random, count: np.stack(
+            [random.uniform(-0.4, 0.8, count), random.uniform(-0.5, 0.5, count)], axis=1
+        ),
         0.3,
         1,
         frozenset({"p1^2", "(exp(-q1))", "(exp(-2*q1))"}),

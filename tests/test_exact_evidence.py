@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.stats import chi2, kstest, multivariate_normal
 
 import noether_razor as nr
@@ -351,6 +352,63 @@ class TestVerdicts:
         found = nr.evidence(Trajectories(data.times, states), ["q1*p2 - q2*p1"], degree=2)
         assert not found.adequate and found.withdrawn
         assert found[0].verdict == "undecided"
+
+
+def quartics(quadrupole: float, seed: int = 0) -> Trajectories:
+    """H = (p^2 + r^2) / 2 + r^4 / 4 + quadrupole (q1^2 - q2^2) / 2, 1 % noise on all states."""
+    draws = np.random.default_rng(seed)
+    first = 0.8 * draws.normal(size=(20, 4))
+    stiffness = np.array([1 + quadrupole, 1 - quadrupole])
+
+    def motion(_: float, flat: np.ndarray) -> np.ndarray:
+        q, p = flat.reshape(20, 2, 2).swapaxes(0, 1)
+        force = -q * (stiffness + np.sum(q**2, axis=1, keepdims=True))
+        return np.stack([p, force], axis=1).ravel()
+
+    times = 0.2 * np.arange(31)
+    paths = solve_ivp(motion, (0, times[-1]), first.ravel(), t_eval=times, rtol=1e-9, atol=1e-9).y
+    states = paths.reshape(20, 4, len(times)).swapaxes(1, 2)
+    states = states + 0.01 * states.std(axis=(0, 1)) * draws.normal(size=states.shape)
+    return Trajectories(np.tile(times, (20, 1)), states)
+
+
+class TestPolynomialsBeyondDegreeTwo:
+    """The space of conserved polynomials of degree <= 4. A quadrupole of r^4 leaves it integrable: its second
+    quantity is of degree 4 (Garnier's system).
+    """
+
+    def test_energy_angular_momentum_and_its_square(self):
+        found = nr.evidence(quartics(0.0), [], degree=4, space_degree=4)
+        higher = found.higher
+        assert higher is not None and higher.decided
+        assert (higher.rank, higher.independent, found.rank) == (3, 2, 1)
+        assert [set(term.text for term in terms) for terms in higher.quantities] == [
+            {"q1*p2", "q2*p1"},
+            {"q1^2*p2^2", "q1*q2*p1*p2", "q2^2*p1^2"},
+            {"q1^2", "q2^2", "p1^2", "p2^2", "q1^4", "q1^2*q2^2", "q2^4"},
+        ]
+        true = {"q1*p2": 1, "q2*p1": -1, "q1^2": 1, "q2^2": 1, "p1^2": 1, "p2^2": 1} | {
+            "q1^4": 0.5,
+            "q1^2*q2^2": 1,
+            "q2^4": 0.5,
+        }
+        for terms in (higher.quantities[0], higher.quantities[2]):
+            for one in terms:
+                assert abs(one.value - true[one.text]) < 5 * one.error + 1e-9
+        assert "conserved polynomials of degree <= 4: 3" in str(found)
+        assert str(nr.Evidence.from_json(json.loads(json.dumps(found.to_json())))) == str(found)
+
+    @pytest.mark.slow
+    def test_a_second_quantity_of_degree_four(self):
+        higher = nr.evidence(quartics(0.05), [], degree=4, space_degree=4).higher
+        assert higher is not None and higher.decided
+        assert (higher.rank, higher.independent) == (2, 2)
+
+    def test_degrees_that_cannot_be_asked_about(self):
+        with pytest.raises(nr.EvidenceError, match="must be 2 to 4, got 5"):
+            nr.evidence(oscillators(), [], space_degree=5)
+        with pytest.raises(nr.EvidenceError, match="494 terms"):
+            nr.evidence(oscillators((1.0,) * 4), [], space_degree=4)
 
 
 class TestExactInputs:

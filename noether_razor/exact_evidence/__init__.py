@@ -5,6 +5,7 @@ from .checks import Adequacy, Friction
 from .engine import EvidenceError, evidence
 from .features import Features, Richer
 from .hamiltonian import HamiltonianTerm, ReadableHamiltonian, Rollouts
+from .higher import Coefficient, PolynomialSpace
 from .polynomials import Polynomials
 from .result import Evidence, QuantityEvidence, Space
 from .trigonometric import Trigonometric
@@ -12,11 +13,13 @@ from .trigonometric import Trigonometric
 __all__ = [
     "Adequacy",
     "Breaking",
+    "Coefficient",
     "Evidence",
     "EvidenceError",
     "Features",
     "Friction",
     "HamiltonianTerm",
+    "PolynomialSpace",
     "Polynomials",
     "QuantityEvidence",
     "ReadableHamiltonian",

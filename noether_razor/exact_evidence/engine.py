@@ -16,6 +16,8 @@ from .built_in import Comparison
 from .checks import Adequacy, Friction, adequacy, controls, friction
 from .choice import DictionaryError, chosen, first_dictionary
 from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
+from .higher import MOST_CANDIDATES, PolynomialSpace, polynomial_space
+from .polynomials import polynomial_count
 from .result import Evidence, QuantityEvidence, Space, Verdict
 from .shooting import Fit, FitError, Problem
 from .space import space_of_part, space_posterior
@@ -30,6 +32,8 @@ SMALL = 0.1
 """Breaking up to which a symmetry may be called approximate."""
 SEEN = 0.005
 """Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
+HIGHEST = 4
+"""Degree of the space up to which quantities are asked about."""
 NEAR = 50.0
 """Nats below which the wider dictionary is not asked."""
 
@@ -45,6 +49,7 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    space_degree: int = 2,
     beside: Sequence[Hypothesis] = (),
     apart: Sequence[int] = (),
     progress: Tell | None = None,
@@ -55,18 +60,21 @@ def evidence(
     `quantities` are formulas of degree <= 2 in the coordinates that are no angles, in the units of the data:
     "q1*p2 - q2*p1", or several that hold together, "p1, p2". `degree` is that of the polynomials, by default
     4 or more where the evidence prefers it and these are at most 300 terms; of angles H is a trigonometric
-    polynomial. `beside` are more quantities, which are asked about only where H fits. `apart` are
+    polynomial. With a `space_degree` of 3 or 4, the polynomials of that degree that are conserved are found
+    as well, where H fits. `beside` are more quantities, which are asked about only where H fits. `apart` are
     numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
     computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge.
     """
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     tell = progress or (lambda _: None)
+    _check_degree(space_degree, data)
     pieces, notes = _pieces(data)
     judge = _Judge.of(pieces, degree, tell)
     answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
     none, scale, features = judge.comparison.none, judge.scale, judge.comparison.features
     space = judge.space()
+    higher = judge.higher_space(space_degree) if space_degree > 2 and not judge.withdrawn else None
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
@@ -81,6 +89,7 @@ def evidence(
         withdrawn=judge.withdrawn,
         notes=notes,
         apart=judge.space_of(apart),
+        higher=higher,
         hamiltonian=judge.formula(),
     )
 
@@ -206,11 +215,19 @@ class _Judge(NamedTuple):
         try:
             found = space_posterior(comparison.features, self.data.points(), comparison.none)
         except np.linalg.LinAlgError:
-            raise EvidenceError(
-                "a combination of terms of degree <= 2 has one value in the whole file (a column that does "
-                "not move, copies of one trajectory): more different trajectories are needed"
-            ) from None
+            raise _one_value(2) from None
         return Space.of(found, self.scale)
+
+    def higher_space(self, degree: int) -> PolynomialSpace:
+        """The posterior of the space of conserved polynomials. Raises `EvidenceError`."""
+        self.tell(f"polynomials of degree {degree} that are conserved")
+        fitted, names = self.comparison, self.data.names
+        try:
+            return polynomial_space(
+                fitted.features, self.data.points(), fitted.none, degree, names, self.scale
+            )
+        except np.linalg.LinAlgError:
+            raise _one_value(degree) from None
 
     def space_of(self, recordings: Sequence[int]) -> Space | None:
         """By some recordings alone; None without any, and where there is no verdict or no fit."""
@@ -251,6 +268,25 @@ class _Judge(NamedTuple):
         if broken.hi > SEEN:
             return "undecided", f"a breaking of up to {100 * broken.hi:.2g} % cannot be excluded"
         return "exact", ""
+
+
+def _check_degree(degree: int, data: Trajectories) -> None:
+    """Raises `EvidenceError` for a degree of the space that is none, or too high for so many columns."""
+    if not 2 <= degree <= HIGHEST:
+        raise EvidenceError(f"the degree of the space must be 2 to {HIGHEST}, got {degree}")
+    count = polynomial_count(2 * data.dof - len(data.angles()), degree)
+    if degree > 2 and count > MOST_CANDIDATES:
+        raise EvidenceError(
+            f"there are {count} terms of degree <= {degree} in so many columns, and at most "
+            f"{MOST_CANDIDATES} can be asked about: lower the degree of the space"
+        )
+
+
+def _one_value(degree: int) -> EvidenceError:
+    return EvidenceError(
+        f"a combination of terms of degree <= {degree} has one value in the whole file (a column that does "
+        "not move, copies of one trajectory): more different trajectories are needed"
+    )
 
 
 def _gain(comparison: Comparison, quantities: Quadratics) -> tuple[float, Fit | None]:

@@ -12,6 +12,7 @@ from ..scaling import PhaseScale
 from .breaking import Breaking
 from .checks import Adequacy, Friction
 from .hamiltonian import ReadableHamiltonian, Rollouts, with_error
+from .higher import PolynomialSpace
 from .space import DECIDED, SpacePosterior
 
 Verdict = Literal["exact", "approximate", "rejected", "undecided"]
@@ -134,8 +135,9 @@ class Evidence:
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
     units, by name. degree: of the polynomials. dictionary: what H is written in. space: of the quantities of
     degree <= 2. apart: the same of some of the recordings alone, None where this was not asked. hamiltonian:
-    the terms of H that the data need, None where no H fits. controls: gains of quantities that surely change.
-    withdrawn: why no verdict is given, empty where all is well.
+    the terms of H that the data need, None where no H fits. higher: the space of polynomials of degree 3 or
+    4, None where it was not asked about, and where no H fits. controls: gains of quantities that surely
+    change. withdrawn: why no verdict is given, empty where all is well.
     """
 
     quantities: tuple[QuantityEvidence, ...]
@@ -152,6 +154,7 @@ class Evidence:
     dictionary: str = ""
     apart: Space | None = None
     hamiltonian: ReadableHamiltonian | None = None
+    higher: PolynomialSpace | None = None
 
     def __iter__(self) -> Iterator[QuantityEvidence]:
         return iter(self.quantities)
@@ -208,6 +211,7 @@ class Evidence:
     def from_json(cls, entry: Mapping[str, Any]) -> "Evidence":
         """From what `to_json` gives."""
         rate, apart, formula = dict(entry["friction"]), entry.get("apart"), entry.get("hamiltonian")
+        higher = entry.get("higher")
         return cls(
             quantities=tuple(QuantityEvidence.from_json(one) for one in entry["quantities"]),
             logZ_none=entry["logZ_none"],
@@ -223,6 +227,7 @@ class Evidence:
             dictionary=entry.get("dictionary", ""),
             apart=None if apart is None else Space.from_json(apart),
             hamiltonian=None if formula is None else ReadableHamiltonian.from_json(formula),
+            higher=None if higher is None else PolynomialSpace.from_json(higher),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -238,6 +243,7 @@ class Evidence:
             **self.space.to_json(),
             "apart": None if self.apart is None else self.apart.to_json(),
             "hamiltonian": None if self.hamiltonian is None else self.hamiltonian.to_json(),
+            "higher": None if self.higher is None else self.higher.to_json(),
             "friction": self.friction._asdict() | {"gain": _finite(self.friction.gain)},
             "controls": {name: _finite(gain) for name, gain in self.controls.items()},
             "withdrawn": self.withdrawn,
@@ -258,6 +264,8 @@ class Evidence:
             f"conserved quantities of degree <= 2: {self.rank}{certain} ({margin}directions to "
             f"{self.rank_angle:.2g} degrees)"
         )
+        if self.higher is not None:
+            lines.append(str(self.higher))
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
         lines.append(
             f"without symmetry, in {self.dictionary or 'polynomials'}: "

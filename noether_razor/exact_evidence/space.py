@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..invariants.monomials import monomials, quadratic_parts
+from ..invariants.monomials import Monomial, Monomials, monomials, quadratic_parts
 from ..null_space import null_space
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
@@ -46,6 +46,37 @@ class Nearest(NamedTuple):
     rows: Float[np.ndarray, "rank M"]
 
 
+class NearestSpaces(NamedTuple):
+    """The search for the dimension of the space: the brackets of its candidates, the best dimension with its
+    H, the posterior covariance of c, the log evidence by dimension, and the nats between the best two.
+    """
+
+    brackets: "Brackets"
+    best: Nearest
+    covariance: Float[np.ndarray, "P P"]
+    log_evidence: tuple[float, ...]
+    margin: float
+
+    def turned(self) -> Float[np.ndarray, "draws rest rank"]:
+        """By how much of the other candidates (orthonormal over the data) each of the quantities (likewise)
+        changes under draws of the posterior; first order.
+        """
+        quantities = self.quantities()
+        bracket = self.brackets.at(self.best.coefficients)
+        back = np.linalg.pinv(bracket @ _split(bracket, self.best.rank)[1])
+        root = np.linalg.cholesky(self.covariance)
+        draws = np.random.default_rng(0).normal(size=(DRAWS, len(root))) @ root.T
+        return np.stack([-back @ self.brackets.at(draw) @ quantities for draw in draws])
+
+    def quantities(self) -> Float[np.ndarray, "M rank"]:
+        """The quantities in candidates that are orthonormal over the data, orthonormal."""
+        return np.linalg.qr(np.linalg.solve(self.brackets.units, self.best.rows.T))[0]
+
+    def others(self) -> Float[np.ndarray, "M rest"]:
+        """The other candidates of `turned`."""
+        return _split(self.brackets.at(self.best.coefficients), self.best.rank)[1]
+
+
 @dataclass(frozen=True)
 class SpacePosterior:
     """What the posterior of H says of the space of quantities of degree <= 2.
@@ -68,23 +99,35 @@ class SpacePosterior:
         return Quadratics(*quadratic_parts(self.rows, dim), np.zeros(len(self.rows)))
 
 
-class _Brackets:
-    """M(c): candidates -> {C, H_c} at the data, in units where both candidates and points are orthonormal."""
+class Brackets:
+    """M(c): candidates -> {C, H_c} at the data, in units where both candidates and points are orthonormal.
+
+    The candidates are the monomials of degree <= `degree` without angles; `units` (M, M) are combinations of
+    them that are orthonormal over the data. Raises `numpy.linalg.LinAlgError` where the data do not tell the
+    candidates apart.
+    """
 
     def __init__(
-        self, features: Features, states: Float[np.ndarray, "rows dim"], used: Bool[np.ndarray, " P"]
+        self,
+        features: Features,
+        states: Float[np.ndarray, "rows dim"],
+        used: Bool[np.ndarray, " P"],
+        degree: int = 2,
     ):
         some = states[evenly(len(states), MOST_POINTS)]
-        candidates = [m for m in monomials(features.dim) if not set(m) & set(features.angles)]
-        every = monomials(features.dim)
-        self.candidates = np.array([[m == other for other in every] for m in candidates], float)
-        matrices, vectors = quadratic_parts(self.candidates, features.dim)
-        maps = features.brackets_at(Quadratics(matrices, vectors, np.zeros(len(candidates))), some)
-        maps = maps[:, :, used] / np.sqrt(len(some))
-        if (landing := features.landing_at(some)).shape[1] < len(some):
+        names = [f"x{i + 1}" for i in range(features.dim)]
+        dictionary, every = Monomials.of(names, degree), monomials(features.dim, degree)
+        free = np.array([not set(m) & set(features.angles) for m in every])
+        self.candidates: list[Monomial] = [m for m, is_free in zip(every, free, strict=True) if is_free]
+        slopes = np.stack([dictionary.slopes(some, i)[:, free] for i in range(features.dim)], axis=1)
+        of_position, of_momentum = np.split(slopes, 2, axis=1)
+        fields = np.concatenate([-of_momentum, of_position], axis=1)
+        maps = np.einsum("rik,rip->krp", fields, features.gradients(some)[:, :, used], optimize=True)
+        maps /= np.sqrt(len(some))
+        if degree == 2 and (landing := features.landing_at(some)).shape[1] < len(some):
             # All brackets lie in the span of these columns: fewer rows say the same.
             maps = np.tensordot(np.linalg.qr(landing)[0], maps, ((0,), (1,))).swapaxes(0, 1)
-        covariance = np.cov(np.stack([some[:, list(m)].prod(axis=1) for m in candidates]))
+        covariance = np.cov(dictionary.values(some)[:, free].T)
         self.units = np.linalg.inv(np.linalg.cholesky(covariance)).T
         self.maps = np.tensordot(self.units, maps, ((0,), (0,)))
 
@@ -94,16 +137,29 @@ class _Brackets:
 
 
 def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], none: Fit) -> SpacePosterior:
-    """That of scaled `states` and the fit without symmetry.
+    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry."""
+    found = nearest_spaces(features, states, none)
+    best, every = found.best, monomials(features.dim)
+    angle = _angle(found) if best.rank else 0.0
+    rows = np.zeros((best.rank, len(every)))
+    rows[:, [every.index(m) for m in found.brackets.candidates]] = best.rows
+    return SpacePosterior(best.rank, found.log_evidence, found.margin, rows, angle)
+
+
+def nearest_spaces(
+    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, degree: int = 2
+) -> NearestSpaces:
+    """The space of the quantities of degree <= `degree`, of scaled `states` and the fit without symmetry.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
-    (Savage and Dickey). Groups of coefficients that the data do not need are left out first.
+    (Savage and Dickey). Groups of coefficients that the data do not need are left out first. Raises
+    `numpy.linalg.LinAlgError` where the data do not tell the quantities apart.
     """
     mean, covariance, prior = pruned(features, none)
     used = prior > NEEDED * prior.max()
     mean, covariance, prior = mean[used], covariance[np.ix_(used, used)], prior[used]
-    brackets = _Brackets(features, states, used)
+    brackets = Brackets(features, states, used, degree)
     count = brackets.units.shape[0]
     free, left = _nullity(brackets.at(mean))
     found = {free: Nearest(free, mean, 0.0, (brackets.units @ left).T)}
@@ -122,10 +178,7 @@ def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], n
     for rank, one in found.items():
         evidence[rank] = one.log_evidence
     margin = order[0].log_evidence - order[1].log_evidence if len(order) > 1 else np.inf
-    best = order[0]
-    angle = _angle(brackets, best, covariance) if best.rank else 0.0
-    rows = best.rows @ brackets.candidates
-    return SpacePosterior(best.rank, tuple(evidence.tolist()), float(margin), rows, angle)
+    return NearestSpaces(brackets, order[0], covariance, tuple(evidence.tolist()), float(margin))
 
 
 def space_of_part(
@@ -154,7 +207,7 @@ def pruned(
 
 
 def _nearest(
-    brackets: _Brackets,
+    brackets: Brackets,
     rank: int,
     mean: Float[np.ndarray, " P"],
     covariance: Float[np.ndarray, "P P"],
@@ -200,7 +253,7 @@ def _nullity(bracket: Float[np.ndarray, "points M"]) -> tuple[int, Float[np.ndar
 
 
 def _normal(
-    brackets: _Brackets,
+    brackets: Brackets,
     coefficients: Float[np.ndarray, " P"],
     quantities: Float[np.ndarray, "M rank"],
     others: Float[np.ndarray, "M rest"],
@@ -218,16 +271,9 @@ def _normal(
     return right[values > REDUNDANT * size]
 
 
-def _angle(brackets: _Brackets, nearest: Nearest, covariance: Float[np.ndarray, "P P"]) -> float:
+def _angle(found: NearestSpaces) -> float:
     """The 95 % quantile of the largest angle by which the space turns under draws of the posterior, in
-    degrees and in units of the spread of the data; first order.
+    degrees and in units of the spread of the data.
     """
-    quantities = np.linalg.solve(brackets.units, nearest.rows.T)
-    quantities = np.linalg.qr(quantities)[0]
-    bracket = brackets.at(nearest.coefficients)
-    others = _split(bracket, nearest.rank)[1]
-    back = np.linalg.pinv(bracket @ others)
-    root = np.linalg.cholesky(covariance)
-    draws = np.random.default_rng(0).normal(size=(DRAWS, len(covariance))) @ root.T
-    turned = [np.linalg.norm(back @ brackets.at(draw) @ quantities, 2) for draw in draws]
+    turned = [np.linalg.norm(one, 2) for one in found.turned()]
     return float(np.degrees(np.arctan(np.quantile(turned, 0.95))))

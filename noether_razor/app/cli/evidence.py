@@ -25,6 +25,10 @@ def evidence(
             help="Degree of H in coordinates that are no angles; default: by the evidence.",
         ),
     ] = None,
+    space_degree: Annotated[
+        int,
+        typer.Option(min=2, max=4, help="Degree up to which all conserved polynomials are looked for."),
+    ] = 2,
     out: Annotated[Path | None, typer.Option(help="File for all numbers, as JSON.")] = None,
     table: dict[str, Any] | None = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
@@ -39,6 +43,8 @@ def evidence(
         if not quiet and typer.get_text_stream("stderr").isatty():
             typer.echo(f"evidence: {text}", err=True)
 
-    found, notes = evidence_of_file(data, table or {}, quantity, degree=degree, out=out, progress=tell)
+    found, notes = evidence_of_file(
+        data, table or {}, quantity, degree=degree, space_degree=space_degree, out=out, progress=tell
+    )
     if not quiet:
         typer.echo("\n".join([*(f"note: {note}" for note in notes), str(found)]))

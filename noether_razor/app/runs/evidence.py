@@ -18,6 +18,7 @@ def evidence_of_file(
     quantities: Sequence[str],
     *,
     degree: int | None = None,
+    space_degree: int = 2,
     out: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Evidence, tuple[str, ...]]:
@@ -28,7 +29,9 @@ def evidence_of_file(
     """
     file = read_data(discover_config(data, mapping))
     try:
-        found = evidence(file.trajectories, quantities, degree=degree, progress=progress)
+        found = evidence(
+            file.trajectories, quantities, degree=degree, space_degree=space_degree, progress=progress
+        )
     except HypothesisError as error:
         raise ConfigError(f"--quantity: {error}") from None
     except EvidenceError as error:

@@ -64,9 +64,10 @@ class Members:
 
 @dataclass(frozen=True)
 class Brackets:
-    """Brackets {C_i, C_j}, i < j counted from 1, as polynomials in the quantities, None where none of degree <= 3
-    and few terms fits; of quantities that are no polynomials of others. Relations of dependent quantities; the
-    rank of the brackets of the independent ones, and how many functions of them are in involution.
+    """Brackets {C_i, C_j}, i < j counted from 1, as polynomials in the quantities, None where none of degree
+    <= 3 and few terms fits; of quantities that are no polynomials of others. Relations of dependent
+    quantities; the rank of the brackets of the independent ones, and how many functions of them are in
+    involution.
     """
 
     table: tuple[tuple[int, int, str | None], ...]
@@ -126,8 +127,8 @@ def _polynomial(
     stages: Sequence[Sequence[Monomial]],
     tolerance: float,
 ) -> str | None:
-    """The polynomial of fewest terms that leaves no more than a share `tolerance` of the target, among those of
-    the first stage that has one; None without any.
+    """The polynomial of fewest terms that leaves no more than a share `tolerance` of the target, among those
+    of the first stage that has one; None without any.
     """
     size = max(float(np.linalg.norm(target)), np.finfo(float).tiny)
     for stage in stages:

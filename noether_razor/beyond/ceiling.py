@@ -23,15 +23,16 @@ CHAOTIC, TWISTED = 2.2, 0.5
 QUANTILE = 0.1
 """Over the starts: most of them must be as orderly."""
 DRIFT, FARTHEST = 0.01, 30.0
-"""Change of H over its spread up to which a motion is followed well, and distance in spreads up to which it is
-bounded."""
+"""Change of H over its spread up to which a motion is followed well, and distance in spreads up to which it
+is bounded.
+"""
 FEWEST = 12
 """Motions that must be followed well."""
 
 
 class Ceiling(NamedTuple):
-    """At most so many independent quantities; `exponents` (starts, n) of growth of the pairs of directions, the
-    largest first, of the motions that were followed well.
+    """At most so many independent quantities; `exponents` (starts, n) of growth of the pairs of directions,
+    the largest first, of the motions that were followed well.
     """
 
     count: int
@@ -93,8 +94,9 @@ def _exponents(logs: Float[np.ndarray, "times starts n"]) -> Float[np.ndarray, "
 def _followed(
     hamiltonian: Hamiltonian, starts: Float[Array, "starts dim"], unit: float, counted: Float[Array, " dim"]
 ) -> tuple[Float[np.ndarray, "times starts dim"], Array, Array]:
-    """Logarithms of the growth of orthonormal directions, the farthest distances from 0 by the coordinates that are
-    `counted`, and energies."""
+    """Logarithms of the growth of orthonormal directions, the farthest distances from 0 by the coordinates
+    that are `counted`, and energies.
+    """
     dim, h = starts.shape[1], STEP * unit
     field = hamiltonian_field(hamiltonian)
 

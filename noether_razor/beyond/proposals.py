@@ -192,7 +192,7 @@ def _blocks(positions: Positions) -> Iterator[tuple[Blocks, str, dict[str, str]]
 
 
 def _distances(positions: Positions, groups: list[list[int]]) -> tuple[Blocks, dict[str, str]]:
-    """Powers of the distances of bodies from the origin and from each other, as far as they stay clear of 0."""
+    """Powers of the distances of bodies from the origin and from each other, as far as these avoid 0."""
     single = len(groups) == 1
     by: list[Monomial] = [(), *((k,) for k in positions.momenta)]
     blocks: Blocks = []

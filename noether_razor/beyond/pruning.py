@@ -21,19 +21,19 @@ HALVINGS = 40
 def needed_terms(space: ConservedSpace) -> Int[np.ndarray, " kept"]:
     """Which terms of a library its conserved space needs, by backward elimination.
 
-    Terms that are nearly combinations of others on the data (r and log r on a narrow ring) may be added to any
-    quantity at no cost. So terms go one by one, the least needed first, as long as the change along trajectories
-    of as many combinations of what is left grows by no more than noise makes it: the Wald test of each
-    coefficient. Without term j the eigenvalues of change against noise are the roots of sum_i u_ij^2 / (l_i - m)
-    = 0, for eigenvalues l_i and vectors u_i before, so that one decomposition tries all terms.
+    Terms that are nearly combinations of others on the data (r and log r on a narrow ring) may be added to
+    any quantity at no cost. So terms go one by one, the least needed first, as long as the change along
+    trajectories of as many combinations of what is left grows by no more than noise makes it: the Wald test
+    of each coefficient. Without term j the eigenvalues of change against noise are the roots of sum_i u_ij^2
+    / (l_i - m) = 0, for eigenvalues l_i and vectors u_i before, so that one decomposition tries all terms.
     """
     motion, rank = space.motion, space.rank
     used = np.flatnonzero(motion.used)
     if not rank or rank >= len(used):
         return used
     moved, noise, count = _matrices(space)
-    # A term that is not needed has one coefficient of chance alone in each quantity; to be worth its place it must
-    # also shorten the description.
+    # A term that is not needed has one coefficient of chance alone in each quantity; to be worth its place it
+    # must also shorten the description.
     limit = max(float(chi2.isf(CHANCE, rank)), rank * float(np.log(count)))
     kept = np.arange(len(used))
     while len(kept) > rank:
@@ -51,8 +51,8 @@ def needed_terms(space: ConservedSpace) -> Int[np.ndarray, " kept"]:
 
 
 def _matrices(space: ConservedSpace) -> tuple[np.ndarray, np.ndarray, float]:
-    """Change and noise of the terms, as sums over rows that are weighted as in `conserved_space`, per row, and how
-    many rows count.
+    """Change and noise of the terms, as sums over rows that are weighted as in `conserved_space`, per row,
+    and how many rows count.
     """
     motion, weights = space.motion, space.drift.root**2
     shares = (1 - 1 / np.bincount(motion.recording))[motion.recording] * weights

@@ -70,8 +70,8 @@ class LibraryHamiltonian:
 
 @dataclass(frozen=True)
 class Searched:
-    """A library that was searched: what it is, its terms, how many combinations are conserved and independent,
-    and whether the data decide that. `why`: what keeps them from it, or why it was not searched.
+    """A library that was searched: what it is, its terms, how many combinations are conserved and
+    independent, and whether the data decide that. `why`: what keeps them from it, or why it was not searched.
     """
 
     label: str

@@ -48,12 +48,12 @@ def conserved_library(
     distances and differences, and the formulas `terms`.
 
     The null space in units of the noise (`conserved_space`) says which combinations are conserved, for each
-    library that the data suggest; the one that shows most is taken. Of these, independent ones are chosen by the
-    rank of gradients, the simplest first; the combination that moves the data is the Hamiltonian; brackets are
-    written as polynomials in the quantities; and the growth of the tangent map of H, or of `readable` where none
-    is found, says how many can exist. `degree` and `most_terms` are those of `LibraryOptions`, `noise_variance`
-    is that of the states, estimated where None. Raises `LibraryError` for terms that do not serve and for a
-    library that is too large.
+    library that the data suggest; the one that shows most is taken. Of these, independent ones are chosen by
+    the rank of gradients, the simplest first; the combination that moves the data is the Hamiltonian;
+    brackets are written as polynomials in the quantities; and the growth of the tangent map of H, or of
+    `readable` where none is found, says how many can exist. `degree` and `most_terms` are those of
+    `LibraryOptions`, `noise_variance` is that of the states, estimated where None. Raises `LibraryError` for
+    terms that do not serve and for a library that is too large.
     """
     begun = time.process_time()
     given = {} if most_terms is None else {"most_terms": most_terms}
@@ -72,7 +72,7 @@ def conserved_library(
         raise LibraryError("; ".join(f"{one.label}: {one.why}" for one in failed))
     chosen = most_telling(spaces)
     found = _answer(chosen, data, readable)
-    # Of the library to believe, what the answer says: by the terms that are needed, and the quantities as listed.
+    # Of the library to believe, what the answer says: by the terms that are needed.
     searched = (*(found.library if one is chosen else one.searched() for one in spaces), *failed)
     more = [one for one in searched if not one.clear and one.independent > found.independent]
     doubts = [

@@ -18,16 +18,17 @@ from .result import Searched
 FAR = 2.0
 """Mean square change over that of noise from which the next combination is surely not conserved."""
 FAR_DRIVEN, HIDDEN_THEN = 5.0, 0.15
-"""By how much the test of drifts must exceed its threshold to say so in its place, and what noise may then hide of
-a change."""
+"""By how much the test of drifts must exceed its threshold to say so in its place, and what noise may then
+hide of a change.
+"""
 SNR = 25.0
 """Variance of a quantity over that of its noise from which it is seen in single rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class LibrarySpace:
-    """The conserved space of one library, with coefficients `rows` (linear, M) of its terms in the units of the
-    data.
+    """The conserved space of one library, with coefficients `rows` (linear, M) of its terms in the units of
+    the data.
     """
 
     library: Library
@@ -53,13 +54,13 @@ class LibrarySpace:
 
     @property
     def next_ratio(self) -> float:
-        """Mean square change over that of noise of the first combination that is not conserved; inf for none."""
+        """Mean square change over that of noise of the first that is not conserved; inf for none."""
         ratios, staying = self.space.ratios, self.space.staying
         return float(ratios[staying]) if staying < len(ratios) else np.inf
 
     def doubts(self, hidden: Sequence[float]) -> tuple[str, ...]:
-        """What keeps the data from deciding how many there are; `hidden` (quantities,) are upper limits of the
-        change of the independent ones over their spread.
+        """What keeps the data from deciding how many there are; `hidden` (quantities,) are upper limits of
+        the change of the independent ones over their spread.
         """
         space, found = self.space, []
         if not space.moves:

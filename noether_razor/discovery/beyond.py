@@ -27,11 +27,11 @@ def beyond_answer(
     failed: dict[str, str],
     noise_variance: float | None = None,
 ) -> Beyond | None:
-    """What the library of `options` conserves; with the Hamiltonian of the exact evidence, where that fits, to
-    know how much can exist.
+    """What the library of `options` conserves; with the Hamiltonian of the exact evidence, where that fits,
+    to know how much can exist.
 
-    None for another family than the quadratic one, of a single recording, and where nothing moves. What fails is
-    named in `failed`.
+    None for another family than the quadratic one, of a single recording, and where nothing moves. What fails
+    is named in `failed`.
     """
     space = analysis.space
     if not analysis.dictionary.quadratic or space.motion.recordings < 2 or not space.moves:

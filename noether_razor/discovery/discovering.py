@@ -82,16 +82,16 @@ def discover(
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
     All trajectories say what is conserved, before anything is learned (see `data_answer`), and so does the
-    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model
-    adds comes on top; where its training or a part after it fails, that part is named in `failed`.
+    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model adds comes on
+    top; where its training or a part after it fails, that part is named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
-    `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of `library`
-    too: see `conserved_library`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1",
-    or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is told the name of
-    each fit and its logged steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of
-    the budget then do not count. Raises `OptionError` for options that do not fit the data, `HypothesisError`
-    for formulas, and `LibraryError` for terms.
+    `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of
+    `library` too: see `conserved_library`. `quantities` are formulas whose conservation is to be judged:
+    "q1*p2 - q2*p1", or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is
+    told the name of each fit and its logged steps; it may raise to stop. `options` take the place of
+    `RECIPE`; the steps of the budget then do not count. Raises `OptionError` for options that do not fit the
+    data, `HypothesisError` for formulas, and `LibraryError` for terms.
     """
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
@@ -143,10 +143,9 @@ def first_words(
     *,
     family: str = LIBRARY,
 ) -> Discovery:
-    """What the data alone say, of conserved quantities among the terms of `family` (for "library" those of degree
-    <= 2, which come first) and of each hypothesis.
-    Raises `OptionError` for a family that there is not, or that does not fit the data, and where the options
-    do not ask for quantities to be learned.
+    """What the data alone say, of conserved quantities among the terms of `family` (for "library" those of
+    degree <= 2, which come first) and of each hypothesis. Raises `OptionError` for a family that there is
+    not, or that does not fit the data, and where the options do not ask for quantities to be learned.
     """
     if family not in (LIBRARY, *DICTIONARIES):
         known = ", ".join([LIBRARY, *sorted(DICTIONARIES)])

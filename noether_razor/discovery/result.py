@@ -36,11 +36,11 @@ class Discovery:
     trajectories: those that say what is conserved. analysis: what they say. model: the trained model, None
     where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. exact: the
     exact evidence, from the data alone, for the formulas that were asked about and for what was found; None
-    where polynomials do not serve. agreement: whether it finds what `analysis` does. beyond: what is conserved
-    beyond degree two, None where that was not searched. hypotheses: what is said
-    of each of the formulas asked about. checks: of the model. failed: parts that failed, with the reason.
-    notes: what the reader of the data has to say. summary, metrics: the numbers of the model and of its
-    logged steps, as in summary.json and metrics.jsonl.
+    where polynomials do not serve. agreement: whether it finds what `analysis` does. beyond: what is
+    conserved beyond degree two, None where that was not searched. hypotheses: what is said of each of the
+    formulas asked about. checks: of the model. failed: parts that failed, with the reason. notes: what the
+    reader of the data has to say. summary, metrics: the numbers of the model and of its logged steps, as in
+    summary.json and metrics.jsonl.
     """
 
     trajectories: Trajectories

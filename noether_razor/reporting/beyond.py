@@ -72,8 +72,8 @@ def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
 
 
 def beyond_listed(beyond: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The quantities that are shown: those that are no polynomials of others, and of an undecided answer those that
-    can be read.
+    """The quantities that are shown: those that are no polynomials of others, and of an undecided answer
+    those that can be read.
     """
     derived = {text.partition(" = ")[0] for text in beyond["relations"]}
     found = [entry for entry in beyond["quantities"] if entry["name"] not in derived]
@@ -87,13 +87,13 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
     lines, energy = [], beyond["hamiltonian"]
     if beyond["linear"] > beyond["independent"]:
         lines.append(
-            f"{beyond['linear']} combinations of terms are conserved, products and powers of others among them; "
-            f"{beyond['independent']} of them are independent"
+            f"{beyond['linear']} combinations of terms are conserved, products and powers of others among "
+            f"them; {beyond['independent']} of them are independent"
         )
     if energy is not None and energy["source"] == "trajectories":
         lines.append(
-            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of what noise "
-            "makes of them"
+            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of what "
+            "noise makes of them"
         )
     if beyond["relations"] and not beyond["undecided"]:
         lines.append(f"relations: {', '.join(beyond['relations'][:MOST_LISTED])}")
@@ -115,7 +115,9 @@ def beyond_brackets(beyond: Mapping[str, Any]) -> list[str]:
 
 
 def beyond_errors(entry: Mapping[str, Any]) -> str:
-    """The errors of the coefficients, of the first few: those of simple numbers are what they were measured to."""
+    """The errors of the coefficients, of the first few: those of simple numbers are what they were measured
+    to.
+    """
     errors = [f"{error:.1g} of {term}" for term, error in entry["stderr"].items() if error > 0]
     more = ", .." if len(errors) > MOST_ERRORS else ""
     return f"± {', '.join(errors[:MOST_ERRORS])}{more}" if errors else ""

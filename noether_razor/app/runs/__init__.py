@@ -25,6 +25,7 @@ __all__ = [
     "evaluate_run",
     "evidence_of_file",
     "held_out",
+    "library_named",
     "load_run",
     "predict_run",
     "report_run",

@@ -73,9 +73,10 @@ def discover_run(
     and write symmetry.json and the reports.
 
     All trajectories say what is conserved, before anything is learned: that answer is told first, then what
-    the exact evidence and the terms of `library` add, and all are written. The rest is as in `noether_razor.discover`, with `repeats`
-    (at least 1) fits of each kind. With `resume` training and refits go on from their checkpoints. Nothing is
-    written before data and formulas have been read. Raises as `train_run` and `analyse_run` do.
+    the exact evidence and the terms of `library` add, and all are written. The rest is as in
+    `noether_razor.discover`, with `repeats` (at least 1) fits of each kind. With `resume` training and refits
+    go on from their checkpoints. Nothing is written before data and formulas have been read. Raises as
+    `train_run` and `analyse_run` do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")

@@ -12,10 +12,11 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 
 class System(NamedTuple):
-    """Equations of motion, draws of `count` initial states, the `step` between rows, and which columns are angles.
+    """Equations of motion, draws of `count` initial states, the `step` between rows, and which columns are
+    angles.
 
-    `independent` is how many independent quantities are conserved among the terms of its library, `hamiltonian`
-    the terms of H where it is in that.
+    `independent` is how many independent quantities are conserved among the terms of its library,
+    `hamiltonian` the terms of H where it is in that.
     """
 
     field: Field
@@ -41,7 +42,7 @@ def followed(field: Field, starts: np.ndarray, times: np.ndarray, substeps: int 
 
 
 def measured(system: System, noise: float, seed: int, count: int = 50, rows: int = 40) -> Trajectories:
-    """`count` trajectories with normal noise of a share of the spread of the block of positions or momenta."""
+    """`count` trajectories with normal noise of a share of the spread of positions or of momenta."""
     random = np.random.default_rng(seed)
     starts = system.starts(random, count)
     times = system.step * np.arange(rows)
@@ -99,16 +100,19 @@ def planets(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def kepler(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """H = p^2 / 2 - 1 / r."""
     cube = (x**2 + y**2) ** 1.5
     return -x / cube, -y / cube
 
 
 def toda(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> tuple[np.ndarray, ...]:
+    """H = p^2 / 2 + exp(q1 - q2) + exp(q2 - q3) + exp(q3 - q1): three particles on a ring."""
     a, b, c = np.exp(one - two), np.exp(two - three), np.exp(three - one)
     return c - a, a - b, b - c
 
 
 def henon_heiles(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """H = (p^2 + q^2) / 2 + q1^2 q2 - q2^3 / 3."""
     return -x - 2 * x * y, -y - x**2 + y**2
 
 
@@ -118,7 +122,7 @@ def sawada_kotera(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def double_pendulum(states: np.ndarray) -> np.ndarray:
-    """Equal masses and lengths, by H = (p1^2 + 2 p2^2 - 2 p1 p2 cos d) / (2 (1 + sin^2 d)) - 2 cos q1 - cos q2."""
+    """Equal masses and lengths, H = (p1^2 + 2 p2^2 - 2 p1 p2 cos d) / (2 + 2 sin^2 d) - 2 cos q1 - cos q2."""
     one, two, p, s = states.T
     cos, sin = np.cos(one - two), np.sin(one - two)
     below = 1 + sin**2

@@ -19,9 +19,9 @@ TERMS = {"Morse": ("exp(-q1)", "exp(-2*q1)")}
 """Terms that are added for a system."""
 HEADING = """# Beyond degree two: known systems
 
-`scripts/beyond_suite` writes this page. Each file has 50 trajectories of 40 rows, with noise of a share of the
-spread of positions or of momenta on all columns; the program is not told how large it is. The true number of
-conserved combinations of terms is that of the equations of motion, in the library that the answer rests on.
+`scripts/beyond_suite` writes this page. Each file has 50 trajectories of 40 rows, with noise of a share of
+the spread of positions or of momenta on all columns; the program is not told how large it is. The true number
+of conserved combinations of terms is that of the equations of motion, in the library that the answer rests on.
 
 """
 

@@ -35,7 +35,7 @@ class Ceiling(NamedTuple):
     the largest first, of the motions that were followed well.
     """
 
-    count: int
+    most: int
     exponents: Float[np.ndarray, "starts n"]
 
 

@@ -326,7 +326,7 @@ def _ceiling(parts: _Listed, readable: ReadableHamiltonian | None) -> tuple[int 
     if found is None:
         return None, "motions of H from the data are not bounded, or cannot be followed"
     return (
-        found.count,
+        found.most,
         f"by the growth of neighbouring motions from {len(found.exponents)} states of the data",
     )
 

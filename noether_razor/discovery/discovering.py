@@ -98,11 +98,7 @@ def discover(
     spent = BUDGETS[budget]
     options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    library = library or LibraryOptions()
-    check_library(data, library)
-    found = with_exact(first_words(data, options, hypotheses, family=family))
-    if family == LIBRARY:
-        found = with_beyond(found, options, library)
+    found = _without_training(data, options, hypotheses, family, library or LibraryOptions())
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []
     tell = progress or say_nothing
@@ -125,15 +121,23 @@ def discover(
             raise NotLearnedError(result.stopped)
     except FloatingPointError as error:
         return without_model(found, error)
-    last = result.history[-1]
-    fitted = Fitted(problem, result.posterior)
-    summary = summarise(
-        fitted,
-        kept_aside_sets(problem),
-        steps=options.training.steps,
-        seconds={"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds},
-    )
+    last, fitted = result.history[-1], Fitted(problem, result.posterior)
+    seconds = {"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds}
+    summary = summarise(fitted, kept_aside_sets(problem), steps=options.training.steps, seconds=seconds)
     return with_model(found, fitted, summary, metrics, repeats=spent.repeats, tell=tell)
+
+
+def _without_training(
+    data: Trajectories,
+    options: Options,
+    hypotheses: Sequence[Hypothesis],
+    family: str,
+    library: LibraryOptions,
+) -> Discovery:
+    """All that is said before a network is trained."""
+    check_library(data, library)
+    found = with_exact(first_words(data, options, hypotheses, family=family))
+    return with_beyond(found, options, library) if family == LIBRARY else found
 
 
 def first_words(

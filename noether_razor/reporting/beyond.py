@@ -92,8 +92,8 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
         )
     if energy is not None and energy["source"] == "trajectories":
         lines.append(
-            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of what "
-            "noise makes of them"
+            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of "
+            "what noise makes of them"
         )
     if beyond["relations"] and not beyond["undecided"]:
         lines.append(f"relations: {', '.join(beyond['relations'][:MOST_LISTED])}")

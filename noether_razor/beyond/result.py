@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..invariants.formulas import shortened
+from ..invariants.found import LONGEST, PRINTED
+
 Coefficients = Mapping[str, float]
 
 
@@ -166,5 +169,7 @@ class Beyond:
     def __repr__(self) -> str:
         count = f"{self.linear} linear, {self.independent} independent"
         lines = [f"Beyond({count} among {self.library.terms} terms, {'clear' if self.clear else 'undecided'}"]
-        lines += [f"{one.name} = {one.formula}" for one in self.quantities]
-        return "\n  ".join([*lines, self.verdict]) + ")"
+        lines += [f"{one.name} = {one.formula}" for one in self.quantities[:PRINTED]]
+        if self.linear > PRINTED:
+            lines.append(f"and {self.linear - PRINTED} more")
+        return "\n  ".join(shortened(line, LONGEST) for line in [*lines, self.verdict]) + ")"

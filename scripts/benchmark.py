@@ -133,7 +133,9 @@ def paper(problem: Problem, *, hoisted: bool) -> dict[str, float]:
 def main() -> None:
     """Print the comparison as one JSON object."""
     if len(sys.argv) > 1:
-        sys.exit(f"scripts/benchmark takes no arguments but --scaling, got {' '.join(sys.argv[1:])}")
+        sys.exit(
+            f"scripts/benchmark takes no arguments but --scaling or --charges, got {' '.join(sys.argv[1:])}"
+        )
     config = load_config(CONFIG)
     problem = build_problem(config)
     problem = problem._replace(training=replace(problem.training, batch=None))

@@ -297,12 +297,108 @@ def thrown_with_drag(generator: np.random.Generator) -> Rows:
         yield label, times, states + [0.006, 0.006, 0.015, 0.015] * generator.normal(size=states.shape)
 
 
+def shaken_camera(generator: np.random.Generator) -> Rows:
+    """Two bodies that attract each other, seen by a camera that shakes: most noise is the same for both.
+    Truth: both momenta, their three products and the two parts of angular momentum, seven.
+    """
+    times = 0.1 * np.arange(61)
+
+    def field(s: np.ndarray) -> np.ndarray:
+        apart = s[:2] - s[2:4]
+        pull = -apart / (apart @ apart + 0.3) ** 1.5
+        return np.r_[s[4:], pull, -pull]
+
+    for label in range(30):
+        start = np.r_[generator.normal(size=4), 0.5 * generator.normal(size=4)]
+        states = _solved(field, start, times)
+        shared = 0.01 * generator.normal(size=(len(times), 4))[:, [0, 1, 0, 1, 2, 3, 2, 3]]
+        yield label, times, states + shared + 0.003 * generator.normal(size=states.shape)
+
+
+def logged_twice(generator: np.random.Generator) -> Rows:
+    """One oscillator of frequency 1.3, its sensors logged twice. Truth: one energy, and columns that are
+    bound to each other.
+    """
+    times = 0.25 * np.arange(60)
+    for label in range(20):
+        size, phase = generator.uniform(0.5, 2), 1.3 * times + generator.uniform(0, 6)
+        own = np.stack([size * np.cos(phase), -1.3 * size * np.sin(phase)], axis=1)
+        own += 0.01 * generator.normal(size=own.shape)
+        yield label, times, own[:, [0, 0, 1, 1]]
+
+
+def _two_periods(generator: np.random.Generator, runs: int, rows: int, noise: float) -> Rows:
+    """Oscillators of frequencies 1 and sqrt(2). Truth: two energies."""
+    times, rate = 0.25 * np.arange(rows), np.sqrt([1.0, 2.0])
+    for label in range(runs):
+        q, p = generator.normal(size=(2, 1, 2))
+        cos, sin = np.cos(np.outer(times, rate)), np.sin(np.outer(times, rate))
+        states = np.concatenate([q * cos + p / rate * sin, p * cos - rate * q * sin], axis=1)
+        yield label, times, states + noise * generator.normal(size=states.shape)
+
+
+def coarse_readings(generator: np.random.Generator) -> Rows:
+    """The same by a converter of few steps about 128. Truth: two energies."""
+    for label, times, states in _two_periods(generator, 20, 60, 0.0):
+        yield label, times, np.round(128 + 4 * states)
+
+
+def released_from_rest(generator: np.random.Generator) -> Rows:
+    """Two equal oscillators released from rest. Truth: u(2), of which L is 0 in every run."""
+    times = 0.2 * np.arange(60)
+    for label in range(24):
+        start = generator.normal(size=2)
+        states = np.concatenate([np.outer(np.cos(times), start), np.outer(-np.sin(times), start)], axis=1)
+        yield label, times, states + 0.01 * generator.normal(size=states.shape)
+
+
+def cut_off(generator: np.random.Generator) -> Rows:
+    """Two oscillators, by sensors that read no more than 2. Truth: two energies, but not by these rows."""
+    for label, times, states in _two_periods(generator, 24, 80, 0.005):
+        yield label, times, np.clip(states, -2, 2)
+
+
+def minus_999(generator: np.random.Generator) -> Rows:
+    """The same, with -999 for what is missing. Truth: two energies, but not by these rows."""
+    for label, times, states in _two_periods(generator, 24, 80, 0.01):
+        yield label, times, np.where(generator.uniform(size=states.shape) < 0.01, -999, states)
+
+
+def stopped_sensor(generator: np.random.Generator) -> Rows:
+    """The same, with a sensor that stops for eight rows in every fourth run. Truth: the same."""
+    for label, times, states in _two_periods(generator, 24, 80, 0.005):
+        if label % 4 == 0:
+            start, column = generator.integers(5, 65), generator.integers(4)
+            states[start : start + 8, column] = states[start, column]
+        yield label, times, states
+
+
+def glitches(generator: np.random.Generator) -> Rows:
+    """The same, with glitches in 5 % of the rows. Truth: the same."""
+    for label, times, states in _two_periods(generator, 20, 80, 0.01):
+        for row in np.flatnonzero(generator.uniform(size=len(times)) < 0.05):
+            states[row, generator.integers(4)] += generator.choice([-1, 1]) * generator.uniform(0.5, 5)
+        yield label, times, states
+
+
+def bumped(generator: np.random.Generator) -> Rows:
+    """The same without, but for a push in two runs. Truth: two energies in the others."""
+    for label, times, states in _two_periods(generator, 24, 80, 0.01):
+        if label < 2:
+            # A push of 0.6 on p1, at row 40.
+            later = times[40:] - times[40]
+            states[40:, 0] += 0.6 * np.sin(later)
+            states[40:, 2] += 0.6 * np.cos(later)
+        yield label, times, states
+
+
 class Hard(NamedTuple):
-    """A file, how many quantities are conserved, and whether it can tell."""
+    """A file, how many quantities are conserved, whether it can tell, and what the first line says then."""
 
     file: FieldFile
     rank: int | None
     decided: bool = True
+    said: str = ""
 
 
 PLANE = "q1,q2,p1,p2"
@@ -316,5 +412,16 @@ HARD_FILES = {
     "one run nearly at rest": Hard(FieldFile(nearly_at_rest, PLANE), 1),
     "at rest": Hard(FieldFile(at_rest, PLANE), None, decided=False),
     "thrown with drag": Hard(FieldFile(thrown_with_drag, "x,y,vx,vy", VELOCITIES), None, decided=False),
+    "shaken camera": Hard(FieldFile(shaken_camera, "q1,q2,q3,q4,p1,p2,p3,p4"), 7),
+    "coarse readings": Hard(FieldFile(coarse_readings, PLANE), 2, said="u(1)^2"),
+    "one sensor logged twice": Hard(FieldFile(logged_twice, PLANE), 1, decided=False),
+    "released from rest": Hard(FieldFile(released_from_rest, PLANE), 3, decided=False, said="u(2)"),
+    "cut off": Hard(FieldFile(cut_off, PLANE), None, decided=False, said="is it cut off?"),
+    "minus 999": Hard(FieldFile(minus_999, PLANE), None, decided=False, said="leave a field empty"),
+    "stopped sensor": Hard(
+        FieldFile(stopped_sensor, PLANE), None, decided=False, said="does its sensor stop?"
+    ),
+    "glitches": Hard(FieldFile(glitches, PLANE), None, decided=False),
+    "bumped": Hard(FieldFile(bumped, PLANE), None, decided=False, said="were they disturbed?"),
 }
 """Files with noise as sensors, filters and units make it, or without a law where one may be seen."""

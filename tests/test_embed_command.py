@@ -110,11 +110,14 @@ def test_a_configuration_and_a_map_of_two_dimensions(tmp_path):
         (("embed", "none.csv"), "none.csv: no such file"),
         (("embed", "ring.csv", "--components", "0"), "components"),
         (("embed", "ring.csv", "--components", "4"), "n_components: got 4, expected 1 to 3"),
-        (("embed", "ring.csv", "--latent", "sphere"), "embedding.latent: "),
+        (("embed", "ring.csv", "--latent", "torus"), "embedding.latent: "),
         (("embed", "ring.csv", "--ignore", "zz"), "has no column 'zz'"),
         (("embed", "bad.toml"), "embedding.degre: unknown key, did you mean degree?"),
         (("embed", "gap.csv"), "line 3, column y: got no value, expected a number"),
         (("embed", "ring.csv", "--set", "embedding.stiffness=-1"), "embedding.stiffness: "),
+        (("embed", "huge.csv"), "huge.csv: X has values up to 2e+300, expected at most 1e+100"),
+        (("embed", "one.csv", "--components", "1"), "one.csv: got n_samples = 1, expected at least 2"),
+        (("embed", "two.csv", "--components", "1"), "two.csv: select: got 2 rows, expected at least 10"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(words, message, tmp_path, monkeypatch):
@@ -122,6 +125,9 @@ def test_bad_input_is_one_line_and_nothing_is_written(words, message, tmp_path, 
     write_ring(tmp_path / "ring.csv", 20)
     (tmp_path / "bad.toml").write_text('[data]\nfile = "ring.csv"\n[embedding]\ndegre = 3\n')
     (tmp_path / "gap.csv").write_text("x,y\n1,2\n3,\n4,5\n")
+    (tmp_path / "huge.csv").write_text("x,y\n1e300,2\n2e300,4\n1,1\n")
+    (tmp_path / "one.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "two.csv").write_text("x,y\n1,2\n3,5\n")
     before = sorted(tmp_path.iterdir())
     done = run(*words)
     assert done.returncode == 2 and message in done.stderr

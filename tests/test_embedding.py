@@ -1,8 +1,11 @@
 """The estimator: known densities, data, both ways, selection, conventions and bad input."""
 
+import json
 import math
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,6 +33,14 @@ def ring_points(count: int, seed: int = 0, turn: float = 1.0) -> np.ndarray:
     draws = np.random.default_rng(seed)
     angles = turn * draws.uniform(-np.pi, np.pi, count)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) + NOISE * draws.normal(size=(count, 2))
+
+
+def sphere_points(count: int, seed: int = 0) -> np.ndarray:
+    """Points near a sphere of radius 2 about (1, 0, 0)."""
+    draws = np.random.default_rng(seed)
+    directions = draws.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    return np.array([1, 0, 0]) + 2 * directions + 0.05 * draws.normal(size=(count, 3))
 
 
 def s_curve(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -223,6 +234,28 @@ class TestData:
             locked = [abs(np.mean(np.exp(1j * (s * z[:, a] - truth)))) for a in (0, 1) for s in (1, -1)]
             assert max(locked) > 0.99
 
+    def test_a_sphere_is_closed_without_poles(self):
+        points = sphere_points(600)
+        found = VariationalManifoldEmbedding(2, latent="sphere", degree=2, chart="pca", iterations=60).fit(
+            points
+        )
+        assert found.noise_ == pytest.approx(0.05, rel=0.15)
+        fresh = sphere_points(300, seed=1)
+        back = found.inverse_transform(found.transform(fresh))
+        directions = (fresh - [1, 0, 0]) / np.linalg.norm(fresh - [1, 0, 0], axis=1)[:, None]
+        # The radius of a sphere, and the nearest points of it.
+        assert np.abs(np.linalg.norm(back - [1, 0, 0], axis=1) - 2).max() < 0.1
+        assert np.abs(back - [1, 0, 0] - 2 * directions).max() < 0.1
+        symmetries = found.symmetries(points)
+        assert symmetries.dimension == 3 and symmetries.algebra.name.startswith("so(3)")
+
+    @pytest.mark.slow
+    def test_a_sphere_is_chosen_by_held_out_likelihood(self):
+        found = VariationalManifoldEmbedding(2, latent="auto", select=True, chart="pca", iterations=20).fit(
+            sphere_points(250)
+        )
+        assert found.diagnostics_["latent"] == "sphere"
+
     def test_repeated_rows_constant_columns_and_few_rows(self):
         points = np.pad(np.repeat(ring_points(40), 3, axis=0), ((0, 0), (0, 1)), constant_values=7.0)
         found = VariationalManifoldEmbedding(1, latent="circle", degree=2, iterations=20).fit(points)
@@ -250,6 +283,33 @@ class TestData:
         ]
         assert np.array_equal(runs[0].transform(points), runs[1].transform(points))
         assert told and all("uniform latent" in text for text, _, _ in told)
+
+
+@pytest.mark.slow
+def test_the_cost_is_linear_in_the_points_and_memory_is_bounded():
+    script = Path(__file__).parents[1] / "scripts" / "embedding_scaling.py"
+    done = subprocess.run(
+        [sys.executable, script, "--rows", "25000", "100000"], capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = (json.loads(line) for line in done.stdout.splitlines())
+    for cost in ("fit_cpu_s", "transform_cpu_s"):
+        assert many[cost] < 1.3 * 4 * few[cost]
+    assert many["peak_mb"] < 1024
+    assert many["noise"] == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_choice_of_all_settings_takes_less_than_a_minute():
+    draws = np.random.default_rng(0)
+    one, two = draws.uniform(-1, 1, (2, 1200))
+    waves = [np.sin((k % 5 + 1) * one + k) + np.cos((k % 3 + 1) * two + 2 * k) for k in range(20)]
+    points = np.stack(waves, axis=1) + 0.1 * draws.normal(size=(1200, 20))
+    started = time.process_time()
+    found = VariationalManifoldEmbedding(2, select=True).fit(points)
+    # CPU time: on two cores the wall clock shows less.
+    assert time.process_time() - started < 60
+    assert found.noise_ == pytest.approx(0.1, rel=0.3)
 
 
 def printed(code: str) -> str:
@@ -301,6 +361,8 @@ class TestBadInput:
             ({"chart": "angle", "n_components": 2}, "needs one component, got 2"),
             ({"chart": np.zeros((3, 1))}, r"chart: got shape \(3, 1\), expected \(20, 1\)"),
             ({"degree": 0}, "degree: got 0, expected at least 1"),
+            ({"latent": "sphere"}, "a sphere has 2 components, got 1"),
+            ({"degree": 1000}, "degree: got 1000, expected at most 200"),
             ({"noise": -1.0}, "noise: got -1.0, expected a positive number"),
             ({"stiffness": math.nan}, "stiffness: got nan"),
         ],
@@ -317,11 +379,22 @@ class TestBadInput:
             (np.ones(9), ValueError, "Expected 2D array"),
             ([["a", "b"]] * 9, ValueError, "must hold numbers"),
             (np.ones((1, 2)), ValueError, "1 sample"),
+            (1e300 * ring_points(9), ValueError, "values up to .*e\\+300, expected at most 1e\\+100"),
+            (1e-300 * ring_points(9), ValueError, "spreads over .*e-300, expected at least 1e-100"),
         ],
     )
     def test_data_that_cannot_be(self, points, error, message):
         with pytest.raises(error, match=message):
             VariationalManifoldEmbedding(1).fit(points)
+
+    def test_few_rows_cannot_choose_settings(self):
+        with pytest.raises(ValueError, match=r"got 9 rows, expected at least 10 .* give a degree"):
+            VariationalManifoldEmbedding(1, select=True).fit(ring_points(9))
+
+    def test_a_start_that_does_not_move_along_an_axis_is_no_division_by_zero(self):
+        points = np.repeat([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], 10, axis=0)
+        found = VariationalManifoldEmbedding(2, degree=2, iterations=5).fit(points)
+        assert np.isfinite(found.transform(points)).all() and np.isfinite(found.score(points))
 
     def test_an_estimator_that_is_not_fitted_says_so(self):
         with pytest.raises((NotFittedError, ValueError), match="call fit with data before"):

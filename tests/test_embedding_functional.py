@@ -69,9 +69,36 @@ class TestLatent:
         edges = np.linspace(-reach, reach, 4001)[:, None]
         assert np.trapezoid(np.exp(latent.log_density(edges)), edges[:, 0]) == pytest.approx(1, abs=1e-12)
 
+    def test_harmonics_are_orthonormal_with_their_derivatives(self):
+        latent = Latent("sphere", 2, 3)
+        nodes, weights = latent.quadrature(6)
+        values = latent.values(nodes)
+        assert latent.size == 16
+        assert np.allclose(values.T @ (weights[:, None] * values), np.eye(16), atol=1e-13)
+        z = points(latent)
+        assert np.allclose(
+            np.swapaxes(at(jax.jacfwd(latent.values), z), 1, 2), latent.gradients(z), atol=1e-12
+        )
+        # l = 1 are the coordinates of space, and no derivative is lost at a pole.
+        space = np.stack([np.cos(z[:, 1]) * np.cos(z[:, 0]), np.sin(z[:, 1])], axis=1)
+        assert np.allclose(latent.values(z)[:, [2, 1]], np.sqrt(3) * space, atol=1e-13)
+        assert np.isfinite(latent.gradients(np.array([[0.3, np.pi / 2]]))).all()
+        # Bending is the mean square of the covariant Hessian in the metric cos^2 b da^2 + db^2.
+        nodes = jnp.asarray(nodes)
+        second, first = at(jax.hessian(latent.values), nodes), at(jax.jacfwd(latent.values), nodes)
+        sine, cosine = (np.asarray(f(nodes[:, 1]))[:, None] for f in (jnp.sin, jnp.cos))
+        along = (second[..., 0, 0] - sine * cosine * first[..., 1]) / cosine**2
+        mixed = (second[..., 0, 1] + sine / cosine * first[..., 0]) / cosine
+        entries = (along, second[..., 1, 1], mixed, mixed)
+        bending = sum(part.T @ (weights[:, None] * part) for part in entries)
+        assert np.allclose(bending, latent.bending, atol=1e-8)
+        assert np.allclose(along + second[..., 1, 1], latent.laplacians(nodes), atol=1e-9)
+
     def test_what_cannot_be_is_refused(self):
-        with pytest.raises(ValueError, match="expected one of uniform, normal, circle"):
-            Latent("sphere", 2, 3)
+        with pytest.raises(ValueError, match="expected one of uniform, normal, circle, sphere"):
+            Latent("torus", 2, 3)
+        with pytest.raises(ValueError, match="a sphere has 2 components, got 3"):
+            Latent("sphere", 3, 3)
         with pytest.raises(ValueError, match="at least 1, got 0 and 3"):
             Latent("uniform", 0, 3)
         with pytest.raises(ValueError, match="take a lower degree or fewer components"):

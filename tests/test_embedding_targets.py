@@ -9,8 +9,8 @@ import pytest
 from test_cli import run
 
 from noether_razor.app.config import ConfigError
-from noether_razor.paper import reproduce
-from noether_razor.paper.embedding import EMBEDDING_TARGETS, AtLeast, AtMost, Measured, figure1, reproduction
+from noether_razor.paper import AtLeast, AtMost, reproduce
+from noether_razor.paper.embedding import EMBEDDING_TARGETS, Measured, figure1, reproduction
 from noether_razor.paper.embedding.baselines import families, tuned
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,7 +23,6 @@ from noether_razor.app.config.load import parse_tables
 from noether_razor.app.runs import charges_run
 from noether_razor.learning import (
     Labelled,
-    LabelledDataError,
     OptimiserError,
     TrainedState,
     charges_of,
@@ -33,6 +33,7 @@ from noether_razor.learning import (
     track_charges,
 )
 from noether_razor.training import Checkpoint
+from noether_razor.trajectories import DataFileError
 
 DOCS = Path(__file__).parents[1] / "docs"
 OPTIMISER = optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.05, 0.9))
@@ -42,7 +43,7 @@ class TestLoops:
     def test_two_lines_in_a_loop_of_nnx(self):
         model = Network(jnp.float32)
         plain = nnx.Optimizer(Network(jnp.float32), OPTIMISER, wrt=nnx.Param)
-        tracked = nnx.Optimizer(model, track_charges(OPTIMISER, SYMMETRIES), wrt=nnx.Param)
+        tracked = nnx.Optimizer(model, track_charges(OPTIMISER, SYMMETRIES, every=10), wrt=nnx.Param)
         other = Network(jnp.float32)
 
         @nnx.jit
@@ -53,16 +54,27 @@ class TestLoops:
         for n in range(21):
             step(model, tracked, (x[n], y[n]))
             step(other, plain, (x[n], y[n]))
-        # The run is the same as without.
+        # The run is the same as without, up to what a compiler that sees more operations rounds otherwise.
         for ours, theirs in zip(
             *(jax.tree.leaves(nnx.state(m, nnx.Param)) for m in (model, other)), strict=True
         ):
-            np.testing.assert_array_equal(ours, theirs)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
         followed = read_charges(tracked, SYMMETRIES)
         assert max(float(one.charge.violation.max()) for one in followed) < 1e-5
         squares = np.asarray(jnp.sum(model.layers[0].kernel[...] ** 2, axis=0))
         np.testing.assert_allclose(followed[0].charge.value, squares, rtol=1e-6)
         assert "scale of layer 0: charge" in str(followed[0])
+
+    def test_updates_are_those_of_the_optimiser(self):
+        params = nnx.state(Network(jnp.float32), nnx.Param)
+        tracked = track_charges(OPTIMISER, SYMMETRIES, every=2)
+        plain, followed = OPTIMISER.init(params), tracked.init(params)
+        for n in range(3):
+            gradients = jax.tree.map(lambda leaf, n=n: jnp.cos(n + leaf), params)
+            wanted, plain = OPTIMISER.update(gradients, plain, params)
+            updates, followed = tracked.update(gradients, followed, params)
+            for ours, theirs in zip(jax.tree.leaves(updates), jax.tree.leaves(wanted), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
     def test_checkpoints_keep_the_charges(self, tmp_path):
         graph, params, rest = nnx.split(Network(jnp.float32), nnx.Param, ...)
@@ -247,7 +259,10 @@ class TestVerbs:
             (("model.width=3",), ("model.width", "unknown key")),
             (("seed=-1",), ("seed", "-1")),
             (("optimizer.kind=rmsprop",), ("optimizer.kind", "rmsprop")),
-            (("data.label=nothing",), ("no column nothing",)),
+            (("data.label=nothing",), ("no column 'nothing'",)),
+            (("data.kind=npz",), ("kind npz does not suit",)),
+            (("optimizer.momentum=0",), ("optimizer", "needs a momentum above 0")),
+            (("search.method=linear", "search.rows=3"), ("features need as many rows",)),
             (("data.file=nowhere.csv",), ("nowhere.csv", "no such file")),
             (("data.kind=digits",), ("file is needed",)),
             (("model.kind=cnn",), ("too small",)),
@@ -257,8 +272,8 @@ class TestVerbs:
     def test_bad_input_is_one_line(self, written, tmp_path, overrides, parts):
         words = [word for text in overrides for word in ("--set", text)]
         assert_bad_input(run("charges", written, "--out", tmp_path / "run", *words), *parts)
-        # A folder with a configuration would stand in the way of the next try.
-        assert (tmp_path / "run").exists() == ("not finite at step" in parts)
+        # A folder would stand in the way of the next try.
+        assert not (tmp_path / "run").exists()
 
     def test_the_shipped_configuration_is_the_one_of_the_page(self):
         settings = load_learning("learning/digits.toml")
@@ -304,15 +319,49 @@ class TestData:
             tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(40, 2, 2)), y=np.arange(40) % 4
         )
         assert read_labelled(tmp_path / "rows.npz").classes == 4
-        for text, words in (
-            ("a,b\n1,x\n", "10 rows"),
-            ("a,b\nx,1\n", "cannot be read"),
-            ("", "10 rows"),
-            ("a,b\n1\n", "2 cells"),
+        # Whole numbers are one class however they are written, and text may stand in quotes.
+        rows = [f'{k % 3};"{k % 2}.0"' for k in range(12)] + ["1;1"]
+        (tmp_path / "semicolons.csv").write_text("\n".join(["a;b", *rows]))
+        assert read_labelled(tmp_path / "semicolons.csv").classes == 2
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("a,b\n1,x\n", "has 1 rows"),
+            ("a,b\nx,1\n", "line 2, column a: got 'x', expected a number"),
+            ("", "the file is empty"),
+            ("a,b\n1\n2,3\n4,5\n", "line 2: 1 fields, expected 2"),
+            ("a,b\n" + "1,x\n2,\n" * 8, "line 3, column b: got no value, expected a class"),
+            ("a,b\n" + "1,x\n2,x\n" * 8, "all labels are x"),
+            ("a,b\n" + "1,x\n1,y\n" * 8, "all inputs are constant"),
+            ("b\n" + "x\ny\n" * 8, "no column besides b"),
+            ("a,b\n" + "".join(f"1,{k / 3}\n" for k in range(16)), "all inputs are constant"),
+            ("a,b\n" + "".join(f"{k},{k / 3}\n" for k in range(16)), "16 different labels"),
+        ],
+    )
+    def test_text_that_cannot_be_used_is_refused(self, tmp_path, text, words):
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(DataFileError, match=re.escape(words)):
+            read_labelled(tmp_path / "bad.csv")
+
+    def test_arrays_that_cannot_be_used_are_refused(self, tmp_path):
+        x, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 4
+        for arrays, words in (
+            ({"x": x}, "needs arrays x and y, has x"),
+            ({"x": x, "y": y[:9]}, "got (40, 2) and (9,)"),
+            ({"x": x[:, 0], "y": y}, "got (40,) and (40,)"),
+            ({"x": np.where(x > 2, np.nan, x), "y": y}, "x: must hold finite real numbers"),
+            ({"x": x + 0j, "y": y}, "x: must hold finite real numbers"),
+            ({"x": x, "y": np.eye(4)[y]}, "got (40, 2) and (40, 4)"),
+            ({"x": x, "y": np.where(y > 2, np.nan, y)}, "y: must hold finite numbers"),
         ):
-            (tmp_path / "bad.csv").write_text(text)
-            with pytest.raises(LabelledDataError, match=words):
-                read_labelled(tmp_path / "bad.csv")
+            np.savez(tmp_path / "bad.npz", **arrays)  # type: ignore[arg-type]
+            with pytest.raises(DataFileError, match=re.escape(words)):
+                read_labelled(tmp_path / "bad.npz")
+        for damaged in (b"", b"no archive"):
+            (tmp_path / "bad.npz").write_bytes(damaged)
+            with pytest.raises(DataFileError, match="npz"):
+                read_labelled(tmp_path / "bad.npz")
 
     @pytest.mark.parametrize("kind", ["sgd", "momentum", "nesterov", "sgdw", "adam", "adamw", "lion"])
     def test_every_kind_of_optimiser_can_be_followed(self, kind):

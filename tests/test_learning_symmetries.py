@@ -2,6 +2,8 @@
 is.
 """
 
+import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -273,6 +275,9 @@ class TestSlices:
         (flat,) = (family for family in found.exact if family.name == "rescaling between dense and second")
         flattened = next(member for member in flat.members if member.path == "dense.kernel")
         assert flattened.units == (0, 1) * 16
+        # Families that were written down come back.
+        kept = json.loads(json.dumps(found.to_json()))
+        assert replace(found, exact=(), quasi=()).with_families(kept).exact == found.exact
         # Rows that are too few for all features do not keep single units from being told.
         assert found.unnamed == {"diagonal": None, "translation": None}
 

@@ -28,18 +28,20 @@ SNR = 25.0
 @dataclass(frozen=True, eq=False)
 class LibrarySpace:
     """The conserved space of one library, with coefficients `rows` (linear, M) of its terms in the units of
-    the data.
+    the data; `noise_variance` is what was given of the noise, None where it is estimated.
     """
 
     library: Library
     space: ConservedSpace
+    noise_variance: float | Float[np.ndarray, " dim"] | None = None
 
     @classmethod
     def of(
         cls, data: Trajectories, library: Library, noise_variance: float | Float[np.ndarray, " dim"] | None
     ) -> "LibrarySpace":
         """See `conserved_space`."""
-        return cls(library, conserved_space(data, noise_variance=noise_variance, dictionary=library))
+        space = conserved_space(data, noise_variance=noise_variance, dictionary=library)
+        return cls(library, space, noise_variance)
 
     @cached_property
     def rows(self) -> Float[np.ndarray, "linear M"]:
@@ -89,8 +91,8 @@ class LibrarySpace:
         kept = needed_terms(self.space)
         if not self.space.rank or len(kept) == len(self.library):
             return self
-        motion = self.space.motion
-        short = LibrarySpace.of(motion.trajectories, self.library.chosen(kept), motion.noise.variance)
+        of = self.space.motion.trajectories
+        short = LibrarySpace.of(of, self.library.chosen(kept), self.noise_variance)
         return short if short.space.rank == self.space.rank else self
 
     def searched(self) -> Searched:

@@ -63,6 +63,18 @@ class EmbeddingAnswer:
         return self.estimator.symmetries(some) if len(some) >= columns * (columns + 1) // 2 else None
 
     @property
+    def isometries(self) -> str | None:
+        """The Lie algebra of the rotations and translations in words; None where none were looked for."""
+        found = self.symmetries
+        if found is None:
+            return None
+        if not found.dimension:
+            return "none"
+        if found.algebra.centre is not None:
+            return found.algebra.name
+        return f"{found.dimension} directions that form no group, a sign of too few points"
+
+    @property
     def notes(self) -> list[str]:
         """What a reader should know."""
         estimator, notes = self.estimator, list(self.file_notes)
@@ -139,8 +151,8 @@ class EmbeddingAnswer:
                 f"chosen among {len(facts['selection'])} settings by held-out likelihood:"
                 f" {best['validation']:.3f} ± {best['stderr']:.3f} a point"
             )
-        if self.symmetries is not None and self.symmetries.dimension:
-            lines.append(f"isometries of the density, to {ESTIMATED:.0%}: {self.symmetries.algebra.name}")
+        if self.isometries not in (None, "none"):
+            lines.append(f"isometries of the density, to {ESTIMATED:.0%}: {self.isometries}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 

@@ -11,6 +11,7 @@ from scipy.stats import norm, rankdata
 
 from .latent import Kind
 from .linear import principal_components
+from .sphere import directions, on_sphere, wrapped
 
 Chart = Literal["isomap", "pca", "angle"]
 CHARTS: tuple[Chart, ...] = get_args(Chart)
@@ -25,12 +26,15 @@ def chart_coordinates(
 
     "isomap": classical scaling of the distances along the graph of nearest neighbours, whose parts are joined
     by their shortest links. "pca": principal components. An angle of a circle is the direction from the
-    centre in two such coordinates; "angle" takes it for a line too, cut where its largest gap is.
+    centre in two such coordinates, a point of a sphere that in three; "angle" takes it for a line too, cut
+    where its largest gap is.
     """
-    needed = 2 * dim if kind == "circle" or chart == "angle" else dim
+    needed = 3 if kind == "sphere" else 2 * dim if kind == "circle" or chart == "angle" else dim
     found = _pca(points, needed) if chart == "pca" else _isomap(points, needed, neighbours)
     if chart == "angle" and kind != "circle":
         return latent_coordinates(_cut(np.arctan2(found[:, 1], found[:, 0]))[:, None], kind)
+    if kind == "sphere":
+        return directions(found)
     if kind == "circle":
         pairs = found.reshape(len(found), dim, 2)
         return _circular(np.arctan2(pairs[:, :, 1], pairs[:, :, 0]))
@@ -44,7 +48,9 @@ def latent_coordinates(found: Float[np.ndarray, "n d"], kind: Kind) -> Float[np.
     edge, so that it is only scaled.
     """
     if kind == "circle":
-        return np.mod(found + np.pi, 2 * np.pi) - np.pi
+        return wrapped(found)
+    if kind == "sphere":
+        return on_sphere(found)
     count = len(found)
     if found.shape[1] == 1:
         share = (rankdata(found, axis=0) - 0.5) / count

@@ -7,13 +7,15 @@ from jaxtyping import Float
 
 MOST_COLUMNS = 50
 """Above that many, points are first reduced to their leading principal components."""
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Of the largest value and of the spread: squares of what is beyond leave the range of float64."""
 
 
 def checked_points(points: Any, *, least: int = 1) -> Float[np.ndarray, "n D"]:
     """Rows of finite float64 numbers.
 
     Raises TypeError for sparse matrices and objects, ValueError for text, other shapes, complex, missing or
-    infinite numbers and for fewer rows than `least`.
+    infinite numbers, numbers whose squares would be infinite, and for fewer rows than `least`.
     """
     if hasattr(points, "toarray"):
         raise TypeError("sparse data are not supported, expected a dense array: use .toarray()")
@@ -39,6 +41,8 @@ def checked_points(points: Any, *, least: int = 1) -> Float[np.ndarray, "n D"]:
             f"X contains NaN or infinity: {found[row, column]} in row {row}, column {column}; leave such rows"
             " out or fill them in"
         )
+    if len(found) and (largest := float(np.abs(found).max())) > LARGEST:
+        raise ValueError(f"X has values up to {largest:.3g}, expected at most {LARGEST:g}: take other units")
     return found
 
 

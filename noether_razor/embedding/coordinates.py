@@ -17,20 +17,22 @@ SCATTERED = 64
 @dataclass(frozen=True, eq=False)
 class ArcLengths:
     """s_a(z_a), the integral of sqrt(E[G_aa | z_a]) from 0: the length in the data along axis a, in the mean
-    over the other coordinates. Linear between the points of `grid` (K,), and beyond them.
+    over the other coordinates. Linear between the points of `grid`, and beyond them.
     """
 
-    grid: Float[np.ndarray, " K"]
+    grid: Float[np.ndarray, "d K"]
     lengths: Float[np.ndarray, "d K"]
 
     @staticmethod
     def of(phi: LatentMap) -> "ArcLengths":
         """Those of a map."""
         latent = phi.latent
-        reach = {"uniform": EDGE, "normal": EDGE * REACH, "circle": np.pi}[latent.kind]
-        grid = np.linspace(-reach, reach, STEPS)
-        rows = []
+        reach = {"uniform": EDGE, "normal": EDGE * REACH, "circle": np.pi, "sphere": np.pi}[latent.kind]
+        grids, rows = [], []
         for axis in range(latent.dim):
+            half = reach / 2 if latent.kind == "sphere" and axis == 1 else reach
+            grid = np.linspace(-half, half, STEPS)
+            grids.append(grid)
             others, weights = _others(latent, axis)
             points = np.insert(np.tile(others, (STEPS, 1)), axis, np.repeat(grid, len(others)), axis=1)
             slopes = latent.gradients(points)[:, axis] @ phi.coefficients
@@ -39,24 +41,24 @@ class ArcLengths:
             steps = np.diff(grid) * (speed[1:] + speed[:-1]) / 2
             length = np.append(0.0, np.cumsum(steps))
             rows.append(length - np.interp(0.0, grid, length))
-        return ArcLengths(grid, np.array(rows))
+        return ArcLengths(np.array(grids), np.array(rows))
 
     def forward(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Lengths of latent coordinates."""
         return np.stack(
-            [_linear(z[:, a], self.grid, length)[0] for a, length in enumerate(self.lengths)], axis=1
+            [_linear(z[:, a], self.grid[a], length)[0] for a, length in enumerate(self.lengths)], axis=1
         )
 
     def backward(self, s: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Latent coordinates of lengths."""
         return np.stack(
-            [_linear(s[:, a], length, self.grid)[0] for a, length in enumerate(self.lengths)], axis=1
+            [_linear(s[:, a], length, self.grid[a])[0] for a, length in enumerate(self.lengths)], axis=1
         )
 
     def slopes(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """d s_a / d z_a at latent coordinates."""
         return np.stack(
-            [_linear(z[:, a], self.grid, length)[1] for a, length in enumerate(self.lengths)], axis=1
+            [_linear(z[:, a], self.grid[a], length)[1] for a, length in enumerate(self.lengths)], axis=1
         )
 
 
@@ -65,6 +67,11 @@ def _others(latent: Latent, axis: int) -> tuple[Float[np.ndarray, "m rest"], Flo
     rest = latent.dim - 1
     if rest == 0:
         return np.zeros((1, 0)), np.ones(1)
+    if latent.kind == "sphere":
+        heights, weights = np.polynomial.legendre.leggauss(ACROSS[1])
+        if axis == 0:
+            return np.arcsin(heights)[:, None], weights / 2
+        return Latent("circle", 1, 1).quadrature(ACROSS[1])
     if rest in ACROSS:
         return Latent(latent.kind, rest, 1).quadrature(ACROSS[rest])
     points = np.delete(latent.nodes.points[:SCATTERED], axis, axis=1)

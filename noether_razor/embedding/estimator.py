@@ -11,14 +11,14 @@ from jaxtyping import Array, Float
 
 from ..spelling import suggestion
 from .chart import CHARTS, Chart
-from .checks import MOST_COLUMNS, checked_points, column_names
+from .checks import MOST_COLUMNS, SMALLEST, checked_points, column_names
 from .coordinates import ArcLengths
 from .fitting import FitOptions, Fitted, Objective, fit_map, fresh_negative_kl
 from .functional import Currents, LogDensity, currents, euler_lagrange_residual
 from .latent import KINDS, Kind, Latent, LatentMap
 from .linear import PrincipalComponents, principal_angles, principal_components
 from .projection import project
-from .selection import Chosen, Setting, choose, first_settings, start_of
+from .selection import FEWEST_ROWS, Chosen, Setting, choose, first_settings, start_of
 from .symmetries import DensitySymmetries, density_symmetries
 from .tube import Tube
 
@@ -46,8 +46,8 @@ class VariationalManifoldEmbedding:
 
     Options:
         n_components: d, the dimension of the latent space; at most D.
-        latent: "uniform" on a cube, "normal", "circle" (an angle each component: a ring, for two a torus), or
-            "auto", with `select`.
+        latent: "uniform" on a cube, "normal", "circle" (an angle each component: a ring, for two a torus),
+            "sphere" (longitude and latitude, two components), or "auto", with `select`.
         degree: total degree of the polynomials of phi, or highest frequency on circles.
         density: "data"; "gaussian", the exact linear way; or a known log density, a function of one point
             that JAX can differentiate.
@@ -127,16 +127,24 @@ class VariationalManifoldEmbedding:
     def _check_options(self, points: Float[np.ndarray, "n D"]) -> None:
         rows, columns = points.shape
         if not 1 <= self.n_components <= columns:
+            expected = "1" if columns == 1 else f"1 to {columns}"
             raise ValueError(
-                f"n_components: got {self.n_components}, expected 1 to {columns}: X has n_features={columns}"
+                f"n_components: got {self.n_components}, expected {expected}: X has n_features={columns}"
             )
         if self.n_components >= rows:
             raise ValueError(
                 f"got n_samples = {rows}, expected more than n_components = {self.n_components}"
                 f" ({'1 sample' if rows == 1 else 'too few'})"
             )
-        if np.ptp(points, axis=0).max() == 0:
+        if (spread := float(np.ptp(points, axis=0).max())) == 0:
             raise ValueError("all rows of X are equal, expected points that differ")
+        if spread < SMALLEST:
+            raise ValueError(f"X spreads over {spread:.3g}, expected at least {SMALLEST:g}: take other units")
+        if self.select and rows < FEWEST_ROWS:
+            raise ValueError(
+                f"select: got {rows} rows, expected at least {FEWEST_ROWS} to hold some of them out: give a"
+                " degree instead"
+            )
         _one_of("latent", self.latent, (*KINDS, "auto"))
         _one_of("objective", self.objective, OBJECTIVES)
         if isinstance(self.density, str):
@@ -147,6 +155,8 @@ class VariationalManifoldEmbedding:
                 raise ValueError(f"chart: 'angle' needs one component, got {self.n_components}")
         elif np.shape(self.chart) != (rows, self.n_components):
             raise ValueError(f"chart: got shape {np.shape(self.chart)}, expected {(rows, self.n_components)}")
+        if self.latent == "sphere" and self.n_components != 2:
+            raise ValueError(f"latent: a sphere has 2 components, got {self.n_components}")
         if self.latent == "auto" and not self.select:
             raise ValueError("latent: 'auto' needs select=True, which compares latent spaces")
         if self.objective != "forward" and not callable(self.density):
@@ -176,7 +186,9 @@ class VariationalManifoldEmbedding:
             # The angle of a line is what closed curves are compared with.
             every = CHARTS if self.n_components == 1 and self.latent != "circle" else CHARTS[:2]
             charts = every if self.chart == "auto" else (cast(Chart, self.chart),)
-        latents = KINDS if self.latent == "auto" else (cast(Kind, self.latent),)
+        latents: tuple[Kind, ...] = (cast(Kind, self.latent),)
+        if self.latent == "auto":
+            latents = tuple(kind for kind in KINDS if kind != "sphere" or self.n_components == 2)
         setting = Setting(
             latents[0], self.n_components, self.degree, self.stiffness, charts[0], self.neighbours
         )

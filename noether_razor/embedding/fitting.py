@@ -24,6 +24,8 @@ NOISE_SAMPLES, GAUSS_POINTS = 16, 8
 dimensions of the data."""
 FRESH = 4096
 """Samples with which a Kullback-Leibler divergence is told at the end."""
+FLAT = 1e-4
+"""Of the noise variance, the smallest mean eigenvalue of a metric."""
 COARSE_ROWS = 4000
 """Rows with which a map is learned before all rows take part."""
 
@@ -107,7 +109,8 @@ def bending_weight(start: Start, stiffness: float) -> float:
     nodes = start.phi.latent.nodes
     slopes = nodes.gradients @ start.phi.coefficients
     smallest = np.linalg.eigvalsh(slopes @ np.swapaxes(slopes, 1, 2))[:, 0]
-    mean = max(float(np.exp(nodes.log_weights) @ smallest), np.finfo(float).tiny)
+    # A start that does not move along some axis is made as stiff as can be computed with.
+    mean = max(float(np.exp(nodes.log_weights) @ smallest), FLAT * start.variance)
     return stiffness * start.variance / (4 * mean**2)
 
 

@@ -13,8 +13,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import qmc
 
-Kind = Literal["uniform", "normal", "circle"]
-"""uniform: on the cube [-1, 1]^d. normal: standard. circle: angles in [-pi, pi)^d, for d = 2 a torus."""
+from . import sphere
+
+Kind = Literal["uniform", "normal", "circle", "sphere"]
+"""uniform: on the cube [-1, 1]^d. normal: standard. circle: angles in [-pi, pi)^d, for d = 2 a torus. sphere:
+longitude and latitude, uniform on the sphere.
+"""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NODES = {1: 128, 2: 28, 3: 11}
@@ -24,7 +28,7 @@ REACH = 3.6
 """Standard deviations of a normal latent up to which there are nodes."""
 WIDTH = 0.6
 """Standard deviation along the image that a node stands for, in units of its cell."""
-MOST_FUNCTIONS = 2500
+MOST_FUNCTIONS, MOST_DEGREE = 2500, 200
 EDGE = 1.15
 """How far coordinates may leave the cube, beyond which polynomials say nothing."""
 
@@ -37,8 +41,8 @@ class Latent:
     """A latent space of `dim` dimensions with all products of orthonormal functions up to total `degree`.
 
     Legendre polynomials for a uniform latent, Hermite for a normal one, sines and cosines of the angles up to
-    the frequency `degree` for circles. Raises ValueError for an unknown kind and for more than 2500
-    functions.
+    the frequency `degree` for circles, spherical harmonics for a sphere (`dim` 2). Raises ValueError for an
+    unknown kind, for a degree above 200 and for more than 2500 functions.
     """
 
     kind: str
@@ -50,6 +54,10 @@ class Latent:
             raise ValueError(f"latent: got {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.dim < 1 or self.degree < 1:
             raise ValueError(f"dimension and degree must be at least 1, got {self.dim} and {self.degree}")
+        if self.kind == "sphere" and self.dim != 2:
+            raise ValueError(f"latent: a sphere has 2 components, got {self.dim}")
+        if self.degree > MOST_DEGREE:
+            raise ValueError(f"degree: got {self.degree}, expected at most {MOST_DEGREE}")
         count = comb(self.degree + self.dim, self.dim)
         if self.kind != "circle" and count > MOST_FUNCTIONS:
             raise ValueError(
@@ -60,6 +68,8 @@ class Latent:
     @cached_property
     def indices(self) -> Int[np.ndarray, "P d"]:
         """The one-dimensional functions of each product, the constant first, by total degree."""
+        if self.kind == "sphere":
+            return sphere.harmonics(self.degree)
         orders = _orders(self.kind, self.degree)
         found = [(sum(orders[k] for k in index), index) for index in self._candidates(orders)]
         return np.array([index for _, index in sorted(found)])
@@ -84,6 +94,8 @@ class Latent:
         xp = _module(z)
         if self.kind == "normal":
             return -0.5 * xp.sum(z**2, axis=-1) - 0.5 * self.dim * np.log(2 * np.pi)
+        if self.kind == "sphere":
+            return xp.log(xp.cos(z[..., 1])) - np.log(4 * np.pi)
         volume = 2.0 if self.kind == "uniform" else 2 * np.pi
         return xp.zeros(z.shape[:-1]) - self.dim * np.log(volume)
 
@@ -98,7 +110,9 @@ class Latent:
         return _module(z).stack(rows, axis=-2)
 
     def laplacians(self, z: Points) -> Any:
-        """The sum of their second derivatives over the axes, shape (..., P)."""
+        """The sum of their second derivatives over the axes (on a sphere along it), shape (..., P)."""
+        if self.kind == "sphere":
+            return -sphere.eigenvalues(self.degree) * self.values(z)
         tables = self._one_dimensional(z, 2)
         return sum(
             self._products(tables, [2 * int(k == axis) for k in range(self.dim)]) for axis in range(self.dim)
@@ -106,8 +120,10 @@ class Latent:
 
     def _one_dimensional(self, z: Points, derivatives: int) -> list[list[Any]]:
         """By derivative and axis, the values (..., K) of the one-dimensional functions."""
-        highest = _FUNCTIONS[self.kind]
-        tables = [highest(z[..., axis], self.degree, derivatives) for axis in range(self.dim)]
+        functions = [_FUNCTIONS[self.kind]] * self.dim
+        if self.kind == "sphere":
+            functions[1] = lambda t, degree, count: sphere.latitudes(_module(t), t, degree, count)
+        tables = [functions[axis](z[..., axis], self.degree, derivatives) for axis in range(self.dim)]
         return [[table[order] for table in tables] for order in range(derivatives + 1)]
 
     def _products(self, tables: list[list[Any]], orders: list[int]) -> Any:
@@ -119,6 +135,10 @@ class Latent:
     @cached_property
     def bending(self) -> Float[np.ndarray, "P P"]:
         """K with E |nabla^2 phi|^2 = tr W^T K W for phi = values(z) W; exact."""
+        if self.kind == "sphere":
+            # Bochner's formula for curvature 1.
+            values = sphere.eigenvalues(self.degree)
+            return np.diag(values * (values - 1))
         # Exact for products of two functions.
         points, weights = _gauss(self.kind, 2 * self.degree + 2)
         _, first, second = _FUNCTIONS[self.kind](points, self.degree, 2)
@@ -137,6 +157,8 @@ class Latent:
 
     def quadrature(self, count: int) -> tuple[Float[np.ndarray, "M d"], Float[np.ndarray, " M"]]:
         """Gauss nodes, `count` an axis, and weights of sum 1; on circles equally spaced ones."""
+        if self.kind == "sphere":
+            return sphere.grid(count)
         points, weights = _gauss(self.kind, count)
         grid = np.stack(np.meshgrid(*[points] * self.dim, indexing="ij"), axis=-1).reshape(-1, self.dim)
         outer = np.stack(np.meshgrid(*[weights] * self.dim, indexing="ij"), axis=-1).reshape(-1, self.dim)
@@ -145,6 +167,8 @@ class Latent:
     @cached_property
     def nodes(self) -> "Nodes":
         """Equally spaced nodes with the prior as their weights; scattered ones above three dimensions."""
+        if self.kind == "sphere":
+            return self._sphere_nodes()
         half = {"uniform": 1.0, "normal": REACH, "circle": np.pi}[self.kind]
         if self.dim in NODES:
             count = max(NODES[self.dim], 8 * self.degree if self.dim == 1 else 0)
@@ -164,10 +188,22 @@ class Latent:
         values = self.values(points) + width**2 / 2 * self.laplacians(points)
         return Nodes(points, log_weights, width, values, self.gradients(points))
 
+    def _sphere_nodes(self) -> "Nodes":
+        """Evenly spread nodes of equal weight, with derivatives along orthonormal axes."""
+        count = NODES[2] ** 2
+        points = sphere.lattice(count)
+        width = WIDTH * float(np.sqrt(4 * np.pi / count))
+        values = self.values(points) + width**2 / 2 * self.laplacians(points)
+        gradients = self.gradients(points)
+        gradients[:, 0] /= np.cos(points[:, 1:])
+        return Nodes(points, np.full(count, -np.log(count)), width, values, gradients)
+
     def inside(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Coordinates that the map can be trusted at: angles wrapped, others clipped a little outside."""
         if self.kind == "circle":
-            return np.mod(z + np.pi, 2 * np.pi) - np.pi
+            return sphere.wrapped(z)
+        if self.kind == "sphere":
+            return sphere.on_sphere(z)
         reach = EDGE if self.kind == "uniform" else EDGE * REACH
         return np.clip(z, -reach, reach)
 
@@ -273,4 +309,5 @@ _FUNCTIONS: dict[str, Callable[[Any, int, int], list[Any]]] = {
     "uniform": _legendre,
     "normal": _hermite,
     "circle": _fourier,
+    "sphere": _fourier,
 }

@@ -14,19 +14,24 @@ from .latent import Kind, Latent
 
 VALIDATION = 0.2
 """Share of the rows that are held out while choosing."""
-DEGREES = (4, 6, 8, 10, 12, 14)
+DEGREES = (4, 6, 8, 10, 12, 14, 16, 18)
 HARMONICS = (1, 2, 3, 5, 8, 12)
-FIRST = {"uniform": 8, "normal": 6, "circle": 3}
+FIRST = {"uniform": 8, "normal": 6, "circle": 3, "sphere": 3}
 """The degree with which latent spaces and charts are compared."""
 STIFFNESSES = (0.1, 10.0)
 """Factors on the stiffness that are tried last."""
 ITERATIONS = 80
 """Of the fits that are only compared."""
 ONE_ERROR, UNDECIDED = 1.0, 2.0
-"""Standard errors of a difference up to which a lower degree is taken, and up to which two latent spaces are
-equally likely."""
+"""Standard errors of a difference up to which a lower degree is taken, and up to which two latent spaces or
+degrees are equally likely."""
+FEWER = (1.0, 0.7, 0.5)
+"""Factors on the neighbours of Isomap: where sheets are near to each other, the graph of many neighbours has
+short circuits, and that of few has detours."""
 ROWS_A_TERM = 3
 """Rows that each term of the map must have at least."""
+FEWEST_ROWS = 10
+"""With which anything can be chosen."""
 MOST_ROWS, MOST_TERMS = 4000, 300
 """Rows that take part in choosing, and terms of the largest map that is tried."""
 
@@ -125,10 +130,10 @@ def choose(
     then latent spaces; then stiffness. Each setting is fitted to four fifths of the rows and judged by the
     mean log density of the others.
 
-    The lowest degree is taken that is worse than the best by less than a standard error of the difference.
-    Where settings of several latent spaces are worse than the best by less than two standard errors of the
-    difference, the latent space of that with the fewest terms is taken: a line nearly closes a ring, but
-    needs more terms for it.
+    From the degree of `first`, lower and higher ones are tried until one is worse than the best by more than
+    two standard errors of the difference. The lowest degree is taken that is worse than the best by less than
+    one. Where settings of several latent spaces are worse than the best by less than two standard errors, the
+    latent space of that with the fewest terms is taken: a line nearly closes a ring, but needs more terms.
     """
     order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
     held = max(1, round(VALIDATION * len(order)))
@@ -147,11 +152,23 @@ def choose(
                 tried.append(Tried(setting, *_mean(values[setting]), train))
         return max(settings, key=lambda one: float(values[one].mean()))
 
+    def by_degree(middle: Setting) -> list[Setting]:
+        """The best degree, then all that were tried."""
+        seen, best, known = [middle], middle, degrees(middle, len(kept))
+        lower = [degree for degree in reversed(known) if degree < middle.degree]
+        for way in (lower, [degree for degree in known if degree > middle.degree]):
+            for degree in way:
+                seen.append(replace(middle, degree=degree))
+                best = best_of([best, seen[-1]])
+                worse, error = _mean(values[best] - values[seen[-1]])
+                if worse > UNDECIDED * error:
+                    break
+        return [best, *seen]
+
     finalists = []
     for latent in dict.fromkeys(one.latent for one in first):
         best = best_of([one for one in first if one.latent == latent])
-        others = [replace(best, degree=degree) for degree in degrees(best, len(kept))]
-        finalists.append(_fewest([best_of([best, *others]), best, *others], values, ONE_ERROR))
+        finalists.append(_fewest(by_degree(best), values, ONE_ERROR))
     latent = _fewest([best_of(list(values)), *values], values, UNDECIDED).latent
     best = best_of([one for one in finalists if one.latent == latent])
     best = best_of([best, *(replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES)])
@@ -184,11 +201,14 @@ def _terms(setting: Setting) -> int:
 
 def degrees(setting: Setting, rows: int) -> list[int]:
     """Degrees that are worth a try: with so many rows for each term of the map."""
-    listed = HARMONICS if setting.latent == "circle" else DEGREES
+    latent, dim = setting.latent, setting.dim
     found = []
-    for degree in listed:
-        power = 2 * degree + 1 if setting.latent == "circle" and setting.dim == 1 else 0
-        terms = power or comb(degree + setting.dim, setting.dim) * (4 if setting.latent == "circle" else 1)
+    for degree in HARMONICS if latent in ("circle", "sphere") else DEGREES:
+        terms = comb(degree + dim, dim) * (4 if latent == "circle" else 1)
+        if latent == "sphere":
+            terms = (degree + 1) ** 2
+        elif latent == "circle" and dim == 1:
+            terms = 2 * degree + 1
         if ROWS_A_TERM * terms <= rows and terms <= MOST_TERMS:
             found.append(degree)
     return found
@@ -197,15 +217,15 @@ def degrees(setting: Setting, rows: int) -> list[int]:
 def first_settings(
     setting: Setting, latents: Sequence[Kind], charts: Sequence[Chart | None], rows: int
 ) -> list[Setting]:
-    """Latent spaces and charts at a degree that suits each, Isomap's also with half the neighbours."""
+    """Latent spaces and charts at a degree that suits each, Isomap's also with fewer neighbours."""
     found = []
     for latent in latents:
         known = degrees(replace(setting, latent=latent), rows) or [1]
         degree = min(known, key=lambda one: abs(one - FIRST[latent]))
         for chart in charts:
-            # Half as many neighbours, for sheets so near to each other that the graph has short circuits.
-            fewer = max(3, setting.neighbours // 2)
-            counts = (setting.neighbours, fewer) if chart == "isomap" else (setting.neighbours,)
+            factors = FEWER if chart == "isomap" else FEWER[:1]
+            counts = [max(3, round(factor * setting.neighbours)) for factor in factors]
+            counts[0] = setting.neighbours
             own = replace(setting, latent=latent, chart=chart, degree=degree)
             found += [replace(own, neighbours=count) for count in dict.fromkeys(counts)]
     return found

@@ -15,6 +15,8 @@ from .spans import monomial_units
 
 NOT_COMPUTED = "not computed for this family"
 """The name of an algebra of quantities that are not quadratic."""
+CONSTRAINED = "not computed, as columns are bound to each other"
+"""The name where a combination of coordinates has one value in the whole file."""
 CLOSED = 0.05
 """The closure error up to which a space closes under the Poisson bracket."""
 
@@ -31,14 +33,14 @@ def algebra_of(
     brackets are not among the terms.
     """
     if not dictionary.quadratic:
-        return _no_algebra(dictionary.dim)
+        return no_algebra(dictionary.dim, NOT_COMPUTED)
     dim = len(scales)
     allowed = (
         CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
     )
     algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
     if not quantities:
-        return algebra, True
+        return algebra, algebra.closure_error <= allowed
     matrices = np.array([quantity.matrix for quantity in quantities]) * scales[:, None] * scales
     vectors = np.array([quantity.vector for quantity in quantities]) * scales
     of_formulas = lie_algebra(matrices, vectors, tolerance=allowed)
@@ -57,10 +59,10 @@ def algebra_of(
     return replace(algebra, basis=basis, structure_constants=constants), algebra.closure_error <= allowed
 
 
-def _no_algebra(dim: int) -> tuple[LieAlgebra, bool]:
-    """What stands for the algebra of quantities whose brackets are not among their terms."""
+def no_algebra(dim: int, why: str) -> tuple[LieAlgebra, bool]:
+    """What stands for an algebra that is not computed."""
     none = Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
-    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, NOT_COMPUTED, named=False), True
+    return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, why, named=False), True
 
 
 def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ..lie import LieAlgebra
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
-from .algebra import algebra_of
+from .algebra import CONSTRAINED, algebra_of, no_algebra
 from .conserved import HIDDEN, ConservedSpace, conserved_space
 from .dictionary import Dictionary, dictionary_of
 from .energy import Energy
@@ -18,7 +18,7 @@ from .formulas import shortened
 from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, readable
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
-from .spans import beside, held_by, listed, span_basis
+from .spans import beside, bound_columns, held_by, listed, span_basis
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Analysis:
     the whole file. `independent` is how many are functionally independent, `generating` the indices of as
     many of which the others are functions. `closes`: whether brackets of the quantities stay among them,
     within their errors; true where they are not computed, as there is no `algebra` but of quadratic
-    quantities. `strengths` are the singular values of the quantities given, in scaled coordinates, and
+    quantities. `with_same`: they do so, and `algebra` is meant, together with what has one value in the whole
+    file. `strengths` are the singular values of the quantities given, in scaled coordinates, and
     `learned` how many of the found directions these hold. `space` is the test of the data.
     """
 
@@ -41,6 +42,7 @@ class Analysis:
     generating: tuple[int, ...]
     algebra: LieAlgebra
     closes: bool
+    with_same: bool
     strengths: Float[np.ndarray, " given"]
     learned: int
     space: ConservedSpace
@@ -80,7 +82,17 @@ class Analysis:
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many quantities there are, and which."""
-        return self.space.decided and self.closes and not self.local
+        return self.space.decided and self.closes and not self.local and not self.disturbed
+
+    @property
+    def disturbed(self) -> str:
+        """A sentence on trajectories that alone make drift what is listed so; empty without."""
+        numbers = self.space.disturbed
+        if not self.drifting or not numbers:
+            return ""
+        many = f"trajectories {', '.join(map(str, numbers))} change"
+        which = many if len(numbers) > 1 else f"trajectory {numbers[0]} changes"
+        return f"{which} as the others do not: were they disturbed?"
 
     @property
     def dictionary(self) -> Dictionary:
@@ -114,6 +126,7 @@ class Analysis:
             "hamiltonian": None,
             "algebra": self.algebra.to_json(),
             "closes": self.closes,
+            "with_same": self.with_same,
             "family": self.dictionary.family,
             "names": list(self.names),
             "strengths": self.strengths.tolist(),
@@ -140,7 +153,10 @@ class Analysis:
                 "local": self.local,
                 "rows_alike": space.motion.alike,
                 "noise_told": space.told,
+                "noise_shared": space.motion.shared,
+                "still": list(space.motion.still),
                 "left_out": space.left_out,
+                "readings": [*space.readings, *([self.disturbed] if self.disturbed else [])],
                 "copies": space.copies,
                 "needed": space.needed,
                 "noise_variance": space.motion.noise.variance.tolist(),
@@ -188,7 +204,9 @@ def analyse(
         at_zero = conserved_space(counted_from(trajectories, other), noise_variance=noise, dictionary=known)
         again = _analysed(matrices, vectors, hamiltonian, at_zero, other, restrict)
         if again.rank == found.rank and again.terms <= found.terms:
-            found, origin = again, other
+            # About 0 a square may hardly differ from a linear term: brackets are those about the data.
+            of_data = {name: getattr(found, name) for name in ("algebra", "closes", "with_same")}
+            found, origin = replace(again, **of_data), other
     return found
 
 
@@ -214,7 +232,16 @@ def _analysed(
     found = [quantity.row for quantity in quantities]
     independent, generating = independence(space.motion, found, same * make.units)
     of_space = span_basis(rows * make.units * space.motion.sizes)
-    algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
+    if known.quadratic and len(bound_columns(same, known.dim)):
+        algebra, closes = no_algebra(known.dim, CONSTRAINED)
+    else:
+        algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
+    with_same = False
+    if not closes and len(same):
+        # Released from rest, oscillators have the angular momentum 0 in every recording.
+        both = span_basis(np.concatenate([rows, same]) * make.units * space.motion.sizes)
+        larger, with_same = algebra_of(known, (), both, space.motion.scales)
+        algebra, closes = (larger, True) if with_same else (algebra, False)
     return Analysis(
         names=trajectories.names,
         quantities=moved(quantities, origin),
@@ -224,6 +251,7 @@ def _analysed(
         generating=generating,
         algebra=algebra,
         closes=closes,
+        with_same=with_same,
         strengths=strengths,
         learned=len(held[0]),
         # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.

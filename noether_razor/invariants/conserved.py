@@ -12,6 +12,7 @@ from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 from .noise import within_variance
+from .readings import doubtful_readings
 
 SLOW = 0.07
 """R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
@@ -26,6 +27,10 @@ CLEAR = 1.5
 """By how much what is rejected must exceed the threshold, for the count to be decided."""
 VISIBLE = 0.3
 """Part of a slow combination that others do not hold, from which it is one of its own."""
+BUMPED, MOST_BUMPED, QUIET = 4.0, 0.25, 2.0
+"""R.m.s. of what no state drives in a recording over the median, from which it was disturbed; the share of
+the recordings that may be; and the median over the noise, up to which it is that.
+"""
 FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 STANDS_OUT = 8.0
@@ -69,7 +74,9 @@ class ConservedSpace:
     `settled` says that no trajectory alone decides the count: each left out, the others show the same.
     `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
     change of 8 % of their spread. `margin` is by what factor what was rejected exceeds the thresholds, and
-    `clear` says that it does so well. `told`: noise can be told from motion.
+    `clear` says that it does so well. `told`: noise can be told from motion. `left_out` counts rows that
+    stood out, `readings` are sentences about readings that are none. `disturbed` numbers recordings, from 1,
+    in which what drifts does so and the state does not drive it, few of all.
     """
 
     motion: Motion
@@ -84,6 +91,8 @@ class ConservedSpace:
     hidden: int
     left_out: int
     copies: int
+    readings: tuple[str, ...]
+    disturbed: tuple[int, ...]
 
     def __repr__(self) -> str:
         beside = ((len(self.same), "the same everywhere"), (len(self.drifting), "drifting slowly"))
@@ -148,7 +157,13 @@ class ConservedSpace:
             and self.clear
             and not len(self.same)
             and not self.hidden
+            and self.sound
         )
+
+    @property
+    def sound(self) -> bool:
+        """Whether all rows may be measurements."""
+        return not self.readings
 
     @property
     def needed(self) -> int:
@@ -185,18 +200,20 @@ def conserved_space(
     dictionary = dictionary_of(dictionary, trajectories)
     trajectories, copies = _without_copies(trajectories)
     problem, left_out = _without_glitches(trajectories, quantities, noise_variance, dictionary)
+    readings = doubtful_readings(problem.motion.trajectories)
     motion, rows, kept = problem.motion, problem.rows, problem.kept
     drift = Drift(motion, problem.weights)
     quiet, driven, drift_margin = _undriven(drift, rows[:kept])
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
     conserved, same = _differing(problem, quiet, rows[kept:])
+    drifting = np.concatenate([driven, problem.slow(quiet, driven)])
     return ConservedSpace(
         motion=motion,
         drift=drift,
         conserved=conserved,
         same=same,
-        drifting=np.concatenate([driven, problem.slow(quiet, driven)]),
+        drifting=drifting,
         ratios=problem.ratios,
         settled=problem.settled(),
         enough=motion.degrees >= ENOUGH_ROWS * len(problem.ratios),
@@ -204,6 +221,8 @@ def conserved_space(
         hidden=sum(drift.change(row).hidden > HIDDEN for row in conserved),
         left_out=left_out,
         copies=copies,
+        readings=readings,
+        disturbed=_disturbed(problem, drift, drifting),
     )
 
 
@@ -545,6 +564,25 @@ def _without_shared_decay(
     return quiet[~shared], quiet[shared]
 
 
+def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) -> tuple[int, ...]:
+    """The numbers, from 1, of a few recordings in which what drifts does so as no state drives it, and not in
+    the others: they may have been bumped.
+    """
+    motion = problem.motion
+    if not len(rows) or motion.recordings < FEWEST:
+        return ()
+    left = drift.unexplained(rows) / np.sqrt(problem.levels(rows))
+    size = np.sqrt(means(left**2, motion.recording))
+    middle = np.median(size, axis=0)
+    # In most of them nothing is left but noise.
+    size, middle = size[:, middle < QUIET], middle[middle < QUIET]
+    worst = np.max(size / np.maximum(middle, np.finfo(float).tiny), axis=1, initial=0.0)
+    found = np.flatnonzero(worst > BUMPED) + 1
+    if not 0 < len(found) <= MOST_BUMPED * motion.recordings:
+        return ()
+    return tuple(found.tolist())
+
+
 def _differing(
     problem: _Problem, rows: Float[np.ndarray, "K M"], others: Float[np.ndarray, "L M"]
 ) -> tuple[Float[np.ndarray, "v M"], Float[np.ndarray, "z M"]]:
@@ -555,6 +593,8 @@ def _differing(
     if not len(rows):
         return rows, rows
     motion = problem.motion
+    # In units of their noise, what is bound exactly would hide all others in rounding errors.
+    rows = np.linalg.qr((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)[0].T
     lengths = np.bincount(motion.recording)
 
     def differences(some: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "recordings K"]:
@@ -569,8 +609,8 @@ def _differing(
     noise = (
         rows @ motion.noise_matrix(np.full(len(motion.values), motion.alike)) @ rows.T / len(motion.values)
     )
-    size = motion.variances(rows)
-    noise = _positive(noise) + np.diag(motion.floor**2 * size * 1e-4 + ROUNDING**2 * np.sum(rows**2, axis=1))
+    total = rows @ motion.covariance @ rows.T
+    noise = _positive(noise) + motion.floor**2 * 1e-4 * total + ROUNDING**2 * np.eye(len(rows))
     between, directions = scipy.linalg.eigh(values.T @ values, noise)
     mixed = directions.T @ rows
     kept = len(rows)

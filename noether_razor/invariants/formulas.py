@@ -37,6 +37,22 @@ def sparse_basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K
     if not len(rows):
         return rows
     basis = np.linalg.svd(rows, full_matrices=False)[2]
+    chosen: list[np.ndarray] = []
+    found = _sparse_rows(basis)
+    for least in (0.3, 0.1, 0.01):
+        for row in found:
+            if len(chosen) < len(basis) and _beyond(row, chosen) > least:
+                chosen.append(row)
+    while len(chosen) < len(basis):
+        # What these rows miss altogether, by rows of its own.
+        spanned = np.linalg.qr(np.array(chosen).T)[0] if chosen else np.zeros((basis.shape[1], 0))
+        left = np.linalg.svd(basis - (basis @ spanned) @ spanned.T, full_matrices=False)[2]
+        chosen.append(_sparse_rows(left[: len(basis) - len(chosen)])[0])
+    return np.array(sorted(chosen, key=_complexity))
+
+
+def _sparse_rows(basis: Float[np.ndarray, "K monomials"]) -> list[Float[np.ndarray, " monomials"]]:
+    """The sparsest combination of orthonormal rows for each monomial, fewest terms first."""
     found = []
     for pivot in range(basis.shape[1]):
         leverage = basis[:, pivot]
@@ -49,19 +65,16 @@ def sparse_basis(rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K
             solution = np.linalg.solve(metric, leverage)
             row = solution @ basis / (leverage @ solution)
         found.append(row / row[np.argmax(np.abs(row) > _LARGE * np.abs(row).max())])
-    found.sort(key=_complexity)
-    chosen: list[np.ndarray] = []
-    for least in (0.3, 0.1, 0.01, 1e-6):
-        for row in found:
-            if len(chosen) == len(basis):
-                break
-            unit = row / np.linalg.norm(row)
-            if chosen:
-                spanned = np.linalg.qr(np.array(chosen).T)[0]
-                unit = unit - spanned @ (spanned.T @ unit)
-            if np.linalg.norm(unit) > least:
-                chosen.append(row)
-    return np.array(sorted(chosen, key=_complexity))
+    return sorted(found, key=_complexity)
+
+
+def _beyond(row: Float[np.ndarray, " monomials"], chosen: Sequence[np.ndarray]) -> float:
+    """The sine of the angle between a row and the span of others."""
+    unit = row / np.linalg.norm(row)
+    if chosen:
+        spanned = np.linalg.qr(np.array(chosen).T)[0]
+        unit = unit - spanned @ (spanned.T @ unit)
+    return float(np.linalg.norm(unit))
 
 
 def _complexity(row: Float[np.ndarray, " monomials"]) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from ..trajectories import Trajectories
 from .correlated import CorrelatedNoise
 from .dictionary import Dictionary, dictionary_of
 from .monomials import canonical_scales, spreads
-from .noise import NoiseEstimate, noise_estimate, noise_profile
+from .noise import NoiseEstimate, noise_correlation, noise_estimate, noise_profile
 
 FLOOR = 1e-4
 """R.m.s. change over the spread that counts as none, however exact the rows: the accuracy of simulated
@@ -30,6 +30,8 @@ UPPER = 1.645
 """Standard errors of a one-sided limit of 95 %."""
 MOST_NUMBERS = 4_000_000
 """Rows times terms that are kept; of longer data, rows at equal distances."""
+NEGLIGIBLE = 1e-12
+"""Products of entries of a root of correlations that count as none."""
 RESOLVED = 1e-5
 """Share of the largest singular value from which integrals of terms count as different."""
 
@@ -76,12 +78,13 @@ class Motion:
     of x by a matrix, `to_scaled` (all, all) with its inverse `from_scaled`, else of x (None). `unit` (M,) are
     their standard deviations.
 
-    `noise` is that of columns, and `profile` its variance at each point. `slopes` are derivatives of terms by
-    each coordinate times the standard deviation of its noise. What noise makes to second order, twice its
-    variance is tr(H S H S) for a combination of Hessian H and noise of covariance S: the squares of
-    coefficients times `curvature` (M,) where both are constant, else those of the `bends`, second derivatives
-    by pairs of coordinates, each with the terms that depend on both. As many rows as `alike` have one value
-    of the noise between them.
+    `noise` is that of columns, `profile` its variance at each point, and `correlation` (2n, 2n) that of its
+    columns. `slopes` are derivatives of terms by each noisy coordinate times the standard deviation of its
+    noise, mixed by the root of `correlation`: what noise does to a combination has the sum of their squares
+    as its variance. To second order, twice the variance is tr(H S H S) for a combination of Hessian H and
+    noise of covariance S: the form `curvature` (M, M) of the coefficients where both are constant, else the
+    squares of the `bends`, second derivatives by pairs of coordinates, each with the terms that depend on
+    both. As many rows as `alike` have one value of the noise between them.
 
     `integrals` (rows, M + 1) are those of 1 and of all terms over time from the first row of each piece.
     `recording` and `piece` (rows,) number what a row is of; pieces of one recording count as one trajectory.
@@ -93,6 +96,7 @@ class Motion:
     dictionary: Dictionary
     noise: NoiseEstimate
     profile: Float[np.ndarray, "points dim"]
+    correlation: Float[np.ndarray, "dim dim"]
     used: Bool[np.ndarray, " all"]
     to_scaled: Float[np.ndarray, "all all"] | None
     from_scaled: Float[np.ndarray, "all all"] | None
@@ -101,7 +105,7 @@ class Motion:
     unit: Float[np.ndarray, " M"]
     values: Float[np.ndarray, "rows M"]
     slopes: tuple[Float[np.ndarray, "rows M"], ...]
-    curvature: Float[np.ndarray, " M"]
+    curvature: Float[np.ndarray, "M M"]
     bends: tuple["Bend", ...]
     integrals: Float[np.ndarray, "rows more"]
     recording: Int[np.ndarray, " rows"]
@@ -130,7 +134,7 @@ class Motion:
         ValueError for a term that is not finite.
         """
         dictionary = dictionary_of(dictionary, trajectories)
-        noise, profile = _noise(trajectories, noise_variance, correlated)
+        noise, profile, shared = _noise(trajectories, noise_variance, correlated)
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
@@ -150,7 +154,7 @@ class Motion:
         integral[:, 1:] = (integral[:, 1:] - integral[:, :1] * mean) / unit
         starts = np.cumsum(trajectories.lengths) - trajectories.lengths
         deviation = np.sqrt(profile[starts[number] + row]) / (1.0 if to_scaled is None else scales)
-        curvature, bends = _second_order(dictionary, every, deviation, used, unit)
+        curvature, bends = _second_order(dictionary, every, deviation, shared, used, unit)
         recordings = np.unique(trajectories.recordings, return_inverse=True)[1]
         return cls(
             trajectories=trajectories,
@@ -158,6 +162,7 @@ class Motion:
             row=row,
             noise=noise,
             profile=profile,
+            correlation=shared,
             used=used,
             to_scaled=to_scaled,
             from_scaled=from_scaled,
@@ -165,7 +170,7 @@ class Motion:
             shift=shift,
             unit=unit,
             values=(terms - mean) / unit,
-            slopes=_slopes(dictionary, every, deviation, used, unit),
+            slopes=_slopes(dictionary, every, deviation, shared, used, unit),
             curvature=curvature,
             bends=bends,
             integrals=integral,
@@ -179,6 +184,24 @@ class Motion:
     def recordings(self) -> int:
         """How many recordings there are."""
         return int(self.recording.max()) + 1
+
+    @property
+    def shared(self) -> tuple[str, str, float] | None:
+        """The two columns whose noise is most alike, and its correlation; None where each has its own."""
+        off = np.abs(np.triu(self.correlation, 1))
+        if not off.any():
+            return None
+        i, j = np.unravel_index(int(off.argmax()), off.shape)
+        names = self.trajectories.names
+        return names[int(i)], names[int(j)], float(self.correlation[i, j])
+
+    @property
+    def still(self) -> tuple[str, ...]:
+        """Columns that have one value in the whole file."""
+        points = self.trajectories.points()
+        return tuple(
+            name for name, one in zip(self.trajectories.names, points.T, strict=True) if np.ptp(one) == 0
+        )
 
     @property
     def degrees(self) -> int:
@@ -206,11 +229,12 @@ class Motion:
             total += (slope @ rows.T) ** 2
         for bend in self.bends:
             total -= (bend.values @ rows[:, bend.terms].T) ** 2 / 2
-        return np.maximum(total - rows**2 @ self.curvature / 2, 0.0)
+        bent = np.einsum("ki,ij,kj->k", rows, self.curvature, rows, optimize=True)
+        return np.maximum(total - bent / 2, 0.0)
 
     def noise_matrix(self, weights: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "M M"]:
         """The sum of the covariances that noise gives to the terms at each row, times `weights`."""
-        total = -np.diag(self.curvature) / 2 * weights.sum()
+        total = -self.curvature / 2 * weights.sum()
         for slope in self.slopes:
             total += (slope * weights[:, None]).T @ slope
         for bend in self.bends:
@@ -311,37 +335,60 @@ def _slopes(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
     deviation: Float[np.ndarray, "rows dim"],
+    correlation: Float[np.ndarray, "dim dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
 ) -> tuple[Float[np.ndarray, "rows M"], ...]:
     """The `slopes` of a motion; `deviation` is that of the noise of states."""
-    return tuple(
-        dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit
-        for i in np.flatnonzero(deviation.any(axis=0)).tolist()
-    )
+    noisy = np.flatnonzero(deviation.any(axis=0))
+    own = [dictionary.slopes(states, i)[:, used] * deviation[:, i, None] / unit for i in noisy.tolist()]
+    root = _root(correlation[np.ix_(noisy, noisy)])
+    return tuple(own) if root is None else tuple(np.tensordot(root, np.array(own), 1))
+
+
+def _root(correlation: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"] | None:
+    """The symmetric root of correlations, None where there are none: estimates may be slightly indefinite."""
+    if not (correlation - np.eye(len(correlation))).any():
+        return None
+    values, axes = np.linalg.eigh(correlation)
+    return (axes * np.sqrt(np.maximum(values, 0.0))) @ axes.T
 
 
 def _second_order(
     dictionary: Dictionary,
     states: Float[np.ndarray, "rows dim"],
     deviation: Float[np.ndarray, "rows dim"],
+    correlation: Float[np.ndarray, "dim dim"],
     used: Bool[np.ndarray, " all"],
     unit: Float[np.ndarray, " M"],
-) -> tuple[Float[np.ndarray, " M"], tuple[Bend, ...]]:
+) -> tuple[Float[np.ndarray, "M M"], tuple[Bend, ...]]:
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
-    reads, curvature, bends = dictionary.reads[used], np.zeros(len(unit)), []
     noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    root = _root(correlation[np.ix_(noisy, noisy)])
     constant = dictionary.quadratic and bool((deviation == deviation[:1]).all())
-    for i, j in combinations_with_replacement(noisy, 2):
-        size = deviation[:, i, None] * deviation[:, j, None] * (1.0 if i == j else 2**0.5)
-        some = np.flatnonzero(reads[:, i] & reads[:, j])
+    states, deviation = (states[:1], deviation[:1]) if constant else (states, deviation)
+
+    def bent(i: int, j: int) -> Float[np.ndarray, "rows M"]:
+        size = deviation[:, i, None] * deviation[:, j, None]
+        return dictionary.bends(states, i, j)[:, used] * size / unit
+
+    curvature, bends = np.zeros((len(unit), len(unit))), []
+    for first, second in combinations_with_replacement(range(len(noisy)), 2):
+        if root is None:
+            values = bent(noisy[first], noisy[second])
+        else:
+            values = sum(
+                root[first, a] * root[second, b] * bent(noisy[a], noisy[b])
+                for a in range(len(noisy))
+                for b in range(len(noisy))
+                if abs(root[first, a] * root[second, b]) > NEGLIGIBLE
+            )
+        values = values * (1.0 if first == second else 2**0.5)
+        some = np.flatnonzero(values.any(axis=0))
         if constant:
-            # And of no two monomials by the same pair.
-            curvature += (dictionary.bends(states[:1], i, j)[0, used] * size[0] / unit) ** 2
+            curvature[np.ix_(some, some)] += np.outer(values[0, some], values[0, some])
         elif some.size:
-            values = dictionary.bends(states, i, j)[:, used][:, some] * size / unit[some]
-            bent = values.any(axis=0)
-            bends.append(Bend(some[bent], values[:, bent]))
+            bends.append(Bend(some, values[:, some]))
     return curvature, tuple(bends)
 
 
@@ -392,6 +439,11 @@ class Drift:
         explained = self.basis.T @ values
         residual = values - self.basis @ explained
         return explained, residual.T @ residual * (self.motion.alike / self.left)
+
+    def unexplained(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
+        """What the state does not drive of the changes of combinations."""
+        values = self._centred(self.motion.values @ rows.T)
+        return (values - self.basis @ (self.basis.T @ values)) / self.root[:, None]
 
     def strength(self, row: Float[np.ndarray, " M"]) -> float:
         """The statistic of one combination: chi-squared for pure noise."""
@@ -467,19 +519,23 @@ def _noise(
     trajectories: Trajectories,
     variance: float | Float[np.ndarray, " dim"] | None,
     correlated: CorrelatedNoise | None,
-) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"]]:
-    """The noise of columns, and its variance at each point."""
+) -> tuple[NoiseEstimate, Float[np.ndarray, "points dim"], Float[np.ndarray, "dim dim"]]:
+    """The noise of columns, its variance at each point, and its correlations."""
     dim, points = trajectories.states.shape[2], int(trajectories.lengths.sum())
+    apart = np.eye(dim)
     exact = NoiseEstimate(np.zeros(dim), np.zeros(dim), np.ones(dim, bool), np.zeros(dim, int))
     if variance is None:
         if trajectories.targets is not None:
-            return exact, np.zeros((points, dim))
+            return exact, np.zeros((points, dim)), apart
         found = noise_estimate(trajectories)
         found = found._replace(variance=np.where(found.told, found.variance, 0.0))
+        shared = noise_correlation(trajectories, found)
         profile = noise_profile(trajectories, found)
         found = found._replace(variance=profile.mean(axis=0))
-        return (found, profile) if correlated is None else correlated.added(found, profile)
+        if correlated is not None:
+            found, profile = correlated.added(found, profile)
+        return found, profile, shared
     given = np.array(np.broadcast_to(np.asarray(variance, dtype=np.float64), (dim,)))
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"noise_variance must be finite and not negative, got {variance}")
-    return exact._replace(variance=given), np.tile(given, (points, 1))
+    return exact._replace(variance=given), np.tile(given, (points, 1)), apart

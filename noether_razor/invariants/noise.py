@@ -41,6 +41,11 @@ SCATTERED, FEWEST_DEGREES, HIGHER = 2.0, 5.0, 4
 its own, and by how much higher the order of the differences is that must agree.
 """
 
+SHARED, CERTAIN = 0.1, 5.0
+"""Correlation of the noise of two columns from which it counts, and standard errors that it must exceed."""
+SAME_SIZE = 1.5
+"""Ratio of what windows leave and the variance of the noise, within which that is the noise."""
+
 ALTERNATING = 1.5
 """Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
 turns by more than a third of a period between rows: differences then raise it more than they do noise."""
@@ -75,7 +80,7 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     spread = np.var(trajectories.points(), axis=0)
     variances, errors = [], []
     for order in range(1, MOST_ORDER + 1):
-        squares = [_differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
+        squares = [differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
         windows = sum(len(part) for part in squares)
         if windows < FEWEST_WINDOWS:
             break
@@ -122,6 +127,47 @@ def noise_profile(trajectories: Trajectories, noise: NoiseEstimate) -> Float[np.
     return profile
 
 
+def noise_correlation(trajectories: Trajectories, noise: NoiseEstimate) -> Float[np.ndarray, "dim dim"]:
+    """The correlations of the noise of columns in one row: a camera that shakes moves all points alike.
+
+    By what polynomials of time leave in windows, where that is noise alone, else by differences of rows. What
+    may be chance is 0. Columns without noise, and those where it cannot be told, have none.
+    """
+    dim = len(noise.variance)
+    usable = noise.told & (noise.variance > LEAST**2 * np.var(trajectories.points(), axis=0))
+    found, asked = np.eye(dim), usable[:, None] & usable & ~np.eye(dim, dtype=bool)
+    if trajectories.targets is not None:
+        return found
+    segments = trajectories.segments()
+    for width in WIDTHS:
+        times, states = _windows(segments, width)
+        if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
+            continue
+        low, high = (_residual_covariance(times, states, degree) for degree in DEGREES)
+        sizes = np.diag(high)
+        alike = np.abs(np.log(np.maximum(sizes, 1e-300) / np.maximum(noise.variance, 1e-300)))
+        settled = (np.diag(low) <= AGREE * sizes) & (alike < np.log(SAME_SIZE))
+        pairs = asked & settled[:, None] & settled
+        found[pairs] = _certain(high, float(len(times) * (width - DEGREES[1] - 1)))[pairs]
+        asked &= ~pairs
+    for order in np.unique(noise.order[asked.any(axis=0)]).tolist():
+        values = [differences(t, x, order) for t, x in segments if len(t) > order]
+        pairs = asked & (np.maximum(noise.order[:, None], noise.order) == order)
+        if values:
+            together = np.concatenate(values)
+            own = _certain(together.T @ together, len(together) / _overlap(order))
+            found[pairs] = own[pairs]
+    return found
+
+
+def _certain(covariance: Float[np.ndarray, "dim dim"], degrees: float) -> Float[np.ndarray, "dim dim"]:
+    """Correlations by a covariance of so many degrees of freedom, 0 where they may be chance."""
+    size = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    found = covariance / size / size[:, None]
+    error = (1 - np.minimum(found**2, 1.0)) / np.sqrt(degrees)
+    return np.where(np.abs(found) > np.maximum(SHARED, CERTAIN * error), np.clip(found, -1, 1), 0.0)
+
+
 class _Squares(NamedTuple):
     """Squared differences of one order of every column, the mean squares of the values that they are of, the
     recording of each, and by how much they overlap.
@@ -140,7 +186,7 @@ class _Squares(NamedTuple):
         order: int,
     ) -> "_Squares":
         long = [(t, x, k) for (t, x), k in zip(segments, owner.tolist(), strict=True) if len(t) > order]
-        squares = [_differences(t, x, order) ** 2 for t, x, _ in long]
+        squares = [differences(t, x, order) ** 2 for t, x, _ in long]
         shares = np.array([comb(order, j) ** 2 for j in range(order + 1)]) / comb(2 * order, order)
         sizes = [sliding_window_view(x**2, order + 1, axis=0) @ shares for _, x, _ in long]
         counts = [len(part) for part in squares]
@@ -246,11 +292,10 @@ def _with_slow_noise(fast: NoiseEstimate, segments: Sequence[tuple[np.ndarray, n
     variance, error = fast.variance.copy(), fast.relative_error.copy()
     open_ = fast.told.copy()
     for width in WIDTHS:
-        times = [t[k : k + width] for t, _ in segments for k in range(0, len(t) - width + 1, width)]
+        times, states = _windows(segments, width)
         if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
             continue
-        states = [x[k : k + width] for _, x in segments for k in range(0, len(x) - width + 1, width)]
-        low, high = (_residual_variance(np.array(times), np.array(states), degree) for degree in DEGREES)
+        low, high = (np.diag(_residual_covariance(times, states, degree)) for degree in DEGREES)
         relative = np.sqrt(2 / (len(times) * (width - DEGREES[1] - 1)))
         settled = open_ & (low <= AGREE * high) & (high < SLOWEST * fast.variance)
         larger = settled & (
@@ -261,15 +306,27 @@ def _with_slow_noise(fast: NoiseEstimate, segments: Sequence[tuple[np.ndarray, n
     return fast._replace(variance=variance, relative_error=error)
 
 
-def _residual_variance(
+def _windows(
+    segments: Sequence[tuple[np.ndarray, np.ndarray]], width: int
+) -> tuple[Float[np.ndarray, "windows width"], Float[np.ndarray, "windows width dim"]]:
+    """Times and states of windows of neighbouring rows that share none."""
+    parts = [
+        (t[k : k + width], x[k : k + width]) for t, x in segments for k in range(0, len(t) - width + 1, width)
+    ]
+    dim = segments[0][1].shape[1]
+    times = np.array([t for t, _ in parts]).reshape(-1, width)
+    return times, np.array([x for _, x in parts]).reshape(-1, width, dim)
+
+
+def _residual_covariance(
     times: Float[np.ndarray, "windows width"], states: Float[np.ndarray, "windows width dim"], degree: int
-) -> Float[np.ndarray, " dim"]:
-    """The variance that polynomials in time leave in windows, from all degrees of freedom that are left."""
+) -> Float[np.ndarray, "dim dim"]:
+    """The covariance that polynomials in time leave in windows, from all degrees of freedom that are left."""
     middle, span = times.mean(axis=1, keepdims=True), np.ptp(times, axis=1)[:, None]
     powers = (2 * (times - middle) / span)[:, :, None] ** np.arange(degree + 1)
     basis = np.linalg.qr(powers)[0]
-    left = states - basis @ (basis.mT @ states)
-    return np.sum(left**2, axis=(0, 1)) / (len(times) * (times.shape[1] - degree - 1))
+    left = (states - basis @ (basis.mT @ states)).reshape(-1, states.shape[2])
+    return left.T @ left / (len(times) * (times.shape[1] - degree - 1))
 
 
 def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:
@@ -278,9 +335,10 @@ def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.n
     return np.asarray(squares) / max(1, sum(len(times) - 1 for times, _ in segments))
 
 
-def _differences(
+def differences(
     times: Float[np.ndarray, " time"], states: Float[np.ndarray, "time dim"], order: int
 ) -> Float[np.ndarray, "windows dim"]:
+    """Divided differences of neighbouring rows, scaled to keep the variance of independent noise."""
     index = np.arange(len(times) - order)[:, None] + np.arange(order + 1)
     apart = times[index][:, :, None] - times[index][:, None, :] + np.eye(order + 1)
     # In units of the mean step, so that products neither overflow nor vanish.

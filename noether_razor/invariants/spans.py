@@ -1,17 +1,22 @@
 """Spans of quantities, as rows of coefficients: bases, brackets, products and what lies in what."""
 
 import numpy as np
-from jaxtyping import Float
+import scipy.linalg
+from jaxtyping import Float, Int
 
 from ..lie import bracket
 from ..quadratic_forms import Quadratics
 from .conserved import ConservedSpace
 from .formulas import sparse_basis
-from .monomials import coefficients, quadratic_parts
+from .monomials import coefficients, monomials, quadratic_parts
 from .motion import Motion
 
 NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside a space is a new one."""
+BOUND = 0.01
+"""Part of a combination of unit spread in squares and products up to which it is one of coordinates."""
+ALONE = 0.99
+"""Part of a combination of coordinates in one of them from which it is that one."""
 _INSIDE = 0.95
 """Cosine, by spreads over the data, from which a conserved direction is one of those that were learned."""
 
@@ -127,6 +132,40 @@ def held_by(
     return found, inside(space.drifting)
 
 
+def bound_columns(same: Float[np.ndarray, "z monomials"], dim: int) -> Int[np.ndarray, " bound"]:
+    """Columns that others determine, by rows of monomials of unit spread with one value in the whole file:
+    one for each combination of two coordinates or more among these.
+
+    There are then many formulas for one quantity, which differ in their brackets.
+    """
+    if not len(same):
+        return np.zeros(0, int)
+    rows = np.linalg.qr(same.T)[0].T
+    left, sizes, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
+    free = np.pad(sizes, (0, len(rows) - len(sizes))) <= BOUND
+    linear = left[:, free].T @ rows[:, :dim]
+    # A column that never changes binds no other.
+    linear = linear[:, np.linalg.norm(linear, axis=0) < ALONE]
+    others = np.flatnonzero(np.linalg.norm(left[:, free].T @ rows[:, :dim], axis=0) < ALONE)
+    if not linear.size:
+        return np.zeros(0, int)
+    triangle, order = scipy.linalg.qr(linear, mode="r", pivoting=True)
+    size = np.abs(np.diag(triangle))
+    return others[order[: len(size)][size > 1 - ALONE]]
+
+
+def _without_bound(
+    rows: Float[np.ndarray, "K monomials"],
+    same: Float[np.ndarray, "z monomials"],
+    bound: Int[np.ndarray, " bound"],
+    dim: int,
+) -> Float[np.ndarray, "K monomials"]:
+    """The same quantities by the other columns, as far as what has one value allows."""
+    has = np.array([bool(set(m) & set(bound.tolist())) for m in monomials(dim)])
+    weights = np.linalg.lstsq(same[:, has].T, rows[:, has].T, rcond=None)[0].T
+    return span_basis(rows - weights @ same)
+
+
 def listed(
     space: ConservedSpace, held: tuple[Float[np.ndarray, "K M"], Float[np.ndarray, "s M"]] | None
 ) -> tuple[Float[np.ndarray, "K all"], Float[np.ndarray, "z all"], Float[np.ndarray, "s all"]]:
@@ -140,7 +179,10 @@ def listed(
     )
     if held is not None:
         return rows, same[:0], slow
-    if len(rows) and len(same):
+    bound = bound_columns(same, motion.dictionary.dim) if motion.dictionary.quadratic else np.zeros(0, int)
+    if len(rows) and len(bound):
+        rows = _without_bound(rows, same, bound, motion.dictionary.dim)
+    elif len(rows) and len(same):
         # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
         # everywhere.
         both = span_basis(np.concatenate([rows, same]))

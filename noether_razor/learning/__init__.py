@@ -1,6 +1,6 @@
 """Noether's learning dynamics: the symmetries of a network in training, found, followed and used."""
 
-from .classification import Labelled, LabelledDataError, digits, read_labelled
+from .classification import Labelled, digits, read_labelled
 from .finding import find_symmetries
 from .laws import At, Clock, MomentumBudget, momentum_budget, next_value, turning
 from .networks import ACTIVATIONS, Classifier, NetworkShape, cross_entropy, norms_of
@@ -23,7 +23,16 @@ from .rules import LearningRule, OptimiserError
 from .slices import FeatureRecorder
 from .summary import angles_of, budget_of, predicted_values, scales, summarise_charges
 from .symmetries import Charged, Member, Symmetry, SymmetryError, flat_parameters
-from .tracking import Charge, ChargeState, Followed, charge_state, charges_of, read_charges, track_charges
+from .tracking import (
+    Charge,
+    Charges,
+    ChargeState,
+    Followed,
+    charge_state,
+    charges_of,
+    read_charges,
+    track_charges,
+)
 from .training import (
     DivergedError,
     Recorded,
@@ -41,13 +50,13 @@ __all__ = [
     "Charge",
     "ChargeState",
     "Charged",
+    "Charges",
     "Classifier",
     "Clock",
     "DivergedError",
     "FeatureRecorder",
     "Followed",
     "Labelled",
-    "LabelledDataError",
     "LearningRule",
     "LinearAlgebra",
     "Member",

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..trajectories import DataFileError, read_arrays, read_labelled_points
 
-class LabelledDataError(ValueError):
-    """Data that cannot be classified; the message names the file and what is wrong."""
+LEAST = 10
+"""Rows of a file."""
 
 
 @dataclass(frozen=True)
@@ -45,62 +46,63 @@ class Labelled:
 
 
 def digits(test_share: float = 0.2, seed: int = 0) -> Labelled:
-    """1797 images of digits, 8x8 pixels from 0 to 1, which scikit-learn ships."""
+    """1797 images of digits, 8x8 pixels from 0 to 1, which scikit-learn ships. Raises ImportError."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise LabelledDataError("digits need scikit-learn: pip install noether-razor[datasets]") from None
+        raise ImportError("digits need scikit-learn: pip install 'noether-razor[datasets]'") from None
     inputs, labels = load_digits(return_X_y=True)
     return _split(np.asarray(inputs, np.float32) / 16, np.asarray(labels), test_share, seed, "digits")
 
 
 def read_labelled(path: Path, label: str | None = None, test_share: float = 0.2, seed: int = 0) -> Labelled:
-    """Inputs and labels of a file: .npz with arrays `x` and `y`, or .csv with a header, whose column `label`
-    (default: the last) holds the class: text or numbers, each value a class. Inputs are scaled to unit
-    variance. Raises `LabelledDataError`.
+    """Inputs and labels of a file: .npz with arrays `x` (rows, ...) and `y` (rows), or text, whose column
+    `label` (default: the last) holds the class and all others numbers.
+
+    Labels are text or numbers, each value a class. Inputs are scaled to unit variance. Raises
+    `DataFileError`.
     """
-    if not path.is_file():
-        raise LabelledDataError(f"{path}: no such file")
-    try:
-        inputs, labels = _npz(path) if path.suffix == ".npz" else _csv(path, label)
-    except (OSError, ValueError, KeyError) as error:
-        raise LabelledDataError(f"{path}: cannot be read as labelled data ({error})") from None
-    if inputs.ndim != 2 or len(inputs) != len(labels) or len(inputs) < 10:
-        raise LabelledDataError(f"{path}: expected 10 rows of inputs or more and a label for each")
-    if not np.isfinite(inputs).all():
-        raise LabelledDataError(f"{path}: inputs must be finite")
+    if path.suffix.lower() == ".npz":
+        inputs, labels = _read_arrays(path)
+    else:
+        table, classes = read_labelled_points(path, label)
+        inputs, labels = table.values, np.array(classes)
+    if len(inputs) < LEAST:
+        raise DataFileError(path, "", f"has {len(inputs)} rows, expected {LEAST} or more")
     spread = inputs.std(axis=0)
+    if not spread.any():
+        raise DataFileError(path, "", "all inputs are constant")
     inputs = (inputs - inputs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return _split(inputs.astype(np.float32), labels, test_share, seed, str(path))
+    return _split(inputs.astype(np.float32), labels, test_share, seed, path)
 
 
-def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        inputs = np.asarray(file["x"], float)
-        return inputs.reshape(len(inputs), -1), np.asarray(file["y"])
+def _read_arrays(path: Path) -> tuple[Float[np.ndarray, "rows features"], np.ndarray]:
+    arrays = read_arrays(path)
+    if not {"x", "y"} <= set(arrays):
+        raise DataFileError(path, "", f"needs arrays x and y, has {', '.join(arrays) or 'none'}")
+    x, y = arrays["x"], arrays["y"]
+    if x.ndim < 2 or y.shape != (len(x),):
+        raise DataFileError(path, "", f"expected x (rows, ...) and y (rows), got {x.shape} and {y.shape}")
+    if x.dtype.kind not in "biuf" or not np.isfinite(x).all():
+        raise DataFileError(path, "x", "must hold finite real numbers")
+    if y.dtype.kind not in "biufSU" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+        raise DataFileError(path, "y", "must hold finite numbers or text")
+    return x.reshape(len(x), -1).astype(float), y
 
 
-def _csv(path: Path, label: str | None) -> tuple[np.ndarray, np.ndarray]:
-    with path.open(encoding="utf-8") as file:
-        names = [name.strip() for name in file.readline().split(",")]
-    at = len(names) - 1
-    if label is not None:
-        if label not in names:
-            raise ValueError(f"no column {label}, only {', '.join(names)}")
-        at = names.index(label)
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    rows = [[cell.strip() for cell in line.split(",")] for line in lines if line.strip()]
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError(f"expected {len(names)} cells in every row")
-    table = np.array(rows).reshape(-1, len(names))
-    return np.delete(table, at, axis=1).astype(float), table[:, at]
-
-
-def _split(inputs: np.ndarray, labels: np.ndarray, test_share: float, seed: int, name: str) -> Labelled:
+def _split(
+    inputs: np.ndarray, labels: np.ndarray, test_share: float, seed: int, name: Path | str
+) -> Labelled:
     known, numbers = np.unique(labels, return_inverse=True)
-    if len(known) < 2 or len(known) > len(labels) // 2:
-        raise LabelledDataError(f"{name}: expected a few classes, got {len(known)} in {len(labels)} rows")
+    if len(known) < 2:
+        raise DataFileError(name, "", f"expected two classes or more, all labels are {known[0]}")
+    if len(known) > len(labels) // 2:
+        raise DataFileError(
+            name, "", f"{len(known)} different labels in {len(labels)} rows: are these classes?"
+        )
     order = np.random.default_rng(seed).permutation(len(inputs))
     test, train = np.split(order, [max(1, int(test_share * len(order)))])
+    if len(train) < LEAST // 2:
+        raise DataFileError(name, "", f"leaves {len(train)} rows to train on, take a smaller test_share")
     numbers = numbers.astype(np.int32)
     return Labelled(inputs[train], numbers[train], inputs[test], numbers[test], len(known))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..lie import AbstractAlgebra
-from .symmetries import Charged, Symmetry
+from .symmetries import Charged, Member, Symmetry, SymmetryError
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,16 @@ class SymmetryReport:
         """The same with one more note."""
         return replace(self, notes=(*self.notes, note))
 
+    def with_families(self, found: Mapping[str, Any]) -> "SymmetryReport":
+        """The same with the families of an earlier report of the same network, as `to_json` gives them: which
+        generators stand for a space may hang on rounding. Raises `SymmetryError` for method linear, whose
+        generators are not in it.
+        """
+        if self.followed:
+            raise SymmetryError("the generators of method linear are not kept, start a new run")
+        exact, quasi = (tuple(map(_read_family, found[key])) for key in ("exact", "quasi"))
+        return replace(self, exact=exact, quasi=quasi)
+
     def __str__(self) -> str:
         if self.algebra is not None:
             return "\n".join([str(self.algebra), *(f"note: {note}" for note in self.notes)])
@@ -138,9 +148,19 @@ def _family(family: Symmetry) -> dict[str, Any]:
         "name": family.name,
         "count": family.count,
         "breaking": max(family.breaking, default=0.0),
+        "breakings": list(family.breaking),
         "members": [
             {"path": m.path, "axes": list(m.axes), "weight": m.weight, "units": m.units}
             for m in family.members
         ],
         "numbers": list(family.numbers),
     }
+
+
+def _read_family(found: Mapping[str, Any]) -> Symmetry:
+    members = tuple(
+        Member(m["path"], tuple(m["axes"]), m["weight"], None if m["units"] is None else tuple(m["units"]))
+        for m in found["members"]
+    )
+    breaking, numbers = tuple(found["breakings"]), tuple(found["numbers"])
+    return Symmetry(found["kind"], found["name"], members, found["count"], breaking, numbers)

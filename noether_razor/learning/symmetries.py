@@ -60,13 +60,37 @@ class Member:
         """Sum over each unit's slices of first * second, or of `first` alone."""
         dtype = jnp.promote_types(first.dtype, jnp.float32)
         product = first.astype(dtype) if second is None else first.astype(dtype) * second.astype(dtype)
-        rest = tuple(k for k in range(product.ndim) if k not in self.axes)
-        values = product.sum(axis=rest).reshape(-1)
+        values = _sum_over(product, tuple(k for k in range(product.ndim) if k not in self.axes))
         if self.units is None:
             return values
         units = np.asarray(self.units)
         numbers = np.where(units < 0, count, units)
         return jax.ops.segment_sum(values, numbers, num_segments=count + 1)[:count]
+
+
+KERNEL = 32
+"""Entries that XLA sums in one kernel on a CPU, along each axis."""
+
+
+def _sum_over(array: Array, axes: tuple[int, ...]) -> Float[Array, " slices"]:
+    """The sums over some axes. A small network spends more on starting kernels than on their arithmetic: the
+    last axes are summed as a product with ones, and others of a few hundred entries are split, so that a CPU
+    needs one kernel for them and not two or three.
+    """
+    first = array.ndim - len(axes)
+    if axes and first and axes == tuple(range(first, array.ndim)):
+        rows = array.reshape(math.prod(array.shape[:first]), -1)
+        return jnp.matmul(rows, jnp.ones(rows.shape[1], rows.dtype), precision="highest")
+    shape: list[int] = []
+    summed: list[int] = []
+    for axis, size in enumerate(array.shape):
+        parts = [size // KERNEL, KERNEL] if KERNEL < size <= KERNEL**2 and size % KERNEL == 0 else [size]
+        if axis in axes:
+            summed += range(len(shape), len(shape) + len(parts))
+            shape += parts
+        else:
+            shape.append(size)
+    return array.reshape(shape).sum(axis=tuple(summed)).reshape(-1)
 
 
 @runtime_checkable

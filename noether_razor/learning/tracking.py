@@ -2,14 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from .laws import At, Clock, momentum_budget, next_value, turning
 from .rules import LearningRule, OptimiserError
@@ -28,18 +28,17 @@ AVERAGES = {
 
 
 class Memory(NamedTuple):
-    """What the laws need of the step before; None where the rule needs none of it."""
+    """What the laws of some rules need of the step before; None where the rule needs none of it."""
 
-    before: Float[Array, " units"]
-    lag: Float[Array, " units"] | None
-    decayed: Float[Array, " units"] | None
-    decayed_before: Float[Array, " units"] | None
-    decayed_kinetic: Float[Array, " units"] | None
-    turned: Float[Array, " units"] | None
+    lag: Float[Array, "*steps units"] | None
+    turned: Float[Array, "*steps units"] | None
+    decayed: Float[Array, "*steps units"] | None
+    decayed_before: Float[Array, "*steps units"] | None
+    decayed_kinetic: Float[Array, "*steps units"] | None
 
 
 class Charge(NamedTuple):
-    """Charges after the last step: an entry for each unit of a family, or of several one after the other.
+    """Charges of a family after the last step: an entry for each unit.
 
     predicted: by the law, from the parameters at the start and D alone (adaptive rules have none: nan).
     kinetic: D = Delta^T A Delta of the last step. momentum_predicted: by the law of momenta, from the start.
@@ -50,30 +49,56 @@ class Charge(NamedTuple):
     |q| |xi(q)| so far, for adaptive rules |pi| |xi(q)|. memory: for the next step.
     """
 
-    value: Float[Array, " units"]
-    predicted: Float[Array, " units"]
-    kinetic: Float[Array, " units"]
-    momentum: Float[Array, " units"]
-    momentum_predicted: Float[Array, " units"]
-    violation: Float[Array, " units"]
-    pull: Float[Array, " units"]
-    breaking: Float[Array, " units"]
-    scale: Float[Array, " units"]
+    value: Float[Array, "*steps units"]
+    predicted: Float[Array, "*steps units"]
+    kinetic: Float[Array, "*steps units"]
+    momentum: Float[Array, "*steps units"]
+    momentum_predicted: Float[Array, "*steps units"]
+    violation: Float[Array, "*steps units"]
+    pull: Float[Array, "*steps units"]
+    breaking: Float[Array, "*steps units"]
+    scale: Float[Array, "*steps units"]
+    memory: Memory
+
+
+class Charges(NamedTuple):
+    """The charges of all families, the quadratic ones first: rows of `_Running` and of `_Measured`.
+
+    Two arrays, since a step that a program calls pays for each array of its state; `charges_of` takes them
+    apart.
+    """
+
+    running: Float[Array, "*steps 4 units"]
+    measured: Float[Array, "*steps 6 units"]
     memory: Memory
 
 
 class ChargeState(NamedTuple):
-    """The state of `track_charges`: steps taken, the rate of the last one, the charges of all families, and
-    the optimiser's own state.
-
-    Charges stand together, the quadratic ones first, since a long vector costs less time than short ones;
-    `charges_of` takes them apart.
-    """
+    """The state of `track_charges`: steps taken, the charges, and the optimiser's own state."""
 
     step: Int[Array, ""]
-    rate: Float[Array, ""]
-    charges: tuple[Charge, ...]
+    charges: Charges
     inner: Any
+
+
+class _Running(NamedTuple):
+    """What is predicted at every step. before: `predicted` of the step before."""
+
+    predicted: Any
+    before: Any
+    kinetic: Any
+    momentum: Any
+
+
+class _Measured(NamedTuple):
+    """What is measured at some steps; see `Charge`."""
+
+    value: Any
+    momentum: Any
+    violation: Any
+    pull: Any
+    breaking: Any
+    scale: Any
 
 
 class _Step(NamedTuple):
@@ -87,11 +112,11 @@ class _Step(NamedTuple):
 
 
 def track_charges(
-    optimizer: optax.GradientTransformation, symmetries: Sequence[Charged], *, every: int = 10
+    optimizer: optax.GradientTransformation, symmetries: Sequence[Charged], *, every: int = 50
 ) -> optax.GradientTransformationExtraArgs:
     """The same optimiser, which also follows the charges of symmetries in its state (`ChargeState`).
 
-    Updates are those of `optimizer`, bit for bit. Predictions go on at every step; what they are compared
+    Updates are those of `optimizer`. Predictions go on at every step; what they are compared
     with is measured at steps 0, `every`, 2 `every`, ... It works under jit, in a scan, on sharded
     parameters, and with any tree of parameters; checkpoints of the state keep everything. Raises
     `OptimiserError` for an optimiser that cannot be read, and at initialisation `SymmetryError` for a
@@ -105,21 +130,35 @@ def track_charges(
         flat = flat_parameters(params)
         for family in families:
             family.check(flat)
-        charges = tuple(group.start(flat) for group in _groups(rule, families, params))
-        return ChargeState(jnp.zeros((), jnp.int32), jnp.ones(()), charges, inner.init(params))
+        running, measured, memory = _joined([group.start(flat) for group in _groups(rule, families, params)])
+        charges = Charges(jnp.stack(running), jnp.stack(measured), memory)
+        return ChargeState(jnp.zeros((), jnp.int32), charges, inner.init(params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
         if params is None:
             raise ValueError("track_charges needs the parameters: call update(gradients, state, params)")
         changes, inner_state = inner.update(updates, state.inner, params, **extra)
-        step = _step(rule, updates, changes, params, inner_state)
-        clock = Clock(rule.rate(state.step), state.rate, state.step > 0)
-        measure = state.step % every == 0
-        charges = tuple(
-            group.advance(charge, clock, step, measure)
-            for group, charge in zip(_groups(rule, families, params), state.charges, strict=True)
-        )
-        return changes, ChargeState(state.step + 1, clock.rate, charges, inner_state)
+        step, old = _step(rule, updates, changes, params, inner_state), state.charges
+        clock = Clock(rule.rate(state.step), rule.rate(jnp.maximum(state.step - 1, 0)), state.step > 0)
+        groups = _groups(rule, families, params)
+        parts = _parts((_Running(*old.running), old.memory), groups)
+        advanced = [
+            group.advance(now, memory, clock, step)
+            for group, (now, memory) in zip(groups, parts, strict=True)
+        ]
+        running, memory = _joined(advanced)
+
+        def measure(measured: Float[Array, "6 units"]) -> Float[Array, "6 units"]:
+            parts = _parts(_Measured(*measured), groups)
+            found = [
+                group.measure(part, running, step)
+                for group, part, (running, _) in zip(groups, parts, advanced, strict=True)
+            ]
+            return jnp.stack(_joined(found)).astype(measured.dtype)
+
+        measured = jax.lax.cond(state.step % every == 0, measure, lambda kept: kept, old.measured)
+        charges = Charges(jnp.stack(running).astype(old.running.dtype), measured, memory)
+        return changes, ChargeState(state.step + 1, charges, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -162,16 +201,33 @@ def decay_of(rule: LearningRule, params: Any) -> dict[str, float]:
 
 def _groups(rule: LearningRule, families: Sequence[Charged], params: Any) -> "list[_Group]":
     """Quadratic families, then linear ones."""
-    decays = decay_of(rule, params)
+    decay = decay_of(rule, params)
+    groups = []
+    for quadratic in (True, False):
+        some = _sorted(families, quadratic)
+        groups.append(
+            _Group(rule, quadratic, some, tuple(tuple(decay[p] for p in one.paths) for one in some))
+        )
+    mixed = any(group.mixed for group in groups)
+    return [replace(group, remembers_decay=mixed) for group in groups]
+
+
+def _sorted(families: Sequence[Charged], quadratic: bool) -> tuple[Charged, ...]:
+    return tuple(one for one in families if one.quadratic is quadratic)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Trees of the numbers of groups as one tree, one group after the other."""
+    return jax.tree.map(lambda *some: jnp.concatenate(some, axis=-1), *parts)
+
+
+def _parts(tree: Any, groups: "Sequence[_Group]") -> list[Any]:
+    """The other way round."""
+    ends = np.cumsum([group.count for group in groups])
     return [
-        _Group(rule, quadratic, some, tuple(tuple(decays[path] for path in one.paths) for one in some))
-        for quadratic, some in _sorted(families)
+        jax.tree.map(lambda part, a=end - group.count, b=end: part[..., a:b], tree)
+        for group, end in zip(groups, ends, strict=True)
     ]
-
-
-def _sorted(families: Sequence[Charged]) -> list[tuple[bool, tuple[Charged, ...]]]:
-    found = [(kind, tuple(one for one in families if one.quadratic is kind)) for kind in (True, False)]
-    return [(kind, some) for kind, some in found if some]
 
 
 @dataclass(frozen=True)
@@ -182,22 +238,23 @@ class _Group:
     quadratic: bool
     families: tuple[Charged, ...]
     decays: tuple[tuple[float, ...], ...]
+    remembers_decay: bool = False
 
-    def joined(self, of: Callable[[Charged, np.ndarray], Any]) -> Float[Array, " units"]:
+    @property
+    def count(self) -> int:
+        return sum(one.count for one in self.families)
+
+    def joined(self, of: Callable[[Charged], Any]) -> Float[Array, " units"]:
         """Every family's numbers, one after the other."""
-        return jnp.concatenate([of(one, np.asarray(one.weights)) for one in self.families])
+        return jnp.concatenate([jnp.zeros(0, jnp.float32), *map(of, self.families)])
 
     @property
     def uniform(self) -> np.ndarray:
         """The weight decay of each unit; nan where parts of it decay differently: it is then measured what
         they lose, not predicted.
         """
-        return np.concatenate(
-            [
-                np.full(one.count, decays[0] if len(set(decays)) == 1 else np.nan)
-                for one, decays in zip(self.families, self.decays, strict=True)
-            ]
-        )
+        found = [decays[0] if len(set(decays)) == 1 else np.nan for decays in self.decays]
+        return np.repeat(np.asarray(found, float), [one.count for one in self.families])
 
     @property
     def mixed(self) -> bool:
@@ -205,56 +262,56 @@ class _Group:
 
     def form(self, first: Any, second: Any) -> Float[Array, " units"]:
         """<first, A second>."""
-        return self.joined(lambda one, weights: weights @ one.forms(first, second))
+        return self.joined(lambda one: _weighted(one.weights, one.forms(first, second)))
 
     def charge(self, params: Any) -> Float[Array, " units"]:
         if self.quadratic:
             return self.form(params, params)
-        return self.joined(lambda one, weights: weights @ one.sums(params))
+        return self.joined(lambda one: _weighted(one.weights, one.sums(params)))
 
     def decayed(self, params: Any, kinetic: bool = False) -> Float[Array, " units"]:
         """The charge, or the form D, with every weight times its decay, of units of mixed decay; 0 of
         others.
         """
-        found = []
+        found = [jnp.zeros(0, jnp.float32)]
         for one, decays in zip(self.families, self.decays, strict=True):
             if len(set(decays)) == 1 or (kinetic and not self.quadratic):
-                found.append(jnp.zeros(one.count))
+                found.append(jnp.zeros(one.count, jnp.float32))
             else:
                 parts = one.forms(params, params) if self.quadratic else one.sums(params)
-                found.append((np.asarray(one.weights) * decays) @ parts)
+                found.append(_weighted([w * k for w, k in zip(one.weights, decays, strict=True)], parts))
         return jnp.concatenate(found)
 
     def along(self, first: Any, params: Any) -> Float[Array, " units"]:
         """<first, xi(q)>."""
         if self.quadratic:
             return self.form(first, params)
-        return self.joined(lambda one, weights: weights @ one.sums(first))
+        return self.joined(lambda one: _weighted(one.weights, one.sums(first)))
 
     def size(self, first: Any, params: Any) -> Float[Array, " units"]:
         """|first| |xi(q)|."""
-        return self.joined(lambda one, _: jnp.sqrt(one.squared(first) * one.squared_generator(params)))
+        return self.joined(lambda one: jnp.sqrt(one.squared(first) * one.squared_generator(params)))
 
-    def start(self, params: Any) -> Charge:
+    def start(self, params: Any) -> tuple[_Running, _Measured, Memory]:
         value = self.charge(params)
         zero = jnp.zeros_like(value)
-        decayed = self.decayed(params) if self.mixed else None
+        predicted = jnp.full_like(value, jnp.nan) if self.rule.adaptive else value
+        scale = zero if self.rule.adaptive else self.size(params, params)
+        decayed = self.decayed(params).astype(value.dtype) if self.remembers_decay else None
         memory = Memory(
-            before=value,
             lag=zero if self.rule.nesterov else None,
+            turned=zero if self.rule.adaptive else None,
             decayed=decayed,
             decayed_before=decayed,
             decayed_kinetic=None if decayed is None else zero,
-            turned=zero if self.rule.adaptive else None,
         )
-        predicted = jnp.full_like(value, jnp.nan) if self.rule.adaptive else value
-        scale = zero if self.rule.adaptive else self.size(params, params)
-        return Charge(value, predicted, zero, zero, zero, zero, zero, zero, scale, memory)
+        running = _Running(predicted, value, zero, zero)
+        return running, _Measured(value, zero, zero, zero, zero, scale), memory
 
-    def lost(self, charge: Charge, at: At, params: Any) -> At:
+    def lost(self, at: At, memory: Memory, params: Any) -> At:
         """The charges with every weight times its decay: predicted where parts decay alike."""
-        memory, uniform = charge.memory, self.uniform
-        known = np.nan_to_num(uniform).astype(charge.value.dtype)
+        uniform = self.uniform
+        known = np.nan_to_num(uniform).astype(at.value.dtype)
         if self.rule.adaptive:
             if self.rule.decoupled or not self.rule.decay:
                 return At(*(jnp.zeros_like(part) for part in at))
@@ -267,60 +324,57 @@ class _Group:
         measured = At(memory.decayed, memory.decayed_before, memory.decayed_kinetic)
         return At(*(jnp.where(np.isnan(uniform), m, p) for m, p in zip(measured, at, strict=True)))
 
-    def advance(self, charge: Charge, clock: Clock, step: _Step, measure: Bool[Array, ""]) -> Charge:
-        """The charges after one more step."""
-        rule, memory = self.rule, charge.memory
-        at = At(charge.predicted, memory.before, charge.kinetic)
-        decayed = self.lost(charge, at, step.params)
-        lag = jnp.zeros_like(charge.value) if memory.lag is None else memory.lag
+    def advance(
+        self, running: _Running, memory: Memory, clock: Clock, step: _Step
+    ) -> tuple[_Running, Memory]:
+        """What is predicted after one more step."""
+        rule = self.rule
+        at = At(running.predicted, running.before, running.kinetic)
+        decayed = self.lost(at, memory, step.params)
+        lag = jnp.zeros_like(at.value) if memory.lag is None else memory.lag
         turned = memory.turned
         if turned is None:
             turned = turning(rule, self.quadratic, clock, at, decayed, lag)
-        momentum = charge.momentum_predicted
-        momentum = momentum + momentum_budget(rule, momentum, turned, decayed.value).total
-        kinetic = self.form(step.change, step.change) if self.quadratic else charge.kinetic
-        predicted = charge.predicted
+        momentum = running.momentum + momentum_budget(rule, running.momentum, turned, decayed.value).total
+        kinetic = self.form(step.change, step.change) if self.quadratic else running.kinetic
+        predicted = running.predicted
         if not rule.adaptive:
             predicted = next_value(rule, self.quadratic, clock, at, decayed, kinetic, lag)
-        charge = charge._replace(
-            predicted=predicted,
-            kinetic=kinetic,
-            momentum_predicted=momentum,
-            memory=self.remember(charge, step),
-        )
-        return jax.lax.cond(measure, self.measure, lambda found, _: found, charge, step)
+        return _Running(predicted, running.predicted, kinetic, momentum), self.remember(memory, step)
 
-    def remember(self, charge: Charge, step: _Step) -> Memory:
+    def remember(self, memory: Memory, step: _Step) -> Memory:
         """What the next step needs of this one."""
-        memory, zero = charge.memory, jnp.zeros_like(charge.value)
-        lag = turned = decayed = decayed_kinetic = None
+        zero = jnp.zeros(self.count, jnp.float32)
+        found = dict.fromkeys(Memory._fields)
         if memory.lag is not None:
-            lag = self.form(step.change, step.gradient) if self.quadratic else zero
+            found["lag"] = self.form(step.change, step.gradient) if self.quadratic else zero
         if memory.turned is not None:
-            turned = self.form(step.average, step.change) if self.quadratic else zero
+            found["turned"] = self.form(step.average, step.change) if self.quadratic else zero
         if memory.decayed is not None:
-            decayed, decayed_kinetic = self.decayed(step.moved), self.decayed(step.change, kinetic=True)
-        return Memory(charge.predicted, lag, decayed, memory.decayed, decayed_kinetic, turned)
+            found["decayed"], found["decayed_before"] = self.decayed(step.moved), memory.decayed
+            found["decayed_kinetic"] = self.decayed(step.change, kinetic=True)
+        return Memory(**found)
 
-    def measure(self, charge: Charge, step: _Step) -> Charge:
-        """Compare with what the charges are now."""
+    def measure(self, measured: _Measured, running: _Running, step: _Step) -> _Measured:
+        """Compare what is predicted with what the charges are now."""
         value, momentum = self.charge(step.moved), self.along(step.average, step.params)
         if self.rule.adaptive:
-            scale = jnp.maximum(charge.scale, self.size(step.average, step.params))
-            error = momentum - charge.momentum_predicted
+            scale = jnp.maximum(measured.scale, self.size(step.average, step.params))
+            error = momentum - running.momentum
         else:
-            scale = jnp.maximum(charge.scale, self.size(step.moved, step.moved))
-            error = value - charge.predicted
+            scale = jnp.maximum(measured.scale, self.size(step.moved, step.moved))
+            error = value - running.predicted
         pull, size = self.along(step.gradient, step.params), self.size(step.gradient, step.params)
         tiny = jnp.finfo(value.dtype).tiny
-        return charge._replace(
-            value=value,
-            momentum=momentum,
-            violation=jnp.abs(error) / jnp.maximum(scale, tiny),
-            pull=pull,
-            breaking=jnp.abs(pull) / jnp.maximum(size, tiny),
-            scale=scale,
-        )
+        violation = jnp.abs(error) / jnp.maximum(scale, tiny)
+        return _Measured(value, momentum, violation, pull, jnp.abs(pull) / jnp.maximum(size, tiny), scale)
+
+
+def _weighted(weights: Sequence[float], parts: Float[Array, "parts units"]) -> Float[Array, " units"]:
+    """The sum of parts with weights, one by one: small products of matrices cost more on a CPU."""
+    return sum(
+        (weight * part for weight, part in zip(weights[1:], parts[1:], strict=True)), weights[0] * parts[0]
+    )
 
 
 def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
@@ -329,19 +383,26 @@ def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
 
     Raises `OptimiserError` without a state, or where it follows other symmetries.
     """
-    found = charge_state(state)
-    parts: dict[int, Charge] = {}
-    groups = _sorted(symmetries)
-    sizes = [sum(one.count for one in some) for _, some in groups]
-    if [charge.value.shape[-1] for charge in found.charges] != sizes:
+    running, measured, memory = charge_state(state).charges
+    ordered = [*_sorted(symmetries, True), *_sorted(symmetries, False)]
+    if running.shape[-1] != sum(one.count for one in ordered):
         raise OptimiserError("the state of the optimiser follows other symmetries")
-    for (_, some), charge in zip(groups, found.charges, strict=True):
-        start = 0
-        for one in some:
-            stop = start + one.count
-            # By identity: equal families may come twice.
-            parts[id(one)] = jax.tree.map(lambda part, a=start, b=stop: part[..., a:b], charge)
-            start = stop
+    now = _Running(*(running[..., k, :] for k in range(len(_Running._fields))))
+    found = _Measured(*(measured[..., k, :] for k in range(len(_Measured._fields))))
+    whole = Charge(
+        predicted=now.predicted,
+        kinetic=now.kinetic,
+        momentum_predicted=now.momentum,
+        memory=memory,
+        **found._asdict(),
+    )
+    parts: dict[int, Charge] = {}
+    start = 0
+    for one in ordered:
+        stop = start + one.count
+        # By identity: equal families may come twice.
+        parts[id(one)] = jax.tree.map(lambda part, a=start, b=stop: part[..., a:b], whole)
+        start = stop
     return [parts[id(one)] for one in symmetries]
 
 

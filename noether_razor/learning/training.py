@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from .classification import Labelled
 from .networks import cross_entropy
 from .symmetries import Charged
-from .tracking import Charge, ChargeState, charge_state, charges_of, track_charges
+from .tracking import Charge, Charges, ChargeState, charge_state, charges_of, track_charges
 
 CHUNK = 60
 """Steps that are compiled as one loop."""
@@ -35,10 +35,10 @@ class TrainedState(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Loss and charges (all units, quadratic families first) after each of some steps."""
+    """Loss and charges (see `Charges`) after each of some steps."""
 
     loss: Float[Array, " steps"]
-    charges: Any
+    charges: Charges
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ class TrackedTraining:
         return float(np.mean(predicted == self.data.test_labels))
 
 
-def _as_state(charges: Any) -> Any:
+def _as_state(charges: Charges) -> ChargeState:
     """What `charges_of` looks for."""
-    return ChargeState(jnp.zeros((), jnp.int32), jnp.ones(()), charges, None)
+    return ChargeState(jnp.zeros((), jnp.int32), charges, None)
 
 
 class Series(NamedTuple):

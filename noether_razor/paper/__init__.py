@@ -1,6 +1,6 @@
 """The paper's tables and figures."""
 
-from .claims import Claim, Comparison, FullAlgebra, NearFloor, Spectrum, Verdict
+from .claims import AtLeast, AtMost, Claim, Comparison, FullAlgebra, NearFloor, Spectrum, Verdict
 from .learning import EXPERIMENTS, Experiment, reproduce_experiment
 from .reproduction import reproduce, table_result
 from .runner import Run, plan, run_all
@@ -13,6 +13,8 @@ __all__ = [
     "EXPERIMENTS",
     "SUITE",
     "TARGETS",
+    "AtLeast",
+    "AtMost",
     "Budget",
     "Claim",
     "Column",

@@ -1,7 +1,8 @@
 """Claims about the numbers of a table, and whether they held."""
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -32,6 +33,26 @@ def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
     if len(values) > 1:
         stderr = float(np.std(values, ddof=1) / math.sqrt(len(values)))
     return {"mean": float(np.mean(values)), "stderr": stderr, "values": [float(v) for v in values]}
+
+
+def at_most(what: str, values: Sequence[float] | np.ndarray, bound: float, *, each: bool = False) -> Verdict:
+    """Whether the mean of a number over seeds, or with `each` that of every seed, is at most `bound`."""
+    return _bounded(f"{what} at most {bound:g}", values, bound, operator.le, "largest" if each else "mean")
+
+
+def at_least(what: str, values: Sequence[float] | np.ndarray, bound: float, *, each: bool = False) -> Verdict:
+    """Whether the mean of a number over seeds, or with `each` that of every seed, is at least `bound`."""
+    return _bounded(f"{what} at least {bound:g}", values, bound, operator.ge, "least" if each else "mean")
+
+
+def _bounded(
+    claim: str, values: Any, bound: float, holds: Callable[[Any, float], Any], judged: str
+) -> Verdict:
+    values = np.asarray(values, float)
+    shown = {"mean": values.mean(), "largest": values.max(), "least": values.min()}
+    seeds = int(np.sum(holds(values, bound)))
+    detail = f"{judged} {shown[judged]:.6g}, {seeds} of {len(values)} seeds"
+    return Verdict(claim, bool(holds(shown[judged], bound)), detail)
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,32 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class AtMost:
+    """The mean of `metric` of `row` is at most `bound`."""
+
+    metric: str
+    row: str
+    bound: float
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        del floors
+        return at_most(f"{self.metric} of {self.row}", rows[self.row][self.metric]["values"], self.bound)
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The mean of `metric` of `row` is at least `bound`."""
+
+    metric: str
+    row: str
+    bound: float
+
+    def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
+        del floors
+        return at_least(f"{self.metric} of {self.row}", rows[self.row][self.metric]["values"], self.bound)
+
+
+@dataclass(frozen=True)
 class NearFloor:
     """The mean of `metric` of `row` is at most `within` above its noise floor."""
 
@@ -82,14 +129,9 @@ class NearFloor:
     within: float
 
     def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict:
-        values = np.asarray(rows[self.row][self.metric]["values"])
-        above = values - floors[self.metric]
-        return Verdict(
-            f"{self.metric} of {self.row} within {self.within:g} of the noise floor",
-            bool(above.mean() <= self.within),
-            f"{above.mean():.3g} above {floors[self.metric]:.3f}, "
-            f"{int(np.sum(above <= self.within))} of {len(values)} seeds",
-        )
+        floor = floors[self.metric]
+        above = np.asarray(rows[self.row][self.metric]["values"]) - floor
+        return at_most(f"{self.metric} of {self.row} minus its noise floor {floor:.3f}", above, self.within)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ NOTHING = 1e-9
 """Of a mean over the largest coefficient, which is rounding."""
 MOST_SAME = 6
 """Combinations that are the same everywhere, of which formulas are printed."""
+MOST_READINGS = 2
+"""Sentences about doubtful readings in the first line."""
 COMMUTES = 0.3
 """R.m.s. of {C, H} over |grad C| |grad H| from which a good model contradicts a quantity."""
 REASONS = {
@@ -107,10 +109,10 @@ def headline(symmetry: Mapping[str, Any]) -> str:
             stay = _many(data["staying"], "combination stays", "combinations stay")
             said = f"cannot tell how many are conserved: {stay} constant"
     elif rank:
-        sure = data["clear"] and not data["hidden"] and not data.get("local")
+        sure = data["clear"] and not data["hidden"] and not data.get("local") and _sound(data)
         said = f"{'' if sure else 'undecided: '}{many} {among(symmetry)}"
     else:
-        said = f"no conserved quantities {among(symmetry)}"
+        said = f"{'' if _sound(data) else 'undecided: '}no conserved quantities {among(symmetry)}"
         if data["shown"]:
             said += " were learned"
         elif data["staying"]:
@@ -120,11 +122,18 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     told = "not named" not in named and not named.startswith(NOT_COMPUTED)
     if rank and data["enough"] and data.get("moves", True) and symmetry["closes"] and canonical and told:
         aliases = symmetry["algebra"]["aliases"]
-        said += f", {named}" + (f" = {aliases[0]}" if aliases else "")
+        with_same = f", and with what is constant in the whole file {named}"
+        said += with_same if symmetry.get("with_same") else f", {named}"
+        said += f" = {aliases[0]}" if aliases else ""
     if drifting := len(symmetry["drifting"]):
         said += f"; {drifting} more {'drifts' if drifting == 1 else 'drift'} slowly"
     said = "; ".join([said, *limits_of_file(symmetry)])
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
+
+
+def _sound(data: Mapping[str, Any]) -> bool:
+    """Whether all rows may be measurements."""
+    return not data.get("readings")
 
 
 def of_degree_two(symmetry: Mapping[str, Any]) -> bool:
@@ -141,14 +150,15 @@ def among(symmetry: Mapping[str, Any]) -> str:
 
 def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
     """What the file cannot show, and how much more would."""
-    data, rank, limits = symmetry["data"], symmetry["rank"], []
+    data, rank = symmetry["data"], symmetry["rank"]
+    limits = list(data.get("readings", ()))[:MOST_READINGS]
     needed = f"about {data['needed']} trajectories would be enough"
     if not data["enough"]:
         limits.append(
             f"{data['rows']} rows, but {data['rows_needed']} are needed to test all {among(symmetry)}"
         )
     elif not data.get("moves", True):
-        return []
+        return limits
     elif data["recordings"] == 1:
         limits.append(needed)
     elif rank and data["staying"] > data["most"]:
@@ -232,6 +242,10 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
     if copies := data["copies"]:
         duplicates = _many(copies, "duplicate trajectory is", "duplicate trajectories are")
         said += f"; {duplicates} not counted"
+    if still := data.get("still"):
+        said += f"; {', '.join(still)} never {'changes' if len(still) == 1 else 'change'}"
+    if shared := data.get("noise_shared"):
+        said += f"; noise of {shared[0]} and {shared[1]} is shared (correlation {shared[2]:.2f})"
     if (alike := data.get("rows_alike", 1)) > 1:
         said += f"; noise is correlated over about {max(2, round(alike))} rows"
     if out := data["left_out"]:
@@ -255,7 +269,8 @@ def about_space(symmetry: Mapping[str, Any]) -> list[str]:
     )
     if not name.startswith(("does not close", NOT_COMPUTED)):
         name += f", closure error {algebra['closure_error']:.1%}"
-    return [independent, f"  algebra: {name}"]
+    of_what = "algebra, with what is constant in the whole file" if symmetry.get("with_same") else "algebra"
+    return [independent, f"  {of_what}: {name}"]
 
 
 def _about_model(symmetry: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The report of an embedding: figures, Markdown and a page."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,17 @@ COLOURS = "viridis"
 STEPS = 300
 """Points along a curve that is drawn."""
 MOST_BARS = 40
-MARKS = {"uniform": "o", "normal": "s", "circle": "^"}
+MARKS = {"uniform": "o", "normal": "s", "circle": "^", "sphere": "D"}
+BESIDE = 0.6
+"""Of the distance of two degrees, the width over which latent spaces stand side by side."""
+MEANINGS = (
+    "The degree is that of the polynomials of the map (on circles its highest frequency).",
+    "The stiffness is the weight of the bending of the map against the likelihood of the points: a larger "
+    "one makes the map straighter and its coordinates more even.",
+    "The angles with the principal components are those between the directions in which the map extends "
+    "furthest and the leading principal components of the data: 0° where both span the same space.",
+)
+"""One sentence for each word of the table of facts that needs it."""
 
 
 class EmbeddingPicture(NamedTuple):
@@ -50,6 +60,7 @@ def write_embedding_report(answer: EmbeddingAnswer, figures: Path, title: str) -
             temporary.write_bytes(png)
     rows = _facts(answer)
     lines = [f"# {title}", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    lines += [*MEANINGS, ""]
     for name, caption, _, _ in drawn:
         lines += [f"![{caption}]({figures.name}/{name}.png)", "", f"*{caption}*", ""]
     lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]
@@ -59,13 +70,15 @@ def write_embedding_report(answer: EmbeddingAnswer, figures: Path, title: str) -
 
 def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str], title: str) -> str:
     facts = [[escape(name), escape(value)] for name, value in _facts(answer)]
-    body = f"<h1>{escape(_headline(answer))}</h1>\n" + section("The embedding", html_table(("", ""), facts))
+    meanings = "".join(f"<p>{escape(text)}</p>\n" for text in MEANINGS)
+    body = f"<h1>{escape(_headline(answer))}</h1>\n"
+    body += section("The embedding", html_table(("", ""), facts) + meanings)
     tried = answer.estimator.diagnostics_["selection"]
     if tried:
         rows = [
             [
                 escape(one["latent"]),
-                escape(str(one["chart"] or "given")),
+                escape(_chart(one)),
                 str(one["degree"]),
                 f"{one['stiffness']:g}",
                 f"{one['validation']:.3f} ± {one['stderr']:.3f}",
@@ -81,7 +94,7 @@ def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str
 def _headline(answer: EmbeddingAnswer) -> str:
     facts = answer.estimator.diagnostics_
     count = answer.estimator.n_components
-    shapes = {"circle": {1: "a closed curve", 2: "a torus"}}
+    shapes = {"circle": {1: "a closed curve", 2: "a torus"}, "sphere": {2: "a sphere"}}
     shape = shapes.get(facts["latent"], {1: "a curve", 2: "a surface"}).get(
         count, f"a manifold of {count} dimensions"
     )
@@ -93,7 +106,7 @@ def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
     rows = [
         ("latent space", f"{facts['latent']}, d = {estimator.n_components}"),
         ("degree, stiffness", f"{facts['degree']}, {facts['stiffness']:g}"),
-        ("started from", str(facts["chart"] or "principal components")),
+        ("started from", _chart(facts) if facts["chart"] else "principal components"),
         ("standard deviation of the noise", f"{facts['noise']:.4g}"),
         ("variance explained", f"{answer.explained[0]:.4f}"),
         ("mean log-likelihood", f"{facts['log_likelihood']:.4f} nats a point"),
@@ -102,10 +115,15 @@ def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
             ", ".join(f"{value:.3g}°" for value in np.degrees(estimator.principal_angles_)),
         ),
     ]
-    if answer.symmetries is not None:
-        found = answer.symmetries
-        rows.append(("isometries of the density", found.algebra.name if found.dimension else "none"))
+    if answer.isometries is not None:
+        rows.append(("isometries of the density", answer.isometries))
     return [*rows, ("seconds", f"{answer.seconds:.1f}")]
+
+
+def _chart(one: Mapping[str, Any]) -> str:
+    """The chart of a setting; Isomap's with its neighbours."""
+    name = str(one["chart"] or "given")
+    return f"{name}, {one['neighbours']} neighbours" if name == "isomap" else name
 
 
 def _some(answer: EmbeddingAnswer) -> slice:
@@ -128,11 +146,11 @@ def _data_figure(answer: EmbeddingAnswer) -> Figure:
     some = _some(answer)
     count = min(2, answer.estimator.n_components)
     project, labels = _plane(answer)
-    figure = Figure(figsize=(4.9 * count, 4.3), layout="constrained")
+    shown = project(answer.points[some])
+    figure = Figure(figsize=(5.2 * count, _height(4.4, shown)), layout="constrained")
     for axis, axes in enumerate(figure.subplots(1, count, squeeze=False)[0]):
-        shown = project(answer.points[some])
         dots = axes.scatter(
-            *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer), linewidths=0
+            *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer, axis), linewidths=0
         )
         if answer.estimator.n_components == 1:
             axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8)
@@ -141,8 +159,16 @@ def _data_figure(answer: EmbeddingAnswer) -> Figure:
     return figure
 
 
-def _cycle(answer: EmbeddingAnswer) -> str:
-    return "twilight" if answer.estimator.diagnostics_["latent"] == "circle" else COLOURS
+def _height(width: float, shown: Float[np.ndarray, "n 2"]) -> float:
+    """The height of a figure whose axes have such a width and one scale, with room for labels and colours."""
+    across, along = np.ptp(shown, axis=0)
+    return float(np.clip(width * along / max(across, 1e-300), 0.25 * width, 1.2 * width)) + 1.4
+
+
+def _cycle(answer: EmbeddingAnswer, axis: int) -> str:
+    """Colours of a coordinate; those of an angle return to where they began."""
+    latent = answer.estimator.diagnostics_["latent"]
+    return "twilight" if latent == "circle" or (latent == "sphere" and axis == 0) else COLOURS
 
 
 def _curve(answer: EmbeddingAnswer) -> tuple[Float[np.ndarray, "steps 1"], Float[np.ndarray, "steps D"]]:
@@ -160,7 +186,7 @@ def _map_figure(answer: EmbeddingAnswer) -> Figure | None:
         return None
     some = _some(answer)
     z = answer.coordinates
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    figure = Figure(figsize=(6.6, _height(5.8, z[some])), layout="constrained")
     axes = figure.subplots()
     density = answer.estimator.score_samples(answer.points[some])
     dots = axes.scatter(*z[some].T, c=density, s=7, linewidths=0, vmin=float(np.quantile(density, 0.02)))
@@ -209,35 +235,40 @@ def _rebuilt_figure(answer: EmbeddingAnswer) -> Figure:
     expected = answer.estimator.noise_ * np.sqrt(max(normal, 0))
     right.axvline(expected, color=TRUE, linestyle="--", label="noise of the tube (r.m.s.)")
     right.set(xlabel="distance from the image", ylabel="points")
-    right.legend()
+    right.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return figure
 
 
 def _currents_figure(answer: EmbeddingAnswer) -> Figure | None:
-    """The currents along a curve, each less its mean over the size that it can have."""
+    """The currents along a curve; rotations are about the mean of the data."""
     if answer.estimator.n_components != 1:
         return None
     z, _ = _curve(answer)
     found = answer.estimator.currents(z)
+    shift = np.asarray(found.translation)[:, 0]
+    # About a centre c the field B x is B (x - c): less the translation B c.
+    half = np.einsum("i,nk->nik", answer.points.mean(axis=0), shift)
+    rotation = np.asarray(found.rotation)[:, 0] - half + np.swapaxes(half, 1, 2)
     columns = min(answer.points.shape[1], 3)
-    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    figure = Figure(figsize=(7.6, 6.4), layout="constrained")
     above, middle, below = figure.subplots(3, 1, sharex=True)
     z = z[:, 0]
     above.plot(z, found.reparametrisation, color=LEARNED)
     above.set(ylabel="l(z), nats", title="Reparametrisation: the integrand")
     middle.set(ylabel="q J⁺ · e", title="Translations")
-    below.set(ylabel="q J⁺ · B φ", title="Rotations", xlabel="coordinate z1")
+    below.set(
+        ylabel="q J⁺ · B (φ - mean)", title="Rotations about the mean of the data", xlabel="coordinate z1"
+    )
     for k in range(columns):
-        middle.plot(z, found.translation[:, 0, k], label=answer.names[k])
+        middle.plot(z, shift[:, k], label=answer.names[k])
         for other in range(k + 1, columns):
-            below.plot(z, found.rotation[:, 0, k, other], label=f"{answer.names[k]} to {answer.names[other]}")
-    middle.legend(fontsize=8)
-    if columns > 1:
-        below.legend(fontsize=8)
+            below.plot(z, rotation[:, k, other], label=f"{answer.names[k]} to {answer.names[other]}")
     _at_least(above, 0.1)
-    _at_least(below, 0.2 * float(np.abs(found.rotation).max(initial=0.0)))
+    _at_least(below, 0.2 * float(np.abs(rotation).max(initial=0.0)))
     for axes in (above, middle, below):
         axes.grid(alpha=0.3)
+    for axes in (middle, below) if columns > 1 else (middle,):
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
     return figure
 
 
@@ -254,30 +285,44 @@ def _likelihood_figure(answer: EmbeddingAnswer) -> Figure | None:
     tried: list[dict[str, Any]] = answer.estimator.diagnostics_["selection"] or []
     if len(tried) < 2:
         return None
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
     axes = figure.subplots()
     best = answer.estimator.diagnostics_["chosen"]
     usual = Counter(one["stiffness"] for one in tried).most_common(1)[0][0]
-    for latent, chart in sorted({(one["latent"], str(one["chart"] or "given")) for one in tried}):
-        own = [one for one in tried if (one["latent"], str(one["chart"] or "given")) == (latent, chart)]
-        line = sorted((one for one in own if one["stiffness"] == usual), key=lambda one: one["degree"])
-        degrees, values, errors = ([one[key] for one in line] for key in ("degree", "validation", "stderr"))
+    ticks = sorted({one["degree"] for one in tried})
+    latents = [latent for latent in MARKS if any(one["latent"] == latent for one in tried)]
+    width = BESIDE * min(np.diff(ticks), default=1)
+    sides = np.linspace(-width / 2, width / 2, len(latents)) if len(latents) > 1 else [0.0]
+    for side, latent in zip(sides, latents, strict=True):
+        own = [one for one in tried if one["latent"] == latent]
+        # Degrees are compared with the best chart; the others have one degree.
+        chart = Counter(_chart(one) for one in own).most_common(1)[0][0]
+        line = [one for one in own if _chart(one) == chart and one["stiffness"] == usual]
+        line.sort(key=lambda one: one["degree"])
         drawn = axes.errorbar(
-            degrees, values, errors, marker=MARKS[latent], capsize=2, label=f"{latent}, {chart} chart"
+            [one["degree"] + side for one in line],
+            [one["validation"] for one in line],
+            [one["stderr"] for one in line],
+            marker=MARKS[latent],
+            markersize=5,
+            elinewidth=1,
+            label=f"{latent}, {chart}",
         )
         for one in own:
+            place = one["degree"] + side, one["validation"]
+            if one == best:
+                axes.plot(*place, "o", markersize=13, fillstyle="none", color=GREY)
             if one["stiffness"] != usual:
-                axes.plot(one["degree"], one["validation"], "x", color=drawn[0].get_color())
-                axes.annotate(
-                    f"  stiffness {one['stiffness']:g}",
-                    (one["degree"], one["validation"]),
-                    fontsize=8,
-                    va="center",
-                )
-    axes.plot(best["degree"], best["validation"], "o", markersize=13, fillstyle="none", color=GREY)
+                mark, name = ("x", "less") if one["stiffness"] < usual else ("+", "more")
+                label = f"{name} stiffness, {one['stiffness']:g}"
+                axes.plot(*place, mark, color=drawn[0].get_color(), markersize=9, label=label)
+            elif one not in line:
+                axes.plot(*place, MARKS[latent], color=GREY, markersize=4, label=f"{latent}, other charts")
+    axes.set_xticks(ticks)
     axes.set(xlabel="degree of the map", ylabel="held-out log-likelihood, nats a point")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(found.values(), found, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
@@ -303,13 +348,14 @@ EMBEDDING_PICTURES = (
     EmbeddingPicture(
         "currents",
         "Noether currents along the curve, of the density of its tube. A symmetry of the density (change of "
-        "z, translation, rotation about the origin) has a flat line; one that is always zero says nothing.",
+        "z, translation, rotation about the mean of the data) has a flat line; one that is always zero says "
+        "nothing.",
         _currents_figure,
     ),
     EmbeddingPicture(
         "likelihood",
-        "Log-likelihood of rows that were held out, by degree, with standard errors; the circle marks the "
-        "setting that was taken.",
+        "Log-likelihood of rows that were held out, by degree, with standard errors; the grey circle "
+        "marks the setting that was taken.",
         _likelihood_figure,
     ),
 )

@@ -72,6 +72,9 @@ def _closes(symmetry: Mapping[str, Any]) -> Light | None:
     if not symmetry["rank"] or symmetry["hamiltonian"] is False or not of_degree_two(symmetry):
         return None
     title = "Do the quantities belong together?"
+    if symmetry.get("with_same"):
+        said = "They close under the Poisson bracket, with what is constant in the whole file."
+        return Light("green", title, said)
     if symmetry["closes"]:
         return Light("green", title, "They close under the Poisson bracket.")
     return Light("red", title, "They do not close under the Poisson bracket: some are missing or wrong.")

@@ -3,10 +3,17 @@
 from .assemble import DataFile
 from .dataset import Trajectories, Transitions
 from .error import DataFileError
-from .files import DataFileWarning, load_trajectories, read_data_file, read_states, save_trajectories
+from .files import (
+    DataFileWarning,
+    load_trajectories,
+    read_arrays,
+    read_data_file,
+    read_states,
+    save_trajectories,
+)
 from .hold_out import hold_out
 from .layout import Layout
-from .points import PointTable, read_points
+from .points import PointTable, read_labelled_points, read_points
 from .scaled import fit_scale, scaled_trajectories
 from .simulation import EscapeError, GaussianNoise, simulate
 
@@ -23,7 +30,9 @@ __all__ = [
     "fit_scale",
     "hold_out",
     "load_trajectories",
+    "read_arrays",
     "read_data_file",
+    "read_labelled_points",
     "read_points",
     "read_states",
     "save_trajectories",

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..spelling import suggestion
+from .csv import label_of
 from .error import DataFileError, reading
 from .files import is_text, read_arrays
 from .writing import MISSING, NUMBER, SAMPLE, decode, find_delimiter, split
@@ -49,6 +50,29 @@ def read_points(
         raise DataFileError(path, "", "has no column of numbers")
     values = [_numbers(path, name, table[names.index(name)]) for name in taken]
     return PointTable(tuple(taken), np.stack(values, axis=1), tuple(notes))
+
+
+def read_labelled_points(path: str | Path, label: str | None = None) -> tuple[PointTable, tuple[str, ...]]:
+    """Points and the class of each from text: the column `label` (None: the last) holds the classes, text or
+    numbers, and all others must be numbers.
+
+    Raises `DataFileError` as `read_points` does, and where a class is missing.
+    """
+    path = Path(path)
+    names, table, notes = _read_text(path)
+    name = names[-1] if label is None else label
+    if name not in names:
+        raise DataFileError(path, "", f"has no column {name!r}, {suggestion(name, names)}")
+    others = [other for other in names if other != name]
+    if not others:
+        raise DataFileError(path, "", f"has no column besides {name}")
+    values = [_numbers(path, other, table[names.index(other)], "") for other in others]
+    fields, lines = table[names.index(name)]
+    for field, line in zip(fields, lines or (), strict=True):
+        if field.lower() in MISSING:
+            raise DataFileError(path, f"line {line}, column {name}", "got no value, expected a class")
+    classes = tuple(label_of(field) for field in fields)
+    return PointTable(tuple(others), np.stack(values, axis=1), tuple(notes)), classes
 
 
 class _Column(NamedTuple):
@@ -116,7 +140,9 @@ def _is_text(column: _Column) -> bool:
     return sum(not NUMBER.fullmatch(field) for field in values) > LABELS * len(values)
 
 
-def _numbers(path: Path, name: str, column: _Column) -> Float[np.ndarray, " rows"]:
+def _numbers(
+    path: Path, name: str, column: _Column, advice: str = ", or the column with --ignore {}"
+) -> Float[np.ndarray, " rows"]:
     if isinstance(column.fields, np.ndarray):
         values = column.fields.astype(np.float64)
         if not np.isfinite(values).all():
@@ -130,6 +156,6 @@ def _numbers(path: Path, name: str, column: _Column) -> Float[np.ndarray, " rows
             raise DataFileError(
                 path,
                 f"line {line}, column {name}",
-                f"got {what}, expected a number: leave out the row, or the column with --ignore {name}",
+                f"got {what}, expected a number: leave out the row{advice.format(name)}",
             )
     return np.array(column.fields, dtype=np.float64)

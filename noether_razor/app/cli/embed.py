@@ -20,7 +20,7 @@ def embed(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="auto, uniform, normal or circle; default auto for one component, else uniform.",
+            help="auto, uniform, normal, circle or sphere; default auto for one component, else uniform.",
         ),
     ] = None,
     degree: Annotated[

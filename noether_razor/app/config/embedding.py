@@ -30,7 +30,7 @@ class EmbeddingTable(_Table):
     """Options of `VariationalManifoldEmbedding`; what is not given is chosen by held-out likelihood."""
 
     components: PositiveInt = Field(default=2, description="dimension of the latent space")
-    latent: Literal["auto", "uniform", "normal", "circle"] | None = Field(
+    latent: Literal["auto", "uniform", "normal", "circle", "sphere"] | None = Field(
         default=None, description="auto for one component, uniform for more, if not given"
     )
     degree: PositiveInt | None = Field(default=None, description="of the map; chosen if not given")

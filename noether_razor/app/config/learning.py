@@ -18,7 +18,6 @@ from pydantic import (
 from ...learning import (
     ACTIVATIONS,
     Labelled,
-    LabelledDataError,
     NetworkShape,
     OptimiserError,
     digits,
@@ -78,16 +77,20 @@ class LabelledTable(_Table):
     def _with_file(self) -> "LabelledTable":
         if (self.kind == "digits") != (self.file is None):
             raise ValueError("file is needed for kind csv and npz, and for them alone")
+        if self.file is not None and (Path(self.file).suffix.lower() == ".npz") != (self.kind == "npz"):
+            raise ValueError(f"kind {self.kind} does not suit {self.file}")
+        if self.label is not None and self.kind != "csv":
+            raise ValueError("label names a column of a csv file; npz files hold labels in y")
         return self
 
     def read(self) -> Labelled:
-        """Raises `ConfigError`."""
-        try:
-            if self.file is None:
-                return digits(self.test_share)
+        """Raises `ConfigError` and `DataFileError`."""
+        if self.file is not None:
             return read_labelled(Path(self.file), self.label, self.test_share)
-        except LabelledDataError as error:
-            raise ConfigError(str(error)) from None
+        try:
+            return digits(self.test_share)
+        except ImportError as error:
+            raise ConfigError(f"data: {error}") from None
 
 
 class OptimiserTable(_Table):
@@ -106,6 +109,14 @@ class OptimiserTable(_Table):
         if kind not in OPTIMISERS:
             raise ValueError(suggestion(kind, OPTIMISERS))
         return kind
+
+    @model_validator(mode="after")
+    def _suits(self) -> "OptimiserTable":
+        if self.kind in ("momentum", "nesterov") and not self.momentum:
+            raise ValueError(f"kind {self.kind} needs a momentum above 0")
+        if self.kind in ("adam", "adamw", "lion") and self.momentum:
+            raise ValueError(f"kind {self.kind} takes no momentum: its averages are those of optax")
+        return self
 
 
 class LearningTraining(_Table):

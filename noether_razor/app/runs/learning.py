@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,10 +66,11 @@ class LearningFolder(NamedTuple):
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.path / "checkpoint")
 
-    def begin(self, config: LearningConfig, resume: bool) -> None:
-        """Write config.json, or see that it is the same. Raises `RunError` and `ConfigError`."""
+    def require_free(self, config: LearningConfig, resume: bool) -> None:
+        """See that the folder holds no run, or with `resume` one of this configuration. Raises `RunError`
+        and `ConfigError`.
+        """
         if not self.config.exists():
-            write_whole(self.config, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
             return
         if not resume:
             raise RunError(f"{self.path}: already holds a run, use --resume to go on or choose another --out")
@@ -83,6 +85,27 @@ class LearningFolder(NamedTuple):
                     f"{self.config}: holds a run with another configuration: {key} is {theirs.get(key)!r} "
                     f"there, {ours[key]!r} here"
                 )
+
+    def begin(self, config: LearningConfig, report: SymmetryReport) -> None:
+        """Write symmetries.json and config.json, as soon as there is something to keep: what was refused
+        blocks no next run.
+        """
+        if not self.config.exists():
+            self.write(self.symmetries, report.to_json())
+            write_whole(self.config, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
+
+    def same_symmetries(self, report: SymmetryReport) -> SymmetryReport:
+        """A report with the families that the run in this folder follows; without a run as it is. Raises
+        `RunError`.
+        """
+        if not self.symmetries.exists():
+            return report
+        try:
+            return report.with_families(json.loads(self.symmetries.read_text(encoding="utf-8")))
+        except SymmetryError as error:
+            raise RunError(f"{self.path}: {error}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.symmetries}: damaged ({error})") from None
 
     def write(self, path: Path, found: dict[str, Any]) -> None:
         """A JSON file, whole."""
@@ -120,8 +143,9 @@ def symmetries_run(config: LearningConfig, path: Path, *, resume: bool = False) 
     # What is wrong with the data is said before anything is written.
     data = config.data.read()
     network = build_network(config, data)
-    folder.begin(config, resume)
+    folder.require_free(config, resume)
     report = search(config, network, data)
+    folder.begin(config, report)
     found = report.to_json()
     folder.write(folder.symmetries, found)
     symmetries_report(path, str(report), found)
@@ -147,16 +171,17 @@ def charges_run(
     rule = LearningRule.from_optax(optimizer)
     data = config.data.read()
     model = build_network(config, data)
-    folder.begin(config, resume)
+    folder.require_free(config, resume)
     few = NAMED if config.search.method == "slices" else None
-    report = search(config, model, data, few)
+    report = folder.same_symmetries(search(config, model, data, few))
     if not report.charges:
         raise ConfigError("model: no symmetry was found, so there is no charge to follow")
     seed = derived_seed(config.seed, "batches")
     batches = data.batches(config.training.steps, config.training.batch, seed)
     training = TrackedTraining(model, data, optimizer, report.charges, batches)
     started = time.perf_counter()
-    state, series = _train(training, folder, config, progress, interrupted)
+    begin = partial(folder.begin, config, report)
+    state, series = _train(training, folder, config, begin, progress, interrupted)
     found = summarise_charges(rule, series, report, order=config.charges.order)
     found |= {
         "accuracy": training.accuracy(state),
@@ -165,7 +190,6 @@ def charges_run(
         "seconds": time.perf_counter() - started,
         "optimizer": config.optimizer.model_dump(),
     }
-    folder.write(folder.symmetries, report.to_json())
     folder.write(folder.charges, found)
     return charges_report(path, found, rule, series, report)
 
@@ -174,6 +198,7 @@ def _train(
     training: TrackedTraining,
     folder: LearningFolder,
     config: LearningConfig,
+    begin: Callable[[], None],
     progress: Callable[[int, float], None],
     interrupted: Callable[[], bool],
 ) -> tuple[Any, Series]:
@@ -191,6 +216,7 @@ def _train(
             last = int(state.step) == len(training.batches)
             stop = interrupted() and not last
             if last or stop or time.perf_counter() - saved > config.training.checkpoint_seconds:
+                begin()
                 _write_series(folder.series, recorded)
                 folder.checkpoint.save(state, {})
                 saved = time.perf_counter()

@@ -1,12 +1,10 @@
 """The experiments on variational manifold embedding."""
 
 from .reproduction import EMBEDDING_TARGETS, reproduce_embedding
-from .target import AtLeast, AtMost, EmbeddingTarget, Measured
+from .target import EmbeddingTarget, Measured
 
 __all__ = [
     "EMBEDDING_TARGETS",
-    "AtLeast",
-    "AtMost",
     "EmbeddingTarget",
     "Measured",
     "reproduce_embedding",

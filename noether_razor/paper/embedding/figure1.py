@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from ...embedding import Latent, LatentMap, VariationalManifoldEmbedding, functional
-from ..claims import Claim
-from .target import AtLeast, AtMost, Column, Measured
+from ..claims import AtLeast, AtMost, Claim
+from .target import Column, Measured
 
 NOISE = 0.1
 LENGTH = 10 / 7

@@ -19,8 +19,8 @@ from ...embedding import (
     stability_spectrum,
     twisted,
 )
-from ..claims import Claim
-from .target import AtMost, Column, Measured
+from ..claims import AtMost, Claim
+from .target import Column, Measured
 
 CASES = ((1, 8), (2, 4))
 """Dimensions and degrees of the stability table."""

@@ -6,17 +6,21 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..claims import Verdict
+from ..claims import Verdict, at_least, at_most
 
 MEASURED = "#2a7fc9"
 """The colour of what was measured."""
+LAW = "#d1495b"
+"""The colour of what it is compared with."""
 Numbers = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is run for a seed (its `numbers`, and a `series` to draw), claimed of all seeds, and drawn of
-    one.
+    """What is run for a seed (its `numbers`, and a `series` to draw), claimed of all seeds, and drawn: the
+    series of the first seed, and the numbers of all.
+
+    A number called "row: column" stands in a table at that place.
     """
 
     name: str
@@ -34,11 +38,9 @@ def setting_name(setting: tuple[float, float, float]) -> str:
 
 def below(table: Mapping[str, Sequence[float]], key: str, limit: float) -> Verdict:
     """On every seed the number is at most `limit`."""
-    worst = max(table[key])
-    return Verdict(f"{key} at most {limit:g}", worst <= limit, f"largest {worst:.3g}")
+    return at_most(key, table[key], limit, each=True)
 
 
 def above(table: Mapping[str, Sequence[float]], key: str, limit: float) -> Verdict:
     """On every seed the number is at least `limit`."""
-    least = min(table[key])
-    return Verdict(f"{key} at least {limit:g}", least >= limit, f"least {least:.6g}")
+    return at_least(key, table[key], limit, each=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ...learning import (
     Classifier,
@@ -22,9 +23,9 @@ from ...learning import (
     train_tracked,
 )
 from ..claims import Verdict
-from .experiment import MEASURED, Numbers, above, below, setting_name
+from .experiment import LAW, MEASURED, Numbers, above, below, setting_name
 
-GREY = "#808080"
+KINDS = {"translation": "#3f9d6b", "rescale": "#8d5bb5", "scale": "#e0a93b"}
 MLP = NetworkShape(epsilon=1e-8)
 CNN = NetworkShape("cnn", (8, 16), ("batch", "batch"), epsilon=1e-8)
 CNN_SETTING = (0.1, 0.9, 1e-3)
@@ -91,7 +92,7 @@ def run_figure5(seed: int, quick: bool) -> dict[str, Any]:
             values, size = series.values(k), np.asarray(series.charges[k].scale[-1], float)
             for order in ORDERS:
                 found = predict_charge(rule, values[0], series.kinetic(k), order, quadratic=family.quadratic)
-                numbers[f"{at}: {family.name}, order {order}"] = largest_error(found, values, size)
+                numbers[f"{at}, {family.name}: order {order}"] = largest_error(found, values, size)
                 if net == "mlp" and setting in (SETTINGS[1], SETTINGS[2], SETTINGS[3]):
                     units, every = slice(0, family.count, family.count // 4), slice(None, None, 6)
                     drawn.setdefault(setting_name(setting), {}).setdefault(family.name, {"measured": None})
@@ -109,39 +110,49 @@ def judge_figure5(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     verdicts = []
     for net, setting in [*(("mlp", s) for s in SETTINGS), ("cnn", CNN_SETTING)]:
         for name in ("scale", "rescale", "translation"):
-            at = f"{net}, {setting_name(setting)}: {name}"
-            verdicts += [below(table, f"{at}, order exact", 1e-4), below(table, f"{at}, order 2", 5e-3)]
+            at = f"{net}, {setting_name(setting)}, {name}"
+            verdicts += [below(table, f"{at}: order exact", 1e-4), below(table, f"{at}: order 2", 5e-3)]
             if setting[1] > 0 and name != "translation":
-                order = [max(table[f"{at}, order {k}"]) for k in ORDERS]
-                verdicts.append(
-                    Verdict(
-                        f"{at}: each order is closer than the next",
-                        order[0] < order[1] < order[2],
-                        str(order),
-                    )
-                )
+                worst = [max(table[f"{at}: order {k}"]) for k in ORDERS]
+                closer = worst[0] < worst[1] < worst[2]
+                shown = ", ".join(f"{value:.2g}" for value in worst)
+                verdicts.append(Verdict(f"{at}: each order is closer than the next", closer, shown))
     collapse = f"mlp, {setting_name(COLLAPSE)}: breaking of the scale"
     return [*verdicts, above(table, collapse, 1e-2)]
 
 
-def draw_figure5(series: Mapping[str, Any], numbers: Any) -> Figure:
-    """A column a setting, a row a kind of charge."""
-    del numbers
-    kinds = ("translation", "rescale", "scale")
-    figure = Figure(figsize=(3.6 * len(series), 7.6), layout="constrained")
-    panels = figure.subplots(3, len(series), squeeze=False, sharex=True)
+def draw_figure5(series: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """A column a setting. A row a kind of charge, of the first seed; the last row: errors of all seeds."""
+    figure = Figure(figsize=(3.6 * len(series), 9.6), layout="constrained")
+    panels = figure.subplots(4, len(series), squeeze=False)
+    lines: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("measured", "measured", {"color": MEASURED, "linewidth": 2.6, "alpha": 0.55}),
+        ("1", "order 1, without inertia", {"color": LAW, "linewidth": 1.1}),
+        ("exact", "exact law", {"color": "black", "linewidth": 1.1, "linestyle": (0, (4, 3))}),
+    )
     for column, (setting, families) in zip(panels.T, series.items(), strict=True):
-        for axes, kind in zip(column, kinds, strict=True):
+        *above, last = column
+        for axes, (kind, colour) in zip(above, KINDS.items(), strict=True):
             entry = families[kind]
             steps = 6 * np.arange(len(entry["measured"]))
-            axes.plot(steps, entry["measured"], color=MEASURED, linewidth=1.8, alpha=0.8)
-            axes.plot(steps, entry["1"], color=GREY, linewidth=0.9, linestyle=":")
-            axes.plot(steps, entry["exact"], color="black", linewidth=0.9, linestyle="--")
-            axes.set_title(f"{kind}: {setting}", fontsize=8)
-            axes.grid(alpha=0.3)
-        column[-1].set_xlabel("step")
-    for label, style in (("measured", "-"), ("exact law", "--"), ("order 1, no inertia", ":")):
-        colour = {"-": MEASURED, "--": "black", ":": GREY}[style]
-        panels[0, 0].plot([], [], style, color=colour, label=label)
-    panels[0, 0].legend(fontsize=7)
+            for key, _, style in lines:
+                axes.plot(steps, entry[key], **style)
+            axes.set_title(f"{kind}: {setting}", fontsize=9)
+            axes.set_xlabel("step", fontsize=8)
+            rows = [numbers[f"mlp, {setting}, {kind}: order {order}"] for order in ORDERS]
+            means, errors = [row["mean"] for row in rows], [row["stderr"] or 0 for row in rows]
+            last.errorbar(
+                ORDERS, means, errors, color=colour, marker="o", markersize=4, capsize=3, label=kind
+            )
+        last.set_yscale("log")
+        last.set_title(f"errors: {setting}", fontsize=9)
+        last.set_xlabel("order", fontsize=8)
+    for axes in panels.ravel():
+        axes.grid(alpha=0.3)
+    for axes in panels[:3, 0]:
+        axes.set_ylabel("charge", fontsize=8)
+    panels[3, 0].set_ylabel("error / (|q| |xi(q)|)", fontsize=8)
+    panels[3, 0].legend(fontsize=8)
+    handles = [Line2D([], [], label=label, **style) for _, label, style in lines]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9)
     return figure

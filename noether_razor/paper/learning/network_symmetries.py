@@ -40,9 +40,9 @@ def run_symmetries(seed: int, quick: bool) -> dict[str, Any]:
     broken = _search(replace(SEARCHED, epsilon=1e-5), seed, quick)
     for called, report in (("epsilon 0", exact), ("epsilon 1e-5", broken)):
         for kind, dimension in report.dimensions.items():
-            numbers[f"{kind} dimensions, {called}"] = dimension
-            numbers[f"unnamed {kind} dimensions, {called}"] = report.unnamed[kind] or 0
-        numbers[f"quasi-symmetries, {called}"] = sum(family.count for family in report.quasi)
+            numbers[f"{called}: {kind} dimensions"] = dimension
+            numbers[f"{called}: unnamed, {kind}"] = report.unnamed[kind] or 0
+        numbers[f"{called}: quasi-symmetries"] = sum(family.count for family in report.quasi)
     rng = np.random.default_rng(seed)
     batches = [(rng.normal(size=(32, 6)), rng.integers(0, 3, 32)) for _ in range(8)]
     for name, (layers, activation, _, _) in SMALL.items():
@@ -56,7 +56,7 @@ def run_symmetries(seed: int, quick: bool) -> dict[str, Any]:
     drawn = {
         "spectra": {kind: list(map(float, values)) for kind, values in broken.spectra.items()},
         "dimensions": dict(broken.dimensions),
-        "quasi": {"diagonal": numbers["quasi-symmetries, epsilon 1e-5"]},
+        "quasi": {"diagonal": numbers["epsilon 1e-5: quasi-symmetries"]},
     }
     return {"numbers": numbers, "series": drawn}
 
@@ -64,11 +64,12 @@ def run_symmetries(seed: int, quick: bool) -> dict[str, Any]:
 def judge_symmetries(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     """All dimensions are those of theory, on every seed."""
     expected = {
-        "diagonal dimensions, epsilon 0": 184,
-        "translation dimensions, epsilon 0": 73,
-        "diagonal dimensions, epsilon 1e-5": 136,
-        "quasi-symmetries, epsilon 1e-5": 48,
-        "unnamed diagonal dimensions, epsilon 0": 0,
+        "epsilon 0: diagonal dimensions": 184,
+        "epsilon 0: translation dimensions": 73,
+        "epsilon 0: unnamed, diagonal": 0,
+        "epsilon 1e-5: diagonal dimensions": 136,
+        "epsilon 1e-5: translation dimensions": 73,
+        "epsilon 1e-5: quasi-symmetries": 48,
     }
     for name, (_, _, dimension, charges) in SMALL.items():
         expected |= {f"{name}: dimension": dimension, f"{name}: charges": charges}

@@ -102,9 +102,9 @@ def _run_seed(
     interrupted: Callable[[], bool],
 ) -> None:
     del on_progress, interrupted  # a seed takes less than a minute or two
-    started = time.perf_counter()
+    started = time.process_time()
     found = EXPERIMENTS[name].run(seed, quick)
-    found["seconds"] = time.perf_counter() - started
+    found["seconds"] = time.process_time() - started
     write_whole(path, json.dumps(found) + "\n")
 
 
@@ -119,10 +119,25 @@ def _text(
     lines = [f"# {experiment.title}", ""]
     if budget == "quick":
         lines += ["**Smoke run** (budget quick): its numbers mean nothing.", ""]
-    lines += [experiment.about, "", f"{seeds} seeds, {seconds:.0f} s of computation.", ""]
-    lines += ["| | mean | standard error |", "|---|---|---|"]
-    for key, value in numbers.items():
-        error = "" if value["stderr"] is None else f"{value['stderr']:.1e}"
-        lines.append(f"| {key} | {value['mean']:.4g} | {error} |")
-    lines += ["", "Claims:", "", *verdict_lines([v._asdict() for v in verdicts])]
+    lines += [experiment.about, "", f"{seeds} seeds, {seconds:.0f} s of CPU.", ""]
+    if seeds > 1:
+        lines += ["Means over seeds ± their standard errors.", ""]
+    lines += [f"![{experiment.title}]({experiment.name}.png)", "", *_tables(numbers)]
+    lines += ["Claims:", "", *verdict_lines([v._asdict() for v in verdicts])]
     return "\n".join([*lines, ""])
+
+
+def _tables(numbers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Numbers called "row: column"; rows with the same columns share a table."""
+    rows: dict[str, dict[str, str]] = {}
+    for key, value in numbers.items():
+        row, _, column = key.rpartition(": ")
+        error = "" if value["stderr"] is None else f" ± {value['stderr']:.1g}"
+        rows.setdefault(row, {})[column] = f"{value['mean']:.4g}{error}"
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for row, cells in rows.items():
+        tables.setdefault(tuple(cells), []).append(f"| {row} | {' | '.join(cells.values())} |")
+    lines = []
+    for columns, cells in tables.items():
+        lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *cells, ""]
+    return lines

@@ -46,9 +46,9 @@ def run_rmsprop(seed: int, quick: bool) -> dict[str, Any]:
         at = f"eta {rate:g}, k {decay:g}"
         _, (loss, _, angles, _) = sphere.run(sphere.params, batches, rate, 0.0, decay)
         other, others = _on_the_sphere(sphere, batches, rate, decay)
-        numbers[f"difference of losses, {at}"] = float(np.abs(np.asarray(loss) - np.asarray(other)).max())
+        numbers[f"{at}: difference of losses"] = float(np.abs(np.asarray(loss) - np.asarray(other)).max())
         pair = np.corrcoef(np.asarray(angles).ravel(), np.asarray(others).ravel())
-        numbers[f"correlation of angles, {at}"] = float(pair[0, 1])
+        numbers[f"{at}: correlation of angles"] = float(pair[0, 1])
         drawn[at] = {"live": np.asarray(loss)[::4].tolist(), "rmsprop": np.asarray(other)[::4].tolist()}
     for beta, rate in ((0.0, 0.1), (0.5, 0.05), (0.9, 0.02)):
         _, (_, squares, _, norms) = sphere.run(sphere.params, batches, rate, beta, 5e-3)
@@ -56,7 +56,7 @@ def run_rmsprop(seed: int, quick: bool) -> dict[str, Any]:
         rule = LearningRule(rate, beta, decay=5e-3)
         for called, persistent in (("independent", False), ("persistent", True)):
             found = radius_from_gradients(rule, norms[0], np.asarray(squares, float), persistent=persistent)
-            key = f"error of r from {called} gradients, beta {beta:g}"
+            key = f"beta {beta:g}: error of r, {called} gradients"
             numbers[key] = largest_error(np.sqrt(found), np.sqrt(norms))
     return {"numbers": numbers, "series": drawn}
 
@@ -67,13 +67,13 @@ def judge_rmsprop(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     for rate, decay in LIVE:
         at = f"eta {rate:g}, k {decay:g}"
         verdicts += [
-            below(table, f"difference of losses, {at}", 2e-3),
-            above(table, f"correlation of angles, {at}", 0.999),
+            below(table, f"{at}: difference of losses", 2e-3),
+            above(table, f"{at}: correlation of angles", 0.999),
         ]
     for beta, limit in ((0.0, 2e-4), (0.5, 1e-2), (0.9, 0.1)):
-        verdicts.append(below(table, f"error of r from independent gradients, beta {beta:g}", limit))
+        verdicts.append(below(table, f"beta {beta:g}: error of r, independent gradients", limit))
     white, kept = (
-        max(table[f"error of r from {kind} gradients, beta 0.9"]) for kind in ("independent", "persistent")
+        max(table[f"beta 0.9: error of r, {kind} gradients"]) for kind in ("independent", "persistent")
     )
     said = f"{white:.2g} against {kept:.2g}"
     return [
@@ -82,9 +82,8 @@ def judge_rmsprop(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     ]
 
 
-def draw_rmsprop(series: Mapping[str, Any], numbers: Any) -> Figure:
-    """The losses of both, a panel a setting."""
-    del numbers
+def draw_rmsprop(series: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The losses of both with the first seed, a panel a setting; titles tell of all seeds."""
     figure = Figure(figsize=(3.7 * len(series), 3.4), layout="constrained")
     for axes, (setting, entry) in zip(
         figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True
@@ -100,7 +99,10 @@ def draw_rmsprop(series: Mapping[str, Any], numbers: Any) -> Figure:
             label="RMSProp on the sphere",
         )
         axes.set_yscale("log")
-        axes.set(xlabel="step", title=setting)
+        off = numbers[f"{setting}: difference of losses"]
+        error = "" if off["stderr"] is None else f" ± {off['stderr']:.1g}"
+        axes.set_title(f"{setting}\nlargest difference {off['mean']:.1g}{error}", fontsize=9)
+        axes.set(xlabel="step", ylabel="loss")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
     return figure

@@ -65,7 +65,7 @@ def natural(force: Callable[..., tuple[np.ndarray, ...]]) -> Field:
     return field
 
 
-def normal(*sizes: float) -> Callable[[np.random.Generator, int], np.ndarray]:
+def normal(*sizes: float | int) -> Callable[[np.random.Generator, int], np.ndarray]:
     """Normal draws of these standard deviations."""
     return lambda random, count: np.array(sizes) * random.normal(size=(count, len(sizes)))
 

@@ -8,6 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .beyond import Beyond as Beyond
+    from .beyond import LibraryError as LibraryError
+    from .beyond import LibraryOptions as LibraryOptions
+    from .beyond import conserved_library as conserved_library
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
     from .discovery import Prediction as Prediction
@@ -74,6 +78,7 @@ __all__ = [
     "ELBO",
     "Analysis",
     "Ball",
+    "Beyond",
     "Box",
     "ConservedSpace",
     "CustomSystem",
@@ -93,6 +98,8 @@ __all__ = [
     "HypothesisError",
     "InitialStates",
     "Layout",
+    "LibraryError",
+    "LibraryOptions",
     "LieAlgebra",
     "NBody",
     "NoAveraging",
@@ -111,6 +118,7 @@ __all__ = [
     "alignment",
     "analyse",
     "angular_momentum",
+    "conserved_library",
     "conserved_space",
     "data_answer",
     "discover",
@@ -134,6 +142,7 @@ __all__ = [
 ]
 
 _ROOMS: dict[str, tuple[str, ...]] = {
+    "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),

@@ -42,7 +42,7 @@ def test_every_example_is_tested():
     names = {path.stem for path in (DOCS / "examples").glob("*.py")}
     # The last two need packages of their own: tests/test_sources.py runs them.
     assert names == {
-        *("library", "own_system", "own_data", "own_quantity", "own_dictionary", "own_loop"),
+        *("library", "beyond", "own_system", "own_data", "own_quantity", "own_dictionary", "own_loop"),
         *("own_objective", "own_likelihood"),
         *("rebound_csv", "galpy_csv"),
     }
@@ -51,6 +51,13 @@ def test_every_example_is_tested():
 def test_library():
     values, alignment = example("library").main(steps=10, width=4)
     assert values.shape == alignment.shape == (1,) and 0 <= alignment[0] <= 1
+
+
+def test_beyond():
+    found = example("beyond").main()
+    assert [quantity.name for quantity in found.quantities] == ["C1", "C2", "H"]
+    assert (found.linear, found.independent, found.ceiling, found.decided) == (3, 2, 2, True)
+    assert f"  {found.quantities[2].name} = {found.quantities[2].formula}" in (DOCS / "beyond.md").read_text()
 
 
 def test_own_dictionary():

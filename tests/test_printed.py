@@ -122,6 +122,9 @@ def objects(found: Analysis) -> dict[str, object]:
         "evidence": evidence_of(20),
         "evidence error": nr.EvidenceError("quantity 'q1^3': why"),
         "hypothesis error": nr.HypothesisError("formula 'q1': why"),
+        "beyond": nr.conserved_library(data, degree=2),
+        "library options": nr.LibraryOptions(terms=("1/q1",)),
+        "library error": nr.LibraryError("term '1/q1': why"),
     }
 
 

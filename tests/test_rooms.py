@@ -21,6 +21,7 @@ RANKS = [
     {"trajectories"},
     {"invariants", "learning"},
     {"exact_evidence"},
+    {"beyond"},
     {"symmetry"},
     {"inference"},
     {"training"},

@@ -2,6 +2,7 @@
 
 from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
 from .agreement import Agreement, Halves
+from .beyond import LIBRARY, check_library
 from .checks import Checks, check_model
 from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .discovering import (
@@ -11,6 +12,7 @@ from .discovering import (
     discover,
     first_words,
     step_metrics,
+    with_beyond,
     with_exact,
     with_model,
     without_model,
@@ -27,6 +29,7 @@ from .summary import reached, summarise
 
 __all__ = [
     "BUDGETS",
+    "LIBRARY",
     "RECIPE",
     "Agreement",
     "Along",
@@ -52,6 +55,7 @@ __all__ = [
     "Tell",
     "along",
     "analysis_of",
+    "check_library",
     "check_model",
     "data_answer",
     "discover",
@@ -71,6 +75,7 @@ __all__ = [
     "step_metrics",
     "summarise",
     "weigh",
+    "with_beyond",
     "with_exact",
     "with_model",
     "without_model",

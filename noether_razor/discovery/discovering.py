@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..beyond import LibraryOptions
 from ..inference import Posterior
-from ..invariants.dictionary import dictionary_of
+from ..invariants.dictionary import DICTIONARIES, dictionary_of
 from ..modelling import make_problem
 from ..options import (
     EstimateOptions,
@@ -23,6 +24,7 @@ from ..quantities import Hypothesis, parse_hypothesis
 from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
+from .beyond import LIBRARY, beyond_answer, check_library
 from .checks import check_model
 from .exact import exact_answer
 from .examination import analysis_of, data_answer, weigh
@@ -71,30 +73,32 @@ def discover(
     *,
     quantities: Sequence[str] = (),
     seed: int = 0,
-    family: str = "quadratic",
+    family: str = LIBRARY,
     budget: BudgetName = "standard",
     progress: Callable[[str, Report], None] | None = None,
     options: Options | None = None,
+    library: LibraryOptions | None = None,
 ) -> Discovery:
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
     All trajectories say what is conserved, before anything is learned (see `data_answer`), and so does the
-    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model
-    adds comes on top; where its training or a part after it fails, that part is named in `failed`.
+    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model adds comes on
+    top; where its training or a part after it fails, that part is named in `failed`.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
-    `invariants.DICTIONARIES`. `quantities` are formulas whose conservation is to be judged: "q1*p2 - q2*p1",
-    or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is told the name of
-    each fit and its logged steps; it may raise to stop. `options` take the place of `RECIPE`; the steps of
-    the budget then do not count. Raises `OptionError` for options that do not fit the data, and
-    `HypothesisError` for formulas.
+    `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of
+    `library` too: see `conserved_library`. `quantities` are formulas whose conservation is to be judged:
+    "q1*p2 - q2*p1", or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is
+    told the name of each fit and its logged steps; it may raise to stop. `options` take the place of
+    `RECIPE`; the steps of the budget then do not count. Raises `OptionError` for options that do not fit the
+    data, `HypothesisError` for formulas, and `LibraryError` for terms.
     """
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
     spent = BUDGETS[budget]
     options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
     hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
-    found = with_exact(first_words(data, options, hypotheses, family=family))
+    found = _without_training(data, options, hypotheses, family, library or LibraryOptions())
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []
     tell = progress or say_nothing
@@ -117,15 +121,23 @@ def discover(
             raise NotLearnedError(result.stopped)
     except FloatingPointError as error:
         return without_model(found, error)
-    last = result.history[-1]
-    fitted = Fitted(problem, result.posterior)
-    summary = summarise(
-        fitted,
-        kept_aside_sets(problem),
-        steps=options.training.steps,
-        seconds={"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds},
-    )
+    last, fitted = result.history[-1], Fitted(problem, result.posterior)
+    seconds = {"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds}
+    summary = summarise(fitted, kept_aside_sets(problem), steps=options.training.steps, seconds=seconds)
     return with_model(found, fitted, summary, metrics, repeats=spent.repeats, tell=tell)
+
+
+def _without_training(
+    data: Trajectories,
+    options: Options,
+    hypotheses: Sequence[Hypothesis],
+    family: str,
+    library: LibraryOptions,
+) -> Discovery:
+    """All that is said before a network is trained."""
+    check_library(data, library)
+    found = with_exact(first_words(data, options, hypotheses, family=family))
+    return with_beyond(found, options, library) if family == LIBRARY else found
 
 
 def first_words(
@@ -133,14 +145,17 @@ def first_words(
     options: Options,
     hypotheses: Sequence[Hypothesis] = (),
     *,
-    family: str = "quadratic",
+    family: str = LIBRARY,
 ) -> Discovery:
-    """What the data alone say, of conserved quantities among the terms of `family` and of each hypothesis.
-    Raises `OptionError` for a family that there is not, or that does not fit the data, and where the options
-    do not ask for quantities to be learned.
+    """What the data alone say, of conserved quantities among the terms of `family` (for "library" those of
+    degree <= 2, which come first) and of each hypothesis. Raises `OptionError` for a family that there is
+    not, or that does not fit the data, and where the options do not ask for quantities to be learned.
     """
+    if family not in (LIBRARY, *DICTIONARIES):
+        known = ", ".join([LIBRARY, *sorted(DICTIONARIES)])
+        raise OptionError(f"family: got dictionary {family!r}, expected one of {known}")
     try:
-        dictionary = dictionary_of(family, data)
+        dictionary = dictionary_of("quadratic" if family == LIBRARY else family, data)
     except ValueError as error:
         raise OptionError(f"family: {error}") from None
     if options.symmetry.mode != "learned":
@@ -161,6 +176,15 @@ def with_exact(found: Discovery) -> Discovery:
     exact, compared = exact_answer(found.trajectories, found.analysis, found.hypotheses, failed)
     answers = judged_by_exact(found.hypotheses, exact)
     return replace(found, exact=exact, agreement=compared, hypotheses=answers, failed=failed)
+
+
+def with_beyond(found: Discovery, options: Options, library: LibraryOptions) -> Discovery:
+    """The first words with what the library conserves beyond degree two."""
+    failed = dict(found.failed)
+    given = options.inference.noise_variance
+    noise = None if isinstance(given, str) else float(given)
+    beyond = beyond_answer(found.trajectories, found.analysis, found.exact, library, failed, noise)
+    return replace(found, beyond=beyond, failed=failed)
 
 
 def without_model(found: Discovery, error: Exception) -> Discovery:

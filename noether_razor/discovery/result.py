@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from ..beyond import Beyond
 from ..exact_evidence import Evidence as ExactEvidence
 from ..invariants import Analysis, FoundQuantity
 from ..lie import LieAlgebra
@@ -35,10 +36,11 @@ class Discovery:
     trajectories: those that say what is conserved. analysis: what they say. model: the trained model, None
     where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. exact: the
     exact evidence, from the data alone, for the formulas that were asked about and for what was found; None
-    where polynomials do not serve. agreement: whether it finds what `analysis` does. hypotheses: what is said
-    of each of the formulas asked about. checks: of the model. failed: parts that failed, with the reason.
-    notes: what the reader of the data has to say. summary, metrics: the numbers of the model and of its
-    logged steps, as in summary.json and metrics.jsonl.
+    where polynomials do not serve. agreement: whether it finds what `analysis` does. beyond: what is
+    conserved beyond degree two, None where that was not searched. hypotheses: what is said of each of the
+    formulas asked about. checks: of the model. failed: parts that failed, with the reason. notes: what the
+    reader of the data has to say. summary, metrics: the numbers of the model and of its logged steps, as in
+    summary.json and metrics.jsonl.
     """
 
     trajectories: Trajectories
@@ -47,6 +49,7 @@ class Discovery:
     evidence: Evidence | None = None
     exact: ExactEvidence | None = None
     agreement: Agreement | None = None
+    beyond: Beyond | None = None
     hypotheses: tuple[HypothesisAnswer, ...] = ()
     checks: Checks | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +138,7 @@ class Discovery:
             "analysis_seconds": self.seconds,
             "along": None if shown is None else shown.to_json(),
             "evidence": self._evidence_json() or None,
+            "beyond": None if self.beyond is None else self.beyond.to_json(),
             "hamiltonian": self.hamiltonian,
         }
         if self.hypotheses:

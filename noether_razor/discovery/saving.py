@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from matplotlib.figure import Figure
 
+from ..beyond import Beyond
 from ..diagnostics import Asymmetry, Calibration, SamplingCheck, StructureCheck
 from ..exact_evidence import Evidence as ExactEvidence
 from ..files import write_whole
@@ -192,6 +193,7 @@ def load(path: Path) -> Discovery:
             evidence=_evidence(symmetry.get("evidence")),
             exact=_exact(symmetry.get("evidence")),
             agreement=_agreement(symmetry.get("evidence")),
+            beyond=_beyond(symmetry.get("beyond")),
             hypotheses=tuple(HypothesisAnswer.from_json(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),
@@ -216,6 +218,10 @@ def _restored(folder: RunFolder, problem: Problem) -> Fitted | None:
 
 def _exact(entry: Mapping[str, Any] | None) -> ExactEvidence | None:
     return ExactEvidence.from_json(entry["exact"]) if entry and "exact" in entry else None
+
+
+def _beyond(entry: Mapping[str, Any] | None) -> Beyond | None:
+    return None if entry is None else Beyond.from_json(entry)
 
 
 def _agreement(entry: Mapping[str, Any] | None) -> Agreement | None:

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.integrate import solve_ivp
 
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
+from ..typing import Hamiltonian, Scalar, State
 from .built_in import Comparison
 from .features import Features
 from .prior import Prior
@@ -100,6 +102,20 @@ class ReadableHamiltonian:
     def values(self, states: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """H at states in the units of the data."""
         return self.functions.values(np.asarray(states) - self.origin) @ self.coefficients
+
+    def function(self) -> Hamiltonian:
+        """H as a differentiable function of a state in the units of the data."""
+        exponents, frequencies, phases, weights = self.functions
+
+        def hamiltonian(state: State) -> Scalar:
+            y = state - jnp.asarray(self.origin, state.dtype)
+            # Whole powers by products: they are right below 0, and so are their derivatives at 0.
+            factors = [jnp.stack([y[i] ** int(e) for e in row.tolist()]) for i, row in enumerate(exponents.T)]
+            waves = jnp.cos(jnp.asarray(frequencies, state.dtype) @ y - jnp.asarray(phases, state.dtype))
+            terms = jnp.prod(jnp.stack(factors), axis=0) * waves
+            return jnp.asarray(self.coefficients * weights, state.dtype) @ terms
+
+        return hamiltonian
 
     def predict(
         self,

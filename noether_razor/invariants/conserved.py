@@ -73,10 +73,10 @@ class ConservedSpace:
 
     `settled` says that no trajectory alone decides the count: each left out, the others show the same.
     `enough`: there are three rows a term. `hidden` counts conserved directions for which noise would hide a
-    change of 8 % of their spread. `clear`: what was rejected is well above the threshold. `told`: noise can
-    be told from motion. `left_out` counts rows that stood out, `readings` are sentences about readings that
-    are none. `disturbed` numbers recordings, from 1, in which what drifts does so and the state does not
-    drive it, few of all.
+    change of 8 % of their spread. `margin` is by what factor what was rejected exceeds the thresholds, and
+    `clear` says that it does so well. `told`: noise can be told from motion. `left_out` counts rows that
+    stood out, `readings` are sentences about readings that are none. `disturbed` numbers recordings, from 1,
+    in which what drifts does so and the state does not drive it, few of all.
     """
 
     motion: Motion
@@ -87,7 +87,7 @@ class ConservedSpace:
     ratios: Float[np.ndarray, " tested"]
     settled: bool
     enough: bool
-    clear: bool
+    margin: float
     hidden: int
     left_out: int
     copies: int
@@ -99,6 +99,11 @@ class ConservedSpace:
         also = "".join(f", {count} {what}" for count, what in beside if count)
         decided = "decided" if self.decided else "not decided"
         return f"ConservedSpace(rank {self.rank} of at most {self.most}{also}, {decided}; {self.motion!r})"
+
+    @property
+    def clear(self) -> bool:
+        """Whether what was rejected is well above the threshold."""
+        return self.margin > CLEAR
 
     @property
     def rank(self) -> int:
@@ -212,7 +217,7 @@ def conserved_space(
         ratios=problem.ratios,
         settled=problem.settled(),
         enough=motion.degrees >= ENOUGH_ROWS * len(problem.ratios),
-        clear=min(_margin(problem, drift), drift_margin) > CLEAR,
+        margin=min(_margin(problem, drift), drift_margin),
         hidden=sum(drift.change(row).hidden > HIDDEN for row in conserved),
         left_out=left_out,
         copies=copies,

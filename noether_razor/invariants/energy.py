@@ -76,10 +76,11 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
     )
     first = max(terms, key=lambda monomial: abs(float(terms[monomial])))
     factor = float(formula.coefficients[first]) / (float(terms[first]) * reference)
-    return at, formula, _times(factor, error)
+    return at, formula, energy_multiple(factor, error)
 
 
-def _times(factor: float, error: float) -> str:
+def energy_multiple(factor: float, error: float) -> str:
+    """What a quantity is that is `factor`, with a relative error, times the energy."""
     ratio = simple_number(factor, error * abs(factor))
     words = {
         1.0: "the energy H",

@@ -1,6 +1,6 @@
 """Tables, figures and the report of a run."""
 
-from .answer import elbo_fits, exact_lines, headline, symmetry_text
+from .answer import beyond_text, elbo_fits, exact_lines, headline, symmetry_text
 from .bands import bands_figure
 from .data import ReportData
 from .discovery import discovery_text
@@ -22,6 +22,7 @@ __all__ = [
     "Reports",
     "answer_html",
     "bands_figure",
+    "beyond_text",
     "charges_report",
     "charges_text",
     "contour_figure",

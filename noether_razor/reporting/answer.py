@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants import Measurement, measured_text
+from .beyond import beyond_lines
 from .exact import disagreement, exact_sentences, exact_verdict
 
 LINE = 120
@@ -67,6 +68,7 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
             lines.append(f"  and {len(same) - MOST_SAME} more")
     lines += folded(f"data: {data_text(symmetry)}")
     lines += exact_lines(symmetry)
+    lines += beyond_text(symmetry)
     lines += _about_model(symmetry)
     return "\n".join(lines) + "\n"
 
@@ -77,6 +79,15 @@ def exact_lines(symmetry: Mapping[str, Any]) -> list[str]:
     lines = folded(first)
     for sentence in more:
         lines += folded(sentence, "  ", "    ")
+    return lines
+
+
+def beyond_text(symmetry: Mapping[str, Any]) -> list[str]:
+    """What is conserved beyond degree two; empty where that was not searched."""
+    first, *more = beyond_lines(symmetry) or [""]
+    lines = folded(first)
+    for line in more:
+        lines += folded(line, "  ", "    ")
     return lines
 
 

@@ -18,6 +18,7 @@ from .answer import (
     rate_text,
     sentence,
 )
+from .beyond import beyond_errors, beyond_listed, beyond_more, beyond_part, beyond_verdict
 from .data import ReportData
 from .discovery import answered, gains
 from .exact import exact_sentences, exact_verdict
@@ -27,6 +28,7 @@ from .pictures import Drawn, draw_answer
 
 MOST_SAME = 12
 """Combinations that are the same everywhere, of which formulas are shown."""
+BEYOND = "The search covers combinations of the terms of a library; others may be conserved too."
 ALWAYS = "The search covers quantities of degree 2 or less in the coordinates; others may be conserved too."
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1c1e; --paper: #fefefd; --soft: #5c6066; --line: #d6d8dc;
@@ -121,6 +123,7 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
             *parts,
             _quantities(symmetry),
             _drifting(symmetry),
+            _beyond(symmetry),
             section("Exact evidence", listed_items(sentence(text) for text in exact_sentences(symmetry))),
             section("Checks", _lights(lights(symmetry))),
             section("What this file cannot tell", listed_items(_untold(symmetry)) + _same(symmetry)),
@@ -226,6 +229,43 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
     return section("Slowly drifting", why + table)
 
 
+def _beyond(symmetry: Mapping[str, Any]) -> str:
+    """What a library of terms conserves: quantities, brackets and the verdict."""
+    beyond = beyond_part(symmetry)
+    if beyond is None:
+        return ""
+    names, legend = [*symmetry["names"], *beyond["legend"]], beyond["legend"]
+    library = beyond["library"]
+    about = f"Among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"
+    rows = [
+        [
+            escape(entry["name"]),
+            formula_mathml(entry["formula"], names),
+            escape(percent(entry["limit"])),
+            escape(f"{entry['snr']:.3g}"),
+            "" if entry["bracket"] is None else escape(percent(entry["bracket"])),
+            escape("; ".join(part for part in (entry["note"], beyond_errors(entry)) if part)),
+        ]
+        for entry in beyond_listed(beyond)
+    ]
+    header = ("", "quantity", "drift below", "signal to noise", "{C, H}", "errors and notes")
+    body = f"<p><strong>{escape(sentence(about))}</strong></p>\n"
+    body += html_table(header, rows, "quantities") if rows else ""
+    letters = [entry["name"] for entry in beyond["quantities"]]
+    table = [
+        [
+            escape(f"{{{letters[i - 1]}, {letters[j - 1]}}}"),
+            "no short polynomial" if text is None else formula_mathml(text, letters),
+        ]
+        for i, j, text in beyond["brackets"]
+        if text != "0" and not beyond["undecided"]
+    ]
+    if table:
+        body += html_table(("Poisson bracket", "value (all others are 0)"), table)
+    told = [f"{name} = {text}" for name, text in legend.items()] + beyond_more(beyond)
+    return section("Beyond degree two", body + listed_items(sentence(text) for text in told))
+
+
 def _lights(found: Sequence[Light]) -> str:
     rows = "".join(
         f'<li><span class="light {light.colour}">{light.word}</span>'
@@ -241,6 +281,8 @@ def _untold(symmetry: Mapping[str, Any]) -> list[str]:
         told.append(
             "Without a model there is no energy, no prediction, and no test of whether the symmetry helps."
         )
+    if symmetry.get("beyond"):
+        return [*told, BEYOND]
     if of_degree_two(symmetry):
         return [*told, ALWAYS]
     return [*told, f"Only combinations {among(symmetry)} are looked for; others can be conserved too."]

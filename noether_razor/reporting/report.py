@@ -9,6 +9,7 @@ import numpy as np
 from ..files import written_whole
 from ..invariants import measured_text
 from .answer import measured_terms, symmetry_text
+from .beyond import beyond_section
 from .data import ReportData
 from .discovery import discovery_section
 from .html import report_html
@@ -112,7 +113,11 @@ def write_report(figures: Path, data: ReportData) -> Reports:
 def _markdown(data: ReportData, drawn: Sequence[Drawn], failed: Mapping[str, str], folder: str) -> str:
     lines = [f"# {data.title}", "", summary_text(data.summary)]
     if data.symmetry is not None:
-        lines += [symmetry_section(data.symmetry), discovery_section(data.symmetry)]
+        lines += [
+            symmetry_section(data.symmetry),
+            beyond_section(data.symmetry),
+            discovery_section(data.symmetry),
+        ]
     for name, caption, _, _ in drawn:
         lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
     lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]

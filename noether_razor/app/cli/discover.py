@@ -24,8 +24,21 @@ def discover(
         ),
     ] = None,
     family: Annotated[
-        str, typer.Option(metavar="NAME", help="What quantities are made of: quadratic or fourier.")
-    ] = "quadratic",
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What quantities are made of: library (degree 2 first, then beyond), quadratic or fourier.",
+        ),
+    ] = "library",
+    term: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMULA", help='Add a term to the library: "1/sqrt(q1^2+q2^2)". Repeatable.'),
+    ] = None,
+    degree: Annotated[
+        int | None,
+        typer.Option(help="Degree of the library's polynomials; default 4 to 2 degrees of freedom, else 3."),
+    ] = None,
+    most_terms: Annotated[int | None, typer.Option(help="Largest size of the library; default 500.")] = None,
     budget: Annotated[
         str, typer.Option(metavar="NAME", help="Training effort: quick, standard or thorough.")
     ] = "standard",
@@ -46,6 +59,7 @@ def discover(
     A file DATA.toml beside the data can also describe the columns.
     """
     asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
+    asked["library"] = (term or [], degree, most_terms)
     _discover(data, out, table or {}, budget, overrides or [], asked, quiet)
 
 
@@ -59,10 +73,10 @@ def _discover(
     quiet: bool,
 ) -> None:
     from ...discovery import RunFolder
-    from ...reporting import exact_lines, headline
-    from ..runs import Listener, budget_named, discover_config, discover_run
+    from ...reporting import beyond_text, exact_lines, headline
+    from ..runs import Listener, budget_named, discover_config, discover_run, library_named
 
-    spent = budget_named(budget)
+    spent, asked["library"] = budget_named(budget), library_named(*asked["library"])
     # What --set says goes before the budget.
     config = discover_config(data, mapping, [f"training.steps={spent.steps}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
@@ -71,11 +85,14 @@ def _discover(
         def answer(found: "Discovery") -> None:
             if not quiet:
                 live.say(f"from the data alone: {headline(found.to_json())}")
-                live.doing = "exact evidence"
+                live.doing = "exact evidence and library"
 
         def exact(found: "Discovery") -> None:
             if not quiet:
-                live.say("\n".join([*exact_lines(found.to_json()), "now training the model"]))
+                symmetry = found.to_json()
+                live.say(
+                    "\n".join([*exact_lines(symmetry), *beyond_text(symmetry), "now training the model"])
+                )
                 live.doing = "compiling"
 
         listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)

@@ -2,7 +2,7 @@
 
 from .analyse import analyse_run
 from .configured import config_of, require_same
-from .discover import budget_named, discover_config, discover_run
+from .discover import budget_named, discover_config, discover_run, library_named
 from .embed import embed_run, embedding_config
 from .evidence import evidence_of_file
 from .held_out import held_out
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate_run",
     "evidence_of_file",
     "held_out",
+    "library_named",
     "load_run",
     "predict_run",
     "report_run",

@@ -23,7 +23,7 @@ from .configured import config_of
 from .held_out import held_out
 from .run import TrainedRun, load_run
 
-KEPT = ("hamiltonian", "checks", "hypotheses")
+KEPT = ("hamiltonian", "checks", "hypotheses", "beyond")
 """What stays in symmetry.json when a run is analysed again: of `discover`, and hypotheses until others are
 named.
 """

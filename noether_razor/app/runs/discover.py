@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...beyond import LibraryError, LibraryOptions
 from ...discovery import (
     BUDGETS,
+    LIBRARY,
     Budget,
     Discovery,
     RunFolder,
+    check_library,
     first_words,
+    with_beyond,
     with_exact,
     with_model,
     without_model,
@@ -45,23 +49,34 @@ def budget_named(name: str) -> Budget:
     return BUDGETS[name]
 
 
+def library_named(terms: Sequence[str], degree: int | None, most_terms: int | None) -> LibraryOptions:
+    """The library that options of the command line describe. Raises `ConfigError` for what cannot be."""
+    given = {} if most_terms is None else {"most_terms": most_terms}
+    try:
+        return LibraryOptions(tuple(terms), degree, **given)
+    except LibraryError as error:
+        raise ConfigError(f"--{str(error).replace('most terms', 'most-terms', 1)}") from None
+
+
 def discover_run(
     config: Config,
     folder: RunFolder,
     *,
     quantities: Sequence[str] = (),
-    family: str = "quadratic",
+    family: str = LIBRARY,
     repeats: int = 1,
     resume: bool = False,
     listener: Listener = SILENT,
+    library: LibraryOptions | None = None,
 ) -> Discovery:
     """Say what the data file of `config` conserves; learn its dynamics into `folder`, check what was learned,
     and write symmetry.json and the reports.
 
     All trajectories say what is conserved, before anything is learned: that answer is told first, then what
-    the exact evidence adds, and both are written. The rest is as in `noether_razor.discover`, with `repeats`
-    (at least 1) fits of each kind. With `resume` training and refits go on from their checkpoints. Nothing is
-    written before data and formulas have been read. Raises as `train_run` and `analyse_run` do.
+    the exact evidence and the terms of `library` add, and all are written. The rest is as in
+    `noether_razor.discover`, with `repeats` (at least 1) fits of each kind. With `resume` training and refits
+    go on from their checkpoints. Nothing is written before data and formulas have been read. Raises as
+    `train_run` and `analyse_run` do.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
@@ -73,9 +88,16 @@ def discover_run(
         found = first_words(data.trajectories, config.options(), hypotheses, family=family)
     except OptionError as error:
         raise ConfigError(f"--{error}" if str(error).startswith("family") else str(error)) from None
+    library = library or LibraryOptions()
+    try:
+        check_library(data.trajectories, library)
+    except LibraryError as error:
+        raise ConfigError(f"--{error}" if str(error).startswith(("term", "degree")) else str(error)) from None
     found = found.with_notes(data.notes)
     listener.answer(found)
     found = with_exact(found)
+    if family == LIBRARY:
+        found = with_beyond(found, config.options(), library)
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())
     listener.exact(found)

@@ -1,0 +1,23 @@
+"""Conserved quantities beyond degree two: libraries of terms, what they conserve, and whether that is all."""
+
+from .ceiling import Ceiling, ceiling
+from .library import Library, Products
+from .options import LibraryError, LibraryOptions
+from .proposals import libraries
+from .result import Beyond, LibraryHamiltonian, LibraryQuantity, Searched
+from .search import conserved_library
+
+__all__ = [
+    "Beyond",
+    "Ceiling",
+    "Library",
+    "LibraryError",
+    "LibraryHamiltonian",
+    "LibraryOptions",
+    "LibraryQuantity",
+    "Products",
+    "Searched",
+    "ceiling",
+    "conserved_library",
+    "libraries",
+]

@@ -1,0 +1,89 @@
+"""Terms that a user adds by formulas, which are parsed and never evaluated as code."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..formula import FormulaError, parse_formula
+from ..invariants import FunctionDictionary, Term
+from ..thinning import evenly
+from ..trajectories import Trajectories
+from ..typing import State
+from .options import LibraryError
+
+SAME = 1e-9
+"""What is left of a term beside others over its size, from which it is one of its own."""
+ASKED = 1000
+"""States at which this is asked."""
+
+
+def user_terms(texts: Sequence[str], data: Trajectories) -> FunctionDictionary | None:
+    """The terms of these formulas in the variables of `data`; None without any.
+
+    Raises `LibraryError`, with one line, for a formula that cannot be read, that is constant or not finite on
+    the data, or that is no function on the circle of an angle.
+    """
+    if not texts:
+        return None
+    formulas = []
+    for text in dict.fromkeys(part.strip() for part in texts):
+        try:
+            formulas.append(parse_formula(text, data.names))
+        except FormulaError as error:
+            raise LibraryError(f"term: {error}") from None
+
+    def function(state: State) -> Float[Array, " M"]:
+        return jnp.stack([formula(state) for formula in formulas])
+
+    made = FunctionDictionary(
+        family="user",
+        variables=data.names,
+        terms=tuple(Term(f"({f.text})", f.expression) for f in formulas),
+        function=function,
+    )
+    _check(made, [f.text for f in formulas], data)
+    return made
+
+
+def _check(made: FunctionDictionary, texts: Sequence[str], data: Trajectories) -> None:
+    points = data.points()
+    every = [made.values(points), *(made.slopes(points, i) for i in range(points.shape[1]))]
+    finite = np.all([np.isfinite(part) for part in every], axis=0)
+    for k, text in enumerate(texts):
+        if not finite[:, k].all():
+            bad = int(np.sum(~finite[:, k]))
+            raise LibraryError(f"term {text!r}: not finite at {bad} of {len(points)} rows of the data")
+        if np.ptp(every[0][:, k]) <= SAME * np.abs(every[0][:, k]).max(initial=1e-300):
+            raise LibraryError(f"term {text!r}: constant on the data, expected a function that varies")
+    on_circle = made.usable(points, np.ones(points.shape[1], bool), data.periods)
+    for text, usable in zip(texts, on_circle.tolist(), strict=True):
+        if not usable:
+            raise LibraryError(f"term {text!r}: whole turns of an angle change it (--periodic)")
+
+
+def beside(
+    made: FunctionDictionary, others: Float[np.ndarray, "rows M"], states: Float[np.ndarray, "rows dim"]
+) -> FunctionDictionary | None:
+    """The terms that are no combinations of `others`, values at `states`, and of those before them."""
+    chosen = evenly(len(states), ASKED)
+    known = np.concatenate([np.ones((len(chosen), 1)), others[chosen]], axis=1)
+    values, kept = made.values(states[chosen]), []
+    for k in range(len(made)):
+        size = np.maximum(np.linalg.norm(known, axis=0), np.finfo(float).tiny)
+        left = values[:, k] - (known / size) @ np.linalg.lstsq(known / size, values[:, k], rcond=1e-12)[0]
+        if len(chosen) <= known.shape[1] or np.linalg.norm(left) > SAME * np.linalg.norm(values[:, k]):
+            kept.append(k)
+            known = np.concatenate([known, values[:, k : k + 1]], axis=1)
+    if len(kept) == len(made):
+        return made
+    if not kept:
+        return None
+    function, rows = made.function, np.array(kept)
+    return FunctionDictionary(
+        family=made.family,
+        variables=made.variables,
+        terms=tuple(made.terms[k] for k in kept),
+        function=lambda state: function(state)[rows],
+    )

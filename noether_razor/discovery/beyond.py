@@ -1,0 +1,55 @@
+"""What a file conserves beyond degree two, after the quadratic answer."""
+
+import numpy as np
+
+from ..beyond import Beyond, LibraryError, LibraryOptions, conserved_library, libraries
+from ..exact_evidence import Evidence
+from ..invariants import Analysis
+from ..trajectories import Trajectories
+
+LIBRARY = "library"
+"""The family that is searched after the quadratic one, unless told otherwise."""
+PART = "beyond degree two"
+"""What the part is called where it fails."""
+
+
+def check_library(data: Trajectories, options: LibraryOptions) -> None:
+    """Raises `LibraryError` where what the user said of the library does not serve."""
+    if options.terms or options.degree is not None:
+        libraries(data, np.zeros(data.states.shape[2]), options)
+
+
+def beyond_answer(
+    data: Trajectories,
+    analysis: Analysis,
+    exact: Evidence | None,
+    options: LibraryOptions,
+    failed: dict[str, str],
+    noise_variance: float | None = None,
+) -> Beyond | None:
+    """What the library of `options` conserves; with the Hamiltonian of the exact evidence, where that fits,
+    to know how much can exist.
+
+    None for another family than the quadratic one, of a single recording, and where nothing moves. What fails
+    is named in `failed`.
+    """
+    space = analysis.space
+    if not analysis.dictionary.quadratic or space.motion.recordings < 2 or not space.moves:
+        return None
+    degree = options.degree
+    if degree is None and not options.terms and analysis.decided and analysis.independent == 2 * data.dof - 1:
+        # No more can exist: those of degree two are all.
+        degree = 2
+    readable = exact.hamiltonian if exact is not None and exact.adequate and not exact.withdrawn else None
+    try:
+        return conserved_library(
+            data,
+            terms=options.terms,
+            degree=degree,
+            most_terms=options.most_terms,
+            noise_variance=noise_variance,
+            readable=readable,
+        )
+    except Exception as error:  # whatever this fails of costs this part alone
+        failed[PART] = str(error) if isinstance(error, LibraryError) else f"{type(error).__name__}: {error}"
+        return None

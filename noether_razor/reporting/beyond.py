@@ -1,0 +1,159 @@
+"""The part of the answer beyond degree two, for a person to read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+MOST_LISTED = 12
+"""Quantities, brackets and relations that are printed."""
+LONGEST_ENTRY = 200
+"""Letters of a formula that is printed whole."""
+MOST_TERMS = 12
+"""Terms of a quantity that is shown although the answer is undecided: longer ones are mostly noise."""
+MOST_ERRORS = 6
+"""Errors of coefficients that are printed beside a formula."""
+
+
+def beyond_part(symmetry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The "beyond" of symmetry.json, None where nothing was searched."""
+    return symmetry.get("beyond")
+
+
+def beyond_verdict(beyond: Mapping[str, Any]) -> str:
+    """What was found, how much can exist, and what that makes of the system, in one sentence."""
+    count, ceiling = beyond["independent"], beyond["ceiling"]
+    if not count:
+        return f"{'undecided: ' if beyond['undecided'] else ''}{beyond['verdict']}"
+    if beyond["undecided"]:
+        return f"undecided: {beyond['verdict']}"
+    many = f"{_word(NUMBERS, count, '')} independent {'quantity' if count == 1 else 'quantities'}"
+    if beyond["decided"]:
+        many += f", and no {_word(ORDINALS, count + 1, 'th')} can exist"
+    elif ceiling is not None and count < ceiling:
+        many += f", where up to {ceiling} can exist"
+    return f"{many}: {beyond['verdict']}"
+
+
+def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
+    """All that is printed of it, as lines before they are folded; each says one thing."""
+    beyond = beyond_part(symmetry)
+    if beyond is None:
+        return []
+    library = beyond["library"]
+    lines = [
+        f"beyond degree two, among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"
+    ]
+    shown = beyond_listed(beyond)
+    for entry in shown:
+        about = [entry["note"], "" if entry["generator"] else "not independent", beyond_errors(entry)]
+        lines.append(
+            "; ".join(
+                [f"{entry['name']} = {_shortened(entry['formula'])}", *(part for part in about if part)]
+            )
+        )
+    if beyond["undecided"] and len(shown) < len(beyond["quantities"]):
+        lines.append(f"{len(beyond['quantities']) - len(shown)} more that seem constant are not listed")
+    used = [
+        name for name in beyond["legend"] if any(_names(name, one["formula"]) for one in beyond["quantities"])
+    ]
+    meant = [f"{name} = {beyond['legend'][name]}" for name in used]
+    lines += [f"where {', '.join(meant)}"] if meant else []
+    told = (
+        [] if beyond["undecided"] else [text for text in beyond_brackets(beyond) if not text.endswith(" = 0")]
+    )
+    if told:
+        others = ", others 0" if len(told) < len(beyond["brackets"]) else ""
+        lines.append(f"brackets: {', '.join(told[:MOST_LISTED])}{others}")
+    elif beyond["brackets"] and not beyond["undecided"]:
+        lines.append("brackets: all 0")
+    return [*lines, *beyond_more(beyond)]
+
+
+def beyond_listed(beyond: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The quantities that are shown: those that are no polynomials of others, and of an undecided answer
+    those that can be read.
+    """
+    derived = {text.partition(" = ")[0] for text in beyond["relations"]}
+    found = [entry for entry in beyond["quantities"] if entry["name"] not in derived]
+    if beyond["undecided"]:
+        found = [entry for entry in found if len(entry["coefficients"]) <= MOST_TERMS]
+    return found[:MOST_LISTED]
+
+
+def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
+    """Counts, H, relations, the ceiling, and what keeps the data from deciding."""
+    lines, energy = [], beyond["hamiltonian"]
+    if beyond["linear"] > beyond["independent"]:
+        lines.append(
+            f"{beyond['linear']} combinations of terms are conserved, products and powers of others among "
+            f"them; {beyond['independent']} of them are independent"
+        )
+    if energy is not None and energy["source"] == "trajectories":
+        lines.append(
+            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of "
+            "what noise makes of them"
+        )
+    if beyond["relations"] and not beyond["undecided"]:
+        lines.append(f"relations: {', '.join(beyond['relations'][:MOST_LISTED])}")
+    if beyond["ceiling"] is not None:
+        lines.append(f"at most {beyond['ceiling']} can exist: {beyond['ceiling_note']}")
+    elif beyond["quantities"]:
+        lines.append(f"how many can exist is not known: {beyond['ceiling_note']}")
+    lines += [f"undecided: {why}" for why in beyond["undecided"]]
+    return [*lines, *beyond["notes"]]
+
+
+def beyond_brackets(beyond: Mapping[str, Any]) -> list[str]:
+    """As {C1, C3} = C4; a bracket that is no short polynomial is said to be one of them."""
+    names = [entry["name"] for entry in beyond["quantities"]]
+    return [
+        f"{{{names[i - 1]}, {names[j - 1]}}} {'is no short polynomial' if text is None else f'= {text}'}"
+        for i, j, text in beyond["brackets"]
+    ]
+
+
+def beyond_errors(entry: Mapping[str, Any]) -> str:
+    """The errors of the coefficients, of the first few: those of simple numbers are what they were measured
+    to.
+    """
+    errors = [f"{error:.1g} of {term}" for term, error in entry["stderr"].items() if error > 0]
+    more = ", .." if len(errors) > MOST_ERRORS else ""
+    return f"± {', '.join(errors[:MOST_ERRORS])}{more}" if errors else ""
+
+
+def beyond_section(symmetry: Mapping[str, Any]) -> str:
+    """The Markdown of it: the quantities in LaTeX and the table of brackets; empty without a search."""
+    beyond = beyond_part(symmetry)
+    if beyond is None:
+        return ""
+    lines = [
+        "## Beyond degree two",
+        "",
+        f"{beyond_verdict(beyond)[:1].upper()}{beyond_verdict(beyond)[1:]}.",
+        "",
+    ]
+    for entry in beyond_listed(beyond):
+        errors = beyond_errors(entry)
+        lines.append(f"- ${entry['name']} = {entry['latex']}$" + (f"; {errors}" if errors else ""))
+    if beyond["brackets"] and not beyond["undecided"]:
+        names = [entry["name"] for entry in beyond["quantities"]]
+        lines += ["", "| Poisson bracket | value |", "|---|---|"]
+        for i, j, text in beyond["brackets"]:
+            lines.append(
+                f"| {{{names[i - 1]}, {names[j - 1]}}} | {'no short polynomial' if text is None else text} |"
+            )
+    return "\n".join([*lines, ""])
+
+
+def _names(name: str, formula: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", formula) is not None
+
+
+def _word(words: Sequence[str], count: int, after: str) -> str:
+    return words[count] if count < len(words) else f"{count}{after}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_ENTRY else f"{text[: LONGEST_ENTRY - 4]} ..."

@@ -1,0 +1,439 @@
+"""Conserved quantities beyond degree two: libraries, counts, brackets, ceilings, and what is refused."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_cli import assert_bad_input, run
+
+import noether_razor as nr
+from noether_razor.app.config import ConfigError
+from noether_razor.app.runs import discover_config, discover_run
+from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries
+from noether_razor.beyond.brackets import Brackets, Members, brackets_of, verdict
+from noether_razor.beyond.spaces import LibrarySpace
+from noether_razor.discovery import RECIPE, Discovery, RunFolder, first_words, with_beyond
+from noether_razor.formula import parse_formula
+from noether_razor.invariants.monomials import canonical_scales
+from noether_razor.null_space import null_space
+from noether_razor.paper.beyond import SYSTEMS, measured
+from noether_razor.reporting import answer_html, beyond_text
+from noether_razor.reporting.beyond import beyond_section
+from noether_razor.trajectories import Trajectories, save_trajectories
+
+SMALL = 1e-4
+"""A variance of noise that is none."""
+
+
+def proposed(data: Trajectories, **options: object) -> list[Library]:
+    return libraries(data, np.full(data.states.shape[2], SMALL), LibraryOptions(**options))  # type: ignore[arg-type]
+
+
+def few(name: str) -> Trajectories:
+    return measured(SYSTEMS[name], 0.0, 0, count=8, rows=8)
+
+
+def random_data(dof: int) -> Trajectories:
+    states = np.random.default_rng(0).normal(size=(4, 5, 2 * dof))
+    return Trajectories(np.tile(np.arange(5.0), (4, 1)), states)
+
+
+class TestLibraries:
+    @pytest.mark.parametrize(
+        ("name", "sizes"),
+        [("pendulum", [16]), ("oscillator 1:2", [69, 40]), ("Kepler", [69, 52, 40]), ("Toda", [83, 107])],
+    )
+    def test_fit_the_data(self, name, sizes):
+        assert [len(one) for one in proposed(measured(SYSTEMS[name], 0.01, 0))] == sizes
+
+    @pytest.mark.parametrize("name", ["pendulum", "Kepler", "Toda", "double pendulum"])
+    def test_derivatives_are_those_of_the_values(self, name):
+        data = few(name)
+        states, step = data.points()[::9], 1e-5
+        for library in proposed(data):
+            assert np.isfinite(library.values(states)).all()
+            for i, move in enumerate(step * np.eye(states.shape[1])):
+                slope = (library.values(states + move) - library.values(states - move)) / (2 * step)
+                np.testing.assert_allclose(library.slopes(states, i), slope, rtol=1e-5, atol=1e-5)
+                for j in range(i + 1):
+                    bend = (library.slopes(states + move, j) - library.slopes(states - move, j)) / (2 * step)
+                    np.testing.assert_allclose(library.bends(states, i, j), bend, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.usefixtures("double_precision")
+    @pytest.mark.parametrize("name", ["pendulum", "Kepler", "Toda"])
+    def test_terms_are_their_formulas_and_some_can_be_chosen(self, name):
+        data = few(name)
+        states, library = data.points()[:3], proposed(data)[-1]
+        kept = np.arange(0, len(library), 7)
+        short = library.chosen(kept)
+        for own, whole in (
+            (short.values(states), library.values(states)),
+            (short.slopes(states, 1), library.slopes(states, 1)),
+            (short.bends(states, 0, 1), library.bends(states, 0, 1)),
+        ):
+            np.testing.assert_allclose(own, whole[:, kept], rtol=1e-12, atol=1e-14)
+        for term, column in zip(short.terms, short.values(states).T, strict=True):
+            formula = parse_formula(str(term.expression), data.names)
+            np.testing.assert_allclose([float(formula(x)) for x in jnp.asarray(states)], column, rtol=1e-10)
+
+    def test_distances_that_touch_zero_are_no_terms(self):
+        assert not any(one.legend for one in proposed(measured(SYSTEMS["Henon-Heiles"], 0.01, 0)))
+
+    def test_bodies_by_their_names(self):
+        data = random_data(4)
+        apart = data.states + np.repeat([[0, 0, 20, 20, 0, 0, 0, 0]], 5, axis=0)
+        names = ("x1", "y1", "x2", "y2", "px1", "py1", "px2", "py2")
+        found = proposed(Trajectories(data.times, apart, names=names))
+        assert any("r12 = " in f"{k} = {v}" for one in found for k, v in one.legend.items())
+        (own,) = (one for one in found if "r12" in one.legend)
+        assert own.legend["r12"] == "sqrt((x1 - x2)^2 + (y1 - y2)^2)"
+
+    def test_too_large(self):
+        with pytest.raises(LibraryError, match="has 679 terms, expected at most 500"):
+            proposed(random_data(7))
+        assert len(proposed(random_data(7), most_terms=700)[0]) == 679
+        assert len(proposed(random_data(7), degree=2)[0]) == 119
+
+
+class TestUserTerms:
+    def test_are_added(self):
+        data = few("Kepler")
+        plain, own = proposed(data)[0], proposed(data, terms=["1/sqrt(q1^2 + q2^2)"])[0]
+        assert len(own) == len(plain) + 1 and own.terms[-1].name == "(1/sqrt(q1^2 + q2^2))"
+        distance = np.linalg.norm(data.points()[:, :2], axis=1)
+        np.testing.assert_allclose(own.values(data.points())[:, -1], 1 / distance, rtol=1e-12)
+
+    def test_that_are_there_already_are_left_out(self):
+        data = measured(SYSTEMS["Kepler"], 0.0, 0, count=10, rows=20)
+        assert [len(one) for one in proposed(data, terms=["(q1 + p1)^2"])] == [
+            len(one) for one in proposed(data)
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("q1 + w", "unknown name 'w'"),
+            ("log(q1)", "not finite at"),
+            ("1/(q1 - q1)", "not finite at 64 of 64 rows"),
+            ("3*2", "constant on the data"),
+            ("q1**", "cannot read on"),
+        ],
+    )
+    def test_that_do_not_serve(self, text, said):
+        with pytest.raises(LibraryError, match="term") as caught:
+            proposed(few("oscillator 1:2"), terms=[text])
+        assert said in str(caught.value) and "\n" not in str(caught.value)
+
+    def test_that_an_angle_does_not_allow(self):
+        with pytest.raises(LibraryError, match="whole turns of an angle change it"):
+            proposed(few("pendulum"), terms=["q1^2"])
+
+    @pytest.mark.parametrize("options", [{"degree": 0}, {"most_terms": 0}])
+    def test_options_out_of_range(self, options):
+        with pytest.raises(LibraryError, match="got 0, expected 1 or more"):
+            LibraryOptions(**options)
+
+
+def truth(library: Library, name: str, states: np.ndarray) -> int:
+    """How many combinations of terms the equations of motion conserve."""
+    moved = SYSTEMS[name].field(states)
+    along = sum(library.slopes(states, i) * moved[:, [i]] for i in range(states.shape[1]))
+    return len(null_space(along / library.values(states).std(axis=0), 1e-9).basis)
+
+
+class TestCounts:
+    @pytest.mark.parametrize(
+        ("name", "noise", "number"),
+        [
+            ("pendulum", 0.01, 0),
+            ("pendulum", 0.03, 0),
+            ("damped pendulum", 0.01, 0),
+            ("damped pendulum", 0.1, 0),
+            ("Sawada-Kotera", 0.03, 0),
+            ("Henon-Heiles", 0.03, 0),
+            ("r^4", 0.01, 0),
+        ],
+    )
+    def test_are_those_of_the_equations(self, name, noise, number):
+        data = measured(SYSTEMS[name], noise, 0)
+        found = LibrarySpace.of(data, proposed(data)[number], None)
+        assert found.space.rank == truth(found.library, name, data.points()[::5])
+        assert found.doubts([]) == ()
+
+    def test_of_irregular_times_and_unequal_lengths(self):
+        data = measured(SYSTEMS["pendulum"], 0.01, 3)
+        keep = np.random.default_rng(0).random(data.times.shape) < 0.7
+        segments = [
+            (t[k][: 20 + n % 8], x[k][: 20 + n % 8])
+            for n, (t, x, k) in enumerate(zip(data.times, data.states, keep, strict=True))
+        ]
+        uneven = Trajectories.of_segments(segments, periods=data.periods)
+        found = LibrarySpace.of(uneven, proposed(uneven)[0], None)
+        assert (found.space.rank, found.independent, found.doubts([])) == (2, 1, ())
+
+
+@pytest.fixture(scope="module")
+def kepler() -> Beyond:
+    return nr.conserved_library(measured(SYSTEMS["Kepler"], 0.01, 0))
+
+
+class TestKepler:
+    def test_counts_and_verdict(self, kepler):
+        assert (kepler.linear, kepler.independent, kepler.ceiling, kepler.decided) == (4, 3, 3, True)
+        assert kepler.verdict == "Liouville integrable, maximally superintegrable"
+        assert (kepler.poisson_rank, kepler.involution, kepler.undecided) == (2, 2, ())
+        assert [one.independent for one in kepler.searched] == [1, 3, 1]
+
+    def test_formulas(self, kepler):
+        momentum, energy, first, second = kepler.quantities
+        assert momentum.formula == "q1*p2 - q2*p1"
+        assert energy.name == "H" and energy.note == "twice the energy H"
+        assert set(energy.coefficients) == {"p1^2", "p2^2", "1/r"}
+        assert {frozenset(one.coefficients) for one in (first, second)} == {
+            frozenset({"q1*p1*p2", "q2*p1^2", "q2/r"}),
+            frozenset({"q1*p2^2", "q2*p1*p2", "q1/r"}),
+        }
+        assert [one.generator for one in kepler.quantities] == [True, True, True, False]
+        assert kepler.legend == {"r": "sqrt(q1^2 + q2^2)"}
+        for one in kepler.quantities:
+            assert 0.5 < one.ratio < 1.35 and one.snr > 25 and one.bracket < 5e-3
+            for value in one.coefficients.values():
+                assert min(abs(abs(value) - size) for size in (1, 2)) < 0.02
+
+    def test_hamiltonian(self, kepler):
+        energy = kepler.hamiltonian
+        assert energy.source == "trajectories" and 0.6 < energy.chi2_dof < 1.3
+        for term, value in {"p1^2": 0.5, "p2^2": 0.5, "1/r": -1.0}.items():
+            found, error = energy.coefficients[term]
+            assert abs(found - value) < max(4 * error, 1e-3) and error < 0.01
+
+    def test_brackets(self, kepler):
+        names = [one.name for one in kepler.quantities]
+        table = {(names[i - 1], names[j - 1]): text for i, j, text in kepler.brackets}
+        assert table["C1", "H"] == table["H", "C3"] == table["H", "C4"] == "0"
+        assert {table["C1", "C3"], table["C1", "C4"]} == {"C4", "-C3"}
+        assert table["C3", "C4"].replace("-", "") == "C1*H"
+        assert len(kepler.relations) == 1 and kepler.relations[0].startswith("C4^2 = ")
+
+    def test_is_written_and_read(self, kepler):
+        written = json.loads(json.dumps(kepler.to_json(), allow_nan=False))
+        assert Beyond.from_json(written).to_json() == kepler.to_json()
+        assert written["library"]["terms"] == 52 and written["library"]["degree"] == 3
+        assert (
+            written["quantities"][1]["lambda"] == kepler.quantities[1].ratio and written["evidence"] is None
+        )
+
+    def test_is_printed(self, kepler):
+        lines = beyond_text({"beyond": kepler.to_json()})
+        assert max(map(len, lines)) <= 120
+        text = " ".join(" ".join(lines).split())
+        assert "three independent quantities, and no fourth can exist: Liouville integrable" in text
+        assert "where r = sqrt(q1^2 + q2^2)" in text and "{C1, C3} = " in text
+        assert "| Poisson bracket | value |" in beyond_section({"beyond": kepler.to_json()})
+        assert repr(kepler).startswith("Beyond(4 linear, 3 independent among 52 terms, clear")
+
+
+class TestAnswers:
+    def test_of_a_noisy_pendulum(self):
+        found = nr.conserved_library(measured(SYSTEMS["pendulum"], 0.03, 0))
+        energy = found.quantities[0]
+        assert set(energy.coefficients) == {"p1^2", "cos(q1)"} and found.decided
+        ratio = energy.coefficients["cos(q1)"] / energy.coefficients["p1^2"]
+        assert abs(ratio + 2) < 0.06
+        assert (found.linear, found.independent, found.verdict) == (2, 1, "Liouville integrable")
+
+    def test_of_what_is_lost_in_noise_is_undecided(self):
+        found = nr.conserved_library(measured(SYSTEMS["pendulum"], 0.3, 0))
+        assert not found.clear and not found.decided and found.verdict.startswith("no verdict")
+        assert (
+            "undecided: "
+            in beyond_text({"beyond": found.to_json()})[1] + beyond_text({"beyond": found.to_json()})[0]
+        )
+
+    def test_term_of_the_user_is_used(self):
+        # Polynomials alone do not hold the energy of this well.
+        data = measured(SYSTEMS["Morse"], 0.01, 0)
+        with_term = nr.conserved_library(data, terms=["exp(-q1)", "exp(-2*q1)"])
+        assert with_term.decided and set(with_term.quantities[0].coefficients) == {
+            "p1^2",
+            "(exp(-q1))",
+            "(exp(-2*q1))",
+        }
+
+
+class TestDiscovery:
+    def test_says_it_after_the_quadratic_answer(self, tmp_path):
+        data = measured(SYSTEMS["pendulum"], 0.01, 0)
+        first = first_words(data, RECIPE)
+        found = with_beyond(first, RECIPE, LibraryOptions())
+        assert (first.rank, first.beyond, found.rank) == (0, None, 0)
+        assert found.beyond is not None and found.beyond.decided and found.failed == {}
+        symmetry = found.to_json()
+        assert symmetry["rank"] == 0 and symmetry["beyond"]["independent"] == 1
+        assert "beyond degree two, among 16 terms" in str(found)
+        page = answer_html(symmetry)
+        assert "<h2>Beyond degree two</h2>" in page and "no second can exist" in page
+        found.save(tmp_path / "run")
+        assert Discovery.load(tmp_path / "run").beyond == found.beyond
+
+    def test_nothing_is_added_to_a_full_answer(self):
+        # Two equal oscillators have three independent quantities of degree two, and no more can exist.
+        angle = 0.3 * np.arange(40)
+        random = np.random.default_rng(0)
+        first, second = random.normal(size=(2, 30, 1, 2))
+        turned = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * second
+        momenta = -np.sin(angle)[:, None] * first + np.cos(angle)[:, None] * second
+        states = np.concatenate([turned, momenta], axis=2) + 0.01 * random.normal(size=(30, 40, 4))
+        data = Trajectories(np.tile(angle, (30, 1)), states)
+        found = with_beyond(first_words(data, RECIPE), RECIPE, LibraryOptions())
+        assert found.beyond is not None and found.beyond.decided
+        assert (found.beyond.library.degree, found.beyond.independent) == (2, 3)
+
+    def test_a_failure_costs_that_part(self):
+        states = np.random.default_rng(0).normal(size=(12, 40, 14)).cumsum(axis=1)
+        data = Trajectories(np.tile(np.arange(40.0), (12, 1)), states)
+        found = with_beyond(first_words(data, RECIPE), RECIPE, LibraryOptions())
+        assert found.beyond is None
+        assert "679 terms, expected at most 500" in found.failed["beyond degree two"]
+
+    def test_bad_input_is_refused_before_anything_is_written(self, tmp_path):
+        save_trajectories(tmp_path / "data.npz", few("oscillator 1:2"))
+        config = discover_config(tmp_path / "data.npz")
+        folder = RunFolder(tmp_path / "run")
+        for options, said in [
+            (LibraryOptions(terms=("log(q1)",)), "--term 'log(q1)': not finite"),
+            (LibraryOptions(degree=30), "expected at most 500"),
+        ]:
+            with pytest.raises(ConfigError) as caught:
+                discover_run(config, folder, library=options)
+            assert said in str(caught.value) and "\n" not in str(caught.value)
+        with pytest.raises(ConfigError, match="family: got dictionary 'libary', expected one of library"):
+            discover_run(config, folder, family="libary")
+        assert not folder.path.exists()
+
+    def test_bad_input_on_the_command_line(self, tmp_path: Path):
+        save_trajectories(tmp_path / "data.npz", few("oscillator 1:2"))
+        assert_bad_input(
+            run("discover", tmp_path / "data.npz", "--degree", "0"), "--degree: got 0, expected 1 or more"
+        )
+
+
+def planet_members() -> Members:
+    """Kepler's quantities without errors: L, H, and both components of the vector."""
+    states = measured(SYSTEMS["Kepler"], 0.0, 1, count=10, rows=10).points()
+    x, y, p, s = states.T
+    r, momentum = np.hypot(x, y), x * s - y * p
+    zero, cube = np.zeros_like(x), r**3
+    values = [momentum, p**2 / 2 + s**2 / 2 - 1 / r, s * momentum - x / r, -p * momentum - y / r]
+    gradients = [
+        np.stack([s, -p, -y, x], axis=1),
+        np.stack([x / cube, y / cube, p, s], axis=1),
+        np.stack([s**2 - y**2 / cube, -p * s + x * y / cube, -y * s, momentum + x * s], axis=1),
+        np.stack([-p * s + x * y / cube, p**2 - x**2 / cube, -momentum + p * y, -p * x], axis=1),
+    ]
+    return Members(
+        names=("L", "H", "A1", "A2"),
+        values=np.stack(values, axis=1) + zero[:, None],
+        gradients=np.stack(gradients, axis=1),
+        errors=np.zeros(4),
+        generating=(0, 1, 2),
+        action=1.0,
+    )
+
+
+class TestBrackets:
+    def test_of_kepler(self):
+        found = brackets_of(planet_members())
+        assert found == Brackets(
+            table=(
+                (1, 2, "0"),
+                (1, 3, "A2"),
+                (1, 4, "-A1"),
+                (2, 3, "0"),
+                (2, 4, "0"),
+                (3, 4, "-2*L*H"),
+            ),
+            relations=("A2^2 = 1 - A1^2 + 2*L^2*H",),
+            poisson_rank=2,
+            involution=2,
+        )
+
+    @pytest.mark.parametrize(
+        ("counts", "said"),
+        [
+            ((3, 2, 2), "Liouville integrable, maximally superintegrable"),
+            ((2, 2, 2), "Liouville integrable"),
+            ((4, 3, 3), "Liouville integrable, superintegrable"),
+            ((1, 1, 2), "not shown to be integrable: 1 in involution, 2 are needed"),
+            ((0, 0, 2), "no conserved quantity among these terms"),
+        ],
+    )
+    def test_verdicts(self, counts, said):
+        independent, involution, dof = counts
+        assert verdict(independent, involution, dof, hamiltonian=True, decided=False) == said
+
+
+def spread(dof: int, size: float = 1.0) -> np.ndarray:
+    return size * np.random.default_rng(0).normal(size=(60, 2 * dof))
+
+
+CEILINGS = [
+    # None of these is a system that the rule was chosen on.
+    ("(p1^2 + p2^2)/2 + q1^2*q2^2/2 + (q1^4 + q2^4)/20", 2, 1),
+    ("(p1^2 + p2^2 + q1^4 + q2^6)/2", 2, 2),
+    ("(p1^2 + p2^2 + p3^2 + q1^2 + q2^2 + q3^2)/2", 3, 5),
+    ("(p1^2 + p2^2 + p3^2)/2 + (q1^2 + q2^2 + q3^2)^2/4", 3, 4),
+    ("(p1^2 + p2^2 + p3^2 + q1^4 + 2*q2^4 + q3^4)/2", 3, 3),
+    ("(p1^2 + p2^2 + p3^2)/2 + q3^2*(q1^2 + q2^2)/2 + ((q1^2 + q2^2)^2 + q3^4)/20", 3, 2),
+    ("(p1^2 + p2^2 + p3^2)/2 + (q1^2*q2^2 + q2^2*q3^2 + q1^2*q3^2)/2 + (q1^4 + q2^4 + q3^4)/20", 3, 1),
+]
+
+
+def ceiling_of(formula: str, dof: int) -> int | None:
+    names = [f"{letter}{i + 1}" for letter in "qp" for i in range(dof)]
+    points = np.random.default_rng(0).normal(size=(60, 2 * dof))
+    found = ceiling(parse_formula(formula, names), points, canonical_scales(points))
+    return None if found is None else found.most
+
+
+class TestCeiling:
+    @pytest.mark.parametrize(("formula", "dof", "count"), CEILINGS[:1])
+    def test_of_a_new_system(self, formula, dof, count):
+        assert ceiling_of(formula, dof) == count
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("formula", "dof", "count"), CEILINGS[1:])
+    def test_of_more_new_systems(self, formula, dof, count):
+        assert ceiling_of(formula, dof) == count
+
+    @pytest.mark.slow
+    def test_is_no_less_than_what_there_is(self):
+        # A harmonic oscillator beside another one does not twist, though only both energies are conserved.
+        assert ceiling_of("(p1^2 + p2^2 + 2*q1^2 + q2^4)/2", 2) == 3
+
+    def test_is_not_known_where_motion_is_not_bounded(self):
+        assert ceiling_of("(p1^2 + p2^2 + q1^2)/2", 2) is None
+
+
+@pytest.mark.slow
+class TestManyFiles:
+    @pytest.mark.parametrize("noise", [0.01, 0.03])
+    @pytest.mark.parametrize(
+        ("name", "linear", "independent"),
+        [
+            ("oscillator 1:2", 7, 3),
+            ("Sawada-Kotera", 2, 2),
+            ("Henon-Heiles", 1, 1),
+            ("quartic", 1, 1),
+            ("Toda", 6, 3),
+            ("r^4", 3, 2),
+            ("double pendulum", 0, 0),
+        ],
+    )
+    def test_counts(self, name, linear, independent, noise):
+        found = nr.conserved_library(measured(SYSTEMS[name], noise, 1))
+        if found.clear:
+            assert (found.linear, found.independent) == (linear, independent)
+        assert found.clear or noise > 0.01

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from noether_razor.app.cli import main
+from noether_razor.app.cli import application, main
 from noether_razor.app.cli import progress as _progress
 from noether_razor.app.config import load_config
 
@@ -396,6 +396,22 @@ def test_a_bound_that_is_not_finite_fails_with_its_step_and_site(tmp_path: Path)
     assert len(said) == 1 and "not finite at step 2, first at the KL" in said[0]
     assert "Traceback" not in result.stderr
     assert not (out / "summary.json").exists()
+
+
+def test_a_full_disk_is_said_with_the_way_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(**_: object) -> int:
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 355 bytes: No space left on device")
+
+    monkeypatch.setattr(application, "app", full)
+    monkeypatch.setattr(sys, "argv", ["noether-razor", "train", "mine.toml", "--out", "runs/mine"])
+    with pytest.raises(SystemExit) as stopped:
+        application.main()
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no space is left on the disk" in said
+    assert said.rstrip().endswith("noether-razor train mine.toml --out runs/mine --resume")
 
 
 @pytest.mark.parametrize("quiet", [False, True])

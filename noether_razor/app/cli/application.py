@@ -1,5 +1,6 @@
 """The program: its verbs, and the one place where errors become exit codes."""
 
+import logging
 import shlex
 import sys
 import traceback
@@ -21,6 +22,8 @@ from . import simulate as _simulate
 from . import train as _train
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+FULL = "No space left on device"
+"""What systems say of a full disk, in errors of any class."""
 
 app = typer.Typer(
     name="noether-razor",
@@ -67,20 +70,23 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    if not debug:
+        # What threads that write checkpoints have to say is raised as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         # Typer turns a KeyboardInterrupt into this code without a word.
         code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        code, message = _explain(error)
+        code, message = _explain(error, arguments)
         _complain(message, debug)
     if code == INTERRUPTED:
         _complain(f"interrupted; continue with: {_to_go_on(arguments)}", debug=False)
     sys.exit(code)
 
 
-def _explain(error: Exception) -> tuple[int, str]:
+def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
     # Some releases of Typer depend on click, others carry a copy of it: usage errors are known by what they
     # offer.
     usage = getattr(error, "format_message", None)
@@ -95,6 +101,9 @@ def _explain(error: Exception) -> tuple[int, str]:
 
     if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError | OptimiserError):
         return BAD_INPUT, str(error)
+    if FULL in str(error):
+        go_on = f"make room and continue with: {_to_go_on(arguments)}"
+        return FAILED, f"no space is left on the disk; what was written before stands; {go_on}"
     if isinstance(error, FloatingPointError):
         return FAILED, f"the run failed: {error}"
     return FAILED, f"the run failed: {type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from ..formula.parse import canonical_names
 from ..invariants import FoundQuantity, noise_estimate
 from ..invariants.energy import energy_multiple
 from ..invariants.found import FEW_TERMS, QuantityMaker
-from ..invariants.on_states import independence
+from ..invariants.on_states import DEPENDENT, independence
 from ..invariants.spans import listed
 from ..thinning import evenly
 from ..trajectories import Trajectories
@@ -31,6 +31,10 @@ from .spaces import SNR, LibrarySpace, most_telling
 
 UNDECIDED = "no verdict, the data do not decide how many are conserved"
 """What is said of integrability then."""
+AMPLIFIED, LEAST_DEPENDENT = 8.0, 0.02
+"""By how much errors of coefficients may be larger in gradients, and the share of the largest singular value
+of these up to which others are nothing, however small the errors.
+"""
 MOST_ROWS, LONGEST = 6000, 200
 """Rows that are used, and of one trajectory where there are more."""
 
@@ -115,12 +119,13 @@ class _Listed:
         self.quantities = sorted(quantities, key=self.order)
         rows = np.array([one.row for one in self.quantities]).reshape(-1, len(self.library))
         none = np.zeros((0, len(self.library)))
-        self.independent, self.generating = (
-            independence(self.motion, list(rows), none) if len(rows) else (0, ())
-        )
+        # Gradients of what depends on others differ by the errors of coefficients.
+        self.sizes = self.motion.own_sizes
+        off = max((AMPLIFIED * self.error(one) for one in self.quantities), default=0.0)
+        dependent = float(np.clip(off, LEAST_DEPENDENT, DEPENDENT))
+        self.independent, self.generating = independence(self.motion, list(rows), none, dependent)
         self.names = _names(self.quantities)
         self.hamiltonian_row = None if self.energy is None else self.energy.row(exact)
-        self.sizes = self.motion.own_sizes
 
     def order(self, one: FoundQuantity) -> tuple[int, int]:
         """Grade, then number of terms."""

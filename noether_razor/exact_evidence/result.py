@@ -239,7 +239,10 @@ class Evidence:
             "degree": self.degree,
             "dictionary": self.dictionary,
             "adequate": self.adequate,
-            "adequacy": self.adequacy._asdict(),
+            "adequacy": {
+                key: _finite(value) if isinstance(value, float) else value
+                for key, value in self.adequacy._asdict().items()
+            },
             **self.space.to_json(),
             "apart": None if self.apart is None else self.apart.to_json(),
             "hamiltonian": None if self.hamiltonian is None else self.hamiltonian.to_json(),

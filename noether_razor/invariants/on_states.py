@@ -20,7 +20,7 @@ _COMMUTING = 0.1
 learning."""
 _RESOLVED = 1e-6
 """Share of the largest spread of gradients below which a combination of monomials is not seen in the data."""
-_DEPENDENT = 0.1
+DEPENDENT = 0.1
 """Singular value of unit gradients, against the largest, up to which they count as dependent."""
 _POINTS = 500
 """States at which gradients and the Hamiltonian are evaluated."""
@@ -109,10 +109,13 @@ def bracket_sizes(motion: Motion, rows: Float[np.ndarray, "rank all"], on_states
 
 
 def independence(
-    motion: Motion, quantities: Sequence[Float[np.ndarray, " all"]], same: Float[np.ndarray, "z all"]
+    motion: Motion,
+    quantities: Sequence[Float[np.ndarray, " all"]],
+    same: Float[np.ndarray, "z all"],
+    dependent: float = DEPENDENT,
 ) -> tuple[int, tuple[int, ...]]:
     """How many quantities, by their coefficients, are functionally independent where the data are, and the
-    first so many that are.
+    first so many that are: the next singular value of unit gradients is above `dependent` of the largest.
 
     Where combinations have the `same` value in the whole file, that is the surface on which they have it:
     what is a function of the others there may be none elsewhere.
@@ -130,7 +133,7 @@ def independence(
         size = np.linalg.svd(np.stack([gradients[k] for k in chosen], axis=1), compute_uv=False)
         # Dependent gradients are so everywhere, independent ones may be nearly parallel here and there.
         typical = np.quantile(size / np.maximum(size[:, :1], np.finfo(float).tiny), 0.9, axis=0)
-        return int(np.sum(typical > _DEPENDENT))
+        return int(np.sum(typical > dependent))
 
     generating: list[int] = []
     for k in range(len(rows)):
@@ -146,4 +149,4 @@ def _normals(
     normals = gradients.transpose(1, 2, 0)
     normals = normals / np.maximum(np.sqrt(np.sum(normals**2, axis=1).mean(axis=0)), 1e-300)
     directions, sizes, _ = np.linalg.svd(normals, full_matrices=False)
-    return directions * (sizes > _DEPENDENT * sizes[:, :1])[:, None]
+    return directions * (sizes > DEPENDENT * sizes[:, :1])[:, None]

@@ -87,8 +87,8 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
     lines, energy = [], beyond["hamiltonian"]
     if beyond["linear"] > beyond["independent"]:
         lines.append(
-            f"{beyond['linear']} combinations of terms are conserved, products and powers of others among "
-            f"them; {beyond['independent']} of them are independent"
+            f"{beyond['linear']} combinations of terms are conserved, of which {beyond['independent']} "
+            f"{'is' if beyond['independent'] == 1 else 'are'} independent"
         )
     if energy is not None and energy["source"] == "trajectories":
         lines.append(
@@ -96,13 +96,22 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
             "what noise makes of them"
         )
     if beyond["relations"] and not beyond["undecided"]:
-        lines.append(f"relations: {', '.join(beyond['relations'][:MOST_LISTED])}")
+        lines.append(
+            f"relations: {', '.join(_relation(text, beyond) for text in beyond['relations'][:MOST_LISTED])}"
+        )
     if beyond["ceiling"] is not None:
         lines.append(f"at most {beyond['ceiling']} can exist: {beyond['ceiling_note']}")
     elif beyond["quantities"]:
         lines.append(f"how many can exist is not known: {beyond['ceiling_note']}")
     lines += [f"undecided: {why}" for why in beyond["undecided"]]
     return [*lines, *beyond["notes"]]
+
+
+def _relation(text: str, beyond: Mapping[str, Any]) -> str:
+    """A relation of a quantity that is not listed, by its formula."""
+    name, _, rest = text.partition(" = ")
+    formulas = {entry["name"]: entry["formula"] for entry in beyond["quantities"]}
+    return f"{_shortened(formulas[name])} = {rest}" if name in formulas else text
 
 
 def beyond_brackets(beyond: Mapping[str, Any]) -> list[str]:

@@ -73,7 +73,7 @@ def _discover(
     quiet: bool,
 ) -> None:
     from ...discovery import RunFolder
-    from ...reporting import beyond_text, exact_lines, headline
+    from ...reporting import beyond_text, exact_lines, symmetry_text
     from ..runs import Listener, budget_named, discover_config, discover_run, library_named
 
     spent, asked["library"] = budget_named(budget), library_named(*asked["library"])
@@ -84,7 +84,7 @@ def _discover(
 
         def answer(found: "Discovery") -> None:
             if not quiet:
-                live.say(f"from the data alone: {headline(found.to_json())}")
+                live.say(f"from the data alone: {symmetry_text(found.to_json()).rstrip()}")
                 live.doing = "exact evidence and library"
 
         def exact(found: "Discovery") -> None:

@@ -32,6 +32,7 @@ class Interruption:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        print("noether-razor: stopping after the running part; once more stops at once", file=sys.stderr)
 
     def __call__(self) -> bool:
         return self.asked

@@ -95,11 +95,14 @@ def discover_run(
         raise ConfigError(f"--{error}" if str(error).startswith(("term", "degree")) else str(error)) from None
     found = found.with_notes(data.notes)
     listener.answer(found)
-    found = with_exact(found)
-    if family == LIBRARY:
+    if not listener.interrupted():
+        found = with_exact(found)
+    if family == LIBRARY and not listener.interrupted():
         found = with_beyond(found, config.options(), library)
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())
+    if listener.interrupted():
+        raise KeyboardInterrupt
     listener.exact(found)
     found = _with_trained_model(found, config, folder, data, repeats, listener)
     folder.write_symmetry(found.to_json())

@@ -1,9 +1,11 @@
 """Files that are written whole or not at all."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -25,3 +27,12 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def finite_only(value: Any) -> Any:
+    """The same with None for numbers that are not finite, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: finite_only(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_only(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,12 +1,11 @@
 """The files of one run, each written whole or not at all."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import write_whole
+from ..files import finite_only, write_whole
 from ..training import Checkpoint
 from .keeping import KeptFit
 
@@ -91,7 +90,7 @@ class RunFolder:
 
     def write_symmetry(self, symmetry: dict[str, Any]) -> None:
         """Write symmetry.json."""
-        write_whole(self.symmetry, json.dumps(_finite(symmetry), indent=2, allow_nan=False) + "\n")
+        write_whole(self.symmetry, json.dumps(finite_only(symmetry), indent=2, allow_nan=False) + "\n")
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
@@ -103,12 +102,3 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path}: damaged (expected a JSON object)")
         return value
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that are not finite, which JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

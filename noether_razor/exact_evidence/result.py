@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from ..files import finite_only
 from ..scaling import PhaseScale
 from .breaking import Breaking
 from .checks import Adequacy, Friction
@@ -239,10 +240,7 @@ class Evidence:
             "degree": self.degree,
             "dictionary": self.dictionary,
             "adequate": self.adequate,
-            "adequacy": {
-                key: _finite(value) if isinstance(value, float) else value
-                for key, value in self.adequacy._asdict().items()
-            },
+            "adequacy": finite_only(self.adequacy._asdict()),
             **self.space.to_json(),
             "apart": None if self.apart is None else self.apart.to_json(),
             "hamiltonian": None if self.hamiltonian is None else self.hamiltonian.to_json(),

@@ -392,12 +392,38 @@ def bumped(generator: np.random.Generator) -> Rows:
         yield label, times, states
 
 
+def hardly_turning(generator: np.random.Generator) -> Rows:
+    """Two oscillators, one of which turns by a third of a radian in all. Truth: two energies, of which p2
+    drifts a little.
+    """
+    times, rate = 0.25 * np.arange(120), np.array([1.0, 0.01])
+    for label in range(24):
+        q, p = generator.normal(size=(2, 1, 2))
+        cos, sin = np.cos(np.outer(times, rate)), np.sin(np.outer(times, rate))
+        states = np.concatenate([q * cos + p / rate * sin, p * cos - rate * q * sin], axis=1)
+        yield label, times, states + 0.01 * generator.normal(size=states.shape)
+
+
+def far_apart(generator: np.random.Generator) -> Rows:
+    """A spring at places up to 1000 times further apart than it moves, and a free body. Truth: p2 and its
+    square, but of these rows q1*p2 is as constant.
+    """
+    times = 0.25 * np.arange(80)
+    for label in range(24):
+        (q, p), place, at, speed = generator.normal(size=2), *generator.normal(size=3)
+        one = place * 300 + q * np.cos(times) + p * np.sin(times)
+        states = [one, at + speed * times, p * np.cos(times) - q * np.sin(times), np.full(80, speed)]
+        yield label, times, np.stack(states, axis=1) + 0.01 * generator.normal(size=(80, 4))
+
+
 class Hard(NamedTuple):
-    """A file, how many quantities are conserved, whether it can tell, and what the first line says then."""
+    """A file, how many quantities are conserved, whether it can tell (None: by some seeds), and what the
+    first line says where it cannot.
+    """
 
     file: FieldFile
     rank: int | None
-    decided: bool = True
+    decided: bool | None = True
     said: str = ""
 
 
@@ -423,5 +449,7 @@ HARD_FILES = {
     ),
     "glitches": Hard(FieldFile(glitches, PLANE), None, decided=False),
     "bumped": Hard(FieldFile(bumped, PLANE), None, decided=False, said="were they disturbed?"),
+    "hardly turning": Hard(FieldFile(hardly_turning, PLANE), 2),
+    "far apart": Hard(FieldFile(far_apart, PLANE), 2, decided=None, said="times further apart in q1"),
 }
 """Files with noise as sensors, filters and units make it, or without a law where one may be seen."""

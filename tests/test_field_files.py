@@ -63,17 +63,24 @@ def test_the_data_say_what_is_conserved(name: str, tmp_path: Path) -> None:
 def test_noise_of_any_kind_makes_no_law_and_hides_none(name: str, seed: int, tmp_path: Path) -> None:
     file, rank, decided, words = HARD_FILES[name]
     found = answer(file, tmp_path, seed)
-    assert found.decided == decided
-    if rank is not None:
+    if decided is not None:
+        assert found.decided == decided
+    if rank is not None and (found.decided or decided is not None):
         assert found.rank == rank
     if rank == 4:
         assert found.algebra.name == "u(2)" and all(q.change.limit < 0.02 for q in found.quantities)
     said = headline(found.to_json())
-    assert words in said
+    if decided is not None or not found.decided:
+        assert words in said
     if name == "glitches":
         assert "jump away and back" in said or said.startswith("cannot tell")
     if name == "one sensor logged twice":
         assert len(found.same) == 9 and "bound to each other" in found.algebra.name
+    if name == "hardly turning":
+        assert {tuple(q.formula.coefficients) for q in found.quantities} == {
+            ((0, 0), (2, 2)),
+            ((1, 1), (3, 3)),
+        }
     if name == "at rest":
         assert said.startswith("cannot tell") and "nothing moves" in said
     if name == "thrown with drag":

@@ -11,14 +11,19 @@ from ..lie import LieAlgebra
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .algebra import CONSTRAINED, algebra_of, no_algebra
-from .conserved import HIDDEN, ConservedSpace, conserved_space
+from .conserved import AT_REST, HIDDEN, ConservedSpace, conserved_space
 from .dictionary import Dictionary, dictionary_of
 from .energy import Energy
 from .formulas import shortened
 from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, readable
+from .noise import within_variance
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
 from .spans import beside, bound_columns, held_by, listed, span_basis
+
+SCATTERED = 0.02
+"""Motion along a trajectory over the distance between trajectories, below which terms of a column hardly
+change."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,32 @@ class Analysis:
     @property
     def decided(self) -> bool:
         """Whether the file can tell how many quantities there are, and which."""
-        return self.space.decided and self.closes and not self.local and not self.disturbed
+        doubtful = self.local or self.disturbed or self.scattered
+        return self.space.decided and self.closes and not doubtful
+
+    @property
+    def scattered(self) -> str:
+        """A sentence on a column that hardly moves beside how far trajectories are apart in it, where
+        formulas have measured coefficients of it; empty without.
+        """
+        motion = self.space.motion
+        trajectories, names = motion.trajectories, self.names
+        within = within_variance(trajectories.segments())
+        between = np.var(trajectories.points(), axis=0)
+        few = (within < SCATTERED**2 * between) & (within > AT_REST * motion.noise.variance)
+        parts = {part for quantity in self.quantities for part in quantity.formula.errors}
+        named = [
+            (name, np.sqrt(between[i] / within[i]))
+            for i, name in enumerate(names)
+            if few[i] and any(isinstance(part, tuple) and i in part for part in parts)
+        ]
+        if not named:
+            return ""
+        name, ratio = max(named, key=lambda pair: pair[1])
+        return (
+            f"trajectories are {ratio:.0f} times further apart in {name} than it moves in one: the file "
+            f"cannot tell its terms from constants"
+        )
 
     @property
     def disturbed(self) -> str:
@@ -156,7 +186,7 @@ class Analysis:
                 "noise_shared": space.motion.shared,
                 "still": list(space.motion.still),
                 "left_out": space.left_out,
-                "readings": [*space.readings, *([self.disturbed] if self.disturbed else [])],
+                "readings": [*space.readings, *filter(None, (self.disturbed, self.scattered))],
                 "copies": space.copies,
                 "needed": space.needed,
                 "noise_variance": space.motion.noise.variance.tolist(),

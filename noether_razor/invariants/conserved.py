@@ -260,7 +260,7 @@ def _margin(problem: "_Problem", drift: Drift) -> float:
         return np.inf
     strength = drift.strength(rejected[0])
     noise = float(problem.ratios[problem.kept] / problem.limits[problem.kept])
-    return max(noise, strength / _root(1, float(drift.degrees)))
+    return max(noise, strength / largest_root(1, float(drift.degrees)))
 
 
 def _span(motion: Motion, quantities: Float[np.ndarray, "K all"] | None) -> Float[np.ndarray, "k M"]:
@@ -338,7 +338,7 @@ def _positive(matrix: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:
     return (directions * np.maximum(values, 0.0)) @ directions.T
 
 
-def _root(dimensions: int, degrees: float) -> float:
+def largest_root(dimensions: int, degrees: float) -> float:
     """The 99.9 % quantile of the largest root of a Wishart matrix of unit covariance."""
     first, second = np.sqrt(max(degrees - 0.5, 0.5)), np.sqrt(dimensions - 0.5)
     return float(
@@ -418,7 +418,7 @@ class _Problem:
             if ratio > MOST_LIFT or np.mean(values**2) > LOUDEST**2 * spread:
                 break
             alike = rows_alike(values / np.sqrt(self.levels(row[None])[:, 0]), motion.piece)
-            if alike is None or drift.strength(row) > alike * _root(1, float(drift.degrees)):
+            if alike is None or drift.strength(row) > alike * largest_root(1, float(drift.degrees)):
                 break
             found.append(alike)
         for count in range(len(found), self.kept, -1):
@@ -442,7 +442,7 @@ class _Problem:
         degrees = (
             self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
         )
-        chance = [_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
+        chance = [largest_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
         errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
 
@@ -535,7 +535,7 @@ def _undriven(
     kept = len(rows)
     factor = np.inf
     while kept:
-        threshold = _root(kept, float(p)) * (1 + p / drift.left)
+        threshold = largest_root(kept, float(p)) * (1 + p / drift.left)
         variance = float(np.sum((directions[:, kept - 1] @ explained.T) ** 2)) / count
         below = variance <= float(motion.floors(mixed[kept - 1 : kept])[0])
         if values[kept - 1] <= threshold or below:
@@ -615,7 +615,7 @@ def _differing(
     mixed = directions.T @ rows
     kept = len(rows)
     degrees = max(1.0, motion.recordings - 1.0)
-    while kept and between[kept - 1] > _root(kept, degrees) + _root(kept, 1.0) * mixed_in:
+    while kept and between[kept - 1] > largest_root(kept, degrees) + largest_root(kept, 1.0) * mixed_in:
         # The eigenvectors with the largest roots differ; walk down while the next still does.
         kept -= 1
     most = motion.recordings - 1

@@ -85,6 +85,11 @@ def _complexity(row: Float[np.ndarray, " monomials"]) -> tuple[object, ...]:
     return int(terms.sum()), unequal, tuple(np.flatnonzero(terms))
 
 
+def count_terms(row: Float[np.ndarray, " monomials"]) -> int:
+    """How many coefficients of a quantity are not small."""
+    return int(_terms(row[None]).sum())
+
+
 def _terms(rows: Float[np.ndarray, "K monomials"]) -> Bool[np.ndarray, "K monomials"]:
     return np.abs(rows) > _VISIBLE * np.abs(rows).max(axis=1, keepdims=True)
 

@@ -9,6 +9,7 @@ from .conserved import ConservedSpace
 from .formulas import sparse_basis
 from .monomials import coefficients, monomials, quadratic_parts
 from .motion import Motion
+from .plainer import plainer
 
 NEW = 0.1
 """Size, against that of the factors, from which a bracket or product outside a space is a new one."""
@@ -180,9 +181,11 @@ def listed(
     """
     found, slow = held or (space.conserved, space.drifting)
     motion = space.motion
-    rows, same, slow = (
-        span_basis(motion.quantities(part) * motion.own_sizes) for part in (found, space.same, slow)
+    rows, same, slow, driven = (
+        span_basis(motion.quantities(part) * motion.own_sizes)
+        for part in (found, space.same, slow, space.drifting)
     )
+    rows = plainer(space, rows, driven)
     if held is not None:
         return rows, same[:0], slow
     bound = bound_columns(same, motion.dictionary.dim) if motion.dictionary.quadratic else np.zeros(0, int)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from noether_razor.app.config import ConfigError
 from noether_razor.app.runs import discover_config, discover_run
 from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries
 from noether_razor.beyond.brackets import Brackets, Members, brackets_of, verdict
+from noether_razor.beyond.by_hamiltonian import listed_by_hamiltonian
+from noether_razor.beyond.commuting import commuting
+from noether_razor.beyond.features import LibraryFeatures
+from noether_razor.beyond.shooting import ShotHamiltonian, shot_hamiltonian
 from noether_razor.beyond.spaces import LibrarySpace
 from noether_razor.discovery import RECIPE, Discovery, RunFolder, first_words, with_beyond
 from noether_razor.formula import parse_formula
@@ -21,7 +26,7 @@ from noether_razor.null_space import null_space
 from noether_razor.paper.beyond import SYSTEMS, measured
 from noether_razor.reporting import answer_html, beyond_text
 from noether_razor.reporting.beyond import beyond_section
-from noether_razor.trajectories import Trajectories, save_trajectories
+from noether_razor.trajectories import Trajectories, fit_scale, save_trajectories
 
 SMALL = 1e-4
 """A variance of noise that is none."""
@@ -204,7 +209,7 @@ class TestKepler:
 
     def test_hamiltonian(self, kepler):
         energy = kepler.hamiltonian
-        assert energy.source == "trajectories" and 0.6 < energy.chi2_dof < 1.3
+        assert energy.source == "shooting" and 0.6 < energy.chi2_dof < 1.3
         for term, value in {"p1^2": 0.5, "p2^2": 0.5, "1/r": -1.0}.items():
             found, error = energy.coefficients[term]
             assert abs(found - value) < max(4 * error, 1e-3) and error < 0.01
@@ -233,6 +238,77 @@ class TestKepler:
         assert "where r = sqrt(q1^2 + q2^2)" in text and "{C1, C3} = " in text
         assert "| Poisson bracket | value |" in beyond_section({"beyond": kepler.to_json()})
         assert repr(kepler).startswith("Beyond(4 linear, 3 independent among 52 terms, clear")
+
+
+def exact_hamiltonian(name: str, library: Library, error: float) -> ShotHamiltonian:
+    """H of a system as if it were fitted to coefficients with a relative error."""
+    place = {term.name: k for k, term in enumerate(library.terms)}
+    known = {
+        "Kepler": {"p1^2": 0.5, "p2^2": 0.5, "1/r": -1.0},
+        "Toda": {"p1^2": 0.5, "p2^2": 0.5, "p3^2": 0.5}
+        | {"exp(q1 - q2)": 1.0, "exp(-q1 + q3)": 1.0, "exp(q2 - q3)": 1.0},
+        "Henon-Heiles": {"q1^2": 0.5, "q2^2": 0.5, "p1^2": 0.5, "p2^2": 0.5, "q1^2*q2": 1.0, "q2^3": -1 / 3},
+    }[name]
+    of = library.chosen(np.array(sorted(place[term] for term in known)))
+    values = np.array([known[term.name] for term in of.terms])
+    measured_as = values * (1 + error * np.random.default_rng(1).normal(size=len(values)))
+    return ShotHamiltonian(of, measured_as, np.diag((error * values) ** 2), 1.0, 0.0)
+
+
+class TestHamiltonian:
+    @pytest.mark.parametrize("name", ["pendulum", "Kepler", "Toda"])
+    def test_features_are_the_terms_with_their_derivatives(self, name):
+        data = few(name)
+        library, scale, states = proposed(data)[-1], fit_scale(data), data.points()[::9]
+        features = LibraryFeatures.of(library, scale, states)
+        scaled, scales = scale.states(states), scale.scales
+        np.testing.assert_allclose(features.values_at(scaled) * features.units, library.values(states))
+        with jax.enable_x64(True):
+            slopes = np.asarray(jax.vmap(features.slopes_of_all)(jnp.asarray(scaled)))
+            weights = jnp.asarray(np.random.default_rng(0).normal(size=features.size))
+            bends = jax.vmap(lambda x: features.slopes(x, features.prepared(weights)).hessian)
+            found = np.asarray(bends(jnp.asarray(scaled)))
+        np.testing.assert_allclose(slopes, features.gradients(scaled), rtol=1e-9, atol=1e-12)
+        for i, j in np.ndindex(found.shape[1:]):
+            own = library.bends(states, i, j) / features.units @ np.asarray(weights) * scales[i] * scales[j]
+            np.testing.assert_allclose(found[:, i, j], own, rtol=1e-9, atol=1e-9)
+
+    @pytest.mark.parametrize(("name", "linear"), [("Kepler", 4), ("Toda", 6), ("Henon-Heiles", 1)])
+    @pytest.mark.parametrize("error", [1e-9, 1e-3, 5e-3])
+    def test_what_commutes_with_it(self, name, linear, error):
+        data = measured(SYSTEMS[name], 0.01, 0)
+        library = proposed(data)[{"Kepler": 1, "Toda": 1, "Henon-Heiles": 0}[name]]
+        shot = exact_hamiltonian(name, library, error)
+        found = commuting(library, shot, data.points(), fit_scale(data))
+        assert (found.rank, found.clear) == (linear, True)
+        listed = listed_by_hamiltonian(library, found, shot, data, None)
+        assert {"Kepler": 3, "Toda": 3, "Henon-Heiles": 1}[name] == listed.independent
+        assert all(one.bracket < 10 * error + 1e-6 for one in listed.quantities)
+
+    def test_a_hamiltonian_that_is_hardly_known_decides_nothing(self):
+        data = measured(SYSTEMS["Henon-Heiles"], 0.01, 0)
+        library = proposed(data)[0]
+        shot = exact_hamiltonian("Henon-Heiles", library, 0.5)
+        assert not commuting(library, shot, data.points(), fit_scale(data)).clear
+
+    def test_is_found_under_noise(self):
+        data = measured(SYSTEMS["pendulum"], 0.1, 0)
+        shot = shot_hamiltonian(data, proposed(data)).hamiltonian
+        assert shot is not None and [term.name for term in shot.library.terms] == ["p1^2", "cos(q1)"]
+        off = np.abs(shot.coefficients - [0.5, -1.0])
+        assert np.all(off < 3.5 * shot.errors) and np.all(shot.errors < 0.01)
+
+    def test_friction_is_no_hamiltonian(self):
+        data = measured(SYSTEMS["damped pendulum"], 0.01, 0)
+        found = shot_hamiltonian(data, proposed(data))
+        assert found.hamiltonian is None and "friction" in found.why
+
+    @pytest.mark.slow
+    def test_shows_all_laws_under_noise_that_hides_them(self):
+        found = nr.conserved_library(measured(SYSTEMS["Kepler"], 0.1, 0))
+        assert (found.linear, found.independent, found.decided) == (4, 3, True)
+        assert {one.source for one in found.quantities} == {"hamiltonian"}
+        assert found.quantities[0].formula == "q1*p2 - q2*p1"
 
 
 class TestAnswers:

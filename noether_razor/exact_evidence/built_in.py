@@ -32,13 +32,15 @@ class Comparison:
 
     @property
     def features(self) -> Features:
-        """The dictionary of H."""
-        return self.problem.features
+        """The dictionary of H. Raises TypeError where its brackets are not known."""
+        if not isinstance(features := self.problem.features, Features):
+            raise TypeError(f"brackets of {features.name} are not known")
+        return features
 
     @cached_property
     def groups(self) -> Int[np.ndarray, " P"]:
         """The groups of the features, and of the friction."""
-        return with_friction(self.features.groups)
+        return with_friction(self.problem.features.groups)
 
     @classmethod
     def of(cls, problem: Problem, segments: Sequence[tuple[np.ndarray, np.ndarray]]) -> "Comparison":

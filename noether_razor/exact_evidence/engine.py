@@ -68,7 +68,7 @@ def evidence(
     asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
     tell = progress or (lambda _: None)
     _check_degree(space_degree, data)
-    pieces, notes = _pieces(data)
+    pieces, notes = pieces_of(data)
     judge = _Judge.of(pieces, degree, tell)
     answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
     tell("the space of quantities")
@@ -94,7 +94,7 @@ def evidence(
     )
 
 
-def _pieces(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
+def pieces_of(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
     """Trajectories cut into pieces of at most `LONGEST` rows, and so many of them that there are at most
     `MOST_ROWS` rows.
     """

@@ -46,19 +46,14 @@ class Symmetric(NamedTuple):
     broken: Float[np.ndarray, "P Y"]
 
 
-class Features(ABC):
-    """A dictionary: P functions of a scaled state x = (q, p) of `dim` coordinates; H(x) = phi(x)^T c.
+class LinearFeatures(ABC):
+    """P functions of a scaled state x = (q, p) of `dim` coordinates; H(x) = phi(x)^T c.
 
-    They hash and compare by value: what is compiled for one set serves its equals. `groups` (P,) number those
-    that share a prior variance, from 0. No feature is constant. `degree` is that of the monomials, `angles`
-    the coordinates that H is periodic in: of the quantities asked about none contains them.
-
-    Its brackets with quantities are combinations of finitely many functions, which may be more than the
-    features: a symmetry is a linear condition on c.
+    They hash: what is compiled for one set serves its equals. `groups` (P,) number those that share a prior
+    variance, from 0. No feature is constant.
     """
 
     dim: int
-    degree: int
 
     @property
     def angles(self) -> tuple[int, ...]:
@@ -96,6 +91,27 @@ class Features(ABC):
     def slopes_of_all(self, state: State) -> Float[Array, "dim P"]:
         """The gradients of all features at a state."""
 
+    def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
+        """All features at many states, in float64."""
+        with jax.enable_x64(True):
+            return np.asarray(_values(self, jnp.asarray(states)))
+
+    def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
+        """The gradients of all features at many states, in float64."""
+        with jax.enable_x64(True):
+            return np.asarray(_gradients(self, jnp.asarray(states)))
+
+
+class Features(LinearFeatures):
+    """A dictionary whose brackets with quantities of degree <= 2 are combinations of finitely many functions,
+    which may be more than the features: a symmetry is a linear condition on c.
+
+    Sets compare by value. `degree` is that of the monomials; of the quantities asked about none contains
+    `angles`.
+    """
+
+    degree: int
+
     @abstractmethod
     def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
         """The maps c -> {C_k, phi^T c} into coefficients of `landing_at`, for quantities of degree <= 2
@@ -116,16 +132,6 @@ class Features(ABC):
         `needed` are squares of the coefficients of a fit over their variances.
         """
 
-    def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
-        """All features at many states, in float64."""
-        with jax.enable_x64(True):
-            return np.asarray(_values(self, jnp.asarray(states)))
-
-    def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
-        """The gradients of all features at many states, in float64."""
-        with jax.enable_x64(True):
-            return np.asarray(_gradients(self, jnp.asarray(states)))
-
     def brackets_at(
         self, quantities: Quadratics, states: Float[np.ndarray, "rows dim"]
     ) -> Float[np.ndarray, "K rows P"]:
@@ -142,10 +148,10 @@ class Features(ABC):
 
 
 @jax.jit(static_argnums=0)
-def _values(features: Features, states: Float[Array, "rows dim"]) -> Float[Array, "rows P"]:
+def _values(features: LinearFeatures, states: Float[Array, "rows dim"]) -> Float[Array, "rows P"]:
     return jax.vmap(features.values)(states)
 
 
 @jax.jit(static_argnums=0)
-def _gradients(features: Features, states: Float[Array, "rows dim"]) -> Float[Array, "rows dim P"]:
+def _gradients(features: LinearFeatures, states: Float[Array, "rows dim"]) -> Float[Array, "rows dim P"]:
     return jax.vmap(features.slopes_of_all)(states)

@@ -1,5 +1,6 @@
 """Trajectories of H(x) = phi(x)^T c with friction, their sensitivities, and the normal equations of a fit."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..integrators import rk4_tree_step
 from ..phase_space import symplectic_gradient
-from .features import Features
+from .features import LinearFeatures
 
 
 class Rows(NamedTuple):
@@ -44,7 +44,7 @@ class Blocks(NamedTuple):
 # A fit runs this a hundred times and more: whatever the flags say, code that is fast pays.
 @partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 2})
 def normal_equations(
-    features: Features,
+    features: LinearFeatures,
     chunk: int,
     parameters: Float[Array, " P"],
     firsts: Float[Array, "B M dim"],
@@ -83,7 +83,13 @@ def normal_equations(
 
 
 def _trajectory(
-    features: Features, prepared: Any, friction: Array, rest: Array, firsts: Array, rows: Rows, panels: Array
+    features: LinearFeatures,
+    prepared: Any,
+    friction: Array,
+    rest: Array,
+    firsts: Array,
+    rows: Rows,
+    panels: Array,
 ) -> tuple[Array, Array]:
     """States (K, dim) and sensitivities (K, dim, dim + P) to the segment's first state and the parameters.
 
@@ -119,7 +125,7 @@ def _trajectory(
 
         def step(k: Array, inner: tuple[tuple[Array, Array], Array]) -> tuple[tuple[Array, Array], Array]:
             begin, total = inner
-            end = rk4_tree_step(field, begin, size)
+            end = _rk4(field, begin, size)
             weight = jnp.where(k == last, 1.0, jnp.where(k % 2 == 0, 4.0, 2.0))
             return end, total + weight * source(end, (k + 1) * size)
 
@@ -132,6 +138,25 @@ def _trajectory(
 
     fresh = jnp.concatenate([jnp.eye(dim), jnp.zeros((dim, width))], axis=1)
     return jax.lax.scan(advance, (firsts[0], fresh), rows)[1]
+
+
+Stage = tuple[Array, Array]
+
+
+def _rk4(field: Callable[[Stage], Stage], state: Stage, size: Array) -> Stage:
+    """One step of the classical method of order 4, its stages in a loop: one copy of the field compiles in a
+    third of the time of four.
+    """
+    places, weights = jnp.array([0.0, 0.5, 0.5, 1.0]), jnp.array([1.0, 2.0, 2.0, 1.0]) / 6
+
+    def stage(k: Array, carry: tuple[Stage, Stage]) -> tuple[Stage, Stage]:
+        slope, total = carry
+        at = jax.tree.map(lambda x, v: x + size * places[k] * v, state, slope)
+        slope = field(at)
+        return slope, jax.tree.map(lambda x, v: x + size * weights[k] * v, total, slope)
+
+    none = jax.tree.map(jnp.zeros_like, state)
+    return jax.lax.fori_loop(0, 4, stage, (none, state))[1]
 
 
 def _reduced(states: Array, slopes: Array, rows: Rows, weights: Array, segments: int) -> Blocks:

@@ -264,10 +264,10 @@ def readable_hamiltonian(
     mean, covariance, prior = pruned(features, none)
     prior = np.where(prior > NEEDED * prior.max(), prior, 0.0)
     kept = needed_terms(mean, covariance, prior)
-    found, gain = _alone(comparison, kept, friction)
+    found, gain = fit_alone(comparison, kept, friction)
     if found is None or gain < 0:
         kept, gain = prior > 0, 0.0
-        found = _alone(comparison, kept, friction)[0] or none
+        found = fit_alone(comparison, kept, friction)[0] or none
     parameters, covariance = found.parameters, found.covariance
     chosen = _reading_order(functions, np.flatnonzero(kept))
     every = np.append(chosen, features.size) if friction else chosen
@@ -316,7 +316,9 @@ def needed_terms(
     return kept
 
 
-def _alone(comparison: Comparison, kept: Bool[np.ndarray, " P"], friction: bool) -> tuple[Fit | None, float]:
+def fit_alone(
+    comparison: Comparison, kept: Bool[np.ndarray, " P"], friction: bool
+) -> tuple[Fit | None, float]:
     """The fit of these terms alone, and its log evidence less that of all; None where there is no fit."""
     problem, none = comparison.problem, comparison.none
     basis = np.eye(problem.size)[:, np.append(kept, friction)]

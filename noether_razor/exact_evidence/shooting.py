@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..trajectories import Trajectories
-from .features import Features
+from .features import LinearFeatures
 from .flow import Blocks, Rows, normal_equations
 from .prior import Prior, log_determinant
 
@@ -64,7 +64,7 @@ class Problem:
     each trajectory is known, and not among `seen`.
     """
 
-    features: Features
+    features: LinearFeatures
     times: Float[np.ndarray, "B K"]
     measured: Float[np.ndarray, "B K dim"]
     seen: Float[np.ndarray, "B K"]
@@ -73,7 +73,7 @@ class Problem:
     panels: int
 
     @classmethod
-    def of(cls, features: Features, data: Trajectories, rest: Float[np.ndarray, " dof"]) -> "Problem":
+    def of(cls, features: LinearFeatures, data: Trajectories, rest: Float[np.ndarray, " dof"]) -> "Problem":
         """That of scaled trajectories; where they have targets, states are exact, and each transition is a
         trajectory of its own.
         """

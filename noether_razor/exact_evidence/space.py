@@ -12,7 +12,7 @@ from ..quadratic_forms import Quadratics
 from ..thinning import evenly
 from ..trajectories import Trajectories
 from .built_in import Comparison, no_symmetry
-from .features import Features
+from .features import Features, LinearFeatures
 from .prior import log_determinant
 from .shooting import Begin, Fit, fit
 
@@ -196,7 +196,7 @@ def space_of_part(
 
 
 def pruned(
-    features: Features, none: Fit
+    features: LinearFeatures, none: Fit
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
     """Mean, covariance and prior variances of c where groups that gain little have none."""
     prior, point = none.model.prior, none.point

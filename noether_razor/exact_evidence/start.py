@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.interpolate import make_interp_spline, make_smoothing_spline
 
 from ..thinning import evenly
-from .features import Features
+from .features import LinearFeatures
 from .prior import Prior
 
 NODES = 4
@@ -35,33 +35,65 @@ Segments = Sequence[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ dim"]]]
 """Times (time,) and states (time, dim) of each trajectory."""
 
 
-def weak_start(features: Features, segments: Segments, *, exact: bool) -> Start:
-    """Coefficients of H from scaled trajectories, by linear regression with a prior chosen by evidence.
-
-    x(t_k+2) - x(t_k) = int J grad phi(x(t))^T c dt, along smoothing splines, or interpolating ones where the
-    states are `exact`. The splines' own error makes the coefficients smaller; they are a start and no more.
+class WeakForm(NamedTuple):
+    """A linear regression of c: changes (rows,) over windows are design (rows, P) times c; the smoothed
+    states of each trajectory.
     """
-    smoothing = None if exact else _smoothing(segments)
-    curves = [_curve(t, x, smoothing) for t, x in segments]
-    windows = [(k, i, min(i + 2, len(t) - 1)) for k, (t, _) in enumerate(segments) for i in range(len(t) - 1)]
-    stride = max(1, len(windows) // MOST_WINDOWS)
-    windows = windows[::stride]
-    nodes, shares = np.polynomial.legendre.leggauss(NODES)
-    points, changes, spans = [], [], []
-    for k, first, last in windows:
-        times = segments[k][0]
-        begin, end = times[first], times[last]
-        points.append(curves[k]((begin + end) / 2 + (end - begin) / 2 * nodes))
-        changes.append(curves[k](end) - curves[k](begin))
-        spans.append((end - begin) / 2 * shares)
-    gradients = features.gradients(np.concatenate(points))
-    gradients = gradients.reshape(len(windows), NODES, features.dim, features.size)
-    dof = features.dim // 2
-    field = np.concatenate([gradients[:, :, dof:], -gradients[:, :, :dof]], axis=2)
-    design = np.einsum("wn,wnip->wip", np.array(spans), field).reshape(-1, features.size)
+
+    design: Float[np.ndarray, "rows P"]
+    changes: Float[np.ndarray, " rows"]
+    smoothed: list[Float[np.ndarray, "time dim"]]
+
+
+class Windows(NamedTuple):
+    """What a weak form takes of trajectories: states at the nodes of all windows, and the weights of these;
+    changes over windows, and the smoothed states.
+    """
+
+    points: Float[np.ndarray, "nodes dim"]
+    spans: Float[np.ndarray, "windows each"]
+    changes: Float[np.ndarray, " rows"]
+    smoothed: list[Float[np.ndarray, "time dim"]]
+
+    @classmethod
+    def of(cls, segments: Segments, *, exact: bool) -> "Windows":
+        """Of two steps each, along smoothing splines, or interpolating ones where the states are `exact`."""
+        smoothing = None if exact else _smoothing(segments)
+        curves = [_curve(t, x, smoothing) for t, x in segments]
+        windows = [
+            (k, i, min(i + 2, len(t) - 1)) for k, (t, _) in enumerate(segments) for i in range(len(t) - 1)
+        ]
+        stride = max(1, len(windows) // MOST_WINDOWS)
+        nodes, shares = np.polynomial.legendre.leggauss(NODES)
+        points, changes, spans = [], [], []
+        for k, first, last in windows[::stride]:
+            times = segments[k][0]
+            begin, end = times[first], times[last]
+            points.append(curves[k]((begin + end) / 2 + (end - begin) / 2 * nodes))
+            changes.append(curves[k](end) - curves[k](begin))
+            spans.append((end - begin) / 2 * shares)
+        smoothed = [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)]
+        return cls(np.concatenate(points), np.array(spans), np.concatenate(changes), smoothed)
+
+    def regression(self, features: LinearFeatures) -> WeakForm:
+        """x(t_k+2) - x(t_k) = int J grad phi(x(t))^T c dt.
+
+        The splines' own error makes the coefficients smaller; they are a start and no more.
+        """
+        gradients = features.gradients(self.points)
+        gradients = gradients.reshape(*self.spans.shape, features.dim, features.size)
+        dof = features.dim // 2
+        field = np.concatenate([gradients[:, :, dof:], -gradients[:, :, :dof]], axis=2)
+        design = np.einsum("wn,wnip->wip", self.spans, field).reshape(-1, features.size)
+        return WeakForm(design, self.changes, self.smoothed)
+
+
+def weak_start(features: LinearFeatures, segments: Segments, *, exact: bool) -> Start:
+    """Coefficients of H from scaled trajectories by their weak form, with a prior chosen by evidence."""
+    form = Windows.of(segments, exact=exact).regression(features)
     prior = Prior.of(np.eye(features.size), features.groups)
-    found, variances = _ridge(design, np.concatenate(changes), prior)
-    return Start(found, variances, [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)])
+    found, variances = _ridge(form.design, form.changes, prior)
+    return Start(found, variances, form.smoothed)
 
 
 def _ridge(

@@ -84,7 +84,7 @@ def rounded(
             whole[free] = trial
             return bool(whole @ change @ whole <= limit)
 
-        values[k, free], errors[k, free], settled, seen = _settled(
+        values[k, free], errors[k, free], settled, seen = settled_numbers(
             values[k, free], covariance, wide, learned, allowed
         )
         simple[k] |= {int(free[j]): number for j, number in settled.items()}
@@ -162,7 +162,7 @@ def _measured(
     return -unit * (gain @ (force / values)), covariance, joined(misfit)[1], misfit
 
 
-def _settled(
+def settled_numbers(
     row: Float[np.ndarray, " free"],
     covariance: Float[np.ndarray, "free free"],
     wide: Float[np.ndarray, "free free"],

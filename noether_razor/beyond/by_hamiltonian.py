@@ -1,0 +1,204 @@
+"""The quantities that a fitted Hamiltonian conserves, as formulas with the errors that those of H leave."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import chi2
+
+from ..invariants import Drift, FoundQuantity, Motion, QuantityFormula
+from ..invariants.energy import energy_multiple
+from ..invariants.formulas import reduced, sparse_basis
+from ..invariants.rounding import Measured, settled_numbers
+from ..invariants.simple_numbers import SimpleNumber
+from ..trajectories import Trajectories
+from .commuting import Commuting
+from .library import Library
+from .listed import Listed, hamiltonian_text, in_order
+from .result import LibraryHamiltonian
+from .shooting import ShotHamiltonian
+
+LEARNED = 0.025
+"""Errors of coefficients, in units of their terms, against which others are small."""
+CHANCE = 5e-4
+"""Of simple numbers that fit worse than this, none is taken."""
+EXACT = 1e-9
+"""Relative error of the multiple of H that a formula is."""
+ROUNDING = 1e-7
+"""Coefficients below this share of the largest are rounding errors."""
+
+
+class _Row(NamedTuple):
+    """Coefficients of all terms and their covariance, in the units of the data; the column that is chosen."""
+
+    values: Float[np.ndarray, " M"]
+    covariance: Float[np.ndarray, "M M"]
+    pivot: int | None
+
+
+def listed_by_hamiltonian(
+    library: Library,
+    found: Commuting,
+    shot: ShotHamiltonian,
+    data: Trajectories,
+    noise_variance: float | Float[np.ndarray, " dim"] | None,
+) -> Listed:
+    """What is `found` to commute with H, by a sparse basis, and H among it where the library has its terms.
+
+    Raises ValueError where terms are not finite at the noisy rows.
+    """
+    rows = _rows(found, shot.covariance)
+    place = {term.name: k for k, term in enumerate(library.terms)}
+    at = [place[term.name] for term in shot.library.terms if term.name in place]
+    energy = None
+    if rows and len(at) == len(shot.library):
+        energy = _energy_row(shot, np.array(at), len(library))
+        rows = _with_energy(rows, energy, found.units)
+    needed = np.flatnonzero(np.any([row.values != 0 for row in rows], axis=0)) if rows else np.arange(1)
+    short = library.chosen(needed)
+    motion = Motion.of(data, noise_variance, short)
+    drift = Drift(motion, np.ones(len(motion.values)))
+    of_energy = _gradients(shot.library, motion) @ shot.coefficients
+    about = _Data(short, needed, found.units[needed], motion, drift, of_energy)
+    return Listed(
+        library=short,
+        motion=motion,
+        quantities=in_order(short, [about.quantity(row) for row in rows]),
+        hamiltonian=library_hamiltonian(shot),
+        energy_row=None if energy is None else energy.values[needed],
+        source="hamiltonian",
+    )
+
+
+def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
+    """H as it is printed."""
+    pairs = {
+        term.name: (float(value), float(error))
+        for term, value, error in zip(shot.library.terms, shot.coefficients, shot.errors, strict=True)
+    }
+    return LibraryHamiltonian(hamiltonian_text(pairs), pairs, shot.chi2, "shooting")
+
+
+def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[_Row]:
+    """A sparse basis of what commutes with H, with coefficient 1 at a pivot each, and its covariance."""
+    if not found.rank:
+        return []
+    basis = found.rows[: found.rank]
+    rows, at = reduced(sparse_basis(basis))
+    rows = rows / rows[np.arange(len(rows)), at][:, None]
+    rows = np.where(np.abs(rows) > ROUNDING * np.abs(rows).max(axis=1, keepdims=True), rows, 0.0)
+    weights = np.linalg.lstsq(basis.T, rows.T, rcond=None)[0].T
+    # First order, by the covariance of H; what draws of H differ by beyond that is added.
+    turns = np.einsum("rj,kjm->rkm", weights, found.turns)
+    turns = _at_pivots(turns, rows, at)
+    spaces = [np.linalg.qr(own.T)[0] for own in found.drawn]
+    drawn = np.stack([(rows @ space) @ space.T - rows for space in spaces], axis=1)
+    beyond = _at_pivots(drawn, rows, at) - np.einsum("dk,rkm->rdm", found.of_draws, turns)
+    ratio = found.units[at][:, None] / found.units
+    made = []
+    for row, turn, more, size, pivot in zip(rows, turns, beyond, ratio, at.tolist(), strict=True):
+        moved = turn * size
+        wider = np.diag(np.mean((more * size) ** 2, axis=0))
+        made.append(_Row(row * size, moved.T @ covariance @ moved + wider, pivot))
+    return made
+
+
+def _at_pivots(
+    changes: Float[np.ndarray, "K some M"], rows: Float[np.ndarray, "K M"], at: Int[np.ndarray, " K"]
+) -> Float[np.ndarray, "K some M"]:
+    """Changes of rows that leave 1 at the pivot of each, and 0 at those of others where that is there."""
+    if np.allclose(rows[:, at], np.eye(len(rows)), atol=1e-9):
+        return changes - np.einsum("rsj,jm->rsm", changes[:, :, at], rows)
+    own = changes[np.arange(len(rows)), :, at]
+    return changes - own[:, :, None] * rows[:, None]
+
+
+def _energy_row(shot: ShotHamiltonian, at: Int[np.ndarray, " K"], size: int) -> _Row:
+    values, covariance = np.zeros(size), np.zeros((size, size))
+    values[at], covariance[np.ix_(at, at)] = shot.coefficients, shot.covariance
+    return _Row(values, covariance, None)
+
+
+def _with_energy(rows: Sequence[_Row], energy: _Row, units: Float[np.ndarray, " M"]) -> list[_Row]:
+    """H in the place of the last of those that it is made of."""
+    basis = np.array([row.values for row in rows]) * units
+    if not len(basis):
+        return [energy]
+    weights = np.linalg.lstsq(basis.T, energy.values * units, rcond=None)[0]
+    parts = np.abs(weights) * np.linalg.norm(basis, axis=1)
+    out = int(np.flatnonzero(parts > LEARNED * parts.max())[-1])
+    return [*rows[:out], *rows[out + 1 :], energy]
+
+
+class _Data(NamedTuple):
+    """The terms that are `needed` of all, as a library with the `units` of their gradients; their motion; and
+    the gradients of H at the rows of the data.
+    """
+
+    library: Library
+    needed: Int[np.ndarray, " kept"]
+    units: Float[np.ndarray, " kept"]
+    motion: Motion
+    drift: Drift
+    of_energy: Float[np.ndarray, "points dim"]
+
+    def quantity(self, row: _Row) -> FoundQuantity:
+        """As a formula with simple numbers where errors allow them, and what the data say of it."""
+        library, data = self.library, self.motion.trajectories
+        values, errors, simple, measured = self._settled(row)
+        formula = QuantityFormula.of(values, errors, simple, data.names, data.units, measured, library.terms)
+        coefficients = formula.row()
+        factor = float(coefficients @ values / max(float(values @ values), np.finfo(float).tiny))
+        return FoundQuantity(
+            formula=formula,
+            dictionary=library,
+            row=coefficients,
+            change=self.drift.change(self.motion.rows(coefficients[None])[0]),
+            mean=float(library.values(data.points()).mean(axis=0) @ coefficients),
+            note=energy_multiple(factor, EXACT) if row.pivot is None else "",
+            bracket=self._bracket(coefficients),
+        )
+
+    def _settled(
+        self, row: _Row
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, SimpleNumber], dict[int, Measured]]:
+        """Values and errors, and simple numbers by column with what they were measured as."""
+        values, covariance = row.values[self.needed], row.covariance[np.ix_(self.needed, self.needed)]
+        sizes, simple = np.abs(values) * self.units, {}
+        if row.pivot is None:
+            free, unit = np.flatnonzero(values), float(sizes.max())
+        else:
+            at = int(np.flatnonzero(self.needed == row.pivot)[0])
+            free, unit = np.delete(np.arange(len(values)), at), float(self.units[at])
+            simple[at] = Fraction(1)
+        own, before = covariance[np.ix_(free, free)], values[free]
+        weight = np.linalg.pinv(own) if row.pivot is None else np.zeros(own.shape)
+        worst = float(chi2.isf(CHANCE, max(1, len(free))))
+
+        def allowed(trial: np.ndarray) -> bool:
+            return bool((trial - before) @ weight @ (trial - before) <= worst)
+
+        learned = LEARNED * unit / self.units[free]
+        found, left, settled, seen = settled_numbers(before, own, own, learned, allowed)
+        errors, result = np.zeros(len(values)), values.copy()
+        result[free], errors[free] = found, left
+        simple |= {int(free[j]): number for j, number in settled.items()}
+        return result, errors, simple, {int(free[j]): seen[j] for j, number in settled.items() if number}
+
+    def _bracket(self, coefficients: Float[np.ndarray, " kept"]) -> float:
+        """R.m.s. of {C, H} over |grad C| |grad H|."""
+        slopes = _gradients(self.library, self.motion) @ coefficients
+        (a, b), (c, d) = np.split(slopes, 2, axis=1), np.split(self.of_energy, 2, axis=1)
+        size = np.linalg.norm(slopes, axis=1) * np.linalg.norm(self.of_energy, axis=1)
+        squares = np.sum(a * d - b * c, axis=1) ** 2
+        return float(np.sqrt(np.mean(squares) / max(float(np.mean(size**2)), np.finfo(float).tiny)))
+
+
+def _gradients(library: Library, motion: Motion) -> Float[np.ndarray, "points dim M"]:
+    """At the rows of the data, in canonical units."""
+    points = motion.trajectories.points()
+    return np.stack(
+        [library.slopes(points, i) * size for i, size in enumerate(motion.scales.tolist())], axis=1
+    )

@@ -1,0 +1,121 @@
+"""What a Hamiltonian conserves among the terms of a library: the null space of {theta, H}."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..scaling import PhaseScale
+from ..thinning import evenly
+from .library import Library
+from .shooting import ShotHamiltonian
+
+MOST_POINTS = 1500
+"""States at which brackets are taken."""
+DEPENDENT = 1e-6
+"""Singular values of gradients below this share of the largest belong to combinations that are constant."""
+DRAWS = 12
+"""Hamiltonians drawn from the posterior."""
+ROUNDING = 1e-7
+"""R.m.s. bracket over |grad C| |grad H| that is rounding."""
+BY_ERRORS = 4.0
+"""R.m.s. bracket over what errors of H make of it, up to which it may be zero."""
+GAP = 3.0
+"""By how much the next bracket must be larger for the count to be clear."""
+
+
+class Commuting(NamedTuple):
+    """Combinations of terms by the size of their bracket with H, r.m.s. over |grad C| |grad H|, least first.
+
+    rows (K, M) are coefficients of the terms in units of their gradients, `units` (M,), `sizes` (K,) of their
+    brackets, and `errors` (K,) by how much these differ between draws of H. The first `rank` commute with H;
+    `turns` (coefficients of H, rank, M) are their derivatives by the coefficients of H. `drawn` (draws, rank,
+    M) are bases of the same of each draw, whose coefficients are `of_draws` (draws, coefficients) off.
+    """
+
+    rows: Float[np.ndarray, "K M"]
+    units: Float[np.ndarray, " M"]
+    sizes: Float[np.ndarray, " K"]
+    errors: Float[np.ndarray, " K"]
+    rank: int
+    turns: Float[np.ndarray, "of_H rank M"]
+    drawn: Float[np.ndarray, "draws rank M"]
+    of_draws: Float[np.ndarray, "draws of_H"]
+
+    @property
+    def clear(self) -> bool:
+        """Whether the count does not depend on the errors of H: the next bracket is well above what those
+        that are zero are, and may be.
+        """
+        if self.rank == len(self.sizes):
+            return True
+        zero = float(np.max(self.sizes[: self.rank], initial=0.0))
+        return bool(self.sizes[self.rank] > GAP * max(zero, BY_ERRORS * self.errors[self.rank] + ROUNDING))
+
+
+def commuting(
+    library: Library, shot: ShotHamiltonian, states: Float[np.ndarray, "rows dim"], scale: PhaseScale
+) -> Commuting:
+    """The combinations of terms of `library` that commute with H.
+
+    A generalised singular value problem: {theta, H} at `states`, where the terms are finite, against the
+    gradients of the terms, in scaled coordinates. H is taken as it was measured; a bracket may be zero where
+    it is as different in draws of H as it is large.
+    """
+    some = states[evenly(len(states), MOST_POINTS)]
+    with np.errstate(all="ignore"):
+        slopes = _slopes(library, some, scale)
+        energy = _slopes(shot.library, some, scale)
+    good = np.isfinite(slopes).all(axis=(1, 2)) & np.isfinite(energy).all(axis=(1, 2))
+    slopes, energy = slopes[good], energy[good]
+    force = np.sqrt(np.mean(np.sum((energy @ shot.coefficients) ** 2, axis=1)))
+    units = np.sqrt(np.sum(slopes**2, axis=(0, 1)))
+    used = np.flatnonzero(units > 0)
+    unit = slopes[:, :, used] / units[used]
+    _, values, right = np.linalg.svd(unit.reshape(-1, len(used)), full_matrices=False)
+    kept = values > DEPENDENT * values.max(initial=0.0)
+    # Combinations of terms with orthonormal gradients.
+    basis = right[kept].T / values[kept]
+    position, momentum = np.split(energy / force, 2, axis=1)
+    fields = np.concatenate([momentum, -position], axis=1)
+    # {theta, .} of each term of H: brackets are linear in its coefficients.
+    maps = np.einsum("rik,rim->krm", fields, unit, optimize=True) @ basis
+
+    def spectrum(coefficients: Float[np.ndarray, " K"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        left, sizes, axes = np.linalg.svd(np.tensordot(coefficients, maps, 1), full_matrices=False)
+        return left[:, ::-1], sizes[::-1], axes[::-1]
+
+    left, sizes, axes = spectrum(shot.coefficients)
+    draws = shot.draws(DRAWS)
+    drawn = [spectrum(coefficients) for coefficients in draws]
+    # What is there by the errors of H alone differs from draw to draw by about as much as it is.
+    errors = np.sqrt(np.mean([(own - sizes) ** 2 for _, own, _ in drawn], axis=0))
+    zero = sizes <= BY_ERRORS * errors + ROUNDING
+    rank = int(np.argmin(zero)) if not zero.all() else len(zero)
+    # First order: what a change of H makes of the brackets, the other combinations make good.
+    of_others = np.einsum("rs,krm,jm->kjs", left[:, rank:], maps, axes[:rank], optimize=True)
+    turned = -(of_others / sizes[rank:]) @ axes[rank:]
+
+    def in_terms(some: Float[np.ndarray, "*all kept"]) -> Float[np.ndarray, "*all M"]:
+        every = np.zeros((*some.shape[:-1], len(units)))
+        every[..., used] = some @ basis.T
+        return every
+
+    return Commuting(
+        rows=in_terms(axes),
+        units=np.where(units > 0, units, 1.0),
+        sizes=sizes,
+        errors=errors,
+        rank=rank,
+        turns=in_terms(turned),
+        drawn=in_terms(np.stack([own[:rank] for _, _, own in drawn])),
+        of_draws=draws - shot.coefficients,
+    )
+
+
+def _slopes(
+    library: Library, states: Float[np.ndarray, "rows dim"], scale: PhaseScale
+) -> Float[np.ndarray, "rows dim M"]:
+    return np.stack(
+        [library.slopes(states, i) * size for i, size in enumerate(scale.scales.tolist())], axis=1
+    )

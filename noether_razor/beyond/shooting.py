@@ -1,0 +1,184 @@
+"""H as a formula in the terms of a library: chosen by the weak form, fitted by multiple shooting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ..exact_evidence.built_in import Comparison
+from ..exact_evidence.checks import adequacy
+from ..exact_evidence.engine import pieces_of
+from ..exact_evidence.hamiltonian import fit_alone, needed_terms
+from ..exact_evidence.shooting import FitError, Problem
+from ..exact_evidence.space import NEEDED, NEEDLESS, pruned
+from ..exact_evidence.start import WeakForm, Windows
+from ..invariants import Monomials
+from ..scaling import PhaseScale
+from ..thinning import evenly
+from ..trajectories import Trajectories, fit_scale, scaled_trajectories
+from .features import LibraryFeatures
+from .library import Library, Products
+
+MOST_ACTIVE = 24
+"""Terms that are fitted by shooting: the weak form leaves out the others."""
+MOST_ROWS = 3000
+"""Rows that are fitted."""
+TRIED = 2
+"""Libraries that are fitted, the best by their weak forms first."""
+RUBBED = 3.5
+"""Standard errors of a friction from which it is one."""
+OVERLAP = 2
+"""Windows that share a row."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShotHamiltonian:
+    """H = sum_k coefficients_k theta_k up to a constant, in the units of the data, with the covariance of its
+    coefficients; the terms theta are those of `library`. `chi2` are squared residuals over the variance of
+    the noise, None where that cannot be told.
+    """
+
+    library: Library
+    coefficients: Float[np.ndarray, " K"]
+    covariance: Float[np.ndarray, "K K"]
+    chi2: float | None
+    log_evidence: float
+
+    @property
+    def errors(self) -> Float[np.ndarray, " K"]:
+        """Standard errors of the coefficients."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def draws(self, count: int) -> Float[np.ndarray, "count K"]:
+        """Coefficients from the posterior."""
+        values, axes = np.linalg.eigh(self.covariance)
+        root = axes * np.sqrt(np.maximum(values, 0.0))
+        normal = np.random.default_rng(0).normal(size=(count, len(root)))
+        return self.coefficients + normal @ root.T
+
+
+class Attempt(NamedTuple):
+    """H of the best library, or None, and why not: one line, empty with H."""
+
+    hamiltonian: ShotHamiltonian | None
+    why: str
+
+
+class _Choice(NamedTuple):
+    """Some terms of a library by its weak form, and the description length with the best of them."""
+
+    library: Library
+    features: LibraryFeatures
+    length: float
+
+
+def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attempt:
+    """H of the library that describes the motion best, with the terms that it needs.
+
+    The integral form of Hamilton's equations along smoothing splines ranks the libraries by description
+    length, and leaves at most 24 terms of each. Multiple shooting with unknown first states and a friction
+    then finds the maximum of the posterior, by the engine of the exact evidence; the terms that are more
+    probably zero go, and those that stay are fitted again alone. None where H does not explain the motion to
+    its noise, and where energy is lost.
+    """
+    few = data[evenly(len(data), max(4, len(data) * MOST_ROWS // max(1, int(data.lengths.sum()))))]
+    pieces, _ = pieces_of(few)
+    scale = fit_scale(pieces)
+    scaled = scaled_trajectories(pieces, scale)
+    windows = Windows.of(scaled.segments(), exact=False)
+    choices = [_chosen(library, scale, windows) for library in libraries]
+    why = "no library has a term of finite values along the motion"
+    for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
+        found = _shot(choice, pieces, scaled, scale)
+        if found.hamiltonian is not None:
+            return found
+        why = found.why
+    return Attempt(None, why)
+
+
+def _chosen(library: Library, scale: PhaseScale, windows: Windows) -> _Choice | None:
+    """The terms of a library that its weak form needs most; None where values are not finite."""
+    with np.errstate(all="ignore"):
+        every = LibraryFeatures.of(library, scale, scale.states_back(windows.points))
+        form = windows.regression(every)
+    usable = np.isfinite(form.design).all(axis=0) & (every.units > 0)
+    if not usable.any():
+        return None
+    at = np.flatnonzero(usable)
+    kept, length = _shortest(form._replace(design=form.design[:, at]), _functions(library)[at])
+    active = library.chosen(at[kept])
+    return _Choice(library, LibraryFeatures.of(active, scale, scale.states_back(windows.points)), length)
+
+
+def _functions(library: Library) -> Bool[np.ndarray, " M"]:
+    """Which terms are a function alone, such as 1/r: no monomials, and no products with them."""
+    found = []
+    for part in library.parts:
+        none = np.zeros(len(part), bool)
+        found.append(~part.exponents.any(axis=1) if isinstance(part, Products) else none)
+        if not isinstance(part, Products | Monomials):
+            found[-1] = ~none
+    return np.concatenate(found)
+
+
+def _shortest(form: WeakForm, functions: Bool[np.ndarray, " P"]) -> tuple[Int[np.ndarray, " kept"], float]:
+    """The terms that are left when there are at most 24, by elimination of the least needed one at a time,
+    and the shortest description length on the way to none. Of `functions`, which are much alike where the
+    data are, all that fit in stay.
+    """
+    rows, size = form.design.shape
+    normal = form.design.T @ form.design
+    inverse = np.linalg.inv(normal + 1e-9 * np.trace(normal) / size * np.eye(size))
+    mean = inverse @ (form.design.T @ form.changes)
+    squares = float(np.sum((form.changes - form.design @ mean) ** 2))
+    kept, active, best = np.arange(size), np.arange(size), np.inf
+    few = functions & (functions.sum() <= MOST_ACTIVE / 2)
+    while True:
+        if len(kept) <= MOST_ACTIVE < len(active):
+            active = kept
+        length = (rows * np.log(max(squares, 1e-300) / rows) / OVERLAP + len(kept) * np.log(rows)) / 2
+        best = min(best, float(length))
+        if not len(kept):
+            return active, best
+        worth = mean**2 / np.diag(inverse)
+        spared = few[kept] & (len(kept) > MOST_ACTIVE)
+        out = int(np.where(spared, np.inf, worth).argmin())
+        squares += float(worth[out])
+        mean = np.delete(mean - inverse[:, out] * mean[out] / inverse[out, out], out)
+        inverse = inverse - np.outer(inverse[:, out], inverse[out]) / inverse[out, out]
+        inverse = np.delete(np.delete(inverse, out, axis=0), out, axis=1)
+        kept = np.delete(kept, out)
+
+
+def _shot(choice: _Choice, pieces: Trajectories, scaled: Trajectories, scale: PhaseScale) -> Attempt:
+    """H of one library by shooting."""
+    features = choice.features
+    rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
+    problem = Problem.of(features, scaled, rest)
+    label = choice.library.label
+    try:
+        fitted = Comparison.of(problem, scaled.segments())
+        fits = adequacy(fitted, scaled)
+        if not fits.adequate:
+            return Attempt(None, f"no H of {label} fits: {fits.why}")
+        mean, covariance, prior = pruned(features, fitted.none)
+        kept = needed_terms(mean, covariance, np.where(prior > NEEDED * prior.max(), prior, 0.0))
+        alone, gain = fit_alone(fitted, kept, friction=True)
+    except (FitError, np.linalg.LinAlgError) as error:
+        return Attempt(None, f"no H of {label} fits: {error}")
+    if alone is None or not kept.any() or gain < -NEEDLESS:
+        return Attempt(None, f"no H of {label} with few terms fits")
+    rubbing, error = alone.parameters[-1], float(np.sqrt(alone.covariance[-1, -1]))
+    if abs(rubbing) > RUBBED * error:
+        return Attempt(None, "energy is lost or gained: a friction is seen")
+    factors = scale.energy / features.units[kept]
+    shot = ShotHamiltonian(
+        library=features.library.chosen(np.flatnonzero(kept)),
+        coefficients=alone.parameters[:-1][kept] * factors,
+        covariance=alone.covariance[:-1, :-1][np.ix_(kept, kept)] * factors * factors[:, None],
+        chi2=fits.chi2,
+        log_evidence=alone.log_evidence,
+    )
+    return Attempt(shot, "")

@@ -143,29 +143,37 @@ def noise_correlation(trajectories: Trajectories, noise: NoiseEstimate) -> Float
         times, states = _windows(segments, width)
         if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
             continue
-        low, high = (_residual_covariance(times, states, degree) for degree in DEGREES)
-        sizes = np.diag(high)
+        low, high = (_residuals(times, states, degree) for degree in DEGREES)
+        left = len(times) * (width - np.array(DEGREES) - 1)
+        fewer, sizes = (np.sum(part**2, axis=0) / n for part, n in zip((low, high), left, strict=True))
         alike = np.abs(np.log(np.maximum(sizes, 1e-300) / np.maximum(noise.variance, 1e-300)))
-        settled = (np.diag(low) <= AGREE * sizes) & (alike < np.log(SAME_SIZE))
+        settled = (fewer <= AGREE * sizes) & (alike < np.log(SAME_SIZE))
         pairs = asked & settled[:, None] & settled
-        found[pairs] = _certain(high, float(len(times) * (width - DEGREES[1] - 1)))[pairs]
+        found[pairs] = _certain(high, float(left[1]))[pairs]
         asked &= ~pairs
     for order in np.unique(noise.order[asked.any(axis=0)]).tolist():
-        values = [differences(t, x, order) for t, x in segments if len(t) > order]
         pairs = asked & (np.maximum(noise.order[:, None], noise.order) == order)
-        if values:
-            together = np.concatenate(values)
-            own = _certain(together.T @ together, len(together) / _overlap(order))
-            found[pairs] = own[pairs]
+        every = [
+            _certain(np.concatenate(values), sum(map(len, values)) / _overlap(k))
+            for k in (order, order + HIGHER)
+            if k <= MOST_ORDER and (values := [differences(t, x, k) for t, x in segments if len(t) > k])
+        ]
+        if every:
+            # What is left of motion falls with the order.
+            least = np.min(np.abs(every), axis=0) * (np.ptp(np.sign(every), axis=0) == 0)
+            found[pairs] = (np.sign(every[0]) * least)[pairs]
     return found
 
 
-def _certain(covariance: Float[np.ndarray, "dim dim"], degrees: float) -> Float[np.ndarray, "dim dim"]:
-    """Correlations by a covariance of so many degrees of freedom, 0 where they may be chance."""
-    size = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    found = covariance / size / size[:, None]
-    error = (1 - np.minimum(found**2, 1.0)) / np.sqrt(degrees)
-    return np.where(np.abs(found) > np.maximum(SHARED, CERTAIN * error), np.clip(found, -1, 1), 0.0)
+def _certain(values: Float[np.ndarray, "rows dim"], degrees: float) -> Float[np.ndarray, "dim dim"]:
+    """Correlations of normal values of so many degrees of freedom by their signs, 0 where they may be chance.
+
+    Motion that is too fast in a few places makes large values there, and few signs.
+    """
+    signs = np.sign(values)
+    found = np.sin(np.pi / 2 * (signs.T @ signs) / max(1, len(signs)))
+    error = np.pi / 2 * np.sqrt(np.maximum(1 - found**2, 0.0) / degrees)
+    return np.where(np.abs(found) > np.maximum(SHARED, CERTAIN * error), found, 0.0)
 
 
 class _Squares(NamedTuple):
@@ -295,7 +303,10 @@ def _with_slow_noise(fast: NoiseEstimate, segments: Sequence[tuple[np.ndarray, n
         times, states = _windows(segments, width)
         if len(times) * width < FEWEST_WINDOWS * max(WIDTHS):
             continue
-        low, high = (np.diag(_residual_covariance(times, states, degree)) for degree in DEGREES)
+        low, high = (
+            np.sum(_residuals(times, states, degree) ** 2, axis=0) / (len(times) * (width - degree - 1))
+            for degree in DEGREES
+        )
         relative = np.sqrt(2 / (len(times) * (width - DEGREES[1] - 1)))
         settled = open_ & (low <= AGREE * high) & (high < SLOWEST * fast.variance)
         larger = settled & (
@@ -318,15 +329,14 @@ def _windows(
     return times, np.array([x for _, x in parts]).reshape(-1, width, dim)
 
 
-def _residual_covariance(
+def _residuals(
     times: Float[np.ndarray, "windows width"], states: Float[np.ndarray, "windows width dim"], degree: int
-) -> Float[np.ndarray, "dim dim"]:
-    """The covariance that polynomials in time leave in windows, from all degrees of freedom that are left."""
+) -> Float[np.ndarray, "rows dim"]:
+    """What polynomials in time leave in windows."""
     middle, span = times.mean(axis=1, keepdims=True), np.ptp(times, axis=1)[:, None]
     powers = (2 * (times - middle) / span)[:, :, None] ** np.arange(degree + 1)
     basis = np.linalg.qr(powers)[0]
-    left = (states - basis @ (basis.mT @ states)).reshape(-1, states.shape[2])
-    return left.T @ left / (len(times) * (times.shape[1] - degree - 1))
+    return (states - basis @ (basis.mT @ states)).reshape(-1, states.shape[2])
 
 
 def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, " dim"]:

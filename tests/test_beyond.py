@@ -217,10 +217,10 @@ class TestKepler:
     def test_brackets(self, kepler):
         names = [one.name for one in kepler.quantities]
         table = {(names[i - 1], names[j - 1]): text for i, j, text in kepler.brackets}
-        assert table["C1", "H"] == table["H", "C3"] == table["H", "C4"] == "0"
-        assert {table["C1", "C3"], table["C1", "C4"]} == {"C4", "-C3"}
-        assert table["C3", "C4"].replace("-", "") == "C1*H"
-        assert len(kepler.relations) == 1 and kepler.relations[0].startswith("C4^2 = ")
+        assert table["I1", "H"] == table["H", "I3"] == table["H", "I4"] == "0"
+        assert {table["I1", "I3"], table["I1", "I4"]} == {"I4", "-I3"}
+        assert table["I3", "I4"].replace("-", "") == "I1*H"
+        assert len(kepler.relations) == 1 and kepler.relations[0].startswith("I4^2 = ")
 
     def test_is_written_and_read(self, kepler):
         written = json.loads(json.dumps(kepler.to_json(), allow_nan=False))
@@ -235,7 +235,7 @@ class TestKepler:
         assert max(map(len, lines)) <= 120
         text = " ".join(" ".join(lines).split())
         assert "three independent quantities, and no fourth can exist: Liouville integrable" in text
-        assert "where r = sqrt(q1^2 + q2^2)" in text and "{C1, C3} = " in text
+        assert "where r = sqrt(q1^2 + q2^2)" in text and "{I1, I3} = " in text
         assert "| Poisson bracket | value |" in beyond_section({"beyond": kepler.to_json()})
         assert repr(kepler).startswith("Beyond(4 linear, 3 independent among 52 terms, clear")
 

@@ -65,8 +65,8 @@ class Listed:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """H for the energy, else C1, C2, .."""
-        return tuple("H" if "energy H" in one.note else f"C{k}" for k, one in enumerate(self.quantities, 1))
+        """H for the energy, else I1, I2, ..: C1, C2, .. are those of degree two."""
+        return tuple("H" if "energy H" in one.note else f"I{k}" for k, one in enumerate(self.quantities, 1))
 
     @cached_property
     def _independence(self) -> tuple[int, tuple[int, ...]]:

@@ -151,7 +151,9 @@ class StructureCheck(NamedTuple):
         """What speaks against a Hamiltonian in these coordinates."""
         if self.hamiltonian is not False:
             return None
-        if self.field_is_better and self.asymmetry is not None and self.asymmetry.whole > ASYMMETRIC:
+        # A field that follows the motion tells what it has of friction or turning, though H predicts better.
+        telling = self.field_is_better or self.unexplained_by_field <= PARTLY
+        if telling and self.asymmetry is not None and self.asymmetry.whole > ASYMMETRIC:
             _, turning, friction, curl = self.asymmetry
             largest = max(turning, friction, curl)
             return (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants import Measurement, measured_text
-from .beyond import beyond_lines
+from .beyond import beyond_headline, beyond_lines
 from .exact import disagreement, exact_sentences, exact_verdict
 
 LINE = 120
@@ -127,7 +127,7 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         said += f" = {aliases[0]}" if aliases else ""
     if drifting := len(symmetry["drifting"]):
         said += f"; {drifting} more {'drifts' if drifting == 1 else 'drift'} slowly"
-    said = "; ".join([said, *limits_of_file(symmetry)])
+    said = "; ".join([said, *filter(None, [beyond_headline(symmetry)]), *limits_of_file(symmetry)])
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
 
 

@@ -16,6 +16,13 @@ MOST_ERRORS = 6
 """Errors of coefficients that are printed beside a formula."""
 
 
+SAID_OF_H = {
+    "trajectories": "its steps from row to row miss",
+    "shooting": "its trajectories miss the rows",
+}
+"""How well H fits, by where it is from."""
+
+
 def beyond_part(symmetry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The "beyond" of symmetry.json, None where nothing was searched."""
     return symmetry.get("beyond")
@@ -36,15 +43,22 @@ def beyond_verdict(beyond: Mapping[str, Any]) -> str:
     return f"{many}: {beyond['verdict']}"
 
 
+def beyond_headline(symmetry: Mapping[str, Any]) -> str:
+    """What it adds to the first line; empty where it decides nothing, or finds no more than degree two."""
+    beyond = beyond_part(symmetry)
+    if beyond is None or beyond["undecided"] or beyond["independent"] <= symmetry["independent"]:
+        return ""
+    return f"beyond degree two {beyond_verdict(beyond).partition(':')[0]}"
+
+
 def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
     """All that is printed of it, as lines before they are folded; each says one thing."""
     beyond = beyond_part(symmetry)
     if beyond is None:
         return []
     library = beyond["library"]
-    lines = [
-        f"beyond degree two, among {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"
-    ]
+    where = "beyond degree two, among" if _goes_beyond(beyond) else "among"
+    lines = [f"{where} {library['terms']} terms ({library['label']}): {beyond_verdict(beyond)}"]
     shown = beyond_listed(beyond)
     for entry in shown:
         about = [entry["note"], "" if entry["generator"] else "not independent", beyond_errors(entry)]
@@ -90,11 +104,11 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
             f"{beyond['linear']} combinations of terms are conserved, of which {beyond['independent']} "
             f"{'is' if beyond['independent'] == 1 else 'are'} independent"
         )
-    if energy is not None and energy["source"] == "trajectories":
-        lines.append(
-            f"H = {_shortened(energy['formula'])}; predictions miss by {energy['chi2_dof'] ** 0.5:.2f} of "
-            "what noise makes of them"
-        )
+    if energy is not None and energy["source"] in SAID_OF_H:
+        fits = "" if energy["chi2_dof"] is None else f" by {energy['chi2_dof'] ** 0.5:.2f} times the noise"
+        lines.append(f"H = {_shortened(energy['formula'])}; {SAID_OF_H[energy['source']]}{fits}")
+    if any(entry["source"] == "hamiltonian" for entry in beyond["quantities"]):
+        lines.append("these are what commutes with H; noise may hide them along single trajectories")
     if beyond["relations"] and not beyond["undecided"]:
         lines.append(
             f"relations: {', '.join(_relation(text, beyond) for text in beyond['relations'][:MOST_LISTED])}"
@@ -115,7 +129,7 @@ def _relation(text: str, beyond: Mapping[str, Any]) -> str:
 
 
 def beyond_brackets(beyond: Mapping[str, Any]) -> list[str]:
-    """As {C1, C3} = C4; a bracket that is no short polynomial is said to be one of them."""
+    """As {I1, I3} = I4; a bracket that is no short polynomial is said to be one of them."""
     names = [entry["name"] for entry in beyond["quantities"]]
     return [
         f"{{{names[i - 1]}, {names[j - 1]}}} {'is no short polynomial' if text is None else f'= {text}'}"
@@ -130,6 +144,12 @@ def beyond_errors(entry: Mapping[str, Any]) -> str:
     errors = [f"{error:.1g} of {term}" for term, error in entry["stderr"].items() if error > 0]
     more = ", .." if len(errors) > MOST_ERRORS else ""
     return f"± {', '.join(errors[:MOST_ERRORS])}{more}" if errors else ""
+
+
+def _goes_beyond(beyond: Mapping[str, Any]) -> bool:
+    """Whether the library has other terms than polynomials of degree 2."""
+    library = beyond["library"]
+    return library["degree"] > 2 or "and" in library["label"]
 
 
 def beyond_section(symmetry: Mapping[str, Any]) -> str:

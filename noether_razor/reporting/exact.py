@@ -73,7 +73,9 @@ def exact_sentences(symmetry: Mapping[str, Any]) -> list[str]:
     if agreement is not None and agreement["halves"] is not None:
         found.append(_halves(agreement))
     found += _built_in(exact, [entry["formula"] for entry in symmetry["quantities"]])
-    if exact.get("hamiltonian") is not None:
+    # One H is enough: that of a library has the fewest terms.
+    beyond = (symmetry.get("beyond") or {}).get("hamiltonian") or {}
+    if exact.get("hamiltonian") is not None and beyond.get("source") != "shooting":
         found.append(f"H = {exact['hamiltonian']['text']}")
     return [*found, friction_text(exact["friction"], symmetry.get("time_unit") or "unit of time")]
 

@@ -19,11 +19,13 @@ from noether_razor.beyond.commuting import commuting
 from noether_razor.beyond.features import LibraryFeatures
 from noether_razor.beyond.shooting import ShotHamiltonian, shot_hamiltonian
 from noether_razor.beyond.spaces import LibrarySpace
+from noether_razor.beyond.surfaces import surface_algebra
 from noether_razor.discovery import RECIPE, Discovery, RunFolder, first_words, with_beyond
 from noether_razor.formula import parse_formula
 from noether_razor.invariants.monomials import canonical_scales
 from noether_razor.null_space import null_space
 from noether_razor.paper.beyond import SYSTEMS, measured
+from noether_razor.paper.beyond.systems import followed
 from noether_razor.reporting import answer_html, beyond_text
 from noether_razor.reporting.beyond import beyond_section
 from noether_razor.trajectories import Trajectories, fit_scale, save_trajectories
@@ -220,6 +222,7 @@ class TestKepler:
         assert table["I1", "H"] == table["H", "I3"] == table["H", "I4"] == "0"
         assert {table["I1", "I3"], table["I1", "I4"]} == {"I4", "-I3"}
         assert table["I3", "I4"].replace("-", "") == "I1*H"
+        assert kepler.algebra == "so(3)"
         assert len(kepler.relations) == 1 and kepler.relations[0].startswith("I4^2 = ")
 
     def test_is_written_and_read(self, kepler):
@@ -245,6 +248,7 @@ def exact_hamiltonian(name: str, library: Library, error: float) -> ShotHamilton
     place = {term.name: k for k, term in enumerate(library.terms)}
     known = {
         "Kepler": {"p1^2": 0.5, "p2^2": 0.5, "1/r": -1.0},
+        "Kepler in space": {"p1^2": 0.5, "p2^2": 0.5, "p3^2": 0.5, "1/r": -1.0},
         "Toda": {"p1^2": 0.5, "p2^2": 0.5, "p3^2": 0.5}
         | {"exp(q1 - q2)": 1.0, "exp(-q1 + q3)": 1.0, "exp(q2 - q3)": 1.0},
         "Henon-Heiles": {"q1^2": 0.5, "q2^2": 0.5, "p1^2": 0.5, "p2^2": 0.5, "q1^2*q2": 1.0, "q2^3": -1 / 3},
@@ -309,6 +313,42 @@ class TestHamiltonian:
         assert (found.linear, found.independent, found.decided) == (4, 3, True)
         assert {one.source for one in found.quantities} == {"hamiltonian"}
         assert found.quantities[0].formula == "q1*p2 - q2*p1"
+
+
+def planets_in_space() -> Trajectories:
+    """Ellipses of random planes about the origin."""
+    random = np.random.default_rng(0)
+
+    def field(states: np.ndarray) -> np.ndarray:
+        q, p = np.split(states, 2, axis=1)
+        return np.concatenate([p, -q / np.linalg.norm(q, axis=1, keepdims=True) ** 3], axis=1)
+
+    frames = np.linalg.qr(random.normal(size=(20, 3, 3)))[0]
+    axis, eccentricity = random.uniform(0.7, 1.4, 20), random.uniform(0.1, 0.5, 20)
+    nearest = axis * (1 - eccentricity)
+    speed = np.sqrt((1 + eccentricity) / nearest)
+    starts = np.concatenate([nearest[:, None] * frames[:, 0], speed[:, None] * frames[:, 1]], axis=1)
+    times = 0.2 * np.arange(20)
+    return Trajectories(np.tile(times, (20, 1)), followed(field, starts, times))
+
+
+class TestSurfaces:
+    def test_planets_in_space_have_the_algebra_of_rotations_in_four_dimensions(self):
+        data = planets_in_space()
+        library = proposed(data)[1]
+        shot = exact_hamiltonian("Kepler in space", library, 1e-3)
+        found = commuting(library, shot, data.points(), fit_scale(data))
+        assert (found.rank, found.clear) == (7, True)
+        members = listed_by_hamiltonian(library, found, shot, data, 1e-6).members()
+        assert surface_algebra(members, brackets_of(members).relations) == "so(3)+so(3) = so(4)"
+
+    def test_brackets_that_are_not_linear_have_none(self):
+        data = measured(SYSTEMS["Toda"], 0.01, 0)
+        library = proposed(data)[1]
+        shot = exact_hamiltonian("Toda", library, 1e-3)
+        found = commuting(library, shot, data.points(), fit_scale(data))
+        members = listed_by_hamiltonian(library, found, shot, data, None).members()
+        assert surface_algebra(members, brackets_of(members).relations) == ""
 
 
 class TestAnswers:

@@ -94,7 +94,8 @@ class Beyond:
     constants excluded, products and powers included. independent: rank of the gradients. ceiling: how many
     can exist at most, None where that is not known. undecided: what keeps the data from deciding how many
     there are. brackets {C_i, C_j}: (i, j, polynomial), counted from 1. poisson_rank, involution, verdict: of
-    the independent ones. legend: what short names mean. notes: what else was noticed.
+    the independent ones. legend: what short names mean. notes: what else was noticed. algebra: the name
+    of the Lie algebra where H is constant, empty without one.
     """
 
     library: Searched
@@ -114,6 +115,7 @@ class Beyond:
     undecided: tuple[str, ...]
     legend: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    algebra: str = ""
     seconds: float = 0.0
 
     @property
@@ -147,6 +149,7 @@ class Beyond:
             "undecided": list(self.undecided),
             "legend": dict(self.legend),
             "notes": list(self.notes),
+            "algebra": self.algebra,
             "seconds": self.seconds,
             "evidence": None,
         }

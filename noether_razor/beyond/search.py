@@ -28,6 +28,7 @@ from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, Searched
 from .shooting import ShotHamiltonian, shot_hamiltonian
 from .spaces import SNR, LibrarySpace, most_telling
+from .surfaces import surface_algebra
 
 UNDECIDED = "no verdict, the data do not decide how many are conserved"
 """What is said of integrability then."""
@@ -206,7 +207,8 @@ def _answer(
     """All that is to say of what was found."""
     parts = route.listed
     quantities = tuple(parts.described(k) for k in range(len(parts.quantities)))
-    found = brackets_of(parts.members()) if quantities else Brackets((), (), 0, 0)
+    members = parts.members()
+    found = brackets_of(members) if quantities else Brackets((), (), 0, 0)
     energy = parts.hamiltonian or _from_exact(readable)
     if shot is not None:
         energy = library_hamiltonian(shot)
@@ -240,6 +242,7 @@ def _answer(
         verdict=UNDECIDED if doubts else said,
         undecided=tuple(doubts),
         legend=route.legend,
+        algebra="" if doubts or not quantities else surface_algebra(members, found.relations),
     )
 
 

@@ -82,6 +82,8 @@ def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
         lines.append(f"brackets: {', '.join(told[:MOST_LISTED])}{others}")
     elif beyond["brackets"] and not beyond["undecided"]:
         lines.append("brackets: all 0")
+    if beyond.get("algebra"):
+        lines.append(f"where H is constant they close: {beyond['algebra']}")
     return [*lines, *beyond_more(beyond)]
 
 

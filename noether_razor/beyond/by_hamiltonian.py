@@ -126,8 +126,8 @@ def _with_energy(rows: Sequence[_Row], energy: _Row, units: Float[np.ndarray, " 
     basis = np.array([row.values for row in rows]) * units
     if not len(basis):
         return [energy]
-    weights = np.linalg.lstsq(basis.T, energy.values * units, rcond=None)[0]
-    parts = np.abs(weights) * np.linalg.norm(basis, axis=1)
+    size, whole = np.linalg.norm(basis, axis=1), energy.values * units
+    parts = np.abs(np.linalg.lstsq((basis / size[:, None]).T, whole / np.linalg.norm(whole), rcond=None)[0])
     out = int(np.flatnonzero(parts > LEARNED * parts.max())[-1])
     return [*rows[:out], *rows[out + 1 :], energy]
 
@@ -174,7 +174,11 @@ class _Data(NamedTuple):
             free, unit = np.delete(np.arange(len(values)), at), float(self.units[at])
             simple[at] = Fraction(1)
         own, before = covariance[np.ix_(free, free)], values[free]
-        weight = np.linalg.pinv(own) if row.pivot is None else np.zeros(own.shape)
+        weight = np.zeros(own.shape)
+        if row.pivot is None:
+            # In units of the terms: those of the data may differ by tens of decades.
+            scale = self.units[free]
+            weight = np.linalg.pinv(own * scale * scale[:, None]) * scale * scale[:, None]
         worst = float(chi2.isf(CHANCE, max(1, len(free))))
 
         def allowed(trial: np.ndarray) -> bool:

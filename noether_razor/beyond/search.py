@@ -81,13 +81,15 @@ def conserved_library(
     options = LibraryOptions(tuple(terms), degree, **given)
     data = _few(data)
     constant, searched = _by_trajectories(data, options, noise_variance)
-    attempt = shot_hamiltonian(data, libraries(data, np.zeros(data.states.shape[2]), options))
-    shot, notes = attempt.hamiltonian, list(_notes(data))
-    commute = None
+    notes, shot, commute = list(_notes(data)), None, None
+    try:
+        attempt = shot_hamiltonian(data, libraries(data, np.zeros(data.states.shape[2]), options))
+        shot, why = attempt.hamiltonian, attempt.why
+        commute = None if shot is None else _by_hamiltonian(shot, data, options, noise_variance)
+    except Exception as error:  # whatever this fails of, trajectories have their own answer
+        why = f"{type(error).__name__}: {error}"
     if shot is None:
-        notes.append(f"no Hamiltonian as a formula: {attempt.why}")
-    else:
-        commute = _by_hamiltonian(shot, data, options, noise_variance)
+        notes.append(f"no Hamiltonian as a formula: {why}")
     chosen = _together(constant, commute)
     found = _answer(chosen, data, shot, readable)
     return replace(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..exact_evidence.built_in import Comparison
-from ..exact_evidence.checks import adequacy
+from ..exact_evidence.checks import adequacy, expected_noise
 from ..exact_evidence.engine import pieces_of
 from ..exact_evidence.hamiltonian import fit_alone, needed_terms
 from ..exact_evidence.shooting import FitError, Problem
@@ -25,6 +25,8 @@ MOST_ACTIVE = 24
 """Terms that are fitted by shooting: the weak form leaves out the others."""
 MOST_ROWS = 3000
 """Rows that are fitted."""
+MOST_NUMBERS = 16_000_000
+"""Slopes of terms in memory at a time."""
 TRIED = 2
 """Libraries that are fitted, the best by their weak forms first."""
 RUBBED = 3.5
@@ -100,6 +102,8 @@ def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attemp
 
 def _chosen(library: Library, scale: PhaseScale, windows: Windows) -> _Choice | None:
     """The terms of a library that its weak form needs most; None where values are not finite."""
+    nodes = windows.spans.shape[1] * library.dim * len(library)
+    windows = windows.some(max(len(library), MOST_NUMBERS // nodes))
     with np.errstate(all="ignore"):
         every = LibraryFeatures.of(library, scale, scale.states_back(windows.points))
         form = windows.regression(every)
@@ -159,7 +163,7 @@ def _shot(choice: _Choice, pieces: Trajectories, scaled: Trajectories, scale: Ph
     problem = Problem.of(features, scaled, rest)
     label = choice.library.label
     try:
-        fitted = Comparison.of(problem, scaled.segments())
+        fitted = Comparison.of(problem, scaled.segments(), expected_noise(scaled))
         fits = adequacy(fitted, scaled)
         if not fits.adequate:
             return Attempt(None, f"no H of {label} fits: {fits.why}")

@@ -21,9 +21,10 @@ ALIASES = {"so(3)+so(3)": "so(4)", "sl(2,C)": "so(3,1)"}
 
 def surface_algebra(members: Members, relations: Sequence[str]) -> str:
     """The name of the algebra of quantities where H is constant: of those that are no polynomials of others
-    by `relations`, and H apart. Empty where brackets are not combinations of these with weights that are linear
-    in H, where all are zero, and where surfaces of the data differ.
+    by `relations`, and without H.
 
+    Empty where brackets are not combinations of these with weights that are linear in H, where all are zero,
+    and where surfaces of the data differ.
     {A_i, A_j} = -2 H L_k closes on such a surface: so(4) of bound, so(3,1) of unbound motion about a centre.
     """
     derived = {text.partition(" =")[0] for text in relations} | {"H"}

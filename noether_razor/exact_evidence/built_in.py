@@ -43,13 +43,20 @@ class Comparison:
         return with_friction(self.problem.features.groups)
 
     @classmethod
-    def of(cls, problem: Problem, segments: Sequence[tuple[np.ndarray, np.ndarray]]) -> "Comparison":
-        """From the times and states of the trajectories, with which the fit begins. Raises `FitError`."""
+    def of(
+        cls,
+        problem: Problem,
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
+        expected: Float[np.ndarray, " dim"] | None = None,
+    ) -> "Comparison":
+        """From the times and states of the trajectories, with which the fit begins. Raises `FitError`; early
+        where residuals are far above noise of the `expected` variances, 0 for what is not known.
+        """
         start = weak_start(problem.features, segments, exact=problem.exact)
         states, noise = _begin(problem, start)
         model = no_symmetry(problem)
         z, variances = np.append(start.coefficients, 0.0), np.append(start.variances, FRICTION)
-        return cls(problem, fit(problem, model, Begin(z, states, variances, noise)))
+        return cls(problem, fit(problem, model, Begin(z, states, variances, noise), expected=expected))
 
     def exact(self, quantities: Quadratics) -> Fit:
         """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""

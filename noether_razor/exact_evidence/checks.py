@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ..invariants.noise import noise_estimate
 from ..quadratic_forms import Quadratics
@@ -47,15 +48,23 @@ class Adequacy(NamedTuple):
         return not self.why
 
 
+def expected_noise(data: Trajectories) -> Float[np.ndarray, " dim"]:
+    """The noise variance that neighbouring rows show of each column, not less than what is negligible; 0
+    where they cannot show it.
+    """
+    told, least = noise_estimate(data), (NEGLIGIBLE * data.spreads()) ** 2
+    return np.where(told.told & (data.spreads() > 0), np.maximum(told.variance, least), 0.0)
+
+
 def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
     """That of the fit without symmetry to scaled trajectories."""
     problem, none = comparison.problem, comparison.none
     chi2, kept_back, growth, why = None, None, None, []
     if not problem.exact:
-        told = noise_estimate(data)
-        used, least = told.told & (data.spreads() > 0), (NEGLIGIBLE * data.spreads()) ** 2
+        told, expected = noise_estimate(data), expected_noise(data)
+        used = expected > 0
         if used.any():
-            chi2 = float(np.mean(none.point.noise[used] / np.maximum(told.variance, least)[used]))
+            chi2 = float(np.mean(none.point.noise[used] / expected[used]))
             chance = ERRORS * float(np.sqrt(np.mean(told.relative_error[used] ** 2) / used.sum()))
             if chi2 > MISFIT * (1 + chance):
                 why.append(f"residuals are {np.sqrt(chi2):.2f} times the noise between neighbouring rows")

@@ -35,6 +35,8 @@ ROUGH_STEPS = 8
 """Steps at such segments."""
 HOPELESS, SLOW = 100.0, 0.1
 """Nats below another fit, and the share of them gained in a step, from which a fit is given up as it is."""
+FAR_ABOVE = 2.0
+"""Residuals over the noise from which a fit is given up at short segments."""
 MOST_DAMPING = 1e8
 LARGEST = 1e60
 """Information on a coefficient that only trajectories which escape have."""
@@ -402,6 +404,12 @@ class _Search:
         return found
 
 
+def _above(noise: Float[np.ndarray, " dim"], expected: Float[np.ndarray, " dim"]) -> float:
+    """R.m.s. residuals over those of noise that is known of some columns, 0 for none."""
+    told = expected > 0
+    return float(np.sqrt(np.mean(noise[told] / expected[told]))) if told.any() else 0.0
+
+
 def fit(
     problem: Problem,
     model: LinearModel,
@@ -411,13 +419,15 @@ def fit(
     rivals: Mapping[int, float] | None = None,
     seen: Float[np.ndarray, "B K"] | None = None,
     fixed: bool = False,
+    expected: Float[np.ndarray, " dim"] | None = None,
 ) -> Fit:
     """The maximum with whole trajectories, by segments of `lengths` rows that become longer; by default all
     of the problem's.
 
     `rivals` are log evidences of another fit by length: what stays far below them is given up before it
     converges. `seen` in place of the problem's leaves rows out. `fixed` keeps the hyper-parameters. Raises
-    `FitError` where trajectories are not finite, or far behind at short segments.
+    `FitError` where trajectories are not finite, or far behind at short segments; and where residuals at
+    these are far above noise of the `expected` variances.
     """
     z, states, variances, noise = begin
     found: Fit | None = None
@@ -437,6 +447,8 @@ def fit(
             continue
         if not whole and rival - found.log_evidence > HOPELESS:
             raise FitError("far behind at short segments", rival - found.log_evidence)
+        if not whole and expected is not None and (above := _above(found.point.noise, expected)) > FAR_ABOVE:
+            raise FitError(f"residuals of {length} rows are {above:.1f} times the noise")
         z, variances, noise = found.point.z, found.point.variances, found.point.noise
         states, stages[length] = found.states, Stage(noise, found.log_evidence)
     if found is None:

@@ -75,6 +75,17 @@ class Windows(NamedTuple):
         smoothed = [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)]
         return cls(np.concatenate(points), np.array(spans), np.concatenate(changes), smoothed)
 
+    def some(self, most: int) -> "Windows":
+        """At most so many of them, spread evenly over all."""
+        if most >= len(self.spans):
+            return self
+        kept, nodes = evenly(len(self.spans), most), self.spans.shape[1]
+        dim = self.points.shape[1]
+        points = self.points.reshape(-1, nodes, dim)[kept].reshape(-1, dim)
+        return Windows(
+            points, self.spans[kept], self.changes.reshape(-1, dim)[kept].reshape(-1), self.smoothed
+        )
+
     def regression(self, features: LinearFeatures) -> WeakForm:
         """x(t_k+2) - x(t_k) = int J grad phi(x(t))^T c dt.
 

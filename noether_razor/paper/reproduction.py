@@ -20,9 +20,9 @@ from ..random import stream
 from ..reporting import contour_figure, spectra_figure
 from ..typing import Hamiltonian
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
-from .embedding import EMBEDDING_TARGETS, reproduce_embedding
 from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
+from .seeded import SEEDED_TARGETS, reproduce_seeded
 from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
 from .workers import Progress, places
 from .writing import save_figure, verdict_lines
@@ -57,8 +57,8 @@ def reproduce(
             )
             for name in TARGETS
         )
-    if target in EMBEDDING_TARGETS:
-        return reproduce_embedding(
+    if target in SEEDED_TARGETS:
+        return reproduce_seeded(
             target,
             seeds=seeds,
             quick=budget == "quick",
@@ -71,7 +71,7 @@ def reproduce(
             target, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
         )
     if target not in TARGETS:
-        known = ", ".join((*TARGETS, *EXPERIMENTS, *EMBEDDING_TARGETS))
+        known = ", ".join((*TARGETS, *EXPERIMENTS, *SEEDED_TARGETS))
         raise ValueError(f"target must be one of {known} or all, got {target!r}")
     made = TARGETS[target]
     table = made.table if isinstance(made, PhasePlane) else made

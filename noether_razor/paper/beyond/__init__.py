@@ -1,4 +1,4 @@
-"""Systems with laws beyond degree two, on which the search in libraries is measured."""
+"""Systems with laws beyond degree two, and how well the search in libraries does on them."""
 
 from .systems import SYSTEMS, System, measured
 

@@ -1,11 +1,5 @@
 """The experiments on variational manifold embedding."""
 
-from .reproduction import EMBEDDING_TARGETS, reproduce_embedding
-from .target import EmbeddingTarget, Measured
+from .targets import EMBEDDING_TARGETS
 
-__all__ = [
-    "EMBEDDING_TARGETS",
-    "EmbeddingTarget",
-    "Measured",
-    "reproduce_embedding",
-]
+__all__ = ["EMBEDDING_TARGETS"]

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from ...embedding import Latent, LatentMap, VariationalManifoldEmbedding, functional
 from ..claims import AtLeast, AtMost, Claim
-from .target import Column, Measured
+from ..seeded_target import Column, Measured
 
 NOISE = 0.1
 LENGTH = 10 / 7

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..claims import AtLeast, AtMost, Claim, Verdict
+from ..seeded_target import Column, Measured
 from .baselines import NEIGHBOURS, Embedded, explained, families, ours, trustworthiness, tuned
-from .target import Column, Measured
 
 OURS = "VME"
 SHEETS = {"S-curve": 0.05, "swiss roll": 0.3}

@@ -20,7 +20,7 @@ from ...embedding import (
     twisted,
 )
 from ..claims import AtMost, Claim
-from .target import Column, Measured
+from ..seeded_target import Column, Measured
 
 CASES = ((1, 8), (2, 4))
 """Dimensions and degrees of the stability table."""

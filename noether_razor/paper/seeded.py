@@ -1,4 +1,4 @@
-"""One command for each experiment on embeddings: run its seeds, then write it beside its claims."""
+"""One command for each experiment of numbers by seed: run its seeds, then write it beside its claims."""
 
 import contextlib
 import importlib.util
@@ -10,73 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...app.config import ConfigError
-from ...files import write_whole
-from ..claims import mean_and_stderr
-from ..workers import Progress, places, share_out
-from ..writing import save_figure, verdict_lines
-from . import figure1, manifolds, pca
-from .target import EmbeddingTarget, Measured
+from ..app.config import ConfigError
+from ..files import write_whole
+from .beyond.target import BEYOND
+from .claims import mean_and_stderr
+from .embedding import EMBEDDING_TARGETS
+from .seeded_target import Measured, SeededTarget
+from .workers import Progress, places, share_out
+from .writing import save_figure, verdict_lines
 
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}
-TARGETS = (
-    EmbeddingTarget(
-        "embedding-figure1",
-        "A line and a circle by the authors' penalty and by the tube",
-        figure1.run_figure1,
-        figure1.COLUMNS,
-        figure1.CLAIMS,
-        (
-            "The penalised functional has no maximum that covers the data once: its optimal length is "
-            "2 / sqrt(2 λ) whatever the data are, here λ = 0.01. Curves wind or run to and fro to reach it.",
-            "The objective is without the constant log 2 of the prior. The tube maximises -KL(tube || p).",
-        ),
-        draw=figure1.draw_figure1,
-    ),
-    EmbeddingTarget(
-        "embedding-pca",
-        "Principal components: exactly stationary, stable by an exact spectrum",
-        pca.run_pca,
-        pca.COLUMNS,
-        pca.CLAIMS,
-        (
-            "Angles in radians between the best linear map and the principal axes; residuals of the "
-            "Euler-Lagrange equation at 20 points; largest difference of the eigenvalues of the second "
-            "variation between formula and autodiff, in a density of variances 4, 1.5, 0.7, 0.3.",
-        ),
-        draw=pca.draw_pca,
-    ),
-    EmbeddingTarget(
-        "embedding-manifolds",
-        "Noisy sheets in space, in two dimensions",
-        manifolds.run_sheets,
-        manifolds.SHEET_COLUMNS,
-        manifolds.SHEET_CLAIMS,
-        (
-            "1000 training and 400 test points a seed. Every method is tuned on a fifth of the training "
-            "points: VME by likelihood, those with a map back by its error, the others by trustworthiness. "
-            f"{manifolds.NEIGHBOURS} neighbours; seconds of CPU with tuning.",
-        ),
-        datasets=True,
-    ),
-    EmbeddingTarget(
-        "embedding-digits",
-        "Digits (8 x 8 pixels, 20 principal components) in two dimensions",
-        manifolds.run_digits,
-        manifolds.DIGIT_COLUMNS,
-        manifolds.DIGIT_CLAIMS,
-        (
-            "1200 training and 597 test digits a seed, tuned as for the sheets. Labels are used by the "
-            "classifier alone.",
-        ),
-        aims=manifolds.aims,
-        datasets=True,
-    ),
-)
-EMBEDDING_TARGETS: dict[str, EmbeddingTarget] = {target.name: target for target in TARGETS}
+SEEDED_TARGETS: dict[str, SeededTarget] = {target.name: target for target in (*EMBEDDING_TARGETS, BEYOND)}
 
 
-def reproduce_embedding(
+def reproduce_seeded(
     name: str,
     *,
     seeds: int,
@@ -91,7 +38,7 @@ def reproduce_embedding(
     ``out/runs/<budget>`` and not measured again. Raises `ConfigError`
     where a package of the extra ``datasets`` is missing.
     """
-    target = EMBEDDING_TARGETS[name]
+    target = SEEDED_TARGETS[name]
     missing = [PACKAGES[key] for key in PACKAGES if importlib.util.find_spec(key) is None]
     if target.datasets and missing:
         raise ConfigError(f"{name}: needs {' and '.join(missing)}: pip install 'noether-razor[datasets]'")
@@ -102,7 +49,7 @@ def reproduce_embedding(
         on_progress=on_progress,
         interrupted=interrupted,
     )
-    result = embedding_result(target, found)
+    result = seeded_result(target, found)
     about = {
         "seeds": list(range(seeds)),
         "budget": "quick" if quick else "standard",
@@ -135,12 +82,12 @@ def _run(
     if kept.exists():
         with contextlib.suppress(ValueError, TypeError):
             return Measured(**json.loads(kept.read_text(encoding="utf-8")))
-    found = EMBEDDING_TARGETS[name].run(seed, quick)
+    found = SEEDED_TARGETS[name].run(seed, quick)
     write_whole(kept, json.dumps(found._asdict()) + "\n")
     return found
 
 
-def embedding_result(target: EmbeddingTarget, found: Sequence[Measured]) -> dict[str, Any]:
+def seeded_result(target: SeededTarget, found: Sequence[Measured]) -> dict[str, Any]:
     """The numbers of all seeds by row and metric, as in the tables of the paper, with the claims judged."""
     rows = {
         row: {
@@ -164,7 +111,7 @@ def embedding_result(target: EmbeddingTarget, found: Sequence[Measured]) -> dict
     }
 
 
-def _lines(target: EmbeddingTarget, content: Mapping[str, Any]) -> list[str]:
+def _lines(target: SeededTarget, content: Mapping[str, Any]) -> list[str]:
     lines = [f"# {target.title}", ""]
     if content["budget"] == "quick":
         lines += ["**Smoke run** (budget quick): its numbers mean nothing.", ""]

@@ -1,4 +1,4 @@
-"""What a target on embeddings is: an experiment a seed, its columns, its claims and its figure."""
+"""What a target of numbers by seed is: an experiment, its columns, its claims and its figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from ..claims import Claim, Row, Verdict
+from .claims import Claim, Row, Verdict
 
 
 class Column(NamedTuple):
@@ -25,7 +25,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EmbeddingTarget:
+class SeededTarget:
     """An experiment of `run(seed, quick)`; `draw` makes a figure of all seeds. `datasets`: it needs the extra
     of that name.
     """

@@ -124,8 +124,6 @@ def _energy_row(shot: ShotHamiltonian, at: Int[np.ndarray, " K"], size: int) -> 
 def _with_energy(rows: Sequence[_Row], energy: _Row, units: Float[np.ndarray, " M"]) -> list[_Row]:
     """H in the place of the last of those that it is made of."""
     basis = np.array([row.values for row in rows]) * units
-    if not len(basis):
-        return [energy]
     size, whole = np.linalg.norm(basis, axis=1), energy.values * units
     parts = np.abs(np.linalg.lstsq((basis / size[:, None]).T, whole / np.linalg.norm(whole), rcond=None)[0])
     out = int(np.flatnonzero(parts > LEARNED * parts.max())[-1])

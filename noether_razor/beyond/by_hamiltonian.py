@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+import sympy
 from jaxtyping import Float, Int
 from scipy.stats import chi2
 
@@ -73,11 +74,12 @@ def listed_by_hamiltonian(
 
 
 def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
-    """H as it is printed."""
-    pairs = {
-        term.name: (float(value), float(error))
-        for term, value, error in zip(shot.library.terms, shot.coefficients, shot.errors, strict=True)
-    }
+    """H as it is printed: terms of momenta alone first."""
+    variables = shot.library.variables
+    positions = {sympy.Symbol(name) for name in variables[: len(variables) // 2]}
+    terms = zip(shot.library.terms, shot.coefficients, shot.errors, strict=True)
+    kinetic_first = sorted(terms, key=lambda term: bool(term[0].expression.free_symbols & positions))
+    pairs = {term.name: (float(value), float(error)) for term, value, error in kinetic_first}
     return LibraryHamiltonian(hamiltonian_text(pairs), pairs, shot.chi2, "shooting")
 
 

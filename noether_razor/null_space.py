@@ -22,8 +22,9 @@ def null_space(conditions: Float[np.ndarray, "points M"], tolerance: float) -> N
     """The combinations c with |conditions c| at most `tolerance` times the largest singular value.
 
     A conserved quantity sum_k c_k m_k of a motion is one with sum_k c_k {m_k, H}(x) = 0 at all points x; a
-    symmetry sum_k c_k xi_k of a density is one with sum_k c_k <grad log p, xi_k>(x) = 0. Both are the null
-    space of a matrix with a row a point and a column a candidate.
+    symmetry sum_k c_k xi_k of a density is one with sum_k c_k <grad log p, xi_k>(x) = 0, and of a network's
+    loss L one with sum_k c_k <grad L, xi_k>(x) = 0. All are the null space of a matrix with a row a point and
+    a column a candidate.
     """
     _, values, right = np.linalg.svd(conditions, full_matrices=len(conditions) < conditions.shape[1])
     values = np.pad(values, (0, len(right) - len(values)))

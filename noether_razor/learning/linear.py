@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..lie import abstract_algebra
+from ..null_space import null_space
 from .naming import layer_of, named_together
 from .report import LinearAlgebra, SymmetryReport
 from .symmetries import Arrays, SymmetryError, flat_parameters
@@ -141,10 +142,8 @@ def linear_symmetries(features: LinearFeatures, table: LinearRow) -> SymmetryRep
             f"{features.count} features need as many rows, got {len(table.entries)}: ask for rows="
             f"{features.count + 40}, or for method slices"
         )
-    _, values, right = np.linalg.svd(table.entries, full_matrices=False)
-    spectrum = values / values[0]
+    null, spectrum, _ = null_space(table.entries, EXACT)
     trivial = features.trivial()
-    null = right[spectrum <= EXACT]
     basis = _without(null, trivial)
     constants, closure = _structure(features, basis, trivial)
     found = LinearAlgebra(

@@ -55,7 +55,7 @@ def test_library():
 
 def test_beyond():
     found = example("beyond").main()
-    assert [quantity.name for quantity in found.quantities] == ["C1", "C2", "H"]
+    assert [quantity.name for quantity in found.quantities] == ["I1", "I2", "H"]
     assert (found.linear, found.independent, found.ceiling, found.decided) == (3, 2, 2, True)
     assert f"  {found.quantities[2].name} = {found.quantities[2].formula}" in (DOCS / "beyond.md").read_text()
 

@@ -142,7 +142,7 @@ def linear_symmetries(features: LinearFeatures, table: LinearRow) -> SymmetryRep
             f"{features.count} features need as many rows, got {len(table.entries)}: ask for rows="
             f"{features.count + 40}, or for method slices"
         )
-    null, spectrum, _ = null_space(table.entries, EXACT)
+    null, spectrum, _ = null_space(np.asarray(table.entries), EXACT)
     trivial = features.trivial()
     basis = _without(null, trivial)
     constants, closure = _structure(features, basis, trivial)

@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from ..invariants import Drift, FoundQuantity, Motion, QuantityFormula
 from ..invariants.energy import energy_multiple
 from ..invariants.formulas import reduced, sparse_basis
+from ..invariants.on_states import OnStates, bracket_sizes
 from ..invariants.rounding import Measured, settled_numbers
 from ..invariants.simple_numbers import SimpleNumber
 from ..trajectories import Trajectories
@@ -61,8 +62,8 @@ def listed_by_hamiltonian(
     short = library.chosen(needed)
     motion = Motion.of(data, noise_variance, short)
     drift = Drift(motion, np.ones(len(motion.values)))
-    of_energy = _gradients(shot.library, motion) @ shot.coefficients
-    about = _Data(short, needed, found.units[needed], motion, drift, of_energy)
+    energies = OnStates.of_terms(shot.library, shot.coefficients, data.points())
+    about = _Data(short, needed, found.units[needed], motion, drift, energies)
     return Listed(
         library=short,
         motion=motion,
@@ -134,7 +135,7 @@ def _with_energy(rows: Sequence[_Row], energy: _Row, units: Float[np.ndarray, " 
 
 class _Data(NamedTuple):
     """The terms that are `needed` of all, as a library with the `units` of their gradients; their motion; and
-    the gradients of H at the rows of the data.
+    H at the rows of the data.
     """
 
     library: Library
@@ -142,7 +143,7 @@ class _Data(NamedTuple):
     units: Float[np.ndarray, " kept"]
     motion: Motion
     drift: Drift
-    of_energy: Float[np.ndarray, "points dim"]
+    energies: OnStates
 
     def quantity(self, row: _Row) -> FoundQuantity:
         """As a formula with simple numbers where errors allow them, and what the data say of it."""
@@ -158,7 +159,7 @@ class _Data(NamedTuple):
             change=self.drift.change(self.motion.rows(coefficients[None])[0]),
             mean=float(library.values(data.points()).mean(axis=0) @ coefficients),
             note=energy_multiple(factor, EXACT) if row.pivot is None else "",
-            bracket=self._bracket(coefficients),
+            bracket=bracket_sizes(self.motion, coefficients[None], self.energies)[0],
         )
 
     def _settled(
@@ -190,19 +191,3 @@ class _Data(NamedTuple):
         result[free], errors[free] = found, left
         simple |= {int(free[j]): number for j, number in settled.items()}
         return result, errors, simple, {int(free[j]): seen[j] for j, number in settled.items() if number}
-
-    def _bracket(self, coefficients: Float[np.ndarray, " kept"]) -> float:
-        """R.m.s. of {C, H} over |grad C| |grad H|."""
-        slopes = _gradients(self.library, self.motion) @ coefficients
-        (a, b), (c, d) = np.split(slopes, 2, axis=1), np.split(self.of_energy, 2, axis=1)
-        size = np.linalg.norm(slopes, axis=1) * np.linalg.norm(self.of_energy, axis=1)
-        squares = np.sum(a * d - b * c, axis=1) ** 2
-        return float(np.sqrt(np.mean(squares) / max(float(np.mean(size**2)), np.finfo(float).tiny)))
-
-
-def _gradients(library: Library, motion: Motion) -> Float[np.ndarray, "points dim M"]:
-    """At the rows of the data, in canonical units."""
-    points = motion.trajectories.points()
-    return np.stack(
-        [library.slopes(points, i) * size for i, size in enumerate(motion.scales.tolist())], axis=1
-    )

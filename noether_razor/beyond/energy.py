@@ -63,9 +63,7 @@ class EnergyFit(NamedTuple):
         self, dictionary: Dictionary, rows: Float[np.ndarray, "K M"], states: Float[np.ndarray, "points dim"]
     ) -> OnStates:
         """H and its gradient at some states."""
-        row = self.row(rows)
-        gradients = [dictionary.slopes(states, i) @ row for i in range(states.shape[1])]
-        return OnStates(states, dictionary.values(states) @ row, np.stack(gradients, axis=1))
+        return OnStates.of_terms(dictionary, self.row(rows), states)
 
 
 def energy_fit(motion: Motion, rows: Float[np.ndarray, "K M"]) -> EnergyFit | None:

@@ -83,9 +83,11 @@ def conserved_library(
     constant, searched = _by_trajectories(data, options, noise_variance)
     notes, shot, commute = list(_notes(data)), None, None
     try:
-        attempt = shot_hamiltonian(data, libraries(data, np.zeros(data.states.shape[2]), options))
+        # Smoothed motion may come nearer to a singular term than noisy rows allow.
+        every = libraries(data, np.zeros(data.states.shape[2]), options)
+        attempt = shot_hamiltonian(data, every)
         shot, why = attempt.hamiltonian, attempt.why
-        commute = None if shot is None else _by_hamiltonian(shot, data, options, noise_variance)
+        commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
     except Exception as error:  # whatever this fails of, trajectories have their own answer
         why = f"{type(error).__name__}: {error}"
     if shot is None:
@@ -165,11 +167,11 @@ def _doubts(own: LibrarySpace, found: Listed) -> list[str]:
 
 
 def _by_hamiltonian(
-    shot: ShotHamiltonian, data: Trajectories, options: LibraryOptions, noise_variance: Noise
+    shot: ShotHamiltonian, data: Trajectories, every: Sequence[Library], noise_variance: Noise
 ) -> _Route | None:
     """What commutes with H in the library that holds most of it; None where no library can be asked."""
     scale, routes = fit_scale(data), []
-    for library in libraries(data, np.zeros(data.states.shape[2]), options):
+    for library in every:
         found = commuting(library, shot, data.points(), scale)
         try:
             listed = listed_by_hamiltonian(library, found, shot, data, noise_variance)

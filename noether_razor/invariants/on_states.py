@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ..thinning import evenly
 from ..typing import Hamiltonian
+from .dictionary import Dictionary
 from .monomials import coefficients
 from .motion import Motion
 
@@ -41,6 +42,14 @@ class OnStates(NamedTuple):
         values, gradients = slopes(jnp.asarray(states, jnp.float32))
         values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
         return cls(states, values, gradients)
+
+    @classmethod
+    def of_terms(
+        cls, dictionary: Dictionary, row: Float[np.ndarray, " M"], states: Float[np.ndarray, "points dim"]
+    ) -> "OnStates":
+        """Of a combination of terms, on all of `states`."""
+        gradients = [dictionary.slopes(states, i) @ row for i in range(states.shape[1])]
+        return cls(states, dictionary.values(states) @ row, np.stack(gradients, axis=1))
 
 
 def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:

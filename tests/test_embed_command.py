@@ -54,7 +54,9 @@ def test_the_folder_holds_coordinates_numbers_and_a_report(embedded):
     folder, printed = embedded
     with (folder / "embedding.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 80 and list(rows[0]) == ["z1", "u1", "log_density", "distance"]
+    assert len(rows) == 80 and list(rows[0]) == ["z", "label", "z1", "u1", "log_density", "distance"]
+    # What the map does not use still says which row is which.
+    assert [row["z"] for row in rows[:2]] == ["0", "1"] and rows[1]["label"] == "even"
     answer = json.loads((folder / "embedding.json").read_text())
     assert answer["latent"] == "circle" and answer["names"] == ["x", "y"]
     assert answer["r2"] > 0.98 and answer["noise"] == pytest.approx(0.05, rel=0.3)
@@ -217,3 +219,72 @@ class TestPage:
         rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", self.PAGE, re.MULTILINE)
         named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
         assert named == set(VariationalManifoldEmbedding().get_params())
+
+
+class TestDoubts:
+    """Files on which a map alone would mislead."""
+
+    def doubts(self, points: np.ndarray, **options: Any) -> str:
+        model = VariationalManifoldEmbedding(1, degree=1, iterations=20, **options).fit(points)
+        return "\n".join(model.diagnostics_["doubts"])
+
+    def test_columns_and_rows_are_named(self):
+        draws = np.random.default_rng(0)
+        line = draws.uniform(size=(60, 1)) * [1.0, 2.0] + 0.02 * draws.normal(size=(60, 2))
+        assert self.doubts(line) == ""
+        assert "constant columns tell the map nothing: x3" in self.doubts(np.pad(line, ((0, 0), (0, 1))))
+        assert "30 of 90 rows repeat others" in self.doubts(np.concatenate([line, line[:30]]))
+        far = np.concatenate([line, [[1e3, 0.5]]])
+        assert "row 61 (x1)" in self.doubts(far) and "spreads over" not in self.doubts(far)
+        assert "x2 spreads over" in self.doubts(line * [1.0, 100.0])
+        assert "a bound, no estimate" in self.doubts(line[:, :1] * [1.0, 2.0])
+
+    def test_points_on_no_curve_are_told_from_those_on_one(self):
+        """Clusters have no curve through them that a kernel density does not better."""
+        draws = np.random.default_rng(1)
+        options = {"select": True, "chart": "pca", "latent": "uniform"}
+        centres = draws.permutation(np.repeat(10 * draws.normal(size=(5, 3)), 20, axis=0))
+        clusters = self.doubts(centres + 0.05 * draws.normal(size=(100, 3)), **options)
+        assert "one smooth surface of this dimension does not describe the points" in clusters
+        line = draws.uniform(size=(100, 1)) * [1.0, 2.0, -1.0] + 0.02 * draws.normal(size=(100, 3))
+        assert "one smooth surface" not in self.doubts(line, **options)
+
+    def test_a_fit_that_was_cut_short_says_so(self):
+        points = np.random.default_rng(2).uniform(-1, 1, size=(80, 1))
+        curve = np.concatenate([points, points**2, points**3], axis=1)
+        model = VariationalManifoldEmbedding(1, degree=6, chart="pca", iterations=2).fit(curve)
+        assert not model.diagnostics_["converged"]
+        assert "stopped after 2 iterations" in "\n".join(model.diagnostics_["doubts"])
+
+    def test_equal_rows_are_held_out_together(self):
+        from noether_razor.embedding.selection import _split
+
+        points = np.random.default_rng(3).integers(0, 12, size=(100, 1)).astype(float)
+        out, kept = _split(points, 0)
+        assert 0 < len(out) <= 20 and len(out) + len(kept) == 100
+        assert not set(points[out, 0]) & set(points[kept, 0])
+
+    def test_unlike_units_are_brought_together(self, tmp_path):
+        draws = np.random.default_rng(4)
+        t = np.linspace(-np.pi, np.pi, 81)[1:]
+        ring = np.stack([np.cos(t), np.sin(t)], axis=1) + 0.03 * draws.normal(size=(80, 2))
+        ring = ring * [1e3, 1e-2]
+        np.savetxt(tmp_path / "units.csv", ring, delimiter=",", header="force,strain", comments="")
+        done = run(
+            *("embed", tmp_path / "units.csv", "--components", 1, "--latent", "circle", "--degree", 2),
+            *("--standardise", "--out", tmp_path / "run"),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "in standard deviations of the columns: force 7" in done.stdout
+        assert "so(2), turns of force and strain about (" in done.stdout
+        assert "no settings were compared" in done.stdout
+
+
+def test_a_figure_of_eight_is_followed_around(tmp_path):
+    """The chart of all its rows folds; the map that held-out rows judged does not."""
+    draws = np.random.default_rng(3)
+    t = draws.uniform(-np.pi, np.pi, 400)
+    eight = np.stack([np.sin(t), np.sin(2 * t) / 2], axis=1) + 0.02 * draws.normal(size=(400, 2))
+    model = VariationalManifoldEmbedding(1, latent="circle", select=True).fit(eight)
+    assert model.noise_ == pytest.approx(0.02, rel=0.2)
+    assert model.diagnostics_["log_likelihood"] > model.diagnostics_["chosen"]["validation"] - 0.2

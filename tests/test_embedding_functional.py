@@ -284,3 +284,36 @@ class TestSymmetries:
         assert found.gap == np.inf
         assert len(null_space(rows, 1e-2).basis) == 2
         assert len(null_space(np.zeros((4, 3)), 1e-9).basis) == 3
+
+
+class TestWhatPointsCannotSay:
+    def test_directions_without_points_take_no_part(self):
+        """A ring in a plane of space turns in that plane; what moves points off it is not told."""
+        draws = np.random.default_rng(0)
+        angles = draws.uniform(-np.pi, np.pi, 300)
+        ring = np.stack([np.cos(angles), np.sin(angles), np.full(300, 5.0)], axis=1)
+
+        def log_density(x):
+            return -((jnp.sqrt(x[0] ** 2 + x[1] ** 2) - 1) ** 2) / 0.02 - (x[2] - 5) ** 2
+
+        moved = ring + 0.1 * draws.normal(size=ring.shape) * [1, 1, 0]
+        found = density_symmetries(log_density, moved, isometries=True)
+        assert found.algebra.name == "so(2)" and found.dimension == 1 and found.open_directions == 0
+        # Turned as a whole, it is found in its own plane.
+        turn = np.linalg.qr(draws.normal(size=(3, 3)))[0]
+        found = density_symmetries(lambda x: log_density(turn.T @ x), moved @ turn.T, isometries=True)
+        plane = turn.T @ found.matrices[0] @ turn
+        assert found.algebra.name == "so(2)" and abs(plane[0, 1]) == pytest.approx(np.sqrt(0.5), abs=1e-3)
+
+    def test_what_does_not_close_is_left_out(self):
+        """Of a turn and directions that are flat to a loose tolerance, those that form a group are named."""
+        draws = np.random.default_rng(1)
+        points = draws.normal(size=(400, 3))
+
+        def log_density(x):
+            return -(x[0] ** 2 + 1.05 * x[1] ** 2 + 0.92 * x[2] ** 2) / 2
+
+        # Of the three turns two are within the tolerance, and their commutator is the third.
+        found = density_symmetries(log_density, points, isometries=True, tolerance=0.06)
+        assert found.algebra.name == "so(2)" and found.open_directions == 1
+        assert density_symmetries(log_density, points, isometries=True, tolerance=0.1).algebra.name == "so(3)"

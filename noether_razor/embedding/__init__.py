@@ -1,6 +1,7 @@
 """Variational manifold embedding: a smooth map both ways between data and a latent space, with currents."""
 
 from .answer import EmbeddingAnswer
+from .checks import checked_points
 from .estimator import NotFittedError, VariationalManifoldEmbedding
 from .fitting import fresh_negative_kl
 from .functional import (
@@ -41,6 +42,7 @@ __all__ = [
     "StabilitySpectrum",
     "Tube",
     "VariationalManifoldEmbedding",
+    "checked_points",
     "current",
     "current_divergence",
     "currents",

@@ -13,19 +13,22 @@ from ..spelling import suggestion
 from .chart import CHARTS, Chart
 from .checks import MOST_COLUMNS, SMALLEST, checked_points, column_names
 from .coordinates import ArcLengths
-from .fitting import FitOptions, Fitted, Objective, fit_map, fresh_negative_kl
+from .doubts import doubts
+from .fitting import FitOptions, Fitted, Objective, fit_further, fit_map, fresh_negative_kl
 from .functional import Currents, LogDensity, currents, euler_lagrange_residual
 from .latent import KINDS, Kind, Latent, LatentMap
 from .linear import PrincipalComponents, principal_angles, principal_components
 from .projection import project
 from .selection import FEWEST_ROWS, Chosen, Setting, choose, first_settings, start_of
-from .symmetries import DensitySymmetries, density_symmetries
+from .symmetries import EXACT, DensitySymmetries, density_symmetries
 from .tube import Tube
 
 COORDINATES = ("metric", "latent")
 OBJECTIVES = ("forward", "reverse", "both")
 ESTIMATED = 0.1
 """Singular value of a symmetry of a density that is itself estimated, over the largest."""
+RESOLVED = 0.5
+"""Of the noise of a tube, the spread of points from which it tells the density along a direction."""
 
 Progress = Callable[[str, int, float], None]
 """Told which setting is being fitted, the iteration, and the objective (nan where it was not computed)."""
@@ -65,7 +68,8 @@ class VariationalManifoldEmbedding:
     Constant columns and repeated rows are kept. More than 50 columns are reduced to 50 principal components
     first, as `diagnostics_` says. After `fit`: `map_` in the units of the data (of the reduced columns where
     there are too many), `noise_`, `scales_` (mean length of a unit of each latent coordinate),
-    `principal_angles_` with the leading principal components in radians, `diagnostics_`.
+    `principal_angles_` with the leading principal components in radians, `diagnostics_`, whose "doubts" are
+    sentences on what should not be believed at once.
     """
 
     n_components: int = 2
@@ -121,7 +125,7 @@ class VariationalManifoldEmbedding:
         else:
             self._fitted, chosen = self._learn(inner, progress)
             self._tube = self._fitted.tube
-        self._describe(inner, chosen)
+        self._describe(points, inner, chosen)
         return self
 
     def _check_options(self, points: Float[np.ndarray, "n D"]) -> None:
@@ -209,7 +213,10 @@ class VariationalManifoldEmbedding:
             None if self.objective == "forward" else self._inner_density(),
         )
         told = None if progress is None else lambda step, value: progress(str(setting), step, value)
-        return fit_map(objective, starts[likeliest], options, told), chosen
+        fitted = fit_map(objective, starts[likeliest], options, told)
+        if chosen is not None and self.objective == "forward":
+            fitted = _no_worse(fitted, chosen, objective, options, told)
+        return fitted, chosen
 
     def _inner_density(self) -> LogDensity:
         """The log density of scaled points: the known one, or that of the tube."""
@@ -228,7 +235,9 @@ class VariationalManifoldEmbedding:
         gain = float(len(frame.axes) * np.log(frame.scale))
         return lambda x: held.log_density_at(((x - frame.mean) @ frame.axes.T) / frame.scale) - gain
 
-    def _describe(self, points: Float[np.ndarray, "n D"], chosen: Chosen | None) -> None:
+    def _describe(
+        self, data: Float[np.ndarray, "n D"], points: Float[np.ndarray, "n r"], chosen: Chosen | None
+    ) -> None:
         fitted, frame = self._fitted, self._frame
         self.map_ = frame.outward_map(fitted.phi)
         self._lengths = ArcLengths.of(self.map_)
@@ -256,11 +265,15 @@ class VariationalManifoldEmbedding:
             "noise": self.noise_,
             "iterations": fitted.iterations,
             "converged": fitted.converged,
+            "last_gain": fitted.gain,
             "log_likelihood": float(self._log_density(points).mean()),
             "bending": fitted.bending_weight / 2 * fitted.phi.bending(),
             "chosen": None if chosen is None else chosen.best.in_units(shift).to_json(),
             "selection": None if chosen is None else [one.in_units(shift).to_json() for one in chosen.tried],
+            "kernel_density": None if chosen is None else chosen.kernel._asdict(),
         }
+        labels = getattr(self, "feature_names_in_", [f"x{k + 1}" for k in range(self.n_features_in_)])
+        self.diagnostics_["doubts"] = doubts(self.diagnostics_, data, list(labels))
         if callable(self.density):
             value, error = fresh_negative_kl(self._tube, self._inner_density(), self.seed)
             self.diagnostics_ |= {"negative_kl": value, "negative_kl_stderr": error}
@@ -331,13 +344,17 @@ class VariationalManifoldEmbedding:
     ) -> DensitySymmetries:
         """The rotations and translations (all affine fields without `isometries`) that leave the density
         unchanged at points X, with the name of their Lie algebra; see `density_symmetries`. The tolerance is
-        1e-9 for a known density and 10 % for that of the tube, unless it is given.
+        1e-9 for a known density and 10 % for that of the tube, unless it is given. Directions in which the
+        points spread less than half the noise of a tube take no part.
         """
         self._fitted_or_raise()
-        if tolerance is None:
-            tolerance = 1e-9 if callable(self.density) else ESTIMATED
+        known = callable(self.density)
         return density_symmetries(
-            self._data_density(), self._checked(X), isometries=isometries, tolerance=tolerance
+            self._data_density(),
+            self._checked(X),
+            isometries=isometries,
+            tolerance=tolerance if tolerance is not None else EXACT if known else ESTIMATED,
+            resolution=0.0 if known else RESOLVED * self.noise_,
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -430,6 +447,25 @@ class _Frame:
         return LatentMap(phi.latent, coefficients)
 
 
+def _no_worse(
+    fitted: Fitted,
+    chosen: Chosen,
+    objective: Objective,
+    options: FitOptions,
+    told: Callable[[int, float], None] | None,
+) -> Fitted:
+    """The fit to all rows, or where that is worse than what held-out rows promised, the map that was judged
+    by them, fitted further to all rows. The chart of all rows may fold where that of some did not.
+    """
+    points = objective.points
+    assert points is not None
+    likelihood = float(fitted.tube.log_density(points).mean())
+    if likelihood >= chosen.best.validation:
+        return fitted
+    other = fit_further(objective, chosen.fitted, options, told)
+    return other if float(other.tube.log_density(points).mean()) > likelihood else fitted
+
+
 def _principal(components: PrincipalComponents, dim: int, noise: float | None) -> Fitted:
     """Principal components as the exact linear map of a standard normal latent; noise is the mean variance of
     the axes that were left out.
@@ -445,7 +481,7 @@ def _principal(components: PrincipalComponents, dim: int, noise: float | None) -
             coefficients[row] = np.sqrt(variances[axis]) * components.axes[axis]
     left = components.variances[dim:].sum() / max(1, width - dim)
     variance = noise**2 if noise is not None else max(float(left), 1e-6)
-    return Fitted(LatentMap(latent, coefficients), variance, 0.0, np.nan, 0, True)
+    return Fitted(LatentMap(latent, coefficients), variance, 0.0, np.nan, 0, 0.0)
 
 
 def _exact_tube(fitted: Fitted) -> Tube:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.stats import norm, qmc
 
 from .functional import LogDensity
@@ -26,6 +26,8 @@ FRESH = 4096
 """Samples with which a Kullback-Leibler divergence is told at the end."""
 FLAT = 1e-4
 """Of the noise variance, the smallest mean eigenvalue of a metric."""
+SETTLED, LOOK_BACK = 1e-3, 10
+"""Nats a point that the last so many iterations may still have gained when a fit has converged."""
 COARSE_ROWS = 4000
 """Rows with which a map is learned before all rows take part."""
 
@@ -55,14 +57,21 @@ class FitOptions:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A map with the noise around it, the weight of its bending, and how it was found."""
+    """A map with the noise around it, the weight of its bending, and how it was found: `gain` is what the
+    last ten iterations still added to the objective.
+    """
 
     phi: LatentMap
     variance: float
     bending_weight: float
     objective: float
     iterations: int
-    converged: bool
+    gain: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iterations changed nothing that matters."""
+        return self.gain <= SETTLED
 
     @property
     def tube(self) -> Tube:
@@ -137,6 +146,17 @@ def fit_map(
     return _Problem(objective, start, options, bending_weight(start, options.stiffness)).solve(progress)
 
 
+def fit_further(
+    objective: Objective,
+    fitted: Fitted,
+    options: FitOptions,
+    progress: Callable[[int, float], None] | None = None,
+) -> Fitted:
+    """Maximise the objective from a map that was fitted to some of the points, with the bending it had."""
+    start = Start(fitted.phi, fitted.variance)
+    return _Problem(objective, start, options, fitted.bending_weight).solve(progress)
+
+
 class _Problem:
     """The objective as a function of one vector: the map in preconditioned coordinates, then log noise."""
 
@@ -159,15 +179,15 @@ class _Problem:
     def solve(self, progress: Callable[[int, float], None] | None) -> Fitted:
         free = self.options.noise is None
         fixed = self.first[-1]
-        step = 0
-
-        def told(result: np.ndarray) -> None:
-            nonlocal step
-            step += 1
-            if progress is not None:
-                progress(step, -self.value(result)[0] if step % 10 == 0 else np.nan)
-
         value, _ = self.value(self.first)
+        values = [value]
+
+        def told(intermediate_result: OptimizeResult) -> None:
+            values.append(float(intermediate_result.fun))
+            step = len(values) - 1
+            if progress is not None:
+                progress(step, -values[-1] if step % 10 == 0 else np.nan)
+
         if not np.isfinite(value):
             raise FloatingPointError(
                 "the objective is not finite at the start: where is the density of the data zero or not"
@@ -183,7 +203,9 @@ class _Problem:
             options={"maxiter": self.options.iterations, "maxcor": 20, "ftol": 1e-15, "gtol": 1e-9},
         )
         phi, variance = self._unpacked(found.x)
-        return Fitted(phi, variance, self.bending, -float(found.fun), int(found.nit), bool(found.success))
+        # Where the optimiser says that it is done, what it gained on the way does not count.
+        gain = 0.0 if found.success else values[-min(len(values), LOOK_BACK + 1)] - float(found.fun)
+        return Fitted(phi, variance, self.bending, -float(found.fun), int(found.nit), gain)
 
     def _unpacked(self, flat: Float[np.ndarray, " n"]) -> tuple[LatentMap, float]:
         coefficients = self.root @ flat[:-1].reshape(self.shape)

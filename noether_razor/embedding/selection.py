@@ -6,7 +6,9 @@ from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 
 from .chart import LANDMARKS, Chart, chart_coordinates, latent_coordinates
 from .fitting import FitOptions, Fitted, Objective, Start, fit_map, smooth_start
@@ -32,6 +34,8 @@ ROWS_A_TERM = 3
 """Rows that each term of the map must have at least."""
 FEWEST_ROWS = 10
 """With which anything can be chosen."""
+KERNEL_ROWS = 2000
+"""Of a kernel density at most."""
 MOST_ROWS, MOST_TERMS = 4000, 300
 """Rows that take part in choosing, and terms of the largest map that is tried."""
 
@@ -105,11 +109,24 @@ def start_of(
     return smooth_start(latent, found, landmarks)
 
 
+class Compared(NamedTuple):
+    """How much likelier held-out rows are under a kernel density of the others than under the map that was
+    taken: the mean, and its standard error, in nats a point. That density knows of no manifold.
+    """
+
+    gain: float
+    stderr: float
+
+
 class Chosen(NamedTuple):
-    """The setting that was taken, and all that were tried, in order."""
+    """The setting that was taken with its map, fitted to the rows that were not held out; all settings that
+    were tried, in order; and the comparison with a density that knows of no manifold.
+    """
 
     setting: Setting
+    fitted: Fitted
     tried: tuple[Tried, ...]
+    kernel: Compared
 
     @property
     def best(self) -> Tried:
@@ -135,19 +152,18 @@ def choose(
     one. Where settings of several latent spaces are worse than the best by less than two standard errors, the
     latent space of that with the fewest terms is taken: a line nearly closes a ring, but needs more terms.
     """
-    order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
-    held = max(1, round(VALIDATION * len(order)))
-    out, kept = np.sort(order[:held]), np.sort(order[held:])
+    out, kept = _split(points, seed)
     own = None if coordinates is None else coordinates[kept]
     short = replace(options, iterations=min(ITERATIONS, options.iterations))
     values: dict[Setting, Float[np.ndarray, " out"]] = {}
+    fits: dict[Setting, Fitted] = {}
     tried: list[Tried] = []
 
     def best_of(settings: Sequence[Setting]) -> Setting:
         for setting in settings:
             if setting not in values:
                 fitted = fit_setting(setting, points[kept], short, coordinates=own, told=told)
-                values[setting] = fitted.tube.log_density(points[out])
+                fits[setting], values[setting] = fitted, fitted.tube.log_density(points[out])
                 train = float(fitted.tube.log_density(points[kept]).mean())
                 tried.append(Tried(setting, *_mean(values[setting]), train))
         return max(settings, key=lambda one: float(values[one].mean()))
@@ -172,7 +188,47 @@ def choose(
     latent = _fewest([best_of(list(values)), *values], values, UNDECIDED).latent
     best = best_of([one for one in finalists if one.latent == latent])
     best = best_of([best, *(replace(best, stiffness=factor * best.stiffness) for factor in STIFFNESSES)])
-    return Chosen(best, tuple(tried))
+    kernel = Compared(*_mean(kernel_log_density(points[kept], points[out]) - values[best]))
+    return Chosen(best, fits[best], tuple(tried), kernel)
+
+
+def _split(
+    points: Float[np.ndarray, "n D"], seed: int
+) -> tuple[Int[np.ndarray, " o"], Int[np.ndarray, " k"]]:
+    """The rows that are held out and the others; equal rows stay together, or one would tell the other."""
+    order = np.random.default_rng(seed).permutation(len(points))[:MOST_ROWS]
+    _, group, sizes = np.unique(points[order], axis=0, return_inverse=True, return_counts=True)
+    group, wanted = group.reshape(-1), round(VALIDATION * len(order))
+    held, rows = [], 0
+    for one in dict.fromkeys(group.tolist()):
+        if rows + sizes[one] <= wanted:
+            held.append(one)
+            rows += sizes[one]
+    out = np.isin(group, held or [int(sizes.argmin())])
+    return np.sort(order[out]), np.sort(order[~out])
+
+
+def kernel_log_density(
+    points: Float[np.ndarray, "n D"], others: Float[np.ndarray, "m D"]
+) -> Float[np.ndarray, " m"]:
+    """The log density at `others` of a Gaussian at each point, with the width under which each point is
+    likeliest by all but itself (Silverman 1986, section 3.4.4). Equal points count as one.
+    """
+    distinct = np.unique(points, axis=0)
+    some = distinct[:: max(1, len(distinct) // KERNEL_ROWS)]
+    squares = cdist(some, some, "sqeuclidean")
+    np.fill_diagonal(squares, np.inf)
+    nearest = float(np.sqrt(np.median(squares.min(axis=1))))
+    widths = max(nearest, np.finfo(float).tiny) * np.geomspace(0.3, 10, 24)
+    scores = [float(np.mean(_smoothed(squares, width, points.shape[1]))) for width in widths]
+    width = float(widths[int(np.argmax(scores))])
+    return _smoothed(cdist(others, some, "sqeuclidean"), width, points.shape[1])
+
+
+def _smoothed(squares: Float[np.ndarray, "m n"], width: float, dim: int) -> Float[np.ndarray, " m"]:
+    """The log of the mean Gaussian of a width at these squared distances."""
+    sums = logsumexp(-squares / (2 * width**2), axis=1)
+    return np.asarray(sums) - np.log(squares.shape[1]) - dim * np.log(np.sqrt(2 * np.pi) * width)
 
 
 def _mean(values: Float[np.ndarray, " n"]) -> tuple[float, float]:

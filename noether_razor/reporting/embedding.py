@@ -109,6 +109,7 @@ def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
         ("started from", _chart(facts) if facts["chart"] else "principal components"),
         ("standard deviation of the noise", f"{facts['noise']:.4g}"),
         ("variance explained", f"{answer.explained[0]:.4f}"),
+        ("by as many principal components", f"{answer.linear_r2:.4f}"),
         ("mean log-likelihood", f"{facts['log_likelihood']:.4f} nats a point"),
         (
             "angles with principal components",
@@ -153,7 +154,8 @@ def _data_figure(answer: EmbeddingAnswer) -> Figure:
             *shown.T, c=answer.coordinates[some, axis], s=8, cmap=_cycle(answer, axis), linewidths=0
         )
         if answer.estimator.n_components == 1:
-            axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8)
+            axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8, label="fitted curve")
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
         axes.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
         figure.colorbar(dots, ax=axes, label=f"coordinate z{axis + 1}", orientation="horizontal", aspect=40)
     return figure
@@ -249,27 +251,37 @@ def _currents_figure(answer: EmbeddingAnswer) -> Figure | None:
     # About a centre c the field B x is B (x - c): less the translation B c.
     half = np.einsum("i,nk->nik", answer.points.mean(axis=0), shift)
     rotation = np.asarray(found.rotation)[:, 0] - half + np.swapaxes(half, 1, 2)
-    columns = min(answer.points.shape[1], 3)
+    columns = range(min(answer.points.shape[1], 3))
+    names, z = answer.names, z[:, 0]
     figure = Figure(figsize=(7.6, 6.4), layout="constrained")
     above, middle, below = figure.subplots(3, 1, sharex=True)
-    z = z[:, 0]
-    above.plot(z, found.reparametrisation, color=LEARNED)
-    above.set(ylabel="l(z), nats", title="Reparametrisation: the integrand")
-    middle.set(ylabel="q J⁺ · e", title="Translations")
-    below.set(
-        ylabel="q J⁺ · B (φ - mean)", title="Rotations about the mean of the data", xlabel="coordinate z1"
-    )
-    for k in range(columns):
-        middle.plot(z, shift[:, k], label=answer.names[k])
-        for other in range(k + 1, columns):
-            below.plot(z, rotation[:, k, other], label=f"{answer.names[k]} to {answer.names[other]}")
+    above.plot(z, np.asarray(found.reparametrisation) - np.mean(found.reparametrisation), color=LEARNED)
+    above.set_ylabel("l(z) less its mean, nats")
+    above.set_title("Has the fit settled? Then this line is flat", loc="left", fontsize=10)
     _at_least(above, 0.1)
-    _at_least(below, 0.2 * float(np.abs(rotation).max(initial=0.0)))
-    for axes in (above, middle, below):
-        axes.grid(alpha=0.3)
-    for axes in (middle, below) if columns > 1 else (middle,):
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+    _relative(middle, z, {f"along {names[k]}": shift[:, k] for k in columns})
+    middle.set_title("Is the density the same along a column? Then its line is flat", loc="left", fontsize=10)
+    pairs = [(k, other) for k in columns for other in columns if k < other]
+    _relative(below, z, {f"{names[k]} to {names[other]}": rotation[:, k, other] for k, other in pairs})
+    below.set_title("Does it turn into itself about the mean? Then its line is flat", loc="left", fontsize=10)
+    below.set_xlabel("coordinate z1: the length along the curve")
     return figure
+
+
+def _relative(
+    axes: Axes, z: Float[np.ndarray, " n"], currents: Mapping[str, Float[np.ndarray, " n"]]
+) -> None:
+    """Currents over the largest value that any of them takes: that of a symmetry is constant. The legend says
+    by how much of it each varies; currents that are zero everywhere say nothing and are left out.
+    """
+    largest = max((float(np.abs(each).max()) for each in currents.values()), default=0.0)
+    for name, each in currents.items():
+        if np.abs(each).max() > 1e-6 * largest:
+            axes.plot(z, each / largest, label=f"{name}: varies by {np.ptp(each) / largest:.0%}")
+    axes.set(ylabel="current, relative", ylim=(-1.1, 1.1))
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
 
 
 def _at_least(axes: Axes, span: float) -> None:
@@ -277,7 +289,7 @@ def _at_least(axes: Axes, span: float) -> None:
     low, high = axes.get_ylim()
     if high - low < span:
         axes.set_ylim((low + high - span) / 2, (low + high + span) / 2)
-    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.grid(alpha=0.3)
 
 
 def _likelihood_figure(answer: EmbeddingAnswer) -> Figure | None:
@@ -347,9 +359,9 @@ EMBEDDING_PICTURES = (
     ),
     EmbeddingPicture(
         "currents",
-        "Noether currents along the curve, of the density of its tube. A symmetry of the density (change of "
-        "z, translation, rotation about the mean of the data) has a flat line; one that is always zero says "
-        "nothing.",
+        "Noether currents along the curve. Each belongs to one change of the points: a shift along a column, "
+        "or a turn in the plane of two columns. Where the density of the points stays the same under the "
+        "change, the current is constant.",
         _currents_figure,
     ),
     EmbeddingPicture(

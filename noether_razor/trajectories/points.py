@@ -1,8 +1,9 @@
 """Tables of points without times: text with or without names of columns, or arrays."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,14 @@ LABELS = 0.5
 
 
 class PointTable(NamedTuple):
-    """Points (rows, columns) with the names of the columns, and notes on what was passed over."""
+    """Points (rows, columns) with the names of the columns, notes on what was passed over, and the text of
+    the columns that were, by name.
+    """
 
     names: tuple[str, ...]
     values: Float[np.ndarray, "rows columns"]
     notes: tuple[str, ...]
+    others: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def read_points(
@@ -49,7 +53,8 @@ def read_points(
     if not taken:
         raise DataFileError(path, "", "has no column of numbers")
     values = [_numbers(path, name, table[names.index(name)]) for name in taken]
-    return PointTable(tuple(taken), np.stack(values, axis=1), tuple(notes))
+    others = {name: _texts(each) for name, each in zip(names, table, strict=True) if name not in taken}
+    return PointTable(tuple(taken), np.stack(values, axis=1), tuple(notes), others)
 
 
 def read_labelled_points(path: str | Path, label: str | None = None) -> tuple[PointTable, tuple[str, ...]]:
@@ -131,6 +136,12 @@ def _read_array(path: Path) -> tuple[list[str], list[_Column], list[str]]:
     notes = [f"the array {name} is taken, passed over: {', '.join(others)}"] if others else []
     names = [f"x{k + 1}" for k in range(array.shape[1])]
     return names, [_Column(array[:, k], None) for k in range(array.shape[1])], notes
+
+
+def _texts(column: _Column) -> Sequence[str]:
+    if isinstance(column.fields, np.ndarray):
+        return [f"{value:.10g}" for value in column.fields.tolist()]
+    return column.fields
 
 
 def _is_text(column: _Column) -> bool:

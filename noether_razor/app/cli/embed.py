@@ -24,9 +24,18 @@ def embed(
         ),
     ] = None,
     degree: Annotated[
-        int | None, typer.Option(min=1, help="Degree of the map; default: chosen by held-out likelihood.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Degree of the map. Without it degree, chart, stiffness and, for one component, an open or a"
+            " closed curve are chosen by held-out likelihood; with it nothing is compared.",
+        ),
     ] = None,
     ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to leave out.")] = None,
+    standardise: Annotated[
+        bool,
+        typer.Option("--standardise", help="Divide each column by its standard deviation: for unlike units."),
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the rows that are held out; default 0.")] = None,
     overrides: Annotated[
         list[str] | None,
@@ -40,6 +49,7 @@ def embed(
     ignored = None if ignore is None else [name.strip() for name in ignore.split(",") if name.strip()]
     given = {
         "data.ignore": ignored,
+        "data.standardise": standardise or None,
         "embedding.components": components,
         "embedding.latent": latent,
         "embedding.degree": degree,

@@ -24,16 +24,22 @@ class PointsTable(_Table):
     file: str = Field(description="text or array of points, relative to where the program runs")
     columns: tuple[str, ...] | None = Field(default=None, description="columns to take; all of numbers")
     ignore: tuple[str, ...] = Field(default=(), description="columns to leave out")
+    standardise: bool = Field(
+        default=False, description="divide each column by its standard deviation, for columns of unlike units"
+    )
 
 
 class EmbeddingTable(_Table):
-    """Options of `VariationalManifoldEmbedding`; what is not given is chosen by held-out likelihood."""
+    """Options of `VariationalManifoldEmbedding`, chosen by held-out likelihood unless a degree is given."""
 
     components: PositiveInt = Field(default=2, description="dimension of the latent space")
     latent: Literal["auto", "uniform", "normal", "circle", "sphere"] | None = Field(
         default=None, description="auto for one component, uniform for more, if not given"
     )
-    degree: PositiveInt | None = Field(default=None, description="of the map; chosen if not given")
+    degree: PositiveInt | None = Field(
+        default=None,
+        description="of the map; if not given, it is chosen together with chart, stiffness and latent space",
+    )
     stiffness: NonNegativeFloat = Field(default=1.0, description="weight of bending")
     chart: Literal["auto", "isomap", "pca", "angle"] = Field(
         default="auto", description="coordinates to start from"

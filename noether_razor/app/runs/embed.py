@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...embedding import EmbeddingAnswer, VariationalManifoldEmbedding
+import numpy as np
+from jaxtyping import Float
+
+from ...embedding import EmbeddingAnswer, VariationalManifoldEmbedding, checked_points
 from ...files import write_whole
 from ...reporting import write_embedding_report
 from ...trajectories import read_points
@@ -28,6 +31,18 @@ def embedding_config(
     return with_overrides(EmbeddingConfig, tables, told, overrides, "embed")
 
 
+def _standardised(
+    points: Float[np.ndarray, "n D"], names: Sequence[str]
+) -> tuple[Float[np.ndarray, "n D"], str]:
+    """Points with each column divided by its standard deviation, and a sentence that says so. Constant
+    columns stay. Raises ValueError as `checked_points` does.
+    """
+    spread = checked_points(points).std(axis=0)
+    units = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, spread, strict=True))
+    note = f"coordinates, noise and distances are in standard deviations of the columns: {units}"
+    return points / np.where(np.ptp(points, axis=0) > 0, spread, 1.0), note
+
+
 def embed_run(config: EmbeddingConfig, folder: Path, *, progress: Progress | None = None) -> EmbeddingAnswer:
     """Embed the points of a configuration and write config.json, embedding.csv, embedding.json and the report
     into `folder`. Nothing is written before the data have been read and the map is fitted. Raises
@@ -39,12 +54,17 @@ def embed_run(config: EmbeddingConfig, folder: Path, *, progress: Progress | Non
         raise ConfigError(f"{folder}: holds another run, choose another folder with --out")
     table = read_points(config.data.file, columns=config.data.columns, ignore=config.data.ignore)
     estimator = VariationalManifoldEmbedding(**config.embedding.options(), seed=config.seed)
+    points, notes = table.values, list(table.notes)
     started = time.monotonic()
     try:
-        estimator.fit(table.values, progress=progress)
+        if config.data.standardise:
+            points, note = _standardised(points, table.names)
+            notes.append(note)
+        estimator.fit(points, progress=progress)
     except ValueError as error:
         raise ConfigError(f"{config.data.file}: {error}") from None
-    answer = EmbeddingAnswer(estimator, table.values, table.names, time.monotonic() - started, table.notes)
+    seconds = time.monotonic() - started
+    answer = EmbeddingAnswer(estimator, points, table.names, seconds, tuple(notes), table.others)
     write_whole(folder / "config.json", written)
     write_whole(folder / "embedding.csv", answer.to_csv())
     write_whole(folder / "embedding.json", json.dumps(answer.to_json(), indent=1) + "\n")

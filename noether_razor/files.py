@@ -29,6 +29,16 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder and those above it, and remove again what was not there. Raises OSError where that fails:
+    better before long work than after it.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        path.rmdir()
+
+
 def finite_only(value: Any) -> Any:
     """The same with None for numbers that are not finite, which JSON has no word for."""
     if isinstance(value, Mapping):

@@ -13,6 +13,8 @@ from test_cli import run
 
 from noether_razor.app.config import ConfigError, EmbeddingConfig, parse_tables
 from noether_razor.embedding import VariationalManifoldEmbedding
+from noether_razor.embedding.map_doubts import empty_stretch, torn, uneven_scatter
+from noether_razor.embedding.selection import _split
 from noether_razor.trajectories import DataFileError, read_points
 
 CONFIG = """
@@ -54,7 +56,15 @@ def test_the_folder_holds_coordinates_numbers_and_a_report(embedded):
     folder, printed = embedded
     with (folder / "embedding.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 80 and list(rows[0]) == ["z", "label", "z1", "u1", "log_density", "distance"]
+    assert len(rows) == 80 and list(rows[0]) == [
+        "z",
+        "label",
+        "z1",
+        "u1",
+        "log_density",
+        "distance",
+        "beyond_edge",
+    ]
     # What the map does not use still says which row is which.
     assert [row["z"] for row in rows[:2]] == ["0", "1"] and rows[1]["label"] == "even"
     answer = json.loads((folder / "embedding.json").read_text())
@@ -65,7 +75,8 @@ def test_the_folder_holds_coordinates_numbers_and_a_report(embedded):
     length, angle = (np.array([float(row[key]) for row in rows]) for key in ("z1", "u1"))
     assert np.allclose(length, angle * answer["metric_scales"][0], atol=0.2)
     assert np.mean([float(row["log_density"]) for row in rows]) == pytest.approx(answer["log_likelihood"])
-    assert "80 points of 2 columns on a circle latent" in printed
+    assert "80 points of 2 columns near a closed curve of length 6." in printed
+    assert "under turns of x and y about (3.0" in printed or "under turns of x and y about (2.9" in printed
     # The rotation about the ring's own centre is found, not that about the origin.
     assert answer["symmetries"]["algebra"]["name"].startswith("so(2)")
     (turn,), (shift,) = answer["symmetries"]["matrices"], answer["symmetries"]["vectors"]
@@ -111,7 +122,10 @@ def test_a_configuration_and_a_map_of_two_dimensions(tmp_path):
     [
         (("embed", "none.csv"), "none.csv: no such file"),
         (("embed", "ring.csv", "--components", "0"), "components"),
-        (("embed", "ring.csv", "--components", "4"), "n_components: got 4, expected 1 to 3"),
+        (
+            ("embed", "ring.csv", "--components", "4"),
+            "ring.csv: embedding.components: got 4, but it has 3 columns of numbers",
+        ),
         (("embed", "ring.csv", "--latent", "torus"), "embedding.latent: "),
         (("embed", "ring.csv", "--ignore", "zz"), "has no column 'zz'"),
         (("embed", "bad.toml"), "embedding.degre: unknown key, did you mean degree?"),
@@ -158,6 +172,17 @@ class TestPoints:
         found = read_points(tmp_path / "named.csv", columns=["b"])
         assert found.names == ("b",) and np.array_equal(found.values, [[2], [4]])
 
+    def test_decimal_commas_where_they_can_be_nothing_else(self, tmp_path):
+        (tmp_path / "german.csv").write_text("\ufeffa;b\n1,5;-2\n3,25;4,0e1\n", encoding="utf-8")
+        assert np.array_equal(read_points(tmp_path / "german.csv").values, [[1.5, -2], [3.25, 40]])
+        # With a point elsewhere, commas part thousands.
+        (tmp_path / "other.csv").write_text("a;b\n1,204;1.5\n3,512;2.5\n")
+        found = read_points(tmp_path / "other.csv")
+        assert found.names == ("b",)
+        assert found.notes == (
+            "column a is passed over: numbers like 1,204 need a decimal point and nothing else",
+        )
+
     def test_arrays(self, tmp_path):
         points = np.arange(6.0).reshape(3, 2)
         np.save(tmp_path / "p.npy", points)
@@ -176,6 +201,7 @@ class TestPoints:
             ("a.csv", b"x,y\n1,2\n1,2,3\n1,2\n", "line 3: 3 fields, expected 2"),
             ("a.csv", b"x,y\n1,2\n1,oops\n1,2\n", "line 3, column y: got 'oops'"),
             ("a.csv", b"k\na\nb\n", "has no column of numbers"),
+            ("a.csv", b"x;y\n1,204;u\n3,512;v\n", "has no column of numbers"),
             ("a.csv", b"x,y\n\xff,2\n", "not UTF-8"),
             ("a.npy", b"nothing", "damaged"),
         ],
@@ -237,6 +263,13 @@ class TestDoubts:
         far = np.concatenate([line, [[1e3, 0.5]]])
         assert "row 61 (x1)" in self.doubts(far) and "spreads over" not in self.doubts(far)
         assert "x2 spreads over" in self.doubts(line * [1.0, 100.0])
+        coded = np.where(draws.uniform(size=(60, 2)) < 0.1, -999, line)
+        assert "the value -999 stands" in self.doubts(coded)
+        numbered = np.concatenate([line, np.arange(60.0)[:, None]], axis=1)
+        assert "x3 only grows or only falls" in self.doubts(numbered)
+        assert "exact combinations of each other: x1, x2, x3" in self.doubts(
+            np.concatenate([line, line.sum(axis=1, keepdims=True)], axis=1)
+        )
         assert "a bound, no estimate" in self.doubts(line[:, :1] * [1.0, 2.0])
 
     def test_points_on_no_curve_are_told_from_those_on_one(self):
@@ -257,7 +290,6 @@ class TestDoubts:
         assert "stopped after 2 iterations" in "\n".join(model.diagnostics_["doubts"])
 
     def test_equal_rows_are_held_out_together(self):
-        from noether_razor.embedding.selection import _split
 
         points = np.random.default_rng(3).integers(0, 12, size=(100, 1)).astype(float)
         out, kept = _split(points, 0)
@@ -276,7 +308,7 @@ class TestDoubts:
         )
         assert done.returncode == 0, done.stderr
         assert "in standard deviations of the columns: force 7" in done.stdout
-        assert "so(2), turns of force and strain about (" in done.stdout
+        assert "under turns of force and strain about (" in done.stdout
         assert "no settings were compared" in done.stdout
 
 
@@ -288,3 +320,47 @@ def test_a_figure_of_eight_is_followed_around(tmp_path):
     model = VariationalManifoldEmbedding(1, latent="circle", select=True).fit(eight)
     assert model.noise_ == pytest.approx(0.02, rel=0.2)
     assert model.diagnostics_["log_likelihood"] > model.diagnostics_["chosen"]["validation"] - 0.2
+
+
+class TestMapDoubts:
+    """What the places of points on a map say against it, on maps made by hand."""
+
+    def test_neighbours_that_a_map_tears_apart(self):
+        draws = np.random.default_rng(0)
+        angles = draws.uniform(-np.pi, np.pi, 200)
+        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        none, turn = np.zeros(1), np.array([2 * np.pi])
+        assert torn(ring, angles[:, None], 0.01, turn) == []
+        # On a line, the ring is cut.
+        (said,) = torn(ring, angles[:, None], 0.01, none)
+        assert "of 200 rows have near neighbours far away on the map" in said
+        sheet = draws.uniform(size=(400, 2))
+        assert torn(sheet, sheet, 0.01, np.zeros(2)) == []
+        folded = np.where(draws.uniform(size=(400, 1)) < 0.1, sheet + 3, sheet)
+        assert len(torn(sheet, folded, 0.01, np.zeros(2))) == 1
+
+    def test_a_stretch_without_rows(self):
+        draws = np.random.default_rng(1)
+        even = draws.uniform(0, 1, 300)
+        assert empty_stretch(even, 0.01) == []
+        (said,) = empty_stretch(np.where(even > 0.5, even + 2, even), 0.01)
+        assert "no rows lie on the curve from z1 = 0.4" in said or "from z1 = 0.5" in said
+
+    def test_scatter_that_one_noise_does_not_describe(self):
+        draws = np.random.default_rng(2)
+        left = 0.1 * draws.normal(size=(400, 3)) * [0, 1, 1]
+        assert uneven_scatter(left, 1, 0.1, ["a", "b", "c"]) == []
+        (said,) = uneven_scatter(left * [0, 1, 5], 1, 0.35, ["a", "b", "c"])
+        assert "along c" in said
+        few = np.concatenate([left, draws.uniform(-2, 2, size=(20, 3)) * [0, 1, 1]])
+        noise = float(np.sqrt(np.mean(few[:, 1:] ** 2)))
+        (said,) = uneven_scatter(few, 1, noise, ["a", "b", "c"])
+        assert "is made by few rows: the typical one lies about 0.1" in said
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path):
+    write_ring(tmp_path / "ring.csv", 20)
+    (tmp_path / "file").write_text("")
+    done = run("embed", tmp_path / "ring.csv", "--out", tmp_path / "file" / "run")
+    assert done.returncode == 2 and "cannot be written: Not a directory" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

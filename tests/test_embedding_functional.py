@@ -303,7 +303,43 @@ class TestWhatPointsCannotSay:
         turn = np.linalg.qr(draws.normal(size=(3, 3)))[0]
         found = density_symmetries(lambda x: log_density(turn.T @ x), moved @ turn.T, isometries=True)
         plane = turn.T @ found.matrices[0] @ turn
-        assert found.algebra.name == "so(2)" and abs(plane[0, 1]) == pytest.approx(np.sqrt(0.5), abs=1e-3)
+        assert found.algebra.name == "so(2)"
+        assert abs(plane[0, 1]) == pytest.approx(np.sqrt(0.5) * np.linalg.norm(plane), abs=1e-6)
+
+    def test_the_origin_of_columns_does_not_matter(self):
+        """An ellipse in space far from the origin has no symmetry, and a circle has its own centre."""
+        draws = np.random.default_rng(2)
+        angles = draws.uniform(-np.pi, np.pi, 300)
+
+        def log_density(centre, wide):
+            def at(x):
+                y = (x - centre) / jnp.array([wide, 1.0])
+                return -((jnp.sqrt(jnp.sum(y**2)) - 1) ** 2) / 0.02
+
+            return at
+
+        for centre in (np.zeros(2), np.array([5e5, -3e3])):
+            for wide, rank in ((1.0, 1), (1.5, 0)):
+                ring = np.stack([wide * np.cos(angles), np.sin(angles)], axis=1)
+                points = centre + ring * (1 + 0.1 * draws.normal(size=(300, 1)))
+                found = density_symmetries(log_density(centre, wide), points, isometries=True, tolerance=0.05)
+                assert found.dimension == rank
+
+    def test_turns_about_a_line_say_only_that_its_noise_is_alike(self):
+        """Around a straight image every turn is a symmetry of isotropic noise: only the shift is told."""
+        draws = np.random.default_rng(3)
+        line = np.stack([draws.uniform(-1, 1, 300), np.zeros(300), np.zeros(300)], axis=1)
+        points = line + 0.1 * draws.normal(size=line.shape)
+
+        def log_density(x):
+            return -(x[1] ** 2 + x[2] ** 2) / 0.02
+
+        with_turns = density_symmetries(log_density, points, isometries=True, tolerance=1e-6)
+        assert with_turns.dimension == 2
+        found = density_symmetries(log_density, points, isometries=True, tolerance=1e-6, image=line)
+        assert found.dimension == 1 and np.allclose(
+            np.abs(found.vectors[0] / np.linalg.norm(found.vectors)), [1, 0, 0]
+        )
 
     def test_what_does_not_close_is_left_out(self):
         """Of a turn and directions that are flat to a loose tolerance, those that form a group are named."""

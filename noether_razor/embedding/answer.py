@@ -8,17 +8,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from .doubts import doubts
+from .doubts import doubts, no_surface, noise_at_bound
 from .estimator import ESTIMATED, VariationalManifoldEmbedding
 from .linear import principal_components
+from .map_doubts import empty_stretch, outside, torn, uneven_scatter, worse_than_linear
 from .symmetries import DensitySymmetries
 
 MOST_SYMMETRIC = 6
 """Columns up to which isometries of the density are looked for."""
-SHARE_OUTSIDE = 0.05
-"""Share of the points beyond the edge of the surface, from which it is said."""
+GAP = 2.0
+"""Ratio of singular values between what is an isometry and what is none, below which none is told."""
 TURNS, ALONG = 0.2, 0.95
 """Turning over shifting, below which a field is called a translation; and the share of a direction or plane
 that one column or pair of columns must have to be named alone.
@@ -71,12 +72,17 @@ class EmbeddingAnswer:
 
     @cached_property
     def symmetries(self) -> DensitySymmetries | None:
-        """Rotations and translations of the density of the tube; None where there are too many columns."""
-        columns = self.points.shape[1]
-        if columns > MOST_SYMMETRIC:
+        """Rotations and translations of the density of the tube that stand out; None where there are too many
+        columns or too few rows, and where the density is not to be believed.
+        """
+        columns, facts = self.points.shape[1], self.estimator.diagnostics_
+        if columns > MOST_SYMMETRIC or no_surface(facts) or noise_at_bound(facts, self.points):
             return None
         some = self.points[:: max(1, len(self.points) // 400)]
-        return self.estimator.symmetries(some) if len(some) >= columns * (columns + 1) // 2 else None
+        if len(some) < columns * (columns + 1) // 2:
+            return None
+        found = self.estimator.symmetries(some)
+        return found if found.gap >= GAP else self.estimator.symmetries(some, tolerance=0.0)
 
     @property
     def isometries(self) -> str | None:
@@ -86,33 +92,60 @@ class EmbeddingAnswer:
             return None
         if not found.dimension:
             return "none"
-        words = found.algebra.name
+        name = found.algebra.name
         if found.dimension == 1:
-            words += f", {_in_words(found.matrices[0], found.vectors[0], self.points, self.names)}"
-        if found.open_directions:
-            words += f"; of {found.open_directions} more directions within the tolerance no group is formed"
-        return words
+            return f"{_in_words(found.matrices[0], found.vectors[0], self.points, self.names)} ({name})"
+        return f"a group of {found.dimension} dimensions ({name})"
 
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
         facts = self.estimator.diagnostics_
-        notes = [*self.file_notes, *doubts(facts, self.points, self.names)]
+        notes = [*self.file_notes, *doubts(facts, self.points, self.names), *self._of_map()]
         if facts["selection"] is None and self.estimator.density == "data":
             notes.append("a degree was given: no settings were compared, and no rows were held out")
-        if facts["reduced_to"] is not None:
-            notes.append(
-                f"{facts['columns']} columns were reduced to {facts['reduced_to']} principal components,"
-                f" which hold {facts['variance_kept']:.1%} of the variance"
-            )
-        if facts["latent"] == "uniform":
-            outside = float(np.mean(np.abs(self.latent).max(axis=1) > 1))
-            if outside > SHARE_OUTSIDE:
-                notes.append(
-                    f"{outside:.0%} of the points lie beyond the edge of the surface that was fitted: their"
-                    " coordinates come from its continuation, which the data support less"
-                )
         return notes
+
+    def _of_map(self) -> list[str]:
+        """What the places of the points on the map say against it."""
+        estimator, count = self.estimator, self.estimator.n_components
+        noise, kind = estimator.noise_, estimator.diagnostics_["latent"]
+        left = self.points - self.rebuilt
+        found = worse_than_linear(self.explained[0], self.linear_r2, count)
+        if kind == "uniform":
+            found += outside(float(np.mean(self.beyond_edge)))
+        if kind != "sphere":
+            found += torn(self.points, self.coordinates, noise, self.turns)
+        if count == 1:
+            found += empty_stretch(self.coordinates[:, 0], noise)
+        return found + uneven_scatter(left, count, noise, self.names)
+
+    @cached_property
+    def turns(self) -> Float[np.ndarray, " d"]:
+        """The length after which each coordinate comes back to where it was; 0 for those that do not."""
+        count = self.estimator.n_components
+        if self.estimator.diagnostics_["latent"] != "circle":
+            return np.zeros(count)
+        ends = self.estimator.metric_coordinates(np.array([[-np.pi] * count, [np.pi] * count]))
+        return ends[1] - ends[0]
+
+    @cached_property
+    def beyond_edge(self) -> Bool[np.ndarray, " n"]:
+        """The points whose latent coordinates are beyond the cube of a uniform latent."""
+        cube = self.estimator.diagnostics_["latent"] == "uniform"
+        return np.abs(self.latent).max(axis=1) > 1 if cube else np.zeros(len(self.latent), bool)
+
+    @property
+    def shape(self) -> str:
+        """What the points lie near, in words: "a closed curve of length 6.3"."""
+        kind, count = self.estimator.diagnostics_["latent"], self.estimator.n_components
+        ranges = np.where(self.turns > 0, self.turns, np.ptp(self.coordinates, axis=0))
+        if count == 1:
+            return f"a {'closed ' if kind == 'circle' else ''}curve of length {ranges[0]:.3g}"
+        extent = " by ".join(f"{value:.3g}" for value in ranges)
+        names = {"circle": {2: "a torus"}, "sphere": {2: "a sphere"}}
+        name = names.get(kind, {2: "a surface"}).get(count, f"a manifold of {count} dimensions")
+        return name if kind == "sphere" else f"{name} of {extent}"
 
     def to_json(self) -> dict[str, Any]:
         """The contents of embedding.json."""
@@ -138,7 +171,7 @@ class EmbeddingAnswer:
 
     def to_csv(self) -> str:
         """The contents of embedding.csv: the labels of each row, metric coordinates z, latent ones u, the log
-        density of the point, and its distance from the image.
+        density of the point, its distance from the image, and whether it lies beyond the edge.
         """
         count = self.estimator.n_components
         density = self.estimator.score_samples(self.points)
@@ -146,33 +179,34 @@ class EmbeddingAnswer:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         coordinates = [f"{letter}{k + 1}" for letter in "zu" for k in range(count)]
-        header = [*coordinates, "log_density", "distance"]
+        header = [*coordinates, "log_density", "distance", "beyond_edge"]
         labels = {f"{name}_of_file" if name in header else name: each for name, each in self.labels.items()}
         writer.writerow([*labels, *header])
         table = np.column_stack([self.coordinates, self.latent, density, distance])
         for index, row in enumerate(table.tolist()):
             own = [each[index] for each in labels.values()]
-            writer.writerow([*own, *(f"{value:.10g}" for value in row)])
+            writer.writerow([*own, *(f"{value:.10g}" for value in row), int(self.beyond_edge[index])])
         return stream.getvalue()
 
     def __str__(self) -> str:
-        facts = self.estimator.diagnostics_
-        total, _ = self.explained
+        facts, count = self.estimator.diagnostics_, self.estimator.n_components
+        linear = "one principal component" if count == 1 else f"{count} principal components"
         lines = [
-            f"{facts['rows']} points of {facts['columns']} columns on a {facts['latent']} latent "
-            f"of dimension {self.estimator.n_components}: degree {facts['degree']}, {_chart(facts)}"
-            f"noise {facts['noise']:.3g}",
-            f"R2 of the reconstruction {total:.4f} (principal components: {self.linear_r2:.4f}), "
-            f"mean log-likelihood of these points {facts['log_likelihood']:.3f}",
+            f"{facts['rows']} points of {facts['columns']} columns near {self.shape}: noise"
+            f" {facts['noise']:.3g}, {self.explained[0]:.2%} of the variance explained ({linear}:"
+            f" {self.linear_r2:.2%})",
+            *(f"note: {note}" for note in self.notes),
         ]
         if best := facts["chosen"]:
             lines.append(
-                f"chosen among {len(facts['selection'])} settings by held-out likelihood:"
-                f" {best['validation']:.3f} ± {best['stderr']:.3f} a point"
+                f"chosen among {len(facts['selection'])} maps by rows held out, whose mean log-likelihood is"
+                f" {best['validation']:.3f} ± {best['stderr']:.3f} nats: {_setting(facts)}"
             )
+        else:
+            lines.append(f"{_setting(facts)}, mean log-likelihood {facts['log_likelihood']:.3f} nats a point")
         if self.isometries not in (None, "none"):
-            lines.append(f"isometries of the density, to {ESTIMATED:.0%}: {self.isometries}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+            lines.append(f"the density stays the same, to {ESTIMATED:.0%}, under {self.isometries}")
+        return "\n".join(lines)
 
 
 def _in_words(
@@ -201,5 +235,6 @@ def _in_words(
     return f"{plane} about ({', '.join(f'{value:.3g}' for value in centre)})"
 
 
-def _chart(facts: dict[str, Any]) -> str:
-    return f"{facts['chart']} chart, " if facts["chart"] else ""
+def _setting(facts: Mapping[str, Any]) -> str:
+    chart = f", started from {facts['chart']}" if facts["chart"] else ""
+    return f"{facts['latent']} latent space, degree {facts['degree']}{chart}"

@@ -253,6 +253,7 @@ class VariationalManifoldEmbedding:
             spread.axes[: self.n_components].T, self._components.axes[: self.n_components].T
         )
         self.diagnostics_: dict[str, Any] = {
+            "components": self.n_components,
             "rows": len(points),
             "columns": self.n_features_in_,
             "reduced_to": len(frame.axes) if frame.kept < 1 else None,
@@ -355,6 +356,7 @@ class VariationalManifoldEmbedding:
             isometries=isometries,
             tolerance=tolerance if tolerance is not None else EXACT if known else ESTIMATED,
             resolution=0.0 if known else RESOLVED * self.noise_,
+            image=None if known else self.map_(self.map_.latent.nodes.points),
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

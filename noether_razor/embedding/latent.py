@@ -226,7 +226,7 @@ class LatentMap:
     """phi(z) = values(z) W, from a latent space to R^D; for arrays of NumPy and of JAX, with leading axes."""
 
     latent: Latent
-    coefficients: Float[np.ndarray, "P D"]
+    coefficients: Float[Any, "P D"]
 
     def __call__(self, z: Points) -> Any:
         return self.latent.values(z) @ self.coefficients

@@ -16,8 +16,8 @@ from .latent import Kind, Latent
 
 VALIDATION = 0.2
 """Share of the rows that are held out while choosing."""
-DEGREES = (4, 6, 8, 10, 12, 14, 16, 18)
-HARMONICS = (1, 2, 3, 5, 8, 12)
+DEGREES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 24)
+HARMONICS = (1, 2, 3, 5, 8, 12, 18)
 FIRST = {"uniform": 8, "normal": 6, "circle": 3, "sphere": 3}
 """The degree with which latent spaces and charts are compared."""
 STIFFNESSES = (0.1, 10.0)

@@ -17,6 +17,10 @@ EXACT = 1e-9
 """Singular value over the largest, up to which a direction counts as a symmetry of a known density."""
 
 
+AT_REST = 0.2
+"""Of the spread of the points, the movement of an image below which it is at rest."""
+
+
 @dataclass(frozen=True, eq=False)
 class DensitySymmetries:
     """Fields xi_k(x) = A_k x + b_k with <grad log p, xi_k> = 0, and the Lie algebra that they span.
@@ -62,6 +66,7 @@ def density_symmetries(
     isometries: bool = False,
     tolerance: float = EXACT,
     resolution: float = 0.0,
+    image: Float[np.ndarray, "m D"] | None = None,
 ) -> DensitySymmetries:
     """The affine symmetries of a density: the null space of <grad log p, A x + b> over points.
 
@@ -69,12 +74,15 @@ def density_symmetries(
     better. With `isometries` only rotations and translations are candidates, those that have a Noether
     current. `tolerance` is the largest singular value, over the largest of all, of a symmetry: 1e-9 for a
     known density, some per cent for an estimated one. Fields along principal axes on which the points spread
-    at most by `resolution` are no candidates: the points say nothing of them. Raises ValueError for too few
-    points, and where log p or its gradient is not finite.
+    at most by `resolution` are no candidates: the points say nothing of them. Where the density is that of
+    noise around an `image` (m, D), fields that leave the image at rest only say that the noise is the same in
+    all directions: what is listed moves the image. Raises ValueError for too few points, and where log p or
+    its gradient is not finite.
     """
     points = np.asarray(points, dtype=np.float64)
     count, dim = points.shape
-    middle, scale = points.mean(axis=0), float(points.std())
+    middle = points.mean(axis=0)
+    scale = float(np.sqrt(np.mean((points - middle) ** 2)))
     with jax.enable_x64(True):
         scores = np.asarray(jax.jit(jax.vmap(jax.grad(log_density)))(jnp.asarray(points)))
     if not np.isfinite(scores).all():
@@ -93,12 +101,15 @@ def density_symmetries(
     conditions = np.einsum("ni,kij,nj->nk", directions, fields, moved, optimize=True)
     found = null_space(conditions, tolerance)
     affine = np.einsum("rk,kij->rij", found.basis, fields)
+    if image is not None:
+        affine = _moving(affine, (image - middle) / scale)
+    count = len(affine)
     algebra = _named(affine, tolerance)
     # The first of them is the least flat one.
     while algebra.centre is None and len(affine):
         affine = affine[1:]
         algebra = _named(affine, tolerance)
-    skipped = len(found.basis) - len(affine)
+    skipped = count - len(affine)
     if len(affine) == 1:
         affine = _turned(affine, tolerance)
         algebra = _named(affine, tolerance)
@@ -118,6 +129,22 @@ def _candidates(axes: Float[np.ndarray, "r D"], isometries: bool) -> Float[np.nd
     else:
         turns = np.einsum("ai,bj->abij", axes, axes).reshape(rank * rank, axes.shape[1], axes.shape[1])
     return np.concatenate([np.pad(turns, ((0, 0), (0, 0), (0, 1))), shifts])
+
+
+def _moving(
+    affine: Float[np.ndarray, "K D D+1"], image: Float[np.ndarray, "m D"]
+) -> Float[np.ndarray, "R D D+1"]:
+    """Of the span of fields the part that moves an image, orthogonal to what leaves it at rest; in the order
+    of the fields where all of them move it.
+    """
+    at = np.pad(image, ((0, 0), (0, 1)), constant_values=1.0)
+    if not len(affine):
+        return affine
+    moved = np.einsum("kij,mj->kmi", affine, at).reshape(len(affine), -1) / np.sqrt(len(image))
+    axes, sizes, _ = np.linalg.svd(moved, full_matrices=False)
+    if sizes[-1] > AT_REST:
+        return affine
+    return np.einsum("kr,kij->rij", axes[:, sizes > AT_REST], affine)
 
 
 def _turned(affine: Float[np.ndarray, "1 D D+1"], tolerance: float) -> Float[np.ndarray, "1 D D+1"]:

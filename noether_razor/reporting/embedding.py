@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from matplotlib.patches import Ellipse
 
 from ..embedding import EmbeddingAnswer, principal_components
 from ..files import written_whole
+from .answer import sentence
 from .figures import GREY, LEARNED, TRUE
 from .html import figures_section, html_table, notes_section, page, section
 from .pictures import Drawn, drawn_pictures
@@ -27,6 +28,10 @@ COLOURS = "viridis"
 STEPS = 300
 """Points along a curve that is drawn."""
 MOST_BARS = 40
+LONGEST = 8.0
+"""Ratio of the sides of a picture up to which both have one scale."""
+MOST_CURRENTS = 6
+"""Columns of which currents are drawn."""
 MARKS = {"uniform": "o", "normal": "s", "circle": "^", "sphere": "D"}
 BESIDE = 0.6
 """Of the distance of two degrees, the width over which latent spaces stand side by side."""
@@ -59,19 +64,28 @@ def write_embedding_report(answer: EmbeddingAnswer, figures: Path, title: str) -
         with written_whole(figures / f"{name}.png") as temporary:
             temporary.write_bytes(png)
     rows = _facts(answer)
-    lines = [f"# {title}", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    lines = [f"# {title}", "", f"{_headline(answer)}.", ""]
+    if answer.notes:
+        lines += ["## Notes", "", *(f"- {sentence(note)}" for note in answer.notes), ""]
+    lines += [
+        "## The embedding",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+    ]
     lines += [*MEANINGS, ""]
     for name, caption, _, _ in drawn:
         lines += [f"![{caption}]({figures.name}/{name}.png)", "", f"*{caption}*", ""]
     lines += [f"**Figure left out:** {name}: {why}\n" for name, why in failed.items()]
-    lines += [f"- {note}" for note in answer.notes]
     return Reports("\n".join(lines) + "\n", _html(answer, drawn, failed, title))
 
 
 def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str], title: str) -> str:
     facts = [[escape(name), escape(value)] for name, value in _facts(answer)]
     meanings = "".join(f"<p>{escape(text)}</p>\n" for text in MEANINGS)
-    body = f"<h1>{escape(_headline(answer))}</h1>\n"
+    body = f"<h1>{escape(_headline(answer))}</h1>\n" + notes_section(answer.notes)
     body += section("The embedding", html_table(("", ""), facts) + meanings)
     tried = answer.estimator.diagnostics_["selection"]
     if tried:
@@ -88,17 +102,12 @@ def _html(answer: EmbeddingAnswer, drawn: Sequence[Drawn], failed: dict[str, str
         ]
         header = ("latent", "chart", "degree", "stiffness", "held-out log-likelihood", "of the fit")
         body += section("What was compared", html_table(header, rows))
-    return page(title, body + figures_section(drawn, failed) + notes_section(answer.notes))
+    return page(title, body + figures_section(drawn, failed))
 
 
 def _headline(answer: EmbeddingAnswer) -> str:
-    facts = answer.estimator.diagnostics_
-    count = answer.estimator.n_components
-    shapes = {"circle": {1: "a closed curve", 2: "a torus"}, "sphere": {2: "a sphere"}}
-    shape = shapes.get(facts["latent"], {1: "a curve", 2: "a surface"}).get(
-        count, f"a manifold of {count} dimensions"
-    )
-    return f"{facts['rows']} points near {shape}: {answer.explained[0]:.1%} of the variance explained"
+    rows = answer.estimator.diagnostics_["rows"]
+    return f"{rows} points near {answer.shape}: {answer.explained[0]:.1%} of the variance explained"
 
 
 def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
@@ -113,11 +122,11 @@ def _facts(answer: EmbeddingAnswer) -> list[tuple[str, str]]:
         ("mean log-likelihood", f"{facts['log_likelihood']:.4f} nats a point"),
         (
             "angles with principal components",
-            ", ".join(f"{value:.3g}°" for value in np.degrees(estimator.principal_angles_)),
+            ", ".join(f"{value:.3g}°" for value in np.round(np.degrees(estimator.principal_angles_), 6)),
         ),
     ]
     if answer.isometries is not None:
-        rows.append(("isometries of the density", answer.isometries))
+        rows.append(("the density stays the same under", answer.isometries))
     return [*rows, ("seconds", f"{answer.seconds:.1f}")]
 
 
@@ -143,9 +152,9 @@ def _plane(answer: EmbeddingAnswer) -> tuple[Callable[[np.ndarray], np.ndarray],
 
 
 def _data_figure(answer: EmbeddingAnswer) -> Figure:
-    """The data in a plane, coloured by each of the first two coordinates; a curve is drawn through them."""
+    """The data in a plane, coloured by each of the first coordinates; a curve is drawn through them."""
     some = _some(answer)
-    count = min(2, answer.estimator.n_components)
+    count = min(3, answer.estimator.n_components)
     project, labels = _plane(answer)
     shown = project(answer.points[some])
     figure = Figure(figsize=(5.2 * count, _height(4.4, shown)), layout="constrained")
@@ -155,14 +164,22 @@ def _data_figure(answer: EmbeddingAnswer) -> Figure:
         )
         if answer.estimator.n_components == 1:
             axes.plot(*project(_curve(answer)[1]).T, color=TRUE, linewidth=1.8, label="fitted curve")
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
-        axes.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
+            axes.legend(loc="best", fontsize=8)
+        axes.set(xlabel=labels[0], ylabel=labels[1], aspect=_aspect(shown))
         figure.colorbar(dots, ax=axes, label=f"coordinate z{axis + 1}", orientation="horizontal", aspect=40)
     return figure
 
 
+def _aspect(shown: Float[np.ndarray, "n 2"]) -> Literal["equal", "auto"]:
+    """One scale for both axes, unless that would leave nothing to see."""
+    across, along = np.ptp(shown, axis=0)
+    return "equal" if max(across, along) < LONGEST * min(across, along) else "auto"
+
+
 def _height(width: float, shown: Float[np.ndarray, "n 2"]) -> float:
     """The height of a figure whose axes have such a width and one scale, with room for labels and colours."""
+    if _aspect(shown) == "auto":
+        return 0.6 * width + 1.4
     across, along = np.ptp(shown, axis=0)
     return float(np.clip(width * along / max(across, 1e-300), 0.25 * width, 1.2 * width)) + 1.4
 
@@ -251,7 +268,7 @@ def _currents_figure(answer: EmbeddingAnswer) -> Figure | None:
     # About a centre c the field B x is B (x - c): less the translation B c.
     half = np.einsum("i,nk->nik", answer.points.mean(axis=0), shift)
     rotation = np.asarray(found.rotation)[:, 0] - half + np.swapaxes(half, 1, 2)
-    columns = range(min(answer.points.shape[1], 3))
+    columns = range(min(answer.points.shape[1], MOST_CURRENTS))
     names, z = answer.names, z[:, 0]
     figure = Figure(figsize=(7.6, 6.4), layout="constrained")
     above, middle, below = figure.subplots(3, 1, sharex=True)
@@ -361,7 +378,7 @@ EMBEDDING_PICTURES = (
         "currents",
         "Noether currents along the curve. Each belongs to one change of the points: a shift along a column, "
         "or a turn in the plane of two columns. Where the density of the points stays the same under the "
-        "change, the current is constant.",
+        "change, the current is constant. At most six columns are shown.",
         _currents_figure,
     ),
     EmbeddingPicture(

@@ -1,5 +1,6 @@
 """Tables of points without times: text with or without names of columns, or arrays."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from .error import DataFileError, reading
 from .files import is_text, read_arrays
 from .writing import MISSING, NUMBER, SAMPLE, decode, find_delimiter, split
 
+COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+"""A number with a decimal comma."""
 LABELS = 0.5
 """Share of the values of a column that are no numbers, from which it is text."""
 
@@ -49,7 +52,7 @@ def read_points(
     if columns is None:
         texts = [name for name in taken if _is_text(table[names.index(name)])]
         taken = [name for name in taken if name not in texts]
-        notes = [*notes, *(f"column {name} is text: passed over" for name in texts)]
+        notes = [*notes, *(_passed_over(name, table[names.index(name)]) for name in texts)]
     if not taken:
         raise DataFileError(path, "", "has no column of numbers")
     values = [_numbers(path, name, table[names.index(name)]) for name in taken]
@@ -112,7 +115,7 @@ def _read_text(path: Path) -> tuple[list[str], list[_Column], list[str]]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataFileError(path, f"line {rows[0][0]}", f"two columns are named {repeated[0]!r}")
-    rows = rows[1:] if named else rows
+    rows = _with_points(rows[1:] if named else rows, delimiter)
     for number, fields in rows:
         if len(fields) != width:
             raise DataFileError(path, f"line {number}", f"{len(fields)} fields, expected {width}")
@@ -121,6 +124,20 @@ def _read_text(path: Path) -> tuple[list[str], list[_Column], list[str]]:
     lines = [number for number, _ in rows]
     table = [_Column([fields[k] for _, fields in rows], lines) for k in range(width)]
     return list(names), table, []
+
+
+def _with_points(rows: list[tuple[int, list[str]]], delimiter: str | None) -> list[tuple[int, list[str]]]:
+    """Decimal commas as decimal points, where commas can be nothing else: they do not part fields, no number
+    has a point, and some have other than the three digits behind them that thousands have.
+    """
+    every = [field for _, fields in rows for field in fields]
+    commas = [field for field in every if COMMA.fullmatch(field)]
+    pointed = any("." in field and NUMBER.fullmatch(field) for field in every)
+    if delimiter == "," or pointed or all(len(field.split(",")[1]) == 3 for field in commas):
+        return rows
+    return [
+        (line, [f.replace(",", ".") if COMMA.fullmatch(f) else f for f in fields]) for line, fields in rows
+    ]
 
 
 def _read_array(path: Path) -> tuple[list[str], list[_Column], list[str]]:
@@ -142,6 +159,14 @@ def _texts(column: _Column) -> Sequence[str]:
     if isinstance(column.fields, np.ndarray):
         return [f"{value:.10g}" for value in column.fields.tolist()]
     return column.fields
+
+
+def _passed_over(name: str, column: _Column) -> str:
+    """That a column was, and whether it looks like numbers that are written unusually."""
+    fields = [field for field in column.fields if field not in MISSING]
+    if fields and all(re.fullmatch(r"[+-]?[\d.,' ]*\d", field) for field in fields):
+        return f"column {name} is passed over: numbers like {fields[0]} need a decimal point and nothing else"
+    return f"column {name} is text: passed over"
 
 
 def _is_text(column: _Column) -> bool:

@@ -24,6 +24,8 @@ from . import train as _train
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
 """What systems say of a full disk, in errors of any class."""
+GO_ON = ("train", "discover", "charges", "reproduce")
+"""Verbs that go on where they were interrupted: the first three when told so, the last by itself."""
 
 app = typer.Typer(
     name="noether-razor",
@@ -82,7 +84,8 @@ def main() -> None:
         code, message = _explain(error, arguments)
         _complain(message, debug)
     if code == INTERRUPTED:
-        _complain(f"interrupted; continue with: {_to_go_on(arguments)}", debug=False)
+        how = "continue" if any(verb in arguments for verb in GO_ON) else "nothing was written; start again"
+        _complain(f"interrupted; {how} with: {_to_go_on(arguments)}", debug=False)
     sys.exit(code)
 
 
@@ -111,9 +114,7 @@ def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
 
 def _to_go_on(arguments: list[str]) -> str:
     """The command that goes on where this one was interrupted."""
-    resumes = (
-        any(verb in arguments for verb in ("train", "discover", "charges")) and "--resume" not in arguments
-    )
+    resumes = any(verb in arguments for verb in GO_ON[:3]) and "--resume" not in arguments
     return shlex.join(["noether-razor", *arguments, *(["--resume"] if resumes else [])])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...embedding import EmbeddingAnswer, VariationalManifoldEmbedding, checked_points
-from ...files import write_whole
+from ...files import require_writable, write_whole
 from ...reporting import write_embedding_report
 from ...trajectories import read_points
 from ..config import ConfigError, EmbeddingConfig, load_tables, with_overrides
@@ -52,7 +52,16 @@ def embed_run(config: EmbeddingConfig, folder: Path, *, progress: Progress | Non
     written = json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
     if (folder / "config.json").exists() and (folder / "config.json").read_text("utf-8") != written:
         raise ConfigError(f"{folder}: holds another run, choose another folder with --out")
+    try:
+        require_writable(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
     table = read_points(config.data.file, columns=config.data.columns, ignore=config.data.ignore)
+    if config.embedding.components > len(table.names):
+        raise ConfigError(
+            f"{config.data.file}: embedding.components: got {config.embedding.components}, but it has"
+            f" {len(table.names)} {'column' if len(table.names) == 1 else 'columns'} of numbers"
+        )
     estimator = VariationalManifoldEmbedding(**config.embedding.options(), seed=config.seed)
     points, notes = table.values, list(table.notes)
     started = time.monotonic()

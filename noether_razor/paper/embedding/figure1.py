@@ -148,7 +148,7 @@ def _ascend(log_density: Any, penalty: float, start: LatentMap) -> tuple[float, 
         slopes = jnp.asarray(latent.gradients(nodes))
 
         def loss(flat: Float[Array, " n"]) -> Float[Array, ""]:
-            phi = LatentMap(latent, flat.reshape(start.coefficients.shape))  # type: ignore[arg-type]
+            phi = LatentMap(latent, flat.reshape(start.coefficients.shape))
             value = functional(phi, log_density, lambda z: jnp.zeros(()), *points)
             return -value + penalty * points[1] @ jnp.sum((slopes @ phi.coefficients) ** 2, axis=(1, 2))
 

@@ -357,17 +357,26 @@ class _Group:
 
     def measure(self, measured: _Measured, running: _Running, step: _Step) -> _Measured:
         """Compare what is predicted with what the charges are now."""
-        value, momentum = self.charge(step.moved), self.along(step.average, step.params)
-        if self.rule.adaptive:
-            scale = jnp.maximum(measured.scale, self.size(step.average, step.params))
-            error = momentum - running.momentum
-        else:
-            scale = jnp.maximum(measured.scale, self.size(step.moved, step.moved))
-            error = value - running.predicted
-        pull, size = self.along(step.gradient, step.params), self.size(step.gradient, step.params)
+        adaptive, params, moved = self.rule.adaptive, step.params, step.moved
+        value, momentum, pull = jax.vmap(self.along)(
+            self.stacked(moved, step.average, step.gradient), self.stacked(moved, params, params)
+        )
+        size, pulled = jax.vmap(self.size)(
+            self.stacked(step.average if adaptive else moved, step.gradient),
+            self.stacked(params if adaptive else moved, params),
+        )
+        scale = jnp.maximum(measured.scale, size)
+        error = momentum - running.momentum if adaptive else value - running.predicted
         tiny = jnp.finfo(value.dtype).tiny
         violation = jnp.abs(error) / jnp.maximum(scale, tiny)
-        return _Measured(value, momentum, violation, pull, jnp.abs(pull) / jnp.maximum(size, tiny), scale)
+        return _Measured(value, momentum, violation, pull, jnp.abs(pull) / jnp.maximum(pulled, tiny), scale)
+
+    def stacked(self, *trees: dict[str, Array]) -> dict[str, Array]:
+        """The arrays that families move, of several trees at once: a program pays for each sum that it holds,
+        even in a branch that it does not take.
+        """
+        paths = {path for one in self.families for path in one.paths}
+        return {path: jnp.stack([tree[path] for tree in trees]) for path in sorted(paths)}
 
 
 def _weighted(weights: Sequence[float], parts: Float[Array, "parts units"]) -> Float[Array, " units"]:

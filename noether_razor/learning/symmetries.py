@@ -68,29 +68,19 @@ class Member:
         return jax.ops.segment_sum(values, numbers, num_segments=count + 1)[:count]
 
 
-KERNEL = 32
-"""Entries that XLA sums in one kernel on a CPU, along each axis."""
+SMALL = 2**14
+"""Entries of an array up to which a program spends more on starting a sum over its first axes than on it."""
 
 
 def _sum_over(array: Array, axes: tuple[int, ...]) -> Float[Array, " slices"]:
-    """The sums over some axes. A small network spends more on starting kernels than on their arithmetic: the
-    last axes are summed as a product with ones, and others of a few hundred entries are split, so that a CPU
-    needs one kernel for them and not two or three.
+    """The sums over some axes: of small arrays and over the last axes as a product with ones, for which a CPU
+    needs one kernel; a reduction takes it more, and time even in a branch that is not taken.
     """
     first = array.ndim - len(axes)
-    if axes and first and axes == tuple(range(first, array.ndim)):
-        rows = array.reshape(math.prod(array.shape[:first]), -1)
-        return jnp.matmul(rows, jnp.ones(rows.shape[1], rows.dtype), precision="highest")
-    shape: list[int] = []
-    summed: list[int] = []
-    for axis, size in enumerate(array.shape):
-        parts = [size // KERNEL, KERNEL] if KERNEL < size <= KERNEL**2 and size % KERNEL == 0 else [size]
-        if axis in axes:
-            summed += range(len(shape), len(shape) + len(parts))
-            shape += parts
-        else:
-            shape.append(size)
-    return array.reshape(shape).sum(axis=tuple(summed)).reshape(-1)
+    if axes and first and (array.size <= SMALL or axes[0] == first):
+        ones = jnp.ones([array.shape[axis] for axis in axes], array.dtype)
+        return jnp.tensordot(array, ones, (axes, tuple(range(len(axes)))), precision="highest").reshape(-1)
+    return array.sum(axis=axes).reshape(-1)
 
 
 @runtime_checkable

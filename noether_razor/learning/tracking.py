@@ -62,14 +62,13 @@ class Charge(NamedTuple):
 
 
 class Charges(NamedTuple):
-    """The charges of all families, the quadratic ones first: rows of `_Running` and of `_Measured`.
+    """The charges of all families, the quadratic ones first: rows of `_Running`, then of `_Measured`.
 
-    Two arrays, since a step that a program calls pays for each array of its state; `charges_of` takes them
+    One array, since a step that a program calls pays for each array of its state; `charges_of` takes it
     apart.
     """
 
-    running: Float[Array, "*steps 4 units"]
-    measured: Float[Array, "*steps 6 units"]
+    rows: Float[Array, "*steps 10 units"]
     memory: Memory
 
 
@@ -131,7 +130,7 @@ def track_charges(
         for family in families:
             family.check(flat)
         running, measured, memory = _joined([group.start(flat) for group in _groups(rule, families, params)])
-        charges = Charges(jnp.stack(running), jnp.stack(measured), memory)
+        charges = Charges(jnp.stack([*running, *measured]), memory)
         return ChargeState(jnp.zeros((), jnp.int32), charges, inner.init(params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, ChargeState]:
@@ -141,7 +140,8 @@ def track_charges(
         step, old = _step(rule, updates, changes, params, inner_state), state.charges
         clock = Clock(rule.rate(state.step), rule.rate(jnp.maximum(state.step - 1, 0)), state.step > 0)
         groups = _groups(rule, families, params)
-        parts = _parts((_Running(*old.running), old.memory), groups)
+        before = old.rows[: len(_Running._fields)], old.rows[len(_Running._fields) :]
+        parts = _parts((_Running(*before[0]), old.memory), groups)
         advanced = [
             group.advance(now, memory, clock, step)
             for group, (now, memory) in zip(groups, parts, strict=True)
@@ -156,8 +156,9 @@ def track_charges(
             ]
             return jnp.stack(_joined(found)).astype(measured.dtype)
 
-        measured = jax.lax.cond(state.step % every == 0, measure, lambda kept: kept, old.measured)
-        charges = Charges(jnp.stack(running).astype(old.running.dtype), measured, memory)
+        measured = jax.lax.cond(state.step % every == 0, measure, lambda kept: kept, before[1])
+        rows = jnp.concatenate([jnp.stack(running).astype(old.rows.dtype), measured])
+        charges = Charges(rows, memory)
         return changes, ChargeState(state.step + 1, charges, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -392,12 +393,12 @@ def charges_of(state: Any, symmetries: Sequence[Charged]) -> list[Charge]:
 
     Raises `OptimiserError` without a state, or where it follows other symmetries.
     """
-    running, measured, memory = charge_state(state).charges
+    rows, memory = charge_state(state).charges
     ordered = [*_sorted(symmetries, True), *_sorted(symmetries, False)]
-    if running.shape[-1] != sum(one.count for one in ordered):
+    if rows.shape[-1] != sum(one.count for one in ordered):
         raise OptimiserError("the state of the optimiser follows other symmetries")
-    now = _Running(*(running[..., k, :] for k in range(len(_Running._fields))))
-    found = _Measured(*(measured[..., k, :] for k in range(len(_Measured._fields))))
+    numbers = [rows[..., k, :] for k in range(rows.shape[-2])]
+    now, found = _Running(*numbers[: len(_Running._fields)]), _Measured(*numbers[len(_Running._fields) :])
     whole = Charge(
         predicted=now.predicted,
         kinetic=now.kinetic,

@@ -76,9 +76,9 @@ class TestLoops:
         class Net(linen.Module):
             @linen.compact
             def __call__(self, x):
-                norm = linen.BatchNorm(use_running_average=False, epsilon=0.0)
-                x = linen.relu(linen.Dense(5)(linen.relu(norm(linen.Dense(6)(x)))))
-                return linen.Dense(3)(x)
+                x = linen.BatchNorm(use_running_average=False, epsilon=0.0)(linen.Dense(6)(x))
+                x = linen.Dense(5)(linen.relu(x))
+                return linen.Dense(3)(linen.relu(x))
 
         def of(params, statistics, batch):
             variables = {"params": params, "batch_stats": statistics}
@@ -128,10 +128,10 @@ class TestLoops:
         x, y = batches(20, jnp.float32)
         ends = []
         for optimizer in (OPTIMISER, track_charges(OPTIMISER, SYMMETRIES, every=10)):
-            # As users compile: the older emitters of XLA, which these tests use, round some updates otherwise.
+            # As users compile: the older emitters of XLA, which these tests use, round some otherwise.
             @partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True})
             def step(params, state, batch, optimizer=optimizer):
-                of = jax.grad(lambda at: loss(nnx.merge(graph, at, rest, copy=True), batch))
+                of = jax.grad(lambda here: loss(nnx.merge(graph, here, rest, copy=True), batch))
                 updates, state = optimizer.update(of(params), state, params)
                 return optax.apply_updates(params, updates), state
 

@@ -274,7 +274,8 @@ class TestVerbs:
 
     @pytest.mark.slow
     def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(self, table, tmp_path):
-        settings = config(data={"kind": "csv", "file": str(table)})
+        training = SMALL["training"] | {"checkpoint_seconds": 1e-6}
+        settings = config(data={"kind": "csv", "file": str(table)}, training=training)
         told: list[int] = []
         with pytest.raises(KeyboardInterrupt):
             charges_run(
@@ -284,10 +285,19 @@ class TestVerbs:
         charges_run(settings, tmp_path / "a", resume=True, progress=lambda step, _: told.append(step))
         assert told == [60, 120]
         charges_run(settings, tmp_path / "b")
-        found = [json.loads((tmp_path / name / "charges.json").read_text()) for name in "ab"]
+
+        def killed(step: int, loss: float) -> None:
+            if step == 120:
+                raise MemoryError
+
+        # Between two checkpoints, without a word.
+        with pytest.raises(MemoryError):
+            charges_run(settings, tmp_path / "c", progress=killed)
+        charges_run(settings, tmp_path / "c", resume=True)
+        found = [json.loads((tmp_path / name / "charges.json").read_text()) for name in "abc"]
         for entry in found:
             del entry["seconds"]
-        assert found[0] == found[1]
+        assert found[0] == found[1] == found[2]
 
     def test_symmetries(self, written, tmp_path):
         result = run("symmetries", written, "--out", tmp_path / "run", "--set", "search.rows=100")

@@ -98,7 +98,7 @@ class LearningFolder(NamedTuple):
         """A report with the families that the run in this folder follows; without a run as it is. Raises
         `RunError`.
         """
-        if not self.symmetries.exists():
+        if not self.config.exists():
             return report
         try:
             return report.with_families(json.loads(self.symmetries.read_text(encoding="utf-8")))

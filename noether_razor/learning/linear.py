@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ..lie import abstract_algebra
 from ..null_space import null_space
 from .naming import layer_of, named_together
-from .report import LinearAlgebra, SymmetryReport
+from .report import LinearAlgebra, SymmetryReport, counted
 from .symmetries import Arrays, SymmetryError, flat_parameters
 
 EXACT, QUASI = 1e-11, 1e-6
@@ -164,6 +164,7 @@ def linear_symmetries(features: LinearFeatures, table: LinearRow) -> SymmetryRep
         dimensions={"linear": len(null)},
         unnamed={},
         spectra={"linear": spectrum},
+        counts={"linear": counted(len(null), len(trivial), len(basis), len(strengths), 0)},
         rows=len(table.entries),
         features=features.count,
         notes=notes,

@@ -47,11 +47,14 @@ class LinearAlgebra:
         return self.algebra.dimension
 
     def __str__(self) -> str:
+        # The name of an algebra without a better one has it already.
+        series = f", derived series {', '.join(map(str, self.algebra.derived_series))}"
+        series = "" if "derived series" in self.algebra.name else series
         lines = [
             f"{self.dimension} linear symmetries, {self.charges} of them with a charge of gradient flow",
             *(f"  {count} that move {layers}" for layers, count in self.blocks),
-            f"Lie algebra: {self.algebra.name}; centre {self.algebra.centre}, derived series "
-            f"{', '.join(map(str, self.algebra.derived_series))}, closure error {self.closure_error:.0e}",
+            f"Lie algebra: {self.algebra.name}; centre {self.algebra.centre}{series}, "
+            f"closure error {self.closure_error:.0e}",
         ]
         return "\n".join(lines)
 
@@ -73,7 +76,8 @@ class SymmetryReport:
     combinations of features that are no direction at all. dimensions: of the exact part of each kind of
     feature, with no_effect and trivial. unnamed: dimensions of it that no name was found for; None where the
     rows are too few to tell. spectra: singular values of each kind, falling, as shares of the largest.
-    algebra: what `method` "linear" says of the Lie algebra.
+    counts: the directions of each spectrum, see `counted`. algebra: what `method` "linear" says of the Lie
+    algebra.
     """
 
     method: str
@@ -84,6 +88,7 @@ class SymmetryReport:
     dimensions: Mapping[str, int]
     unnamed: Mapping[str, int | None]
     spectra: Mapping[str, np.ndarray]
+    counts: Mapping[str, Mapping[str, int]]
     rows: int
     features: int
     notes: tuple[str, ...] = ()
@@ -115,7 +120,11 @@ class SymmetryReport:
         lines = []
         for title, families in (("exact", self.exact), ("quasi", self.quasi)):
             total = sum(family.count for family in families)
-            lines.append(f"{total} {title} symmetries" + (":" if families else ""))
+            shifts = sum(family.count for family in families if family.kind == "translation")
+            parts = (
+                f" ({total - shifts} scales and rescalings, {shifts} shifts)" if 0 < shifts < total else ""
+            )
+            lines.append(f"{total} {title} symmetries{parts}" + (":" if families else ""))
             lines += [f"  {family}" for family in families]
         if self.no_effect:
             lines.append("parameters without effect: " + "; ".join(map(str, self.no_effect)))
@@ -136,10 +145,24 @@ class SymmetryReport:
             "exact": [_family(family) for family in self.exact],
             "quasi": [_family(family) for family in self.quasi],
             "no_effect": [str(part) for part in self.no_effect],
+            "counts": {kind: dict(found) for kind, found in self.counts.items()},
             "spectra": {kind: [float(v) for v in values] for kind, values in self.spectra.items()},
             "algebra": None if self.algebra is None else self.algebra.to_json(),
             "notes": list(self.notes),
         }
+
+
+def counted(dimension: int, trivial: int, exact: int, quasi: int, unnamed: int) -> dict[str, int]:
+    """How the directions below the gap of a spectrum divide, and quasi-symmetries above it; `dimension` is
+    that of the exact symmetries with what is trivial and without effect.
+    """
+    return {
+        "exact": exact,
+        "without effect": max(0, dimension - trivial - exact),
+        "trivial": trivial,
+        "without a name": unnamed,
+        "quasi": quasi,
+    }
 
 
 def _family(family: Symmetry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from .features import Block, Features, Row
 from .naming import family_name
-from .report import NoEffect, SymmetryReport
+from .report import NoEffect, SymmetryReport, counted
 from .symmetries import Kind, Member, Symmetry
 
 EXACT, QUASI = 1e-11, 1e-3
@@ -74,18 +74,23 @@ def symmetries_of(features: Features, table: Row) -> SymmetryReport:
     idle = (np.sqrt(table.force) / norms[:, None]).max(axis=0) <= NOTHING
     exact: list[Symmetry] = []
     quasi: list[Symmetry] = []
-    spectra, unnamed, dimensions = {}, {}, {}
+    spectra, unnamed, dimensions, counts = {}, {}, {}, {}
     for kind in KINDS:
         search = _Search(features, table, kind, idle)
         candidates = search.candidates()
+        some: dict[bool, list[Symmetry]] = {True: [], False: []}
         for family in _families(kind, candidates):
-            (exact if max(family.breaking) <= EXACT else quasi).append(family)
+            some[max(family.breaking) <= EXACT].append(family)
+        exact += some[True]
+        quasi += some[False]
         spectra[kind] = search.spectrum()
         vectors = [search.vector(c) for c in candidates if c.breaking <= EXACT]
         vectors += [np.eye(features.count)[k] for k in np.flatnonzero(idle)]
         named = search.rank(vectors)
         dimensions[kind] = named
         unnamed[kind] = max(0, search.nullity() - named) if search.decided else None
+        sizes = [sum(family.count for family in some[kept]) for kept in (True, False)]
+        counts[kind] = counted(named, features.trivial, *sizes, unnamed[kind] or 0)
     return SymmetryReport(
         method="slices",
         exact=tuple(exact),
@@ -95,6 +100,7 @@ def symmetries_of(features: Features, table: Row) -> SymmetryReport:
         dimensions=dimensions,
         unnamed=unnamed,
         spectra=spectra,
+        counts=counts,
         rows=len(norms),
         features=features.count,
     )

@@ -21,7 +21,7 @@ from .prediction import (
 from .report import SymmetryReport
 from .rules import LearningRule
 from .symmetries import Charged
-from .tracking import BROKEN
+from .tracking import BROKEN, why_broken
 from .training import Series
 
 WANTED_ANGLES = (0.01, 0.03, 0.1)
@@ -79,8 +79,8 @@ def summarise_charges(
         entry["momentum_error"] /= max(largest, 1e-300)
     warnings = [
         f"gradients break {entry['broken']} of {entry['count']} symmetries by more than {BROKEN:.0%}, up to "
-        f"{entry['breaking']:.0%}: {entry['worst']}; the epsilon of its normalisation is not small"
-        for entry in families
+        f"{entry['breaking']:.0%}: {entry['worst']}; {why_broken(family)}"
+        for entry, family in zip(families, report.charges, strict=True)
         if entry["broken"]
     ]
     return {

@@ -440,8 +440,8 @@ class Followed:
 def read_charges(state: Any, symmetries: Sequence[Charged]) -> list[Followed]:
     """The charges in the state of an optimiser (an `nnx.Optimizer`, or any tree that holds a `ChargeState`).
 
-    Warns, once for each family, where gradients break a symmetry by more than 1 %: the epsilon of a
-    normalisation is no longer small against what it normalises. Raises `OptimiserError` without a state.
+    Warns, once for each family, where gradients break a symmetry by more than 1 %: of a scale, the epsilon of
+    a normalisation is no longer small against what it normalises. Raises `OptimiserError` without a state.
     """
     followed = [
         Followed(family, jax.tree.map(np.asarray, charge))
@@ -452,10 +452,17 @@ def read_charges(state: Any, symmetries: Sequence[Charged]) -> list[Followed]:
             worst = max(broken, key=broken.__getitem__)
             warnings.warn(
                 f"gradients break {len(broken)} of {one.symmetry.count} symmetries: {worst} by "
-                f"{broken[worst]:.0%}; is the epsilon of its normalisation small against its input?",
+                f"{broken[worst]:.0%}; {why_broken(one.symmetry)}",
                 stacklevel=2,
             )
     return followed
+
+
+def why_broken(family: Charged) -> str:
+    """What may break a symmetry of its kind."""
+    if getattr(family, "kind", "") == "scale":
+        return "the epsilon of its normalisation is not small against its input"
+    return "it is no symmetry of this loss, or its gradients have come down to rounding"
 
 
 def charge_state(state: Any) -> ChargeState:

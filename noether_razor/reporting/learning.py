@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..files import write_whole, written_whole
 from ..learning import (
@@ -29,7 +30,9 @@ PARTS = ("#d1495b", "#2a7fc9", "#e0a93b")
 
 
 def charges_figure(rule: LearningRule, series: Series, report: SymmetryReport, order: Any) -> Figure:
-    """Charges of some units of each family over the steps, measured and predicted."""
+    """Charges of some units of each family over the steps, measured and predicted; of adaptive rules the
+    momentum charges, whose law holds.
+    """
     kinds = ("scale", "rescale", "translation")
     order_of = [(one.count == 1, kinds.index(getattr(one, "kind", "scale"))) for one in report.charges]
     chosen = sorted(range(len(order_of)), key=order_of.__getitem__)[:SHOWN_FAMILIES]
@@ -38,21 +41,24 @@ def charges_figure(rule: LearningRule, series: Series, report: SymmetryReport, o
     figure = Figure(figsize=(9, 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, min(2, len(shown)), squeeze=False, sharex=True).ravel()
     for axes, (k, family) in zip(panels, shown, strict=False):
-        values = series.values(k)
-        units = np.unique(np.linspace(0, family.count - 1, SHOWN_UNITS).astype(int))
-        axes.plot(values[:, units], color=MEASURED, linewidth=1.6, alpha=0.8)
+        values, predicted = series.charges[k].momentum, series.charges[k].momentum_predicted
         if not rule.adaptive:
+            values = series.values(k)
             predicted = predicted_values(rule, series, k, family.quadratic, order)
-            axes.plot(predicted[:, units], color=LAW, linewidth=1.0, linestyle=(0, (4, 3)))
+        units = np.unique(np.linspace(0, family.count - 1, SHOWN_UNITS).astype(int))
+        axes.plot(values[:, units], color=MEASURED, linewidth=2.6, alpha=0.55)
+        axes.plot(predicted[:, units], color=LAW, linewidth=1.0, linestyle=(0, (4, 3)))
         axes.set_title(family.name, fontsize=9)
         axes.grid(alpha=0.3)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[max(0, len(shown) - 2) : len(shown)]:
         axes.set_xlabel("step")
-    panels[0].plot([], [], color=MEASURED, label="measured")
-    if not rule.adaptive:
-        panels[0].plot([], [], color=LAW, linestyle="--", label=f"predicted (order {order})")
+    for axes in panels[: len(shown) : 2]:
+        axes.set_ylabel("momentum charge" if rule.adaptive else "charge")
+    panels[0].plot([], [], color=MEASURED, linewidth=2.6, alpha=0.55, label="measured")
+    law = "exact law" if order == "exact" or rule.adaptive else f"law of order {order}"
+    panels[0].plot([], [], color=LAW, linestyle="--", label=f"predicted from the start ({law})")
     panels[0].legend(fontsize=8)
     return figure
 
@@ -78,7 +84,7 @@ def budget_figure(parts: Mapping[str, np.ndarray], name: str) -> Figure:
     axes.step(steps, mean(total[1]), where="post", color="#1b1c1e", linewidth=1.2, label=total[0])
     size = np.quantile(np.concatenate([above, -below]), 0.98)
     axes.set_ylim(-1.15 * size, 1.15 * size)
-    axes.set(xlabel="step", ylabel="change of the charge a step", title=name)
+    axes.set(xlabel="step", ylabel="change in a step", title=f"Momentum charge, {name}")
     axes.legend(fontsize=8, ncols=2)
     axes.grid(alpha=0.3)
     return figure
@@ -103,7 +109,11 @@ def rate_figure(rule: LearningRule, series: Series, report: SymmetryReport) -> F
         rates = effective_learning_rate(rule, norms[:-1].T, np.arange(len(norms) - 1)).T
         _quantiles(axes, rates, report.charges[k].name, colour)
     axes.set_yscale("log")
-    axes.set(xlabel="step", ylabel="effective learning rate", title="Effective learning rate of directions")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="step", ylabel="effective learning rate")
+    axes.set_title("Effective learning rate: median and middle 80 % of units")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
@@ -122,7 +132,7 @@ def angle_figure(rule: LearningRule, series: Series, report: SymmetryReport) -> 
     if rule.constant and rule.decay and not rule.adaptive:
         axes.axhline(steady_angle(rule), color=LAW, linestyle="--", label="steady angle predicted")
     axes.set_yscale("log")
-    axes.set(xlabel="step", ylabel="radians", title="Angle of a step (root mean square)")
+    axes.set(xlabel="step", ylabel="angle, radians", title="Angle of a step, root mean square over units")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
@@ -133,28 +143,31 @@ def _colours(count: int) -> list[str]:
     return [palette[k % len(palette)] for k in range(count)]
 
 
+SPECTRA = {"diagonal": "scales and rescalings", "translation": "shifts", "linear": "linear symmetries"}
+
+
 def symmetry_spectrum_figure(
-    spectra: Mapping[str, Sequence[float]], dimensions: Mapping[str, int], quasi: Mapping[str, int]
+    spectra: Mapping[str, Sequence[float]], counts: Mapping[str, Mapping[str, int]]
 ) -> Figure:
     """Singular values of the features of gradients; those of symmetries vanish, beyond a gap."""
-    figure = Figure(figsize=(4.6 * len(spectra), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.8 * len(spectra), 4.6), layout="constrained")
     panels = figure.subplots(1, len(spectra), squeeze=False)[0]
     for axes, (kind, spectrum) in zip(panels, spectra.items(), strict=True):
         values = np.maximum(np.sort(np.asarray(spectrum))[::-1], 1e-18)
         index = np.arange(1, len(values) + 1)
-        exact = len(values) - dimensions[kind]
-        near = exact - quasi.get(kind, 0)
-        for low, high, label, colour in (
-            (0, near, "broken", MEASURED),
-            (near, exact, "quasi-symmetries", PARTS[2]),
-            (exact, len(values), "exact, without effect, trivial", LAW),
-        ):
+        parts = {name: int(count) for name, count in counts[kind].items() if count}
+        quasi, exact = parts.pop("quasi", 0), parts.get("exact", 0)
+        ends = (0, len(values) - sum(parts.values()) - quasi, len(values) - sum(parts.values()), len(values))
+        vanishing = ", ".join(f"{count} {name}" for name, count in parts.items())
+        labels = (f"{ends[1]} broken", f"{quasi} quasi-symmetries", f"vanish: {vanishing}")
+        for low, high, label, colour in zip(ends, ends[1:], labels, (MEASURED, PARTS[2], LAW), strict=False):
             if high > low:
                 axes.plot(index[low:high], values[low:high], ".", color=colour, markersize=4, label=label)
         axes.set_yscale("log")
-        axes.set(xlabel="direction", ylabel="singular value", title=f"{kind}: {dimensions[kind]} exact")
+        axes.set(xlabel="number of the singular value", ylabel="singular value, as a share of the largest")
+        axes.set_title(f"{SPECTRA[kind]}: {exact} exact" + (f", {quasi} quasi" if quasi else ""))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return figure
 
 
@@ -174,14 +187,17 @@ def charges_pictures(
     return (
         picture(
             "charges",
-            "Noether charges of some units over the steps of training, measured (solid) and predicted from "
-            "the start by the law (dashed).",
+            "Noether charges of up to six families, a line for each of up to five units, over the steps of "
+            "training: measured (wide), and predicted from the start by the law (dashed). Where the law "
+            "holds, they lie on each other.",
             lambda: charges_figure(rule, series, report, order),
         ),
         picture(
             "budget",
-            "What changes the momentum charges of one family, summed over its units: friction of momentum, "
-            "the learning rule's breaking of the symmetry, and weight decay. The black line is their sum.",
+            "What changes the momentum charges of one family in a step, summed over its units: dissipation "
+            "(the average of gradients forgets), kinetic breaking of the symmetry (by the learning rule), "
+            "and explicit breaking (by weight decay, and by the epsilon of a normalisation). The black line "
+            "is their sum.",
             lambda: budget(None),
         ),
         picture(
@@ -200,17 +216,15 @@ def charges_pictures(
 
 def spectrum_picture(found: Mapping[str, Any]) -> Picture:
     """The picture of a search for symmetries."""
-    quasi = sum(entry["count"] for entry in found["quasi"] if entry["kind"] != "translation")
-    shifts = sum(entry["count"] for entry in found["quasi"] if entry["kind"] == "translation")
-    counts = {"diagonal": quasi, "translation": shifts}
     return Picture(
         "spectrum",
         "Singular values of the gradients' features. Directions that no gradient ever sees lie at rounding, "
-        "below the gap; quasi-symmetries lie between.",
+        "below the gap: exact symmetries, and with them parameters without effect and combinations that move "
+        "nothing (trivial). Quasi-symmetries lie between.",
         lambda _: (
             None
             if found["rows"] < found["features"]
-            else symmetry_spectrum_figure(found["spectra"], found["dimensions"], counts)
+            else symmetry_spectrum_figure(found["spectra"], found["counts"])
         ),
     )
 
@@ -270,6 +284,8 @@ def _run_lines(found: Mapping[str, Any]) -> list[str]:
                 f"; the steady angle predicted is {scale['steady_angle']:.3g}, approached in "
                 f"{scale['settling_steps']:.0f} steps by a factor e"
             )
+            if scale["angle"] < 0.5 * scale["steady_angle"]:
+                angle += " (not reached: the run is too short, or gradients vanish)"
         lines.append(f"{angle}.")
         if "effective_rate" in scale:
             low, middle, high = scale["effective_rate"]

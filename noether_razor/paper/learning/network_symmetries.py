@@ -55,8 +55,7 @@ def run_symmetries(seed: int, quick: bool) -> dict[str, Any]:
         numbers[f"{name}: closure error"] = found.algebra.closure_error
     drawn = {
         "spectra": {kind: list(map(float, values)) for kind, values in broken.spectra.items()},
-        "dimensions": dict(broken.dimensions),
-        "quasi": {"diagonal": numbers["epsilon 1e-5: quasi-symmetries"]},
+        "counts": {kind: dict(found) for kind, found in broken.counts.items()},
     }
     return {"numbers": numbers, "series": drawn}
 
@@ -83,5 +82,4 @@ def judge_symmetries(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
 def draw_symmetries(series: Mapping[str, Any], numbers: Any) -> Figure:
     """The spectra with an epsilon."""
     del numbers
-    quasi = {kind: int(count) for kind, count in series["quasi"].items()}
-    return symmetry_spectrum_figure(series["spectra"], series["dimensions"], quasi)
+    return symmetry_spectrum_figure(series["spectra"], series["counts"])

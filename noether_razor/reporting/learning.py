@@ -82,7 +82,7 @@ def budget_figure(parts: Mapping[str, np.ndarray], name: str) -> Figure:
         axes.bar(steps, heights, width, bottom, align="edge", color=colour, label=label)
         above, below = above + np.clip(heights, 0, None), below + np.clip(heights, None, 0)
     axes.step(steps, mean(total[1]), where="post", color="#1b1c1e", linewidth=1.2, label=total[0])
-    size = np.quantile(np.concatenate([above, -below]), 0.98)
+    size = max(above.max(), -below.min(), 1e-30)
     axes.set_ylim(-1.15 * size, 1.15 * size)
     axes.set(xlabel="step", ylabel="change in a step", title=f"Momentum charge, {name}")
     axes.legend(fontsize=8, ncols=2)

@@ -31,6 +31,10 @@ class Experiment:
     draw: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]]], Figure]
 
 
+SYMBOLS = "eta: learning rate, beta: momentum, k: weight decay"
+"""What the letters of `setting_name` mean."""
+
+
 def setting_name(setting: tuple[float, float, float]) -> str:
     """Learning rate, momentum and decay, as numbers and titles have them."""
     return "eta {:g}, beta {:g}, k {:g}".format(*setting)

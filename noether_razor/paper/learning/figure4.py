@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...learning import LearningRule, steady_angle
 from ..claims import Verdict, at_least, at_most
-from .experiment import LAW, MEASURED, setting_name
+from .experiment import LAW, MEASURED, SYMBOLS, setting_name
 from .sphere import Sphere
 
 RATES = (0.001, 0.01, 0.1, 0.5, 1.0)
@@ -29,10 +29,13 @@ def run_figure4(seed: int, quick: bool) -> dict[str, Any]:
     sphere.relabel(noisy.labels)
     batches = jnp.asarray(noisy.batches(264 if quick else 2640, 32, seed))
     for setting in STEADY:
-        _, (_, _, angles, _) = sphere.run(sphere.params, batches, *setting)
-        angles = np.sqrt(np.mean(np.asarray(angles) ** 2, axis=1))
+        _, (_, gradients, angles, _) = sphere.run(sphere.params, batches, *setting)
+        # Strong decay kills some units behind a ReLU: their gradients vanish, and their filters stand still.
+        alive = (np.asarray(gradients)[-len(angles) // 4 :] > 0).all(axis=0)
+        angles = np.sqrt(np.mean(np.asarray(angles)[:, alive] ** 2, axis=1))
         rule = LearningRule(setting[0], setting[1], decay=setting[2])
         measured = float(np.sqrt(np.mean(angles[-len(angles) // 4 :] ** 2)))
+        numbers[f"{setting_name(setting)}: filters with gradients"] = float(alive.mean())
         numbers[f"{setting_name(setting)}: steady angle"] = measured
         numbers[f"{setting_name(setting)}: angle / prediction"] = measured / steady_angle(rule)
         drawn[setting_name(setting)] = {"angles": angles[::8].tolist(), "predicted": steady_angle(rule)}
@@ -71,7 +74,8 @@ def draw_figure4(series: Mapping[str, Any], numbers: Mapping[str, Mapping[str, A
             label=f"{kind} norm",
         )
     left.set_xscale("log")
-    left.set(xlabel="learning rate", ylabel="accuracy", title="Free norms are an adaptive rate")
+    left.set(xlabel="learning rate", ylabel="accuracy on test images")
+    left.set_title("Norms that are free to grow lower the rate")
     for (setting, entry), colour in zip(
         series.items(), (MEASURED, "#3f9d6b", "#e0a93b", "#8d5bb5"), strict=True
     ):
@@ -80,8 +84,8 @@ def draw_figure4(series: Mapping[str, Any], numbers: Mapping[str, Mapping[str, A
         )
         right.axhline(entry["predicted"], color=colour, linestyle="--", linewidth=1.2)
     right.set_yscale("log")
-    right.set(xlabel="step", ylabel="radians", title="Angle of a step; dashed: predicted")
-    for axes in (left, right):
+    right.set(xlabel="step", ylabel="angle, radians", title="Angle of a step; dashed: predicted")
+    for axes, title in ((left, None), (right, SYMBOLS)):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, title=title, title_fontsize=7)
     return figure

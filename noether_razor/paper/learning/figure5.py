@@ -23,7 +23,7 @@ from ...learning import (
     train_tracked,
 )
 from ..claims import Verdict
-from .experiment import LAW, MEASURED, Numbers, above, below, setting_name
+from .experiment import LAW, MEASURED, SYMBOLS, Numbers, above, below, setting_name
 
 KINDS = {"translation": "#3f9d6b", "rescale": "#8d5bb5", "scale": "#e0a93b"}
 MLP = NetworkShape(epsilon=1e-8)
@@ -146,13 +146,15 @@ def draw_figure5(series: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, 
             )
         last.set_yscale("log")
         last.set_title(f"errors: {setting}", fontsize=9)
-        last.set_xlabel("order", fontsize=8)
+        last.set_xlabel("prediction: exact law, or of order 2 or 1", fontsize=8)
     for axes in panels.ravel():
         axes.grid(alpha=0.3)
     for axes in panels[:3, 0]:
         axes.set_ylabel("charge", fontsize=8)
-    panels[3, 0].set_ylabel("error / (|q| |xi(q)|)", fontsize=8)
+    panels[3, 0].set_ylabel("largest error / (|q| |xi(q)|)", fontsize=8)
     panels[3, 0].legend(fontsize=8)
     handles = [Line2D([], [], label=label, **style) for _, label, style in lines]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=3, fontsize=9, title=SYMBOLS, title_fontsize=9
+    )
     return figure

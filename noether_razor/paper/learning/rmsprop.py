@@ -84,7 +84,8 @@ def judge_rmsprop(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
 
 def draw_rmsprop(series: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The losses of both with the first seed, a panel a setting; titles tell of all seeds."""
-    figure = Figure(figsize=(3.7 * len(series), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.7 * len(series), 3.7), layout="constrained")
+    figure.suptitle("eta: learning rate, k: weight decay", fontsize=9)
     for axes, (setting, entry) in zip(
         figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True
     ):

@@ -1,7 +1,7 @@
 """Find the symmetries of any model: gradients at perturbed parameters, and what vanishes in all of them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.flatten_util
@@ -14,7 +14,7 @@ from .features import Features
 from .linear import LinearFeatures, linear_symmetries
 from .report import SymmetryReport
 from .slices import symmetries_of
-from .symmetries import SymmetryError
+from .symmetries import SymmetryError, require_real
 
 Method = Literal["slices", "linear"]
 MOST_ROWS = 3000
@@ -40,18 +40,27 @@ def find_symmetries(
     and shifts of slices of arrays, for models of any size. method linear: all xi = L W + W R + T for the
     weights W of every layer (its bias as last row), with their Lie algebra; for small layers, since the
     features are as many as entries of L, R and T. `rows`: gradients at perturbed parameters, each on the
-    next of `batches`; None: enough to see everything that does not vanish, at most 3000. Computes in
-    float64. Raises `SymmetryError` where the loss is not finite or nothing depends on the parameters.
+    next of `batches`; None: enough to see everything that does not vanish, at most 3000. Computes in float64,
+    also layers of a module that round to less; a loss that rounds by itself hides symmetries. Raises
+    `SymmetryError` where the loss is not finite or nothing depends on the parameters.
     """
-    if not batches:
-        raise SymmetryError("find_symmetries needs at least one batch")
+    if method not in get_args(Method):
+        raise SymmetryError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    if not batches or (rows is not None and rows < 1):
+        raise SymmetryError("find_symmetries needs at least one batch and one row")
     with jax.enable_x64(True):
         params, of = _objective(model, loss)
         batches = [jax.tree.map(_doubled, batch) for batch in batches]
         draw = _draws(params, of, jax.random.key(0) if key is None else key)
         features = LinearFeatures.of(params) if method == "linear" else Features.of(params)
         wanted = min(MOST_ROWS, int(1.25 * features.count) + 40) if rows is None else rows
-        table = _table(lambda n, batch: features.row(*draw(n, batch)), batches, wanted, params)
+        try:
+            table = _table(lambda n, batch: features.row(*draw(n, batch)), batches, wanted, params)
+        except TypeError as error:
+            why = str(error).strip().splitlines()[0]
+            raise SymmetryError(
+                f"the loss has no gradient in float64, which is needed here: {why}"
+            ) from error
         if not all(np.isfinite(part).all() for part in table):
             raise SymmetryError("the gradient of the loss is not finite at perturbed parameters")
         if not table.total.any():
@@ -87,8 +96,15 @@ def _doubled(leaf: Any) -> Any:
 def _objective(model: Any, loss: Callable[[Any, Any], Any]) -> tuple[Any, Callable[[Any, Any], Any]]:
     """The parameters in float64, and the loss as a function of them and of a batch."""
     if not isinstance(model, nnx.Module):
+        require_real(model)
         return jax.tree.map(_doubled, model), loss
+    model = nnx.clone(model)
+    for _, module in nnx.iter_modules(model):
+        for name in ("dtype", "param_dtype"):
+            if (dtype := getattr(module, name, None)) and jnp.issubdtype(dtype, jnp.floating):
+                setattr(module, name, jnp.float64)
     graph, params, rest = nnx.split(model, nnx.Param, ...)
+    require_real(params)
     rest = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else _doubled(leaf), rest)
     return jax.tree.map(_doubled, params), lambda at, batch: loss(
         nnx.merge(graph, at, rest, copy=True), batch

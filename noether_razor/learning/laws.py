@@ -8,6 +8,8 @@ or charges at several steps.
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from .rules import LearningRule
 
 
@@ -18,58 +20,68 @@ class At(NamedTuple):
     before: Any
     kinetic: Any
 
-    def across(self, quadratic: bool) -> Any:
-        """q_n^T A q_{n-1}, or b . q_{n-1}."""
-        return (self.value + self.before - self.kinetic) / 2 if quadratic else self.before
-
 
 class Clock(NamedTuple):
-    """eta_n, eta_{n-1} (any positive number at step 0), and whether n > 0."""
+    """eta_n, eta_{n-1} (1 where the parameters did not move), and whether they moved; `LearningRule.share` at
+    both.
+    """
 
     rate: Any
     rate_before: Any
     moving: Any
+    share: Any = 1.0
+    share_before: Any = 1.0
+
+    @classmethod
+    def of(cls, rule: LearningRule, step: Any) -> "Clock":
+        """At the number of a step, or of several."""
+        before = jnp.maximum(jnp.asarray(step) - 1, 0)
+        rate_before = rule.rate(before)
+        moving = (step > 0) & (rate_before != 0)
+        return cls(
+            rule.rate(step),
+            jnp.where(moving, rate_before, 1.0),
+            moving,
+            rule.share(step),
+            rule.share(before),
+        )
 
 
 def next_value(
     rule: LearningRule,
     quadratic: bool,
     clock: Clock,
-    at: At,
-    decayed: At,
+    value: Any,
     kinetic: Any,
-    lag: Any = 0.0,
-    pull: Any = 0.0,
+    momentum: Any,
+    decayed: Any,
 ) -> Any:
-    """The charge of q_{n+1}.
-
-    `decayed` is `at` with every entry of A or b multiplied by its weight decay. `kinetic` is D_{n+1}, `lag`
-    is E_n (of clipped gradients; Nesterov alone needs it). `pull` is what a symmetry that is not exact adds:
-    (1 + nu beta) <g_n, xi(q_n)> - nu beta <g_{n-1}, xi(q_{n-1})>, nu = 1 for Nesterov and else 0.
+    """The charge of q_{n+1} from that of q_n, D_{n+1} and C_n: Q - 2 eta <step, A q_n> + D. `decayed` is the
+    charge of q_n with every entry of A or b multiplied by its weight decay.
     """
-    beta = rule.momentum * clock.rate / clock.rate_before * clock.moving
-    ahead, kept = (rule.momentum if rule.nesterov else 0.0), 1 - rule.dampening
-    across = decayed.across(quadratic) * clock.moving
+    force = momentum
+    if rule.nesterov:
+        entered = 0.0 if rule.decoupled else (1 - rule.dampening) * decayed
+        force = rule.momentum * momentum + entered
     if rule.decoupled:
-        force = decayed.value - rule.momentum * across
-    else:
-        force = kept * ((1 + ahead) * decayed.value - ahead * across)
-    force = force + kept * pull
-    moved = at.value + beta * (at.value - at.before)
-    if not quadratic:
-        return moved - clock.rate * force
-    return moved + kinetic + beta * at.kinetic - 2 * clock.rate * (force - ahead * kept * lag)
+        force = force + clock.share * decayed
+    moved = clock.rate * force
+    return value - 2 * moved + kinetic if quadratic else value - moved
 
 
 def turning(rule: LearningRule, quadratic: bool, clock: Clock, at: At, decayed: At, lag: Any) -> Any:
-    """<pi_{n-1}, xi(q_n) - xi(q_{n-1})> of a rule that is not adaptive, from the forms of the step alone."""
+    """<pi_{n-1}, xi(q_n) - xi(q_{n-1})> of a rule that is not adaptive, from the forms of the step alone.
+
+    `decayed` is `at` with every entry of A multiplied by its weight decay, `lag` is E_n (of clipped
+    gradients; Nesterov alone needs it).
+    """
     if not quadratic or not rule.momentum:
         return 0.0 * at.kinetic
     # k <q_{n-1}, A Delta_n>
     drag = (decayed.value - decayed.before - decayed.kinetic) / 2
     found = -at.kinetic / clock.rate_before
     if rule.decoupled:
-        found = found - drag
+        found = found - clock.share_before * drag
     if rule.nesterov:
         kept = 1 - rule.dampening
         found = (found - kept * (lag + (0.0 if rule.decoupled else drag))) / rule.momentum

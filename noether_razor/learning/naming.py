@@ -9,11 +9,13 @@ def layer_of(path: str) -> str:
 
 
 def named_together(layers: Sequence[str]) -> str:
-    """ "layers 2 and 3" for layers.2 and layers.3, else the names one by one."""
+    """ "layers 2 and 3" for layers.2 and layers.3, "parts 2 and 3" for 2 and 3, else the names one by
+    one.
+    """
     layers = list(dict.fromkeys(layers))
     parts = [layer.rpartition(".") for layer in layers]
-    if all(last.isdigit() and before for before, _, last in parts) and len({p[0] for p in parts}) == 1:
-        word = parts[0][0]
+    if all(last.isdigit() for _, _, last in parts) and len({p[0] for p in parts}) == 1:
+        word = parts[0][0] or "parts"
         if len(layers) == 1:
             return f"{word.removesuffix('s')} {parts[0][2]}"
         return f"{word} {_listed([last for _, _, last in parts])}"
@@ -38,7 +40,8 @@ def family_name(
         return f"common shift of slices of {path} along {_axes(axes)}"
     if kind == "scale":
         arrays = list(dict.fromkeys(path.rpartition(".")[2] for path, _, _ in members))
-        of = f"{layers} ({_listed(arrays)})"
+        # An array that is a layer of its own has one name.
+        of = layers if all("." not in path for path, _, _ in members) else f"{layers} ({_listed(arrays)})"
         if whole:
             return f"scale of all of {of}"
         towards = "inputs to " if all(axes == (0,) for _, axes, _ in members) and _matrix(members) else ""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
 
-from .laws import At, Clock, next_value
+from .laws import At, Clock, momentum_budget, next_value, turning
 from .rules import LearningRule, OptimiserError
 
 Order = Literal["exact", "2", "1"]
@@ -93,14 +93,17 @@ def _first(rule: LearningRule) -> float:
 
 def _by_steps(rule: LearningRule, start: Any, kinetic: Any, lag: Any, quadratic: bool) -> np.ndarray:
     lag = np.zeros_like(kinetic) if lag is None else np.asarray(lag, float)
-    rates = _rates(rule, np.arange(len(kinetic)))
+    steps = np.arange(len(kinetic))
+    with jax.enable_x64(True):
+        clocks = [np.broadcast_to(np.asarray(part), steps.shape) for part in Clock.of(rule, steps)]
     found = [start]
     at = At(start, start, np.zeros_like(start))
-    push = np.zeros_like(start)
-    for n, rate in enumerate(rates):
-        clock = Clock(rate, rates[max(0, n - 1)], n > 0)
-        decayed = At(*(rule.decay * part for part in at))
-        value = next_value(rule, quadratic, clock, at, decayed, kinetic[n], push)
+    momentum, push = np.zeros_like(start), np.zeros_like(start)
+    for n, now in enumerate(zip(*clocks, strict=True)):
+        clock, decayed = Clock(*now), At(*(rule.decay * part for part in at))
+        turned = turning(rule, quadratic, clock, at, decayed, push)
+        momentum = momentum + momentum_budget(rule, momentum, turned, decayed.value).total
+        value = next_value(rule, quadratic, clock, at.value, kinetic[n], momentum, decayed.value)
         found.append(value)
         at, push = At(value, at.value, kinetic[n]), lag[n]
     return np.stack(found)

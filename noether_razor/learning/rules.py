@@ -55,10 +55,13 @@ class LearningRule:
     def rate(self, step: Any) -> Float[Array, "*n"]:
         """The rate eta_n of steps, with the correction of a debiased average."""
         rate = self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
-        rate = jnp.broadcast_to(jnp.asarray(rate, dtype=float), jnp.shape(step))
+        return jnp.broadcast_to(jnp.asarray(rate, dtype=float), jnp.shape(step)) / self.share(step)
+
+    def share(self, step: Any) -> Float[Array, "*n"] | float:
+        """The learning rate without the correction of a debiased average, as a share of that with it."""
         if self.debias and not self.adaptive:
-            return rate / (1 - self.momentum ** (jnp.asarray(step, dtype=float) + 1))
-        return rate
+            return 1 - self.momentum ** (jnp.asarray(step, dtype=float) + 1)
+        return 1.0
 
     def clipped(self, norm: Scalar) -> Scalar:
         """The factor of gradients of global norm `norm`."""
@@ -105,6 +108,7 @@ class _Reading:
     def part(self, update: Callable[..., Any]) -> None:
         name = f"{update.__module__}.{update.__qualname__}".removesuffix(".update_fn").removesuffix(".update")
         name = name.removesuffix(".<locals>").rsplit(".", 1)[-1]
+        name = "inject_hyperparams" if name == "wrapped_transform" else name
         reader = READERS.get(name)
         # Only optax's own parts: a function of the same name may do anything.
         if reader is None or not update.__module__.startswith("optax."):

@@ -7,7 +7,7 @@ arrays, translations have b constant on slices; one `Symmetry` is a family of th
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,20 @@ def path_name(path: Sequence[Any]) -> str:
     """A path of a tree in words; a variable of NNX holds its array under the attribute `value`."""
     if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value":
         path = path[:-1]
-    return jax.tree_util.keystr(tuple(path), simple=True, separator=".")
+    return jax.tree_util.keystr(tuple(path), simple=True, separator=".") or "parameters"
+
+
+def require_real(params: Any) -> None:
+    """Raise `SymmetryError` unless the leaves of a tree are arrays of real numbers, and there are some."""
+    flat = flat_parameters(params)
+    if not flat:
+        raise SymmetryError("there are no parameters")
+    for path, leaf in flat.items():
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex):
+            kind = type(leaf).__name__
+            raise SymmetryError(f"{path}: got {kind}, expected an array (of a Linen module, its parameters)")
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise SymmetryError(f"{path}: holds {jnp.result_type(leaf)}, expected real numbers")
 
 
 @dataclass(frozen=True)
@@ -155,12 +168,15 @@ class Symmetry:
 
     def check(self, params: Arrays) -> None:
         """Raise `SymmetryError` where it does not fit the shapes of flat parameters."""
+        if self.kind not in get_args(Kind) or not self.members:
+            kinds = ", ".join(get_args(Kind))
+            raise SymmetryError(f"{self.name}: expected a kind among {kinds} and a member or more")
         for member in self.members:
             if member.path not in params:
                 known = ", ".join(sorted(params))
                 raise SymmetryError(f"{self.name}: the parameters have no {member.path}, only {known}")
             shape = jnp.shape(params[member.path])
-            if any(axis >= len(shape) for axis in member.axes):
+            if len(set(member.axes) & set(range(len(shape)))) < len(member.axes):
                 raise SymmetryError(f"{self.name}: {member.path} of shape {shape} has no axes {member.axes}")
             slices = math.prod(shape[axis] for axis in member.axes)
             wanted = self.count if member.units is None else len(member.units)
@@ -169,6 +185,8 @@ class Symmetry:
                     f"{self.name}: {member.path} of shape {shape} has {slices} slices along axes "
                     f"{member.axes}, expected {wanted}"
                 )
+            if member.units is not None and not all(-1 <= unit < self.count for unit in member.units):
+                raise SymmetryError(f"{self.name}: {member.path} has units beyond 0 to {self.count - 1}")
 
     def forms(self, first: Arrays, second: Arrays) -> Float[Array, "parts units"]:
         """<first, second> on the slices of each member and unit, without weights."""

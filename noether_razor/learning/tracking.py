@@ -1,7 +1,7 @@
 """Follow the Noether charges of a run inside its optimiser: an optax transformation and what reads it."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .laws import At, Clock, momentum_budget, next_value, turning
 from .rules import LearningRule, OptimiserError
-from .symmetries import Charged, flat_parameters
+from .symmetries import Charged, SymmetryError, flat_parameters, require_real
 
 BROKEN = 1e-2
 """|<g, xi>| / |g| |xi| above which a symmetry is reported as broken."""
@@ -115,20 +115,26 @@ def track_charges(
 ) -> optax.GradientTransformationExtraArgs:
     """The same optimiser, which also follows the charges of symmetries in its state (`ChargeState`).
 
-    Updates are those of `optimizer`. Predictions go on at every step; what they are compared
-    with is measured at steps 0, `every`, 2 `every`, ... It works under jit, in a scan, on sharded
-    parameters, and with any tree of parameters; checkpoints of the state keep everything. Raises
-    `OptimiserError` for an optimiser that cannot be read, and at initialisation `SymmetryError` for a
-    symmetry that does not fit.
+    Updates are those of `optimizer`: on a CPU bit for bit, though a compiler may round what it sees together
+    with more operations otherwise. Wrap all of a chain: a decay or a factor outside is taken for a part of
+    the gradients. Predictions go on at every step; what they are compared with is measured at steps 0,
+    `every`, 2 `every`, ... It works under jit, in a scan, on sharded parameters, and with any tree of
+    parameters; checkpoints of the state keep everything. Raises `OptimiserError` for an optimiser that cannot
+    be read, `SymmetryError` for what is no symmetry, and at initialisation for one that does not fit.
     """
     rule = LearningRule.from_optax(optimizer)
     inner = optax.with_extra_args_support(optimizer)
-    families = tuple(symmetries)
+    families = tuple(symmetries) if isinstance(symmetries, Iterable) else (symmetries,)
+    if not all(isinstance(one, Charged) for one in families):
+        raise SymmetryError("expected a list of symmetries, such as find_symmetries(...).charges")
+    if every < 1 or every != int(every):
+        raise ValueError(f"every must be a whole number of steps, got {every}")
 
     def init(params: Any) -> ChargeState:
         flat = flat_parameters(params)
         for family in families:
             family.check(flat)
+            require_real({path: flat[path] for path in family.paths})
         running, measured, memory = _joined([group.start(flat) for group in _groups(rule, families, params)])
         charges = Charges(jnp.stack([*running, *measured]), memory)
         return ChargeState(jnp.zeros((), jnp.int32), charges, inner.init(params))
@@ -138,7 +144,7 @@ def track_charges(
             raise ValueError("track_charges needs the parameters: call update(gradients, state, params)")
         changes, inner_state = inner.update(updates, state.inner, params, **extra)
         step, old = _step(rule, updates, changes, params, inner_state), state.charges
-        clock = Clock(rule.rate(state.step), rule.rate(jnp.maximum(state.step - 1, 0)), state.step > 0)
+        clock = Clock.of(rule, state.step)
         groups = _groups(rule, families, params)
         before = old.rows[: len(_Running._fields)], old.rows[len(_Running._fields) :]
         parts = _parts((_Running(*before[0]), old.memory), groups)
@@ -340,7 +346,7 @@ class _Group:
         kinetic = self.form(step.change, step.change) if self.quadratic else running.kinetic
         predicted = running.predicted
         if not rule.adaptive:
-            predicted = next_value(rule, self.quadratic, clock, at, decayed, kinetic, lag)
+            predicted = next_value(rule, self.quadratic, clock, at.value, kinetic, momentum, decayed.value)
         return _Running(predicted, running.predicted, kinetic, momentum), self.remember(memory, step)
 
     def remember(self, memory: Memory, step: _Step) -> Memory:
@@ -358,6 +364,8 @@ class _Group:
 
     def measure(self, measured: _Measured, running: _Running, step: _Step) -> _Measured:
         """Compare what is predicted with what the charges are now."""
+        if not self.families:
+            return measured
         adaptive, params, moved = self.rule.adaptive, step.params, step.moved
         value, momentum, pull = jax.vmap(self.along)(
             self.stacked(moved, step.average, step.gradient), self.stacked(moved, params, params)
@@ -440,14 +448,19 @@ class Followed:
 def read_charges(state: Any, symmetries: Sequence[Charged]) -> list[Followed]:
     """The charges in the state of an optimiser (an `nnx.Optimizer`, or any tree that holds a `ChargeState`).
 
-    Warns, once for each family, where gradients break a symmetry by more than 1 %: of a scale, the epsilon of
-    a normalisation is no longer small against what it normalises. Raises `OptimiserError` without a state.
+    Warns, once for each family, where a charge is not finite, and where gradients break a symmetry by more
+    than 1 %: of a scale, the epsilon of a normalisation is no longer small against what it normalises. Raises
+    `OptimiserError` without a state.
     """
     followed = [
         Followed(family, jax.tree.map(np.asarray, charge))
         for family, charge in zip(symmetries, charges_of(state, symmetries), strict=True)
     ]
     for one in followed:
+        lost = ~np.isfinite(one.charge.value)
+        if lost.any():
+            label = one.symmetry.label(int(lost.argmax()))
+            warnings.warn(f"training has diverged: the charge of {label} is not finite", stacklevel=2)
         if broken := one.broken:
             worst = max(broken, key=broken.__getitem__)
             warnings.warn(

@@ -50,6 +50,8 @@ POSITION = {
     "sgd": decayed(optax.sgd(0.1)),
     "heavy ball": decayed(optax.sgd(0.05, 0.9)),
     "heavy ball, cosine": decayed(optax.sgd(cosine(0.05), 0.9)),
+    # The rate is zero at the start, and then and now.
+    "heavy ball, rests": decayed(optax.sgd(lambda n: 0.05 * ((n // 50) % 3 > 0), 0.9)),
     "nesterov": decayed(optax.sgd(0.05, 0.9, nesterov=True)),
     "nesterov, clipped, cosine": optax.chain(
         optax.clip_by_global_norm(0.3), decayed(optax.sgd(cosine(0.05), 0.9, nesterov=True))
@@ -59,6 +61,7 @@ POSITION = {
     "dampened": decayed(optax.scale(0.4), optax.trace(0.9), optax.scale(-0.1)),
     "ema": decayed(optax.ema(0.9, debias=False), optax.scale(-0.3)),
     "ema, debiased": decayed(optax.ema(0.9), optax.scale(-0.3)),
+    "ema, debiased, decay beside": beside(optax.ema(0.9)),
     "masked": decayed(optax.sgd(0.05, 0.9, nesterov=True), mask=kernels),
     "sgdw, masked": beside(optax.trace(0.9), mask=kernels),
 }
@@ -72,7 +75,7 @@ MOMENTUM_ALONE = {
 SLOW = pytest.mark.slow
 LONG = {
     *("heavy ball, cosine", "nesterov, clipped, cosine", "nesterov, decay beside", "dampened", "ema"),
-    *("ema, debiased", "sgdw, masked", "adam with L2, masked", "lion"),
+    *("ema, debiased", "ema, debiased, decay beside", "sgdw, masked", "adam with L2, masked", "lion"),
 }
 """The others go through the same code in the default suite."""
 
@@ -137,7 +140,11 @@ class TestLaws:
 
     @pytest.mark.parametrize(
         "name",
-        ["sgdw", *(pytest.param(k, marks=SLOW) for k in ("nesterov, clipped, cosine", "ema, debiased"))],
+        [
+            *("sgdw", "heavy ball, rests"),
+            *(pytest.param(k, marks=SLOW) for k in ("nesterov, clipped, cosine", "ema, debiased")),
+            pytest.param("ema, debiased, decay beside", marks=SLOW),
+        ],
     )
     def test_closed_forms_of_other_rules(self, name):
         run = trained(name)

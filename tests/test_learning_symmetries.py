@@ -2,6 +2,7 @@
 is.
 """
 
+import inspect
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 from sklearn.datasets import load_digits
 
 from noether_razor.learning import (
@@ -364,6 +365,51 @@ class TestSlices:
             )
         with pytest.raises(SymmetryError, match="does not depend"):
             find_symmetries(model, lambda model, batch: jnp.zeros(()), data(4), rows=2)
+        with pytest.raises(SymmetryError, match="slices, linear, got 'slice'"):
+            inspect.unwrap(find_symmetries)(model, loss, data(4), method="slice")  # type: ignore[arg-type]
+        with pytest.raises(SymmetryError, match=r"no gradient in float64.*scalar"):
+            find_symmetries(model, lambda model, batch: model(batch[0]), data(4), rows=2)
+
+    @pytest.mark.parametrize(
+        ("params", "words"),
+        [
+            ({}, "there are no parameters"),
+            ({"a": jnp.ones(2), "n": jnp.arange(3)}, "n: holds int"),
+            ({"a": jnp.ones(2, jnp.complex64)}, "a: holds complex64"),
+            (linen.Dense(3), "got Dense, expected an array"),
+        ],
+    )
+    def test_parameters_that_are_no_real_arrays_are_refused(self, params, words):
+        with pytest.raises(SymmetryError, match=words):
+            find_symmetries(params, lambda params, batch: jnp.zeros(()), data(4))
+
+    def test_layers_that_round_to_less_are_searched_in_float64(self):
+        class Rounded(nnx.Module):
+            def __init__(self) -> None:
+                rngs = nnx.Rngs(0)
+                self.first = nnx.Linear(4, 3, dtype=jnp.bfloat16, rngs=rngs)
+                self.last = nnx.Linear(3, 2, dtype=jnp.bfloat16, rngs=rngs)
+
+            def __call__(self, x: jax.Array) -> jax.Array:
+                return self.last(nnx.relu(self.first(x)))
+
+        model = Rounded()
+        found = find_symmetries(model, loss, data(4, labels=2), rows=60)
+        assert {family.name: family.count for family in found.exact}["rescaling between first and last"] == 3
+        assert model.first.dtype == jnp.bfloat16 and not found.quasi
+
+    def test_arrays_without_names_have_some(self):
+        def of(params, batch):
+            logits = nnx.relu(batch[0] @ params[0]) @ params[1]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
+
+        rng = np.random.default_rng(0)
+        params = [jnp.asarray(rng.normal(size=shape)) for shape in ((4, 3), (3, 2))]
+        found = find_symmetries(params, of, data(4, labels=2), rows=60)
+        assert [str(family) for family in found.exact] == [
+            "rescaling between parts 0 and 1 (3 units)",
+            "common shift of the outputs of part 1 by each input (3 units)",
+        ]
 
     def test_rows_in_float32_say_so(self):
         params = {"a": jnp.ones((2, 2), jnp.float32)}
@@ -376,6 +422,9 @@ class TestFitting:
     @pytest.mark.parametrize(
         ("member", "words"),
         [
+            (Member("layers.0.kernel", (-1,)), "no axes"),
+            (Member("layers.0.kernel", (1, 1)), "no axes"),
+            (Member("layers.0.kernel", (1,), units=(0, 1, 2, 3, 9)), "units beyond 0 to 4"),
             (Member("layers.9.kernel", (1,)), "no layers.9.kernel"),
             (Member("layers.0.kernel", (2,)), "no axes"),
             (Member("layers.0.kernel", (0,)), "has 6 slices"),
@@ -388,6 +437,16 @@ class TestFitting:
         with pytest.raises(SymmetryError, match=words) as refused:
             tracked.init(params)
         assert "\n" not in str(refused.value) and "wrong" in str(refused.value)
+
+    def test_what_is_no_symmetry_is_refused(self):
+        member = Member("layers.0.kernel", (1,))
+        for symmetries in ("scale", [member], find_symmetries):
+            with pytest.raises(SymmetryError, match="expected a list of symmetries"):
+                inspect.unwrap(track_charges)(optax.sgd(0.1), symmetries)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="whole number"):
+            track_charges(optax.sgd(0.1), [], every=0)
+        with pytest.raises(SymmetryError, match="wrong: expected a kind"):
+            Symmetry("scale", "wrong", (), 5).check({"w": jnp.ones(5)})
 
 
 class TestNamesOfAlgebras:

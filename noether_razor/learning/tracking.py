@@ -111,7 +111,7 @@ class _Step(NamedTuple):
 
 
 def track_charges(
-    optimizer: optax.GradientTransformation, symmetries: Sequence[Charged], *, every: int = 50
+    optimizer: optax.GradientTransformation, symmetries: Sequence[Charged], *, every: int = 100
 ) -> optax.GradientTransformationExtraArgs:
     """The same optimiser, which also follows the charges of symmetries in its state (`ChargeState`).
 

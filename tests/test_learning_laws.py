@@ -33,6 +33,10 @@ def cosine(rate):
     return optax.cosine_decay_schedule(rate, STEPS, alpha=0.1)
 
 
+def rests(step):
+    return 0.05 * (step // 50 % 3 > 0)
+
+
 def kernels(params):
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
@@ -51,7 +55,7 @@ POSITION = {
     "heavy ball": decayed(optax.sgd(0.05, 0.9)),
     "heavy ball, cosine": decayed(optax.sgd(cosine(0.05), 0.9)),
     # The rate is zero at the start, and then and now.
-    "heavy ball, rests": decayed(optax.sgd(lambda n: 0.05 * ((n // 50) % 3 > 0), 0.9)),
+    "heavy ball, rests": decayed(optax.sgd(rests, 0.9)),
     "nesterov": decayed(optax.sgd(0.05, 0.9, nesterov=True)),
     "nesterov, clipped, cosine": optax.chain(
         optax.clip_by_global_norm(0.3), decayed(optax.sgd(cosine(0.05), 0.9, nesterov=True))

@@ -89,8 +89,8 @@ def symmetries_of(features: Features, table: Row) -> SymmetryReport:
         named = search.rank(vectors)
         dimensions[kind] = named
         unnamed[kind] = max(0, search.nullity() - named) if search.decided else None
-        sizes = [sum(family.count for family in some[kept]) for kept in (True, False)]
-        counts[kind] = counted(named, features.trivial, *sizes, unnamed[kind] or 0)
+        kept, broken = (sum(family.count for family in some[which]) for which in (True, False))
+        counts[kind] = counted(named, features.trivial, kept, broken, unnamed[kind] or 0)
     return SymmetryReport(
         method="slices",
         exact=tuple(exact),

@@ -73,7 +73,11 @@ def judge_symmetries(table: Mapping[str, Sequence[float]]) -> list[Verdict]:
     for name, (_, _, dimension, charges) in SMALL.items():
         expected |= {f"{name}: dimension": dimension, f"{name}: charges": charges}
     verdicts = [
-        Verdict(f"{key} is {value}", set(table[key]) == {value}, f"found {sorted(set(table[key]))}")
+        Verdict(
+            f"{key} is {value}",
+            set(table[key]) == {value},
+            f"found {', '.join(f'{number:g}' for number in sorted(set(table[key])))}",
+        )
         for key, value in expected.items()
     ]
     return [*verdicts, *(below(table, f"{name}: closure error", 2e-14) for name in SMALL)]

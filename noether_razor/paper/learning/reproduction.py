@@ -79,7 +79,7 @@ def reproduce_experiment(
     jobs = [partial(_run_seed, name, seed, budget == "quick", path) for seed, path in missing]
     share_out(jobs, on_progress=on_progress, interrupted=interrupted)
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    table = {key: [one["numbers"][key] for one in found] for key in found[0]["numbers"]}
+    table = {key: [float(one["numbers"][key]) for one in found] for key in found[0]["numbers"]}
     numbers = {key: mean_and_stderr(values) for key, values in table.items()}
     verdicts = experiment.claims(table)
     result = {"budget": budget, "numbers": numbers, "claims": [v._asdict() for v in verdicts]}

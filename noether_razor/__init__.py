@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .beyond import LibraryError as LibraryError
     from .beyond import LibraryOptions as LibraryOptions
     from .beyond import conserved_library as conserved_library
+    from .beyond import evidence as evidence
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
     from .discovery import Prediction as Prediction
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .discovery import discover as discover
     from .exact_evidence import Evidence as Evidence
     from .exact_evidence import EvidenceError as EvidenceError
-    from .exact_evidence import evidence as evidence
     from .inference import ELBO as ELBO
     from .inference import Estimator as Estimator
     from .inference import Posterior as Posterior
@@ -142,9 +142,9 @@ __all__ = [
 ]
 
 _ROOMS: dict[str, tuple[str, ...]] = {
-    "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library"),
+    "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library", "evidence"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
-    "exact_evidence": ("Evidence", "EvidenceError", "evidence"),
+    "exact_evidence": ("Evidence", "EvidenceError"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),
     "invariants": ("Analysis", "ConservedSpace", "FoundQuantity", "analyse", "conserved_space"),
     "lie": ("LieAlgebra", "lie_algebra"),

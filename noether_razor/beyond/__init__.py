@@ -1,6 +1,7 @@
 """Conserved quantities beyond degree two: libraries of terms, what they conserve, and whether that is all."""
 
 from .ceiling import Ceiling, ceiling
+from .evidence import evidence
 from .library import Library, Products
 from .options import LibraryError, LibraryOptions
 from .proposals import libraries
@@ -19,5 +20,6 @@ __all__ = [
     "Searched",
     "ceiling",
     "conserved_library",
+    "evidence",
     "libraries",
 ]

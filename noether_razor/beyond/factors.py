@@ -21,6 +21,13 @@ class Factor(ABC):
     name: str
     expression: sympy.Expr
 
+    @property
+    def kin(self) -> str:
+        """What functions have in common that rotations, shifts and exchanges of bodies turn into each
+        other.
+        """
+        return ""
+
     @abstractmethod
     def values(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
         """Its value at each state."""
@@ -63,6 +70,11 @@ class Ridge(Factor):
     kind: RidgeKind
     weights: tuple[float, ...]
 
+    @property
+    def kin(self) -> str:
+        kind = "wave" if self.kind in ("cos", "sin") else self.kind
+        return f"{kind} of {sorted(abs(weight) for weight in self.weights)}"
+
     def values(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
         return self._derivative(states, 0)
 
@@ -95,6 +107,11 @@ class Radial(Factor):
     kind: RadialKind
     rows: tuple[tuple[float, ...], ...]
     along: int | None = None
+
+    @property
+    def kin(self) -> str:
+        bodies = sum(abs(weight) for weight in self.rows[0])
+        return f"{self.kind} of {bodies:.0f}" + ("" if self.along is None else ", times an offset")
 
     def values(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
         _, offset, (value, _, _) = self._at(states)

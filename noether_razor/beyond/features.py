@@ -39,8 +39,8 @@ class Jet(NamedTuple):
 class LibraryFeatures(LinearFeatures):
     """The terms of a library as functions of a scaled state, in units of their gradients' sizes (P,).
 
-    Monomials of one degree share a prior variance; so do the products of one function with momenta, and
-    other terms have their own.
+    Monomials of one degree share a prior variance; so do functions of one kind times monomials of one degree:
+    cos and sin of an angle and of others alike, 1/r of all pairs of bodies. Other terms have their own.
     """
 
     dim: int
@@ -102,9 +102,9 @@ class LibraryFeatures(LinearFeatures):
 def _labels(part: Dictionary) -> list[str]:
     """What the terms of a part share their prior variance by."""
     if isinstance(part, Products):
-        factors = [part.factors[k].name for k in part.which.tolist()]
+        factors = [part.factors[k].kin for k in part.which.tolist()]
         degrees = part.exponents.sum(axis=1).tolist()
-        return [f"{name}, {degree}" for name, degree in zip(factors, degrees, strict=True)]
+        return [f"{kin}, {degree}" for kin, degree in zip(factors, degrees, strict=True)]
     if isinstance(part, Monomials):
         return [f"degree {len(m)}" for m in monomials(part.dim, part.degree or 0)]
     return [term.name for term in part.terms]

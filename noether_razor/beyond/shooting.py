@@ -1,6 +1,6 @@
 """H as a formula in the terms of a library: chosen by the weak form, fitted by multiple shooting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..exact_evidence.built_in import Comparison
-from ..exact_evidence.checks import adequacy, expected_noise
+from ..exact_evidence.checks import Adequacy, adequacy, expected_noise
 from ..exact_evidence.engine import pieces_of
 from ..exact_evidence.hamiltonian import fit_alone, needed_terms
 from ..exact_evidence.shooting import FitError, Problem
@@ -61,11 +61,22 @@ class ShotHamiltonian:
         return self.coefficients + normal @ root.T
 
 
+class Fitted(NamedTuple):
+    """A library's terms fitted to scaled trajectories without symmetry, and the tests of that fit."""
+
+    library: Library
+    scaled: Trajectories
+    scale: PhaseScale
+    comparison: Comparison
+    adequacy: Adequacy
+
+
 class Attempt(NamedTuple):
-    """H of the best library, or None, and why not: one line, empty with H."""
+    """H of the best library with the fit that it is from, or None, and why not: one line, empty with H."""
 
     hamiltonian: ShotHamiltonian | None
     why: str
+    fitted: Fitted | None = None
 
 
 class _Choice(NamedTuple):
@@ -85,19 +96,36 @@ def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attemp
     probably zero go, and those that stay are fitted again alone. None where H does not explain the motion to
     its noise, and where energy is lost.
     """
+    why = "no library has a term of finite values along the motion"
+    for fitted in library_fits(data, libraries):
+        if isinstance(fitted, str):
+            why = fitted
+            continue
+        found = shot_of(fitted)
+        if found.hamiltonian is not None:
+            return found
+        why = found.why
+    return Attempt(None, why)
+
+
+def library_fits(data: Trajectories, libraries: Sequence[Library]) -> Iterator[Fitted | str]:
+    """The fits of the two libraries that describe the motion best by their weak forms, or why there is none:
+    computed as they are asked for.
+    """
     few = data[evenly(len(data), max(4, len(data) * MOST_ROWS // max(1, int(data.lengths.sum()))))]
     pieces, _ = pieces_of(few)
     scale = fit_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
     windows = Windows.of(scaled.segments(), exact=False)
+    rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
     choices = [_chosen(library, scale, windows) for library in libraries]
-    why = "no library has a term of finite values along the motion"
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
-        found = _shot(choice, pieces, scaled, scale)
-        if found.hamiltonian is not None:
-            return found
-        why = found.why
-    return Attempt(None, why)
+        problem = Problem.of(choice.features, scaled, rest)
+        try:
+            fitted = Comparison.of(problem, scaled.segments(), expected_noise(scaled))
+            yield Fitted(choice.library, scaled, scale, fitted, adequacy(fitted, scaled))
+        except (FitError, np.linalg.LinAlgError) as error:
+            yield f"no H of {choice.library.label} fits: {error}"
 
 
 def _chosen(library: Library, scale: PhaseScale, windows: Windows) -> _Choice | None:
@@ -156,20 +184,17 @@ def _shortest(form: WeakForm, functions: Bool[np.ndarray, " P"]) -> tuple[Int[np
         kept = np.delete(kept, out)
 
 
-def _shot(choice: _Choice, pieces: Trajectories, scaled: Trajectories, scale: PhaseScale) -> Attempt:
-    """H of one library by shooting."""
-    features = choice.features
-    rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
-    problem = Problem.of(features, scaled, rest)
-    label = choice.library.label
+def shot_of(fitted: Fitted) -> Attempt:
+    """H of one library with the terms that it needs."""
+    label, comparison, scale = fitted.library.label, fitted.comparison, fitted.scale
+    features, fits = comparison.problem.features, fitted.adequacy
+    assert isinstance(features, LibraryFeatures)
+    if not fits.adequate:
+        return Attempt(None, f"no H of {label} fits: {fits.why}")
     try:
-        fitted = Comparison.of(problem, scaled.segments(), expected_noise(scaled))
-        fits = adequacy(fitted, scaled)
-        if not fits.adequate:
-            return Attempt(None, f"no H of {label} fits: {fits.why}")
-        mean, covariance, prior = pruned(features, fitted.none)
+        mean, covariance, prior = pruned(features, comparison.none)
         kept = needed_terms(mean, covariance, np.where(prior > NEEDED * prior.max(), prior, 0.0))
-        alone, gain = fit_alone(fitted, kept, friction=True)
+        alone, gain = fit_alone(comparison, kept, friction=True)
     except (FitError, np.linalg.LinAlgError) as error:
         return Attempt(None, f"no H of {label} fits: {error}")
     if alone is None or not kept.any() or gain < -NEEDLESS:
@@ -185,4 +210,4 @@ def _shot(choice: _Choice, pieces: Trajectories, scaled: Trajectories, scale: Ph
         chi2=fits.chi2,
         log_evidence=alone.log_evidence,
     )
-    return Attempt(shot, "")
+    return Attempt(shot, "", fitted)

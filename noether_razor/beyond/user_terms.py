@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+import sympy
 from jaxtyping import Array, Float
 
 from ..formula import FormulaError, parse_formula
@@ -19,48 +20,56 @@ ASKED = 1000
 """States at which this is asked."""
 
 
-def user_terms(texts: Sequence[str], data: Trajectories) -> FunctionDictionary | None:
-    """The terms of these formulas in the variables of `data`; None without any.
+def user_terms(texts: Sequence[str], data: Trajectories, what: str = "term") -> FunctionDictionary | None:
+    """The terms of these formulas in the variables of `data`, velocities among them; None without any.
 
-    Raises `LibraryError`, with one line, for a formula that cannot be read, that is constant or not finite on
-    the data, or that is no function on the circle of an angle.
+    Raises `LibraryError`, with one line about `what`, for a formula that cannot be read, that is constant or
+    not finite on the data, or that is no function on the circle of an angle.
     """
     if not texts:
         return None
+    masses = {name: mass for name, mass in data.velocities.items() if name not in data.names}
+    momenta = {name: data.dof + k for k, name in enumerate(data.velocities)}
     formulas = []
     for text in dict.fromkeys(part.strip() for part in texts):
         try:
-            formulas.append(parse_formula(text, data.names))
+            formulas.append(parse_formula(text, (*data.names, *masses)))
         except FormulaError as error:
-            raise LibraryError(f"term: {error}") from None
+            raise LibraryError(f"{what}: {error}") from None
 
     def function(state: State) -> Float[Array, " M"]:
-        return jnp.stack([formula(state) for formula in formulas])
+        velocities = [state[momenta[name]] / mass for name, mass in masses.items()]
+        every = jnp.concatenate([state, jnp.stack(velocities)]) if velocities else state
+        return jnp.stack([formula(every) for formula in formulas])
 
+    meaning = {
+        sympy.Symbol(name): sympy.Symbol(data.names[momenta[name]]) / sympy.Float(mass)
+        for name, mass in masses.items()
+    }
     made = FunctionDictionary(
         family="user",
         variables=data.names,
-        terms=tuple(Term(f"({f.text})", f.expression) for f in formulas),
+        terms=tuple(Term(f"({f.text})", f.expression.xreplace(meaning)) for f in formulas),
         function=function,
     )
-    _check(made, [f.text for f in formulas], data)
+    _check(made, [f.text for f in formulas], data, what)
     return made
 
 
-def _check(made: FunctionDictionary, texts: Sequence[str], data: Trajectories) -> None:
+def _check(made: FunctionDictionary, texts: Sequence[str], data: Trajectories, what: str) -> None:
     points = data.points()
     every = [made.values(points), *(made.slopes(points, i) for i in range(points.shape[1]))]
     finite = np.all([np.isfinite(part) for part in every], axis=0)
     for k, text in enumerate(texts):
         if not finite[:, k].all():
             bad = int(np.sum(~finite[:, k]))
-            raise LibraryError(f"term {text!r}: not finite at {bad} of {len(points)} rows of the data")
+            raise LibraryError(f"{what} {text!r}: not finite at {bad} of {len(points)} rows of the data")
         if np.ptp(every[0][:, k]) <= SAME * np.abs(every[0][:, k]).max(initial=1e-300):
-            raise LibraryError(f"term {text!r}: constant on the data, expected a function that varies")
+            raise LibraryError(f"{what} {text!r}: constant on the data, expected a function that varies")
     on_circle = made.usable(points, np.ones(points.shape[1], bool), data.periods)
     for text, usable in zip(texts, on_circle.tolist(), strict=True):
         if not usable:
-            raise LibraryError(f"term {text!r}: whole turns of an angle change it (--periodic)")
+            raise LibraryError(f"{what} {text!r}: whole turns of an angle change it (--periodic)")
 
 
 def beside(

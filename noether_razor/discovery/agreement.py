@@ -83,11 +83,11 @@ class Agreement:
 
 def agreement(analysis: Analysis, exact: Evidence, data: Trajectories, halves: Halves | None) -> Agreement:
     """Of the drift test and the exact evidence of a file with trajectories `data`."""
-    angle = _angle(analysis, exact.space, data) if analysis.rank == exact.rank else None
+    angle = _angle(analysis, exact.degree_two, data) if analysis.rank == exact.rank else None
     said: Said
     if exact.withdrawn:
         said, reason = "no verdict", exact.withdrawn
-    elif not exact.space.decided:
+    elif not exact.degree_two.decided:
         said, reason = "undecided", ""
     elif angle is None:
         said, reason = "different", _why(analysis, exact)
@@ -95,7 +95,7 @@ def agreement(analysis: Analysis, exact: Evidence, data: Trajectories, halves: H
         said, reason = "different", f"in directions {angle:.0f} degrees apart, {_why(analysis, exact)}"
     else:
         said, reason = "same", ""
-    return Agreement(analysis.rank, exact.rank, angle, said, reason, halves, _algebra(exact.space, data))
+    return Agreement(analysis.rank, exact.rank, angle, said, reason, halves, _algebra(exact.degree_two, data))
 
 
 def _why(analysis: Analysis, exact: Evidence) -> str:

@@ -6,10 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from ..quadratic_forms import Quadratics
-from ..thinning import evenly
-from .features import hamiltonian_fields
-from .shooting import Fit, Problem
+from .questions import Question
+from .shooting import Fit
 
 MOST_POINTS = 400
 """States of the data that the root mean square is taken over."""
@@ -28,27 +26,19 @@ class Breaking(NamedTuple):
     floor: float
 
 
-def breaking(quantities: Quadratics, found: Fit) -> Breaking:
-    """That of the quantity of `quantities`, in scaled coordinates, which is broken most, by the posterior of
-    a fit.
-    """
-    points = _points(found.problem)
+def breaking(question: Question, found: Fit) -> Breaking:
+    """That of the quantity of `question` which is broken most, by the posterior of a fit."""
+    points = found.problem.some_states(MOST_POINTS)
     gradients = found.problem.features.gradients(points)
     mean, covariance = found.parameters[:-1], found.covariance[:-1, :-1]
     forces = np.linalg.norm(gradients @ mean, axis=1)
     parts = []
-    for matrix, vector in zip(*hamiltonian_fields(quantities), strict=True):
+    for field in question.fields(points):
         # The field of C is as long as its gradient, and {C, H} the derivative of H along it.
-        field = points @ matrix.T + vector
         unit = float(np.sqrt(np.mean(np.sum(field**2, axis=1) * forces**2)))
         brackets = np.einsum("ki,kip->kp", field, gradients) / (unit * np.sqrt(len(points)))
         parts.append(_interval(brackets @ mean, brackets @ covariance @ brackets.T))
     return max(parts, key=lambda one: one.hi)
-
-
-def _points(problem: Problem) -> Float[np.ndarray, "points dim"]:
-    seen = problem.measured[problem.seen > 0] if not problem.exact else problem.measured[:, 0]
-    return seen[evenly(len(seen), MOST_POINTS)]
 
 
 def _interval(mean: Float[np.ndarray, " points"], covariance: Float[np.ndarray, "points points"]) -> Breaking:

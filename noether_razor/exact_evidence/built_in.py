@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..quadratic_forms import Quadratics
 from .features import Features, Richer
 from .prior import FLOOR, Prior
-from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
+from .questions import Question
+from .shooting import Begin, Fit, FitError, LinearModel, Problem, evaluate, fit
 from .start import Start, weak_start
 
 FRICTION = 1e-4
@@ -19,8 +19,10 @@ NEW = 1e-6
 """The same for groups of features that a richer dictionary adds."""
 SHORT = 8
 """Rows of segments at which a model begins that falls short with whole trajectories."""
-APART = 3.0
-"""Posterior standard deviations by which a second search begins elsewhere."""
+ACCURATE, FINEST = 0.01, 16
+"""R.m.s. error of the integrator over the noise that does not matter, and how often steps are halved."""
+MOST_POINTS = 1000
+"""States at which brackets are taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +58,43 @@ class Comparison:
         states, noise = _begin(problem, start)
         model = no_symmetry(problem)
         z, variances = np.append(start.coefficients, 0.0), np.append(start.variances, FRICTION)
-        return cls(problem, fit(problem, model, Begin(z, states, variances, noise), expected=expected))
+        none = fit(problem, model, Begin(z, states, variances, noise), expected=expected)
+        return cls(problem, none)._accurate()
 
-    def exact(self, quantities: Quadratics) -> Fit:
+    def _accurate(self) -> "Comparison":
+        """The same with steps so small that their error is nothing beside the noise. Raises `FitError`."""
+        problem, none = self.problem, self.none
+        rows, panels = problem.rows(problem.times.shape[1]), problem.panels
+        at = none.states
+        while panels < FINEST * problem.panels:
+            finer = evaluate(problem, rows, none.parameters, none.point, 2 * panels).states
+            off = np.sqrt(np.mean((finer - at) ** 2 / none.point.noise))
+            if not np.isfinite(off) or off < ACCURATE:
+                break
+            panels, at = 2 * panels, finer
+        if panels == problem.panels:
+            return self
+        problem = replace(problem, panels=panels)
+        begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
+        again = fit(problem, none.model, begin, lengths=[problem.times.shape[1]])
+        return Comparison(problem, again._replace(stages=none.stages))
+
+    def parts(self, question: Question) -> tuple[Float[np.ndarray, "P Z"], ...]:
+        """What a symmetry leaves of the coefficients, and what it forbids: see `Question.parts`."""
+        return question.parts(self.problem.features, self.problem.some_states(MOST_POINTS))
+
+    def exact(self, question: Question) -> Fit:
         """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
-        basis = _with_friction(self.features.symmetric(quantities).kept)
+        basis = _with_friction(self.parts(question)[0])
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
         return self._search(model, basis.T @ self.none.parameters, self._variances(model.prior))
 
-    def approximate(self, quantities: Quadratics) -> Fit:
+    def approximate(self, question: Question) -> Fit:
         """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
-        kept, broken = self.features.symmetric(quantities)
-        basis = np.concatenate([_with_friction(kept), np.pad(broken, ((0, 1), (0, 0)))], axis=1)
-        parts = [0] * (kept.shape[1] + 1) + [1] * broken.shape[1]
+        kept, *broken = self.parts(question)
+        bases = [_with_friction(kept), *(np.pad(basis, ((0, 1), (0, 0))) for basis in broken)]
+        basis = np.concatenate(bases, axis=1)
+        parts = [k for k, one in enumerate(bases) for _ in range(one.shape[1])]
         model = LinearModel.of(basis, Prior.of(basis, self.groups, parts))
         z = np.linalg.solve(basis, self.none.parameters)
         variances = self._variances(model.prior)
@@ -85,14 +111,16 @@ class Comparison:
         variances = self._variances(model.prior)
         return self._search(model, self.none.parameters[:-1], variances)
 
-    def again(self, found: Fit, seed: int) -> Fit:
-        """The same as `found`, searched for from elsewhere. Raises `FitError`."""
+    def again(self, found: Fit, seed: int, apart: float) -> Fit:
+        """The same as `found`, searched for from so many posterior standard deviations away. Raises
+        `FitError`.
+        """
         draws = np.random.default_rng(seed)
         model, point = found.model, found.point
         precision = found.information + model.prior.precision(point.variances)
         off = np.linalg.solve(np.linalg.cholesky(precision).T, draws.normal(size=len(point.z)))
         variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
-        z, noise = point.z + APART * off, 2 * point.noise
+        z, noise = point.z + apart * off, 2 * point.noise
         whole = [self.problem.times.shape[1]]
         return fit(self.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
 

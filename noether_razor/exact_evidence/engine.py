@@ -1,47 +1,36 @@
 """The exact evidence of trajectories for conserved quantities."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
-from ..quadratic_forms import Quadratics
 from ..quantities import Hypothesis, parse_hypothesis
-from ..scaling import PhaseScale
 from ..thinning import evenly
 from ..trajectories import Trajectories, fit_scale, scaled_trajectories
-from .breaking import Breaking, breaking
-from .built_in import Comparison
-from .checks import Adequacy, Friction, adequacy, controls, friction
 from .choice import DictionaryError, chosen, first_dictionary
 from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
 from .higher import MOST_CANDIDATES, PolynomialSpace, polynomial_space
+from .judge import Judge, Tell
 from .polynomials import polynomial_count
-from .result import Evidence, QuantityEvidence, Space, Verdict
-from .shooting import Fit, FitError, Problem
+from .questions import QuadraticQuestion
+from .result import Evidence, Space
+from .shooting import FitError, Problem
 from .space import space_of_part, space_posterior
 
 MOST_ROWS, LONGEST = 20_000, 100
 """Rows that are used, and the longest piece of a trajectory that is followed from one first state."""
-SUPPORTED = 10.0
-"""Nats from which a gain counts."""
-PREFERRED = 3.0
-"""Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one."""
-SMALL = 0.1
-"""Breaking up to which a symmetry may be called approximate."""
-SEEN = 0.005
-"""Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
 HIGHEST = 4
 """Degree of the space up to which quantities are asked about."""
-NEAR = 50.0
-"""Nats below which the wider dictionary is not asked."""
-
-Tell = Callable[[str], None]
+INSTEAD = "`discover` compares networks instead"
 
 
 class EvidenceError(ValueError):
     """Data that the exact evidence cannot be computed for; one line says why, and what would help."""
+
+
+class MisfitError(EvidenceError):
+    """No Hamiltonian of the dictionary fits."""
 
 
 def evidence(
@@ -69,12 +58,15 @@ def evidence(
     tell = progress or (lambda _: None)
     _check_degree(space_degree, data)
     pieces, notes = pieces_of(data)
-    judge = _Judge.of(pieces, degree, tell)
-    answers = [judge.answer(one) for one in (asked if judge.withdrawn else [*asked, *beside])]
+    judge = _judge(pieces, degree, tell)
+    every = asked if judge.withdrawn else [*asked, *beside]
+    answers = [
+        judge.answer(QuadraticQuestion(one.formula, judge.scale.quantities(one.quadratics))) for one in every
+    ]
     tell("the space of quantities")
     none, scale, features = judge.comparison.none, judge.scale, judge.comparison.features
-    space = judge.space()
-    higher = judge.higher_space(space_degree) if space_degree > 2 and not judge.withdrawn else None
+    space = _space(judge)
+    higher = _higher_space(judge, space_degree) if space_degree > 2 and not judge.withdrawn else None
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
@@ -88,9 +80,9 @@ def evidence(
         controls=judge.controls,
         withdrawn=judge.withdrawn,
         notes=notes,
-        apart=judge.space_of(apart),
+        apart=_space_of(judge, apart),
         higher=higher,
-        hamiltonian=judge.formula(),
+        hamiltonian=_formula(judge),
     )
 
 
@@ -131,143 +123,61 @@ def pieces_of(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
     return cut, tuple(notes)
 
 
-class _Judge(NamedTuple):
-    """Everything that all quantities share."""
+def _judge(data: Trajectories, degree: int | None, tell: Tell) -> Judge:
+    """That of the dictionary which the evidence prefers. Raises `EvidenceError`."""
+    scale = fit_scale(data)
+    scaled = scaled_trajectories(data, scale)
+    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
+    try:
+        features = first_dictionary(scaled.periods, degree)
+    except DictionaryError as error:
+        raise EvidenceError(str(error)) from None
+    tell("no symmetry")
+    try:
+        problem = Problem.of(features, scaled, rest)
+        comparison, wider = chosen(problem, scaled.segments(), fixed=degree, tell=tell)
+    except FitError as error:
+        raise MisfitError(f"no Hamiltonian of {features.name} fits: {error}") from None
+    return Judge.of(scaled, scale, comparison, wider, instead=INSTEAD, tell=tell)
 
-    data: Trajectories
-    scale: PhaseScale
-    comparison: Comparison
-    wider: Comparison | None
-    adequacy: Adequacy
-    friction: Friction
-    controls: dict[str, float]
-    withdrawn: str
-    again: float
-    tell: Tell
 
-    @classmethod
-    def of(cls, data: Trajectories, degree: int | None, tell: Tell) -> "_Judge":
-        scale = fit_scale(data)
-        scaled = scaled_trajectories(data, scale)
-        rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
-        try:
-            features = first_dictionary(scaled.periods, degree)
-        except DictionaryError as error:
-            raise EvidenceError(str(error)) from None
-        tell("no symmetry")
-        try:
-            problem = Problem.of(features, scaled, rest)
-            comparison, wider = chosen(problem, scaled.segments(), fixed=degree, tell=tell)
-        except FitError as error:
-            raise EvidenceError(f"no Hamiltonian of {features.name} fits: {error}") from None
-        fitted = adequacy(comparison, scaled)
-        rubbed = friction(comparison, scale.time)
-        tell("controls")
-        gains = {
-            one.name: _gain(comparison, one.quantity)[0]
-            for one in controls(comparison.problem, comparison.none, data.names)
-        }
-        supported = [name for name, gain in gains.items() if gain > 0]
-        withdrawn = _misfit(comparison, fitted)
-        if supported:
-            withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
-        again = _off(comparison, comparison.none)
-        return cls(scaled, scale, comparison, wider, fitted, rubbed, gains, withdrawn, again, tell)
+def _space(judge: Judge) -> Space:
+    """The posterior of the space of quantities. Raises `EvidenceError`."""
+    comparison = judge.comparison
+    try:
+        found = space_posterior(comparison.features, judge.data.points(), comparison.none)
+    except np.linalg.LinAlgError:
+        raise _one_value(2) from None
+    return Space.of(found, judge.scale)
 
-    def answer(self, hypothesis: Hypothesis) -> QuantityEvidence:
-        """What is said of one hypothesis."""
-        self.tell(hypothesis.formula)
-        quantities = self.scale.quantities(hypothesis.quadratics)
-        gain, exact = _gain(self.comparison, quantities)
-        removed = self.comparison.problem.size - len(exact.point.z) if exact is not None else 0
-        none = self.comparison.none.log_evidence
-        try:
-            approximate = self.comparison.approximate(quantities)
-            relaxed = approximate.log_evidence - none
-        except FitError:
-            approximate, relaxed = None, -np.inf
-        moved, error = None, self.again
-        if exact is not None and gain > -NEAR:
-            error = float(np.hypot(error, _off(self.comparison, exact)))
-            if self.wider is not None:
-                moved = _gain(self.wider, quantities)[0] - gain
-                error = float(np.hypot(error, moved))
-        # Where nothing is seen of it, its own prior variances are 0, and would claim that nothing can be.
-        seen = approximate if relaxed - gain > PREFERRED else None
-        broken = breaking(quantities, seen or self.comparison.none)
-        verdict, why = self.verdict(gain, relaxed, moved, broken)
-        return QuantityEvidence(
-            quantity=hypothesis.formula,
-            gain=gain,
-            approximate=relaxed - gain,
-            dims_removed=removed,
-            breaking=broken,
-            verdict=verdict,
-            why=why,
-            basis_sensitivity=moved,
-            stderr=error,
-            converged=exact is not None and exact.converged,
-        )
 
-    def space(self) -> Space:
-        """The posterior of the space of quantities. Raises `EvidenceError`."""
-        comparison = self.comparison
-        try:
-            found = space_posterior(comparison.features, self.data.points(), comparison.none)
-        except np.linalg.LinAlgError:
-            raise _one_value(2) from None
-        return Space.of(found, self.scale)
+def _higher_space(judge: Judge, degree: int) -> PolynomialSpace:
+    """The posterior of the space of conserved polynomials. Raises `EvidenceError`."""
+    judge.tell(f"polynomials of degree {degree} that are conserved")
+    fitted, names = judge.comparison, judge.data.names
+    try:
+        return polynomial_space(fitted.features, judge.data.points(), fitted.none, degree, names, judge.scale)
+    except np.linalg.LinAlgError:
+        raise _one_value(degree) from None
 
-    def higher_space(self, degree: int) -> PolynomialSpace:
-        """The posterior of the space of conserved polynomials. Raises `EvidenceError`."""
-        self.tell(f"polynomials of degree {degree} that are conserved")
-        fitted, names = self.comparison, self.data.names
-        try:
-            return polynomial_space(
-                fitted.features, self.data.points(), fitted.none, degree, names, self.scale
-            )
-        except np.linalg.LinAlgError:
-            raise _one_value(degree) from None
 
-    def space_of(self, recordings: Sequence[int]) -> Space | None:
-        """By some recordings alone; None without any, and where there is no verdict or no fit."""
-        part = np.isin(self.data.recordings, recordings)
-        if self.withdrawn or not part.any():
-            return None
-        try:
-            return Space.of(space_of_part(self.comparison, self.data, part), self.scale)
-        except FitError:
-            return None
+def _space_of(judge: Judge, recordings: Sequence[int]) -> Space | None:
+    """By some recordings alone; None without any, and where there is no verdict or no fit."""
+    part = np.isin(judge.data.recordings, recordings)
+    if judge.withdrawn or not part.any():
+        return None
+    try:
+        return Space.of(space_of_part(judge.comparison, judge.data, part), judge.scale)
+    except FitError:
+        return None
 
-    def formula(self) -> ReadableHamiltonian | None:
-        """H with the terms that the data need; None where it does not fit them."""
-        if not self.adequacy.adequate:
-            return None
-        seen = not self.friction.absent
-        return readable_hamiltonian(self.comparison, self.scale, self.data, friction=seen)
 
-    def verdict(
-        self, gain: float, relaxed: float, moved: float | None, broken: Breaking
-    ) -> tuple[Verdict, str]:
-        """Exact, approximate, rejected or undecided, and why; `relaxed` is the gain of the approximate
-        symmetry.
-        """
-        if self.withdrawn:
-            return "undecided", self.withdrawn
-        near = broken.hi <= SMALL and relaxed >= SUPPORTED
-        if gain <= -SUPPORTED:
-            return ("approximate", "") if near else ("rejected", "")
-        if gain < SUPPORTED:
-            return "undecided", "the data say too little"
-        if moved is not None and gain + moved <= 0:
-            return "undecided", "a richer dictionary says otherwise"
-        if relaxed - gain > PREFERRED:
-            return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
-        if not self.friction.absent:
-            return "approximate", "friction breaks it"
-        if broken.hi > SEEN:
-            return "undecided", f"a breaking of up to {100 * broken.hi:.2g} % cannot be excluded"
-        return "exact", ""
+def _formula(judge: Judge) -> ReadableHamiltonian | None:
+    """H with the terms that the data need; None where it does not fit them."""
+    if not judge.adequacy.adequate:
+        return None
+    seen = not judge.friction.absent
+    return readable_hamiltonian(judge.comparison, judge.scale, judge.data, friction=seen)
 
 
 def _check_degree(degree: int, data: Trajectories) -> None:
@@ -287,27 +197,3 @@ def _one_value(degree: int) -> EvidenceError:
         f"a combination of terms of degree <= {degree} has one value in the whole file (a column that does "
         "not move, copies of one trajectory): more different trajectories are needed"
     )
-
-
-def _gain(comparison: Comparison, quantities: Quadratics) -> tuple[float, Fit | None]:
-    """The gain of what is built in, and its fit."""
-    try:
-        found = comparison.exact(quantities)
-    except FitError as error:
-        return -error.behind, None
-    return found.log_evidence - comparison.none.log_evidence, found
-
-
-def _off(comparison: Comparison, found: Fit) -> float:
-    """By how much the evidence differs when it is searched for from elsewhere."""
-    try:
-        return abs(comparison.again(found, 1).log_evidence - found.log_evidence)
-    except FitError:
-        return np.inf
-
-
-def _misfit(comparison: Comparison, fitted: Adequacy) -> str:
-    """Why gains mean nothing, and what else there is; empty where all is well."""
-    if fitted.adequate:
-        return ""
-    return f"{comparison.features.name} do not fit ({fitted.why}); `discover` compares networks instead"

@@ -135,10 +135,11 @@ class Evidence:
 
     logZ_none: log evidence without symmetry, in nats. noise: standard deviations of the columns, in their
     units, by name. degree: of the polynomials. dictionary: what H is written in. space: of the quantities of
-    degree <= 2. apart: the same of some of the recordings alone, None where this was not asked. hamiltonian:
-    the terms of H that the data need, None where no H fits. higher: the space of polynomials of degree 3 or
-    4, None where it was not asked about, and where no H fits. controls: gains of quantities that surely
-    change. withdrawn: why no verdict is given, empty where all is well.
+    degree <= 2, None where H is in a library of other terms (`engine` "library"). apart: the same of some of
+    the recordings alone, None where this was not asked. hamiltonian: the terms of H that the data need, None
+    where no H fits, and for a library; `formula` is H as it is printed there. higher: the space of
+    polynomials of degree 3 or 4, None where it was not asked about, and where no H fits. controls: gains of
+    quantities that surely change. withdrawn: why no verdict is given, empty where all is well.
     """
 
     quantities: tuple[QuantityEvidence, ...]
@@ -146,7 +147,7 @@ class Evidence:
     noise: Mapping[str, float]
     degree: int
     adequacy: Adequacy
-    space: Space
+    space: Space | None
     friction: Friction
     controls: Mapping[str, float]
     withdrawn: str = ""
@@ -156,6 +157,7 @@ class Evidence:
     apart: Space | None = None
     hamiltonian: ReadableHamiltonian | None = None
     higher: PolynomialSpace | None = None
+    formula: str = ""
 
     def __iter__(self) -> Iterator[QuantityEvidence]:
         return iter(self.quantities)
@@ -167,24 +169,31 @@ class Evidence:
         return self.quantities[index]
 
     @property
+    def degree_two(self) -> Space:
+        """The space of quantities of degree <= 2. Raises ValueError where it is not known."""
+        if self.space is None:
+            raise ValueError("the space of quantities of degree <= 2 is not known where H is in a library")
+        return self.space
+
+    @property
     def rank(self) -> int:
-        """The dimension of the space of conserved quantities of degree <= 2."""
-        return self.space.rank
+        """The dimension of that space."""
+        return self.degree_two.rank
 
     @property
     def log_evidence_rank(self) -> tuple[float, ...]:
         """The log evidence of each dimension."""
-        return self.space.log_evidence
+        return self.degree_two.log_evidence
 
     @property
     def rank_margin(self) -> float:
         """Nats between the two best dimensions."""
-        return self.space.margin
+        return self.degree_two.margin
 
     @property
     def rank_angle(self) -> float:
         """95 % bound in degrees of the angle between this space and the true one."""
-        return self.space.angle
+        return self.degree_two.angle
 
     @property
     def adequate(self) -> bool:
@@ -219,7 +228,7 @@ class Evidence:
             noise=dict(entry["noise"]),
             degree=entry["degree"],
             adequacy=Adequacy(**entry["adequacy"]),
-            space=Space.from_json({"space": [], **entry}),
+            space=Space.from_json({"space": [], **entry}) if "rank" in entry else None,
             friction=Friction(**(rate | {"gain": _known(rate["gain"], np.inf)})),
             controls={name: _known(gain, -np.inf) for name, gain in entry["controls"].items()},
             withdrawn=entry["withdrawn"],
@@ -229,6 +238,7 @@ class Evidence:
             apart=None if apart is None else Space.from_json(apart),
             hamiltonian=None if formula is None else ReadableHamiltonian.from_json(formula),
             higher=None if higher is None else PolynomialSpace.from_json(higher),
+            formula=entry.get("formula", ""),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -241,10 +251,11 @@ class Evidence:
             "dictionary": self.dictionary,
             "adequate": self.adequate,
             "adequacy": finite_only(self.adequacy._asdict()),
-            **self.space.to_json(),
+            **({} if self.space is None else self.space.to_json()),
             "apart": None if self.apart is None else self.apart.to_json(),
             "hamiltonian": None if self.hamiltonian is None else self.hamiltonian.to_json(),
             "higher": None if self.higher is None else self.higher.to_json(),
+            "formula": self.formula,
             "friction": self.friction._asdict() | {"gain": _finite(self.friction.gain)},
             "controls": {name: _finite(gain) for name, gain in self.controls.items()},
             "withdrawn": self.withdrawn,
@@ -255,16 +266,18 @@ class Evidence:
     def __repr__(self) -> str:
         said = ", ".join(f"{one.quantity}: {one.verdict} ({one.gain:+.0f})" for one in self.quantities[:6])
         more = f", and {len(self) - 6} more" if len(self) > 6 else ""
-        return f"Evidence(rank {self.rank}; {said or 'no quantity asked about'}{more})"
+        rank = "" if self.space is None else f"rank {self.rank}; "
+        return f"Evidence({rank}{said or 'no quantity asked about'}{more})"
 
     def __str__(self) -> str:
         lines = [str(one) for one in self.quantities]
-        certain = "" if self.space.decided else ", undecided"
-        margin = f"margin {self.rank_margin:.0f} nats, " if np.isfinite(self.rank_margin) else ""
-        lines.append(
-            f"conserved quantities of degree <= 2: {self.rank}{certain} ({margin}directions to "
-            f"{self.rank_angle:.2g} degrees)"
-        )
+        if (space := self.space) is not None:
+            certain = "" if space.decided else ", undecided"
+            margin = f"margin {space.margin:.0f} nats, " if np.isfinite(space.margin) else ""
+            lines.append(
+                f"conserved quantities of degree <= 2: {space.rank}{certain} ({margin}directions to "
+                f"{space.angle:.2g} degrees)"
+            )
         if self.higher is not None:
             lines.append(str(self.higher))
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())
@@ -272,8 +285,9 @@ class Evidence:
             f"without symmetry, in {self.dictionary or 'polynomials'}: "
             f"log evidence {self.logZ_none:.1f} nats, noise {noise}"
         )
-        if self.hamiltonian is not None:
-            lines += wrap(f"H = {self.hamiltonian.text()}", LINE, subsequent_indent="    ")
+        formula = self.formula if self.hamiltonian is None else self.hamiltonian.text()
+        if formula:
+            lines += wrap(f"H = {formula}", LINE, subsequent_indent="    ")
         seen = "none seen" if self.friction.absent else f"present, {self.friction.gain:+.0f} nats"
         rate = with_error(self.friction.gamma, self.friction.sd)
         lines.append(f"friction: {rate} per unit of time, {seen}")

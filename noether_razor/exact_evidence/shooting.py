@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..thinning import evenly
 from ..trajectories import Trajectories
 from .features import LinearFeatures
 from .flow import Blocks, Rows, normal_equations
@@ -155,6 +156,11 @@ class Problem:
         begin = states[:, ::length]
         found[:, : begin.shape[1]] = begin
         return found
+
+    def some_states(self, most: int) -> Float[np.ndarray, "rows dim"]:
+        """At most so many measured states, spread evenly over all."""
+        seen = self.measured[:, 0] if self.exact else self.measured[self.seen > 0]
+        return seen[evenly(len(seen), most)]
 
     def present(self, length: int) -> int:
         """Segments of a trajectory."""

@@ -7,7 +7,7 @@ import math
 import operator
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -100,6 +100,17 @@ class Formula:
         # Evaluated, a formula of one line can keep sympy busy for minutes, and exp(exp(1000)) for ever.
         with sympy.evaluate(False):
             return _evaluate(self._tree, symbols | {"pi": sympy.pi}, _sympy_function, _rational, _rational)
+
+    def addends(self) -> tuple[str, ...]:
+        """The terms that it is a sum of, as formulas without constant factors and without constants."""
+        symbols = {name: sympy.Symbol(name) for name in (*self.names, *dict(self.parameters))}
+        found = []
+        with sympy.evaluate(False):
+            for tree in _addends(self._tree):
+                found.append(
+                    str(_evaluate(tree, symbols | {"pi": sympy.pi}, _sympy_function, _rational, _rational))
+                )
+        return tuple(dict.fromkeys(found))
 
     def quadratic(self) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, " dim"], float]:
         """The symmetric A (2n, 2n), b (2n,) and constant of a polynomial x^T A x / 2 + b^T x + constant.
@@ -385,6 +396,29 @@ def _evaluate(
                 return _COMPUTE[symbol](walk(left), walk(right))
 
     return walk(tree)
+
+
+def _addends(tree: _Tree) -> Iterator[_Tree]:
+    """The trees that it is a sum of, without constant factors."""
+    match tree:
+        case ("+" | "-", left, right):
+            yield from _addends(left)
+            yield from _addends(right)
+        case ("negative", part):
+            yield from _addends(part)
+        case ("*", left, right) if _constant(left):
+            yield from _addends(right)
+        case ("*" | "/", left, right) if _constant(right):
+            yield from _addends(left)
+        case _ if not _constant(tree):
+            yield tree
+
+
+def _constant(tree: _Tree) -> bool:
+    """Whether it has no variables."""
+    if tree[0] == "name":
+        return tree[1] == "pi"
+    return all(_constant(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def _exact(value: float) -> Fraction:

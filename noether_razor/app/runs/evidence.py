@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...exact_evidence import Evidence, EvidenceError, evidence
+from ...beyond import evidence
+from ...exact_evidence import Evidence, EvidenceError
 from ...files import write_whole
 from ...quantities import HypothesisError
 from ..config import ConfigError, read_data

@@ -1,0 +1,214 @@
+"""The evidence for conserved quantities of any formula, for a Hamiltonian in the terms of a library."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from ..exact_evidence import Evidence, EvidenceError, QuantityEvidence
+from ..exact_evidence import evidence as of_polynomials
+from ..exact_evidence.engine import MisfitError
+from ..exact_evidence.judge import Judge, Tell
+from ..exact_evidence.questions import GeneralQuestion, Question
+from ..exact_evidence.shooting import FitError
+from ..formula import FormulaError, parse_formula
+from ..invariants import Dictionary, FunctionDictionary, noise_estimate
+from ..quantities import Hypothesis, HypothesisError
+from ..scaling import PhaseScale
+from ..trajectories import Trajectories
+from .by_hamiltonian import library_hamiltonian
+from .options import LibraryError, LibraryOptions
+from .proposals import libraries
+from .shooting import Fitted, library_fits, shot_of
+from .user_terms import user_terms
+
+INSTEAD = "no verdict can be given"
+"""What is said where no H fits."""
+
+
+def evidence(
+    data: Trajectories,
+    quantities: Sequence[str] = (),
+    *,
+    degree: int | None = None,
+    space_degree: int = 2,
+    beside: Sequence[Hypothesis] = (),
+    apart: Sequence[int] = (),
+    progress: Tell | None = None,
+) -> Evidence:
+    """How much the data support that each of `quantities` is conserved: formulas in the units of the data, or
+    several that hold together, "p1, p2".
+
+    Where all have degree <= 2 and a polynomial H fits, this is `exact_evidence.evidence`, with the meaning of
+    the other arguments. Else H is one of a library: polynomials, waves of angles, functions of distances and
+    of differences, and the terms that the formulas are sums of. The weak form leaves at most 24 terms of it.
+    The symmetry is built in by the null space of the brackets {C, phi} at states of the data. Of two
+    libraries that fit, that with the largest evidence is asked, with one of the quantities or without.
+    `degree` is then that of the library's polynomials. Raises `HypothesisError` for a formula,
+    `EvidenceError` for data of which nothing can be said.
+    """
+    tell = progress or (lambda _: None)
+    if not all(_quadratic(text, data) for text in quantities):
+        if space_degree > 2:
+            raise EvidenceError(
+                f"space degree: got {space_degree}, expected 2 where a formula is no polynomial of degree 2; "
+                "ask about it apart"
+            )
+        return library_evidence(data, quantities, degree=degree, tell=tell)
+    refused = found = None
+    try:
+        found = of_polynomials(
+            data,
+            quantities,
+            degree=degree,
+            space_degree=space_degree,
+            beside=beside,
+            apart=apart,
+            progress=progress,
+        )
+    except MisfitError as error:
+        refused = error
+    if not quantities or (found is not None and found.adequate):
+        return _known(found, refused)
+    try:
+        by_library = library_evidence(data, quantities, degree=degree, tell=tell)
+    except (EvidenceError, HypothesisError):
+        return _known(found, refused)
+    return by_library if by_library.adequate else _known(found, refused)
+
+
+def _known(found: Evidence | None, refused: MisfitError | None) -> Evidence:
+    if found is None:
+        assert refused is not None
+        raise refused
+    return found
+
+
+def library_evidence(
+    data: Trajectories, quantities: Sequence[str], *, degree: int | None, tell: Tell
+) -> Evidence:
+    """That of a Hamiltonian in the terms of a library. Raises as `evidence`."""
+    made = [_functions(text, data) for text in quantities]
+    own = [term for text in quantities for term in _terms(text, data)]
+    try:
+        every = libraries(data, noise_estimate(data).variance, LibraryOptions(tuple(own), degree))
+    except LibraryError as error:
+        raise EvidenceError(str(error)) from None
+    tell("no symmetry")
+    fits, why = [], "no library has a term of finite values along the motion"
+    for fitted in library_fits(data, every):
+        if isinstance(fitted, str):
+            why = fitted
+        else:
+            fits.append(fitted)
+    fits = [one for one in fits if one.adequacy.adequate] or fits[:1]
+    if not fits:
+        raise EvidenceError(f"{INSTEAD}: {why}")
+    # All were fitted to the same scaled rows.
+    questions = [question_of(text, one, fits[0].scale) for text, one in zip(quantities, made, strict=True)]
+    best = fits[0] if len(fits) == 1 else max(fits, key=lambda one: _best_evidence(one, questions))
+    judge = judge_of(best, tell)._replace(rival=max(one.comparison.none.log_evidence for one in fits))
+    answers = tuple(judge.answer(question) for question in questions)
+    return _said(best, judge, answers, data)
+
+
+def judge_of(fitted: Fitted, tell: Tell = lambda _: None) -> Judge:
+    """What answers questions by the fit of a library."""
+    return Judge.of(
+        fitted.scaled,
+        fitted.scale,
+        fitted.comparison,
+        None,
+        instead=INSTEAD,
+        tell=tell,
+        fitted=fitted.adequacy,
+    )
+
+
+def question_of(text: str, functions: Dictionary, scale: PhaseScale) -> Question:
+    """Whether the terms of a dictionary are all conserved."""
+    scales = scale.scales.tolist()
+
+    def gradients(states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
+        back = scale.states_back(states)
+        slopes = [functions.slopes(back, i) * size for i, size in enumerate(scales)]
+        return np.moveaxis(np.stack(slopes, axis=1), 2, 0)
+
+    return GeneralQuestion(text, gradients)
+
+
+def _best_evidence(fitted: Fitted, questions: Sequence[Question]) -> float:
+    """The largest log evidence of a library: without symmetry, or with that of one of the questions."""
+    found = [fitted.comparison.none.log_evidence]
+    for question in questions:
+        try:
+            found.append(fitted.comparison.exact(question).log_evidence)
+        except FitError:
+            continue
+    return max(found)
+
+
+def _said(
+    fitted: Fitted, judge: Judge, answers: tuple[QuantityEvidence, ...], data: Trajectories
+) -> Evidence:
+    none, features = fitted.comparison.none, fitted.comparison.problem.features
+    sizes = np.sqrt(none.point.noise) * fitted.scale.scales
+    shot = shot_of(fitted).hamiltonian
+    rows, every = int(fitted.scaled.lengths.sum()), int(data.lengths.sum())
+    return Evidence(
+        quantities=answers,
+        logZ_none=none.log_evidence,
+        noise=dict(zip(data.names, sizes.tolist(), strict=True)),
+        degree=fitted.library.largest,
+        dictionary=f"{features.size} of the terms of {fitted.library.label}",
+        adequacy=judge.adequacy,
+        space=None,
+        friction=judge.friction,
+        controls=judge.controls,
+        withdrawn=judge.withdrawn,
+        notes=(f"{rows} of {every} rows are used",) if rows < every else (),
+        engine="library",
+        formula="" if shot is None else library_hamiltonian(shot).formula,
+    )
+
+
+def _quadratic(text: str, data: Trajectories) -> bool:
+    """Whether all formulas of a text are polynomials of degree <= 2. Raises `HypothesisError`."""
+    for part in text.split(","):
+        try:
+            formula = parse_formula(part, (*data.names, *_velocities(data)))
+        except FormulaError as error:
+            raise HypothesisError(str(error)) from None
+        try:
+            formula.quadratic()
+        except FormulaError:
+            return False
+    return True
+
+
+def _functions(text: str, data: Trajectories) -> FunctionDictionary:
+    """The formulas of a text as functions. Raises `HypothesisError`."""
+    try:
+        found = user_terms(text.split(","), data, "formula")
+    except LibraryError as error:
+        raise HypothesisError(str(error)) from None
+    assert found is not None
+    return found
+
+
+def _terms(text: str, data: Trajectories) -> list[str]:
+    """The terms that formulas are sums of, as far as they serve."""
+    found = []
+    for part in text.split(","):
+        for term in parse_formula(part, (*data.names, *_velocities(data))).addends():
+            try:
+                user_terms([term], data)
+            except LibraryError:
+                continue
+            found.append(term)
+    return found
+
+
+def _velocities(data: Trajectories) -> list[str]:
+    """Names of velocities that are no coordinates."""
+    return [name for name in data.velocities if name not in data.names]

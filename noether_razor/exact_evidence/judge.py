@@ -1,0 +1,171 @@
+"""What is said of one question: exact, approximate, rejected or undecided, by how many nats, and why."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..scaling import PhaseScale
+from ..trajectories import Trajectories
+from .breaking import Breaking, breaking
+from .built_in import Comparison
+from .checks import Adequacy, Friction, adequacy, controls, friction
+from .questions import QuadraticQuestion, Question
+from .result import QuantityEvidence, Verdict
+from .shooting import Fit, FitError
+
+SUPPORTED = 10.0
+"""Nats from which a gain counts."""
+PREFERRED = 3.0
+"""Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one."""
+SMALL = 0.1
+"""Breaking up to which a symmetry may be called approximate."""
+SEEN = 0.005
+"""Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
+NEAR = 50.0
+"""Nats below which the wider dictionary is not asked."""
+
+APART = (3.0, 1.0, 0.3)
+"""Posterior standard deviations by which a second search begins elsewhere."""
+
+Tell = Callable[[str], None]
+
+
+class Judge(NamedTuple):
+    """Everything that all questions about one dictionary share: scaled trajectories, the fit without symmetry
+    and that with a richer dictionary, the tests of the fit, gains of false controls, why no verdict is given
+    (empty where one is), by how much the evidence differs when it is searched for again, and the log evidence
+    without symmetry that gains are counted from.
+    """
+
+    data: Trajectories
+    scale: PhaseScale
+    comparison: Comparison
+    wider: Comparison | None
+    adequacy: Adequacy
+    friction: Friction
+    controls: dict[str, float]
+    withdrawn: str
+    again: float
+    rival: float
+    tell: Tell
+
+    @classmethod
+    def of(
+        cls,
+        scaled: Trajectories,
+        scale: PhaseScale,
+        comparison: Comparison,
+        wider: Comparison | None,
+        *,
+        instead: str,
+        tell: Tell,
+        fitted: Adequacy | None = None,
+    ) -> "Judge":
+        """From fits of scaled trajectories, and the test of the first where that is known; `instead` is what
+        else there is where it does not fit. The fit without symmetry is searched for from elsewhere too, and
+        the better one counts.
+        """
+        fitted = fitted or adequacy(comparison, scaled)
+        before = comparison.none
+        if (other := _again(comparison, before)) and other.log_evidence > before.log_evidence:
+            comparison = Comparison(comparison.problem, other._replace(stages=before.stages))
+        again = abs(other.log_evidence - before.log_evidence) if other else np.inf
+        rubbed = friction(comparison, scale.time)
+        tell("controls")
+        none = comparison.none.log_evidence
+        gains = {
+            one.name: _gain(comparison, QuadraticQuestion(one.name, one.quantity), none)[0]
+            for one in controls(comparison.problem, comparison.none, scaled.names)
+        }
+        supported = [name for name, gain in gains.items() if gain > 0]
+        features = comparison.problem.features
+        withdrawn = "" if fitted.adequate else f"{features.name} do not fit ({fitted.why}); {instead}"
+        if supported:
+            withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
+        return cls(scaled, scale, comparison, wider, fitted, rubbed, gains, withdrawn, again, none, tell)
+
+    def gain(self, question: Question) -> tuple[float, Fit | None]:
+        """The gain of what is built in, and its fit."""
+        return _gain(self.comparison, question, self.rival)
+
+    def answer(self, question: Question) -> QuantityEvidence:
+        """What is said of one question."""
+        self.tell(question.formula)
+        gain, exact = self.gain(question)
+        removed = self.comparison.problem.size - len(exact.point.z) if exact is not None else 0
+        try:
+            approximate = self.comparison.approximate(question)
+            relaxed = approximate.log_evidence - self.rival
+        except FitError:
+            approximate, relaxed = None, -np.inf
+        moved, error = None, self.again
+        if exact is not None and gain > -NEAR:
+            error = float(np.hypot(error, _off(self.comparison, exact)))
+            if self.wider is not None:
+                moved = _gain(self.wider, question, self.wider.none.log_evidence)[0] - gain
+                error = float(np.hypot(error, moved))
+        # Where nothing is seen of it, its own prior variances are 0, and would claim that nothing can be.
+        seen = approximate if relaxed - gain > PREFERRED else None
+        broken = breaking(question, seen or self.comparison.none)
+        verdict, why = self.verdict(gain, relaxed, moved, broken)
+        return QuantityEvidence(
+            quantity=question.formula,
+            gain=gain,
+            approximate=relaxed - gain,
+            dims_removed=removed,
+            breaking=broken,
+            verdict=verdict,
+            why=why,
+            basis_sensitivity=moved,
+            stderr=error,
+            converged=exact is not None and exact.converged,
+        )
+
+    def verdict(
+        self, gain: float, relaxed: float, moved: float | None, broken: Breaking
+    ) -> tuple[Verdict, str]:
+        """Exact, approximate, rejected or undecided, and why; `relaxed` is the gain of the approximate
+        symmetry.
+        """
+        if self.withdrawn:
+            return "undecided", self.withdrawn
+        near = broken.hi <= SMALL and relaxed >= SUPPORTED
+        if gain <= -SUPPORTED:
+            return ("approximate", "") if near else ("rejected", "")
+        if gain < SUPPORTED:
+            return "undecided", "the data say too little"
+        if moved is not None and gain + moved <= 0:
+            return "undecided", "a richer dictionary says otherwise"
+        if relaxed - gain > PREFERRED:
+            return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
+        if not self.friction.absent:
+            return "approximate", "friction breaks it"
+        if broken.hi > SEEN:
+            return "undecided", f"a breaking of up to {100 * broken.hi:.2g} % cannot be excluded"
+        return "exact", ""
+
+
+def _gain(comparison: Comparison, question: Question, rival: float) -> tuple[float, Fit | None]:
+    """The log evidence with what is built in less that of a rival, and its fit."""
+    try:
+        found = comparison.exact(question)
+    except FitError as error:
+        return comparison.none.log_evidence - error.behind - rival, None
+    return found.log_evidence - rival, found
+
+
+def _off(comparison: Comparison, found: Fit) -> float:
+    """By how much the evidence differs when it is searched for from elsewhere."""
+    other = _again(comparison, found)
+    return np.inf if other is None else abs(other.log_evidence - found.log_evidence)
+
+
+def _again(comparison: Comparison, found: Fit) -> Fit | None:
+    """The same, searched for from as far away as motions stay finite."""
+    for apart in APART:
+        try:
+            return comparison.again(found, 1, apart)
+        except FitError:
+            continue
+    return None

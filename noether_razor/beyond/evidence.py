@@ -1,11 +1,11 @@
 """The evidence for conserved quantities of any formula, for a Hamiltonian in the terms of a library."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from ..exact_evidence import Evidence, EvidenceError, QuantityEvidence
+from ..exact_evidence import Evidence, EvidenceError
 from ..exact_evidence import evidence as of_polynomials
 from ..exact_evidence.engine import MisfitError
 from ..exact_evidence.judge import Judge, Tell
@@ -107,31 +107,27 @@ def library_evidence(
     # All were fitted to the same scaled rows.
     questions = [question_of(text, one, fits[0].scale) for text, one in zip(quantities, made, strict=True)]
     best = fits[0] if len(fits) == 1 else max(fits, key=lambda one: _best_evidence(one, questions))
-    judge = judge_of(best, tell)._replace(rival=max(one.comparison.none.log_evidence for one in fits))
-    answers = tuple(judge.answer(question) for question in questions)
-    return _said(best, judge, answers, data)
+    rival = max(one.comparison.none.log_evidence for one in fits)
+    return _said(best, questions, data, tell, rival)
 
 
-def judge_of(fitted: Fitted, tell: Tell = lambda _: None) -> Judge:
-    """What answers questions by the fit of a library."""
-    return Judge.of(
-        fitted.scaled,
-        fitted.scale,
-        fitted.comparison,
-        None,
-        instead=INSTEAD,
-        tell=tell,
-        fitted=fitted.adequacy,
-    )
+def evidence_of_found(
+    fitted: Fitted, functions: Dictionary, rows: Mapping[str, Float[np.ndarray, " M"]], data: Trajectories
+) -> Evidence:
+    """That of combinations `rows` of terms, by name, where `fitted` is the Hamiltonian's fit to `data`."""
+    questions = [question_of(name, functions, fitted.scale, row[None]) for name, row in rows.items()]
+    return _said(fitted, questions, data)
 
 
-def question_of(text: str, functions: Dictionary, scale: PhaseScale) -> Question:
-    """Whether the terms of a dictionary are all conserved."""
-    scales = scale.scales.tolist()
+def question_of(
+    text: str, functions: Dictionary, scale: PhaseScale, rows: Float[np.ndarray, "K M"] | None = None
+) -> Question:
+    """Whether the terms of a dictionary are all conserved, or combinations of them."""
+    scales, weights = scale.scales.tolist(), np.eye(len(functions)) if rows is None else rows
 
     def gradients(states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
         back = scale.states_back(states)
-        slopes = [functions.slopes(back, i) * size for i, size in enumerate(scales)]
+        slopes = [functions.slopes(back, i) @ weights.T * size for i, size in enumerate(scales)]
         return np.moveaxis(np.stack(slopes, axis=1), 2, 0)
 
     return GeneralQuestion(text, gradients)
@@ -149,14 +145,31 @@ def _best_evidence(fitted: Fitted, questions: Sequence[Question]) -> float:
 
 
 def _said(
-    fitted: Fitted, judge: Judge, answers: tuple[QuantityEvidence, ...], data: Trajectories
+    fitted: Fitted,
+    questions: Sequence[Question],
+    data: Trajectories,
+    tell: Tell = lambda _: None,
+    rival: float = -np.inf,
 ) -> Evidence:
-    none, features = fitted.comparison.none, fitted.comparison.problem.features
+    """The answers by the fit of a library, and that fit; gains count from a `rival` log evidence without
+    symmetry where that is larger.
+    """
+    judge = Judge.of(
+        fitted.scaled,
+        fitted.scale,
+        fitted.comparison,
+        None,
+        instead=INSTEAD,
+        tell=tell,
+        fitted=fitted.adequacy,
+    )
+    judge = judge._replace(rival=max(rival, judge.rival))
+    none, features = judge.comparison.none, judge.comparison.problem.features
     sizes = np.sqrt(none.point.noise) * fitted.scale.scales
     shot = shot_of(fitted).hamiltonian
     rows, every = int(fitted.scaled.lengths.sum()), int(data.lengths.sum())
     return Evidence(
-        quantities=answers,
+        quantities=tuple(judge.answer(question) for question in questions),
         logZ_none=none.log_evidence,
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
         degree=fitted.library.largest,

@@ -147,23 +147,29 @@ def _factors(part: Products) -> Callable[[State], Jet]:
 def _powers(exponents: Int[np.ndarray, "M dim"]) -> Callable[[State], Jet]:
     """Monomials of these exponents."""
     dim, most = exponents.shape[1], int(exponents.max(initial=0))
-    column = np.arange(dim)[:, None]
     lower = [np.maximum(exponents - k, 0).T for k in range(3)]
-    factors = [np.ones(exponents.T.shape), exponents.T, exponents.T * (exponents.T - 1)]
-    # How often each coordinate is differentiated by, in each second derivative.
+    sizes = [np.ones(exponents.T.shape), exponents.T, exponents.T * (exponents.T - 1)]
+    # Which power of each coordinate each factor is, with what differentiation makes of it: products with
+    # tables of constants cost far less than picking entries.
+    picked = [
+        (low[..., None] == np.arange(most + 1)) * s[..., None] for low, s in zip(lower, sizes, strict=True)
+    ]
+    # How often each coordinate is differentiated by, in each first and second derivative.
     once = np.eye(dim, dtype=int)
-    twice = once[:, None] + once[None]
+    twice = (once[:, None] + once[None])[..., None]
 
     def jet(state: State) -> Jet:
         powers = [jnp.ones_like(state)]
         for _ in range(most):
             powers.append(powers[-1] * state)
         table = jnp.stack(powers, axis=1)
-        parts = jnp.stack([table[column, low] * size for low, size in zip(lower, factors, strict=True)])
+        plain, first, second = (
+            jnp.einsum("imk,ik->im", jnp.asarray(tensor, state.dtype), table) for tensor in picked
+        )
+        slopes = jnp.where(once[..., None] > 0, first, plain)
+        bends = jnp.where(twice > 1, second, jnp.where(twice > 0, first, plain))
         return Jet(
-            jnp.prod(parts[0], axis=0),
-            jnp.prod(parts[once, column[:, 0]], axis=1).T,
-            jnp.moveaxis(jnp.prod(parts[twice, column[:, 0]], axis=2), 2, 0),
+            jnp.prod(plain, axis=0), jnp.prod(slopes, axis=1).T, jnp.moveaxis(jnp.prod(bends, axis=2), 2, 0)
         )
 
     return jet

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..exact_evidence import Evidence
 from ..invariants.formulas import shortened
 from ..invariants.found import LONGEST, PRINTED
 
@@ -95,7 +96,8 @@ class Beyond:
     can exist at most, None where that is not known. undecided: what keeps the data from deciding how many
     there are. brackets {C_i, C_j}: (i, j, polynomial), counted from 1. poisson_rank, involution, verdict: of
     the independent ones. legend: what short names mean. notes: what else was noticed. algebra: the name
-    of the Lie algebra where H is constant, empty without one.
+    of the Lie algebra where H is constant, empty without one. evidence: that of each independent quantity,
+    None where no H of a library fits.
     """
 
     library: Searched
@@ -116,6 +118,7 @@ class Beyond:
     legend: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     algebra: str = ""
+    evidence: Evidence | None = field(default=None, compare=False)
     seconds: float = 0.0
 
     @property
@@ -151,18 +154,19 @@ class Beyond:
             "notes": list(self.notes),
             "algebra": self.algebra,
             "seconds": self.seconds,
-            "evidence": None,
+            "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Beyond":
         """From what `to_json` gives. Raises KeyError or TypeError for anything else."""
-        energy = entry["hamiltonian"]
-        known = {key: value for key, value in entry.items() if key not in ("decided", "evidence")}
+        energy, evidence = entry["hamiltonian"], entry.get("evidence")
+        known = {key: value for key, value in entry.items() if key != "decided"}
         made = {
             "library": Searched(**entry["library"]),
             "searched": tuple(Searched(**one) for one in entry["searched"]),
             "hamiltonian": None if energy is None else LibraryHamiltonian.from_json(energy),
+            "evidence": None if evidence is None else Evidence.from_json(evidence),
             "quantities": tuple(LibraryQuantity.from_json(one) for one in entry["quantities"]),
             "brackets": tuple((i, j, text) for i, j, text in entry["brackets"]),
         }

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 from jaxtyping import Float
 
-from ..exact_evidence import ReadableHamiltonian
+from ..exact_evidence import Evidence, ReadableHamiltonian
 from ..formula import parse_formula
 from ..formula.parse import canonical_names
 from ..invariants import noise_estimate
@@ -21,17 +21,20 @@ from .brackets import Brackets, brackets_of, verdict
 from .by_hamiltonian import library_hamiltonian, listed_by_hamiltonian
 from .ceiling import ceiling
 from .commuting import commuting
+from .evidence import evidence_of_found
 from .library import Library
 from .listed import Listed
 from .options import LibraryError, LibraryOptions
 from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, Searched
-from .shooting import ShotHamiltonian, shot_hamiltonian
+from .shooting import Fitted, ShotHamiltonian, shot_hamiltonian
 from .spaces import SNR, LibrarySpace, most_telling
 from .surfaces import surface_algebra
 
 UNDECIDED = "no verdict, the data do not decide how many are conserved"
 """What is said of integrability then."""
+FREEDOMS = 2
+"""Degrees of freedom up to which the evidence of what is found is computed."""
 MOST_ROWS, LONGEST = 6000, 200
 """Rows that are used, and of one trajectory where there are more."""
 Noise = float | Float[np.ndarray, " dim"] | None
@@ -81,12 +84,12 @@ def conserved_library(
     options = LibraryOptions(tuple(terms), degree, **given)
     data = _few(data)
     constant, searched = _by_trajectories(data, options, noise_variance)
-    notes, shot, commute = list(_notes(data)), None, None
+    notes, shot, commute, fitted = list(_notes(data)), None, None, None
     try:
         # Smoothed motion may come nearer to a singular term than noisy rows allow.
         every = libraries(data, np.zeros(data.states.shape[2]), options)
         attempt = shot_hamiltonian(data, every)
-        shot, why = attempt.hamiltonian, attempt.why
+        shot, why, fitted = attempt
         commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
     except Exception as error:  # whatever this fails of, trajectories have their own answer
         why = f"{type(error).__name__}: {error}"
@@ -94,12 +97,24 @@ def conserved_library(
         notes.append(f"no Hamiltonian as a formula: {why}")
     chosen = _together(constant, commute)
     found = _answer(chosen, data, shot, readable)
+    if fitted is not None and not found.undecided and data.dof <= FREEDOMS:
+        found = replace(found, evidence=_evidence(chosen.listed, fitted, data, notes))
     return replace(
         found,
         searched=_with(searched, found.library),
         notes=tuple(notes),
         seconds=time.process_time() - begun,
     )
+
+
+def _evidence(parts: Listed, fitted: Fitted, data: Trajectories, notes: list[str]) -> Evidence | None:
+    """That of each independent quantity, by the fit of H; what it fails of is among the `notes`."""
+    rows = {parts.names[k]: parts.quantities[k].row for k in parts.generating}
+    try:
+        return evidence_of_found(fitted, parts.library, rows, data)
+    except Exception as error:  # whatever this fails of costs this part alone
+        notes.append(f"no evidence: {type(error).__name__}: {error}")
+        return None
 
 
 def _few(data: Trajectories) -> Trajectories:

@@ -273,7 +273,9 @@ def _reduce(
         none = np.zeros((*point.firsts.shape, 0))
         return _Reduced(information, gradient, none, np.zeros_like(point.firsts), 0.0)
     hxx = blocks.hxx[:, :segments] + np.eye(problem.dim) / problem.first_variance
-    gx = blocks.gx[:, :segments] - point.firsts[:, :segments] / problem.first_variance
+    # First states without a seen row stay: their prior would lead them to where H may be singular.
+    known = np.any(blocks.hxx[:, :segments] != 0, axis=(2, 3))[..., None]
+    gx = np.where(known, blocks.gx[:, :segments] - point.firsts[:, :segments] / problem.first_variance, 0.0)
     volume = log_determinant(hxx * problem.first_variance)
     if damping:
         hxx = hxx + damping * np.einsum("bmii->bmi", hxx)[..., None] * np.eye(problem.dim)

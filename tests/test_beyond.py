@@ -12,15 +12,17 @@ from test_cli import assert_bad_input, run
 import noether_razor as nr
 from noether_razor.app.config import ConfigError
 from noether_razor.app.runs import discover_config, discover_run
-from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries
+from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries, suggested
 from noether_razor.beyond.brackets import Brackets, Members, brackets_of, verdict
 from noether_razor.beyond.by_hamiltonian import listed_by_hamiltonian
+from noether_razor.beyond.by_network import field_error
 from noether_razor.beyond.commuting import commuting
+from noether_razor.beyond.evidence import formula_terms, question_of
 from noether_razor.beyond.features import LibraryFeatures
 from noether_razor.beyond.shooting import ShotHamiltonian, shot_hamiltonian
 from noether_razor.beyond.spaces import LibrarySpace
 from noether_razor.beyond.surfaces import surface_algebra
-from noether_razor.discovery import RECIPE, Discovery, RunFolder, first_words, with_beyond
+from noether_razor.discovery import RECIPE, Discovery, HypothesisError, RunFolder, first_words, with_beyond
 from noether_razor.formula import parse_formula
 from noether_razor.invariants.monomials import canonical_scales
 from noether_razor.null_space import null_space
@@ -331,6 +333,126 @@ def planets_in_space() -> Trajectories:
     starts = np.concatenate([nearest[:, None] * frames[:, 0], speed[:, None] * frames[:, 1]], axis=1)
     times = 0.2 * np.arange(20)
     return Trajectories(np.tile(times, (20, 1)), followed(field, starts, times))
+
+
+LENZ = "p2*(q1*p2 - q2*p1) - q1/sqrt(q1**2 + q2**2)"
+CUBIC = "p1*p2*p3 - p1*exp(q2 - q3) - p2*exp(q3 - q1) - p3*exp(q1 - q2)"
+
+
+class TestEvidence:
+    @pytest.mark.parametrize(
+        ("name", "text", "kept"),
+        [
+            ("Kepler", LENZ, ["p1^2", "p2^2", "1/r"]),
+            # That of another mass.
+            ("Kepler", LENZ.replace("- q1/", "- 2*q1/"), ["p1^2", "p2^2", "1/r"]),
+            ("Kepler", LENZ.replace("- q1/", "- q1*q2/"), []),
+            ("Toda", CUBIC, ["p1^2", "p2^2", "p3^2", "exp(q1 - q2)", "exp(-q1 + q3)", "exp(q2 - q3)"]),
+            ("Henon-Heiles", "(p1^2 + p2^2 + q1^2 + q2^2)/2 + q1^2*q2 - q2^3/3", None),
+            ("Henon-Heiles", "p1^3*q2 + q1^4 + p2^4", []),
+        ],
+    )
+    def test_what_a_symmetry_leaves_of_a_library(self, name, text, kept):
+        data = measured(SYSTEMS[name], 0.01, 0)
+        library, scale = proposed(data)[0 if name == "Henon-Heiles" else 1], fit_scale(data)
+        short = [term.name for term in library.terms]
+        if name == "Toda":
+            own = [k for k, term in enumerate(short) if "exp" in term or "^2" in term]
+            library = library.chosen(np.array(own))
+            short = [short[k] for k in own]
+        features = LibraryFeatures.of(library, scale, data.points())
+        question = question_of(text, formula_terms(text, data), scale)
+        states = scale.states(data.points()[::7])
+        exact, near, others = question.parts(features, states)
+        every = np.concatenate([exact, near, others], axis=1)
+        np.testing.assert_allclose(every.T @ every, np.eye(features.size), atol=1e-8)
+        found = {short[k] for k in np.flatnonzero(np.abs(exact).max(axis=1, initial=0.0) > 1e-9)}
+        if kept is None:
+            assert exact.shape[1] == 1 and found == {"p1^2", "p2^2", "q1^2", "q2^2", "q1^2*q2", "q2^3"}
+        else:
+            assert set(kept) <= found if kept else not {"p1^2", "p2^2"} & found
+        fields = question.fields(states)
+        brackets = np.einsum("kri,rip->krp", fields, features.gradients(states)) @ exact
+        assert np.abs(brackets).max(initial=0.0) < 1e-6 * np.abs(fields).max()
+
+    def test_of_a_pendulum(self):
+        data = measured(SYSTEMS["pendulum"], 0.01, 0)
+        found = nr.evidence(data, ["p1**2/2 - cos(q1)", "p1**2/2 - 1.2*cos(q1)"])
+        assert [one.verdict for one in found] == ["exact", "rejected"]
+        assert found[0].gain > 10 and found[1].gain < -100
+        assert found.engine == "library" and found.space is None and found.adequate and not found.withdrawn
+        assert all(gain < -100 for gain in found.controls.values())
+        assert "cos(q1)" in str(found) and "rank" not in repr(found)
+        written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+        assert nr.Evidence.from_json(written).to_json() == written
+        with pytest.raises(ValueError, match="not known where H is in a library"):
+            _ = found.rank
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("p1^3 + w", "unknown name 'w'"),
+            ("log(p1)", "not finite at"),
+            ("cos(q1)^2 + sin(q1)^2", "constant on the data"),
+            ("q1^4", "whole turns of an angle change it"),
+        ],
+    )
+    def test_formulas_that_cannot_be_judged(self, text, said):
+        with pytest.raises(HypothesisError, match="formula") as caught:
+            nr.evidence(few("pendulum"), [text])
+        assert said in str(caught.value) and "\n" not in str(caught.value)
+
+    def test_the_space_is_not_asked_about_with_them(self):
+        with pytest.raises(nr.EvidenceError, match="space degree: got 3, expected 2"):
+            nr.evidence(few("pendulum"), ["cos(q1)"], space_degree=3)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("noise", [0.01, 0.03])
+    @pytest.mark.parametrize(
+        ("name", "true", "false"),
+        [
+            ("Kepler", LENZ, LENZ.replace("- q1/", "- 2*q1/")),
+            ("Kepler", "q1*p2 - q2*p1", "q1*p1 + q2*p2"),
+            ("oscillator 1:2", "q2*(p1^2 - q1^2) - q1*p1*p2", "q2*(p1^2 - q1^2) - 2*q1*p1*p2"),
+            ("Toda", CUBIC, CUBIC.replace("p3*exp(q1 - q2)", "p3*exp(q2 - q1)")),
+            (
+                "Henon-Heiles",
+                "(p1^2 + p2^2 + q1^2 + q2^2)/2 + q1^2*q2 - q2^3/3",
+                "p1*p2 + q1*q2 + q1*q2^2 + q1^3/3",
+            ),
+        ],
+    )
+    def test_of_known_laws(self, name, true, false, noise):
+        found = nr.evidence(measured(SYSTEMS[name], noise, 3), [true, false])
+        assert [one.verdict for one in found] == ["exact", "rejected"]
+
+    @pytest.mark.slow
+    def test_where_h_is_in_no_library_there_is_no_verdict(self):
+        with pytest.raises(nr.EvidenceError, match="no verdict can be given"):
+            nr.evidence(measured(SYSTEMS["double pendulum"], 0.01, 0), ["p1^4 + p2^4"])
+
+
+class TestSuggestions:
+    """What a learned H suggests; here one that errs by a little is written down."""
+
+    def test_what_it_nearly_commutes_with(self):
+        data = measured(SYSTEMS["Kepler"], 0.002, 0)
+
+        def learned(x: jax.Array) -> jax.Array:
+            r = jnp.sqrt(x[0] ** 2 + x[1] ** 2)
+            return (x[2] ** 2 + x[3] ** 2) / 2 - 1 / r + 0.005 * x[0] * jnp.sin(x[1])
+
+        assert 0.001 < field_error(data, learned) < 0.05
+        found = suggested(data, learned, data, ["q1*p2 - q2*p1"], LibraryOptions())
+        assert [one.name for one in found.quantities] == ["N1", "N2"]
+        for one in found.quantities:
+            assert one.source == "network" and not one.generator and one.limit < 0.1
+            assert "suggested by the learned Hamiltonian" in one.note
+
+    def test_a_bad_hamiltonian_suggests_nothing(self):
+        data = measured(SYSTEMS["Kepler"], 0.002, 0)
+        found = suggested(data, lambda x: x @ x / 2, data, [], LibraryOptions())
+        assert found.quantities == () and found.error > 0.1
 
 
 class TestSurfaces:

@@ -1,5 +1,6 @@
 """Conserved quantities beyond degree two: libraries of terms, what they conserve, and whether that is all."""
 
+from .by_network import Suggested, suggested
 from .ceiling import Ceiling, ceiling
 from .evidence import evidence
 from .library import Library, Products
@@ -18,8 +19,10 @@ __all__ = [
     "LibraryQuantity",
     "Products",
     "Searched",
+    "Suggested",
     "ceiling",
     "conserved_library",
     "evidence",
     "libraries",
+    "suggested",
 ]

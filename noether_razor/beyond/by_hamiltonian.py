@@ -1,6 +1,7 @@
 """The quantities that a fitted Hamiltonian conserves, as formulas with the errors that those of H leave."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ ROUNDING = 1e-7
 """Coefficients below this share of the largest are rounding errors."""
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """Coefficients of all terms and their covariance, in the units of the data; the column that is chosen."""
 
     values: Float[np.ndarray, " M"]
@@ -58,20 +59,40 @@ def listed_by_hamiltonian(
     if rows and len(at) == len(shot.library):
         energy = _energy_row(shot, np.array(at), len(library))
         rows = _with_energy(rows, energy, found.units)
-    needed = np.flatnonzero(np.any([row.values != 0 for row in rows], axis=0)) if rows else np.arange(1)
+    energies = OnStates.of_terms(shot.library, shot.coefficients, data.points())
+    listed = listed_rows(library, rows, found.units, data, noise_variance, energies)
+    return replace(
+        listed,
+        hamiltonian=library_hamiltonian(shot),
+        energy_row=None if energy is None else energy.values[needed_terms(rows)],
+    )
+
+
+def needed_terms(rows: Sequence[Row]) -> Int[np.ndarray, " kept"]:
+    """The terms that are needed for rows, the first where there are none."""
+    return np.flatnonzero(np.any([row.values != 0 for row in rows], axis=0)) if rows else np.arange(1)
+
+
+def listed_rows(
+    library: Library,
+    rows: Sequence[Row],
+    units: Float[np.ndarray, " M"],
+    data: Trajectories,
+    noise_variance: float | Float[np.ndarray, " dim"] | None,
+    energies: OnStates,
+) -> Listed:
+    """Combinations of terms as they are listed, with simple numbers where their errors allow them; `units`
+    (M,) are the sizes of the gradients of terms, `energies` H on states.
+
+    Raises ValueError where terms are not finite at the noisy rows.
+    """
+    needed = needed_terms(rows)
     short = library.chosen(needed)
     motion = Motion.of(data, noise_variance, short)
     drift = Drift(motion, np.ones(len(motion.values)))
-    energies = OnStates.of_terms(shot.library, shot.coefficients, data.points())
-    about = _Data(short, needed, found.units[needed], motion, drift, energies)
-    return Listed(
-        library=short,
-        motion=motion,
-        quantities=in_order(short, [about.quantity(row) for row in rows]),
-        hamiltonian=library_hamiltonian(shot),
-        energy_row=None if energy is None else energy.values[needed],
-        source="hamiltonian",
-    )
+    about = _Data(short, needed, units[needed], motion, drift, energies)
+    quantities = in_order(short, [about.quantity(row) for row in rows])
+    return Listed(short, motion, quantities, None, None, "hamiltonian")
 
 
 def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
@@ -84,7 +105,7 @@ def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
     return LibraryHamiltonian(hamiltonian_text(pairs), pairs, shot.chi2, "shooting")
 
 
-def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[_Row]:
+def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[Row]:
     """A sparse basis of what commutes with H, with coefficient 1 at a pivot each, and its covariance."""
     if not found.rank:
         return []
@@ -104,7 +125,7 @@ def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[
     for row, turn, more, size, pivot in zip(rows, turns, beyond, ratio, at.tolist(), strict=True):
         moved = turn * size
         wider = np.diag(np.mean((more * size) ** 2, axis=0))
-        made.append(_Row(row * size, moved.T @ covariance @ moved + wider, pivot))
+        made.append(Row(row * size, moved.T @ covariance @ moved + wider, pivot))
     return made
 
 
@@ -118,13 +139,13 @@ def _at_pivots(
     return changes - own[:, :, None] * rows[:, None]
 
 
-def _energy_row(shot: ShotHamiltonian, at: Int[np.ndarray, " K"], size: int) -> _Row:
+def _energy_row(shot: ShotHamiltonian, at: Int[np.ndarray, " K"], size: int) -> Row:
     values, covariance = np.zeros(size), np.zeros((size, size))
     values[at], covariance[np.ix_(at, at)] = shot.coefficients, shot.covariance
-    return _Row(values, covariance, None)
+    return Row(values, covariance, None)
 
 
-def _with_energy(rows: Sequence[_Row], energy: _Row, units: Float[np.ndarray, " M"]) -> list[_Row]:
+def _with_energy(rows: Sequence[Row], energy: Row, units: Float[np.ndarray, " M"]) -> list[Row]:
     """H in the place of the last of those that it is made of."""
     basis = np.array([row.values for row in rows]) * units
     size, whole = np.linalg.norm(basis, axis=1), energy.values * units
@@ -145,7 +166,7 @@ class _Data(NamedTuple):
     drift: Drift
     energies: OnStates
 
-    def quantity(self, row: _Row) -> FoundQuantity:
+    def quantity(self, row: Row) -> FoundQuantity:
         """As a formula with simple numbers where errors allow them, and what the data say of it."""
         library, data = self.library, self.motion.trajectories
         values, errors, simple, measured = self._settled(row)
@@ -163,7 +184,7 @@ class _Data(NamedTuple):
         )
 
     def _settled(
-        self, row: _Row
+        self, row: Row
     ) -> tuple[np.ndarray, np.ndarray, dict[int, SimpleNumber], dict[int, Measured]]:
         """Values and errors, and simple numbers by column with what they were measured as."""
         values, covariance = row.values[self.needed], row.covariance[np.ix_(self.needed, self.needed)]

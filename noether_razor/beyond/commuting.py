@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.linalg import eigh
 
 from ..scaling import PhaseScale
 from ..thinning import evenly
@@ -14,6 +15,8 @@ MOST_POINTS = 1500
 """States at which brackets are taken."""
 DEPENDENT = 1e-6
 """Singular values of gradients below this share of the largest belong to combinations that are constant."""
+INDEPENDENT = 1e-10
+"""Added to the squares of unit gradients: combinations of less are constant."""
 DRAWS = 12
 """Hamiltonians drawn from the posterior."""
 ROUNDING = 1e-7
@@ -69,13 +72,7 @@ def commuting(
     good = np.isfinite(slopes).all(axis=(1, 2)) & np.isfinite(energy).all(axis=(1, 2))
     slopes, energy = slopes[good], energy[good]
     force = np.sqrt(np.mean(np.sum((energy @ shot.coefficients) ** 2, axis=1)))
-    units = np.sqrt(np.sum(slopes**2, axis=(0, 1)))
-    used = np.flatnonzero(units > 0)
-    unit = slopes[:, :, used] / units[used]
-    _, values, right = np.linalg.svd(unit.reshape(-1, len(used)), full_matrices=False)
-    kept = values > DEPENDENT * values.max(initial=0.0)
-    # Combinations of terms with orthonormal gradients.
-    basis = right[kept].T / values[kept]
+    units, used, basis, unit = _orthonormal(slopes)
     position, momentum = np.split(energy / force, 2, axis=1)
     fields = np.concatenate([momentum, -position], axis=1)
     # {theta, .} of each term of H: brackets are linear in its coefficients.
@@ -111,6 +108,80 @@ def commuting(
         drawn=in_terms(np.stack([own[:rank] for _, _, own in drawn])),
         of_draws=draws - shot.coefficients,
     )
+
+
+class BracketForms(NamedTuple):
+    """Of unit gradients of M terms: their products (M, M) over states, those of their brackets with a
+    function, over its squared r.m.s. gradient, and the sizes (M,) that were 1.
+    """
+
+    gradients: Float[np.ndarray, "M M"]
+    brackets: Float[np.ndarray, "M M"]
+    units: Float[np.ndarray, " M"]
+
+    @classmethod
+    def of(
+        cls,
+        library: Library,
+        states: Float[np.ndarray, "rows dim"],
+        gradients: Float[np.ndarray, "rows dim"],
+        scales: Float[np.ndarray, " dim"],
+    ) -> "BracketForms":
+        """With a function of these `gradients` at states, in coordinates of these `scales`."""
+        with np.errstate(all="ignore"):
+            slopes = np.stack([library.slopes(states, i) * size for i, size in enumerate(scales)], axis=1)
+        good = np.isfinite(slopes).all(axis=(1, 2))
+        slopes, scaled = slopes[good], gradients[good] * scales
+        units = np.sqrt(np.sum(slopes**2, axis=(0, 1)))
+        units = np.where(units > 0, units, 1.0)
+        unit = slopes / units
+        position, momentum = np.split(scaled / np.sqrt(np.mean(np.sum(scaled**2, axis=1))), 2, axis=1)
+        brackets = np.einsum("ri,rim->rm", np.concatenate([momentum, -position], axis=1), unit)
+        flat = unit.reshape(-1, len(units))
+        return cls(flat.T @ flat, brackets.T @ brackets, units)
+
+    def least(self, terms: Int[np.ndarray, " some"]) -> tuple[np.ndarray, np.ndarray]:
+        """Sizes (some,) of brackets of combinations of terms, r.m.s. over |grad C| |grad H|, least first;
+        and their coefficients (some, M) in units of gradients.
+        """
+        at = np.ix_(terms, terms)
+        squares, vectors = eigh(self.brackets[at], self.gradients[at] + INDEPENDENT * np.eye(len(terms)))
+        rows = np.zeros((len(terms), len(self.units)))
+        rows[:, terms] = vectors.T
+        return np.sqrt(np.maximum(squares, 0.0)), rows
+
+    def simplest(self, error: float) -> Float[np.ndarray, "rank M"]:
+        """The combinations whose bracket is at most `error`, in the fewest terms that leave as many of them:
+        the term that they have least of goes first.
+        """
+        terms = np.flatnonzero(np.diag(self.gradients) > 0)
+        sizes, rows = self.least(terms)
+        rank = int(np.sum(sizes <= error))
+        needed: set[int] = set()
+        while rank and len(needed) < len(terms):
+            free = [k for k in terms.tolist() if k not in needed]
+            out = min(free, key=lambda k: float(np.sum(rows[:rank, k] ** 2)))
+            trial = terms[terms != out]
+            less, fewer = self.least(trial) if len(trial) else (np.zeros(0), rows)
+            if np.sum(less <= error) >= rank:
+                terms, rows = trial, fewer
+            else:
+                needed.add(out)
+        return rows[:rank]
+
+
+def _orthonormal(
+    slopes: Float[np.ndarray, "rows dim M"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The sizes of gradients of terms, those that are not 0, combinations of them with orthonormal gradients,
+    and the unit gradients.
+    """
+    units = np.sqrt(np.sum(slopes**2, axis=(0, 1)))
+    used = np.flatnonzero(units > 0)
+    unit = slopes[:, :, used] / units[used]
+    _, values, right = np.linalg.svd(unit.reshape(-1, len(used)), full_matrices=False)
+    kept = values > DEPENDENT * values.max(initial=0.0)
+    return units, used, right[kept].T / values[kept], unit
 
 
 def _slopes(

@@ -41,7 +41,8 @@ def evidence(
 
     Where all have degree <= 2 and a polynomial H fits, this is `exact_evidence.evidence`, with the meaning of
     the other arguments. Else H is one of a library: polynomials, waves of angles, functions of distances and
-    of differences, and the terms that the formulas are sums of. The weak form leaves at most 24 terms of it.
+    of differences, and the terms that the formulas are sums of. The weak form leaves at most 24 terms of it,
+    or 40 with all that share a prior variance with those it needs.
     The symmetry is built in by the null space of the brackets {C, phi} at states of the data. Of two
     libraries that fit, that with the largest evidence is asked, with one of the quantities or without.
     `degree` is then that of the library's polynomials. Raises `HypothesisError` for a formula,
@@ -88,7 +89,7 @@ def library_evidence(
     data: Trajectories, quantities: Sequence[str], *, degree: int | None, tell: Tell
 ) -> Evidence:
     """That of a Hamiltonian in the terms of a library. Raises as `evidence`."""
-    made = [_functions(text, data) for text in quantities]
+    made = [formula_terms(text, data) for text in quantities]
     own = [term for text in quantities for term in _terms(text, data)]
     try:
         every = libraries(data, noise_estimate(data).variance, LibraryOptions(tuple(own), degree))
@@ -96,7 +97,7 @@ def library_evidence(
         raise EvidenceError(str(error)) from None
     tell("no symmetry")
     fits, why = [], "no library has a term of finite values along the motion"
-    for fitted in library_fits(data, every):
+    for fitted in library_fits(data, every, kin=True):
         if isinstance(fitted, str):
             why = fitted
         else:
@@ -199,7 +200,7 @@ def _quadratic(text: str, data: Trajectories) -> bool:
     return True
 
 
-def _functions(text: str, data: Trajectories) -> FunctionDictionary:
+def formula_terms(text: str, data: Trajectories) -> FunctionDictionary:
     """The formulas of a text as functions. Raises `HypothesisError`."""
     try:
         found = user_terms(text.split(","), data, "formula")

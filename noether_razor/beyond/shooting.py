@@ -23,6 +23,8 @@ from .library import Library, Products
 
 MOST_ACTIVE = 24
 """Terms that are fitted by shooting: the weak form leaves out the others."""
+MOST_WITH_KIN = 40
+"""The same with those that share a prior variance with what is needed."""
 MOST_ROWS = 3000
 """Rows that are fitted."""
 MOST_NUMBERS = 16_000_000
@@ -108,9 +110,12 @@ def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attemp
     return Attempt(None, why)
 
 
-def library_fits(data: Trajectories, libraries: Sequence[Library]) -> Iterator[Fitted | str]:
+def library_fits(
+    data: Trajectories, libraries: Sequence[Library], *, kin: bool = False
+) -> Iterator[Fitted | str]:
     """The fits of the two libraries that describe the motion best by their weak forms, or why there is none:
-    computed as they are asked for.
+    computed as they are asked for. With `kin` beside the terms that the weak form needs those that share a
+    prior variance with them, as far as these are at most 40.
     """
     few = data[evenly(len(data), max(4, len(data) * MOST_ROWS // max(1, int(data.lengths.sum()))))]
     pieces, _ = pieces_of(few)
@@ -118,7 +123,7 @@ def library_fits(data: Trajectories, libraries: Sequence[Library]) -> Iterator[F
     scaled = scaled_trajectories(pieces, scale)
     windows = Windows.of(scaled.segments(), exact=False)
     rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
-    choices = [_chosen(library, scale, windows) for library in libraries]
+    choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
         problem = Problem.of(choice.features, scaled, rest)
         try:
@@ -128,7 +133,7 @@ def library_fits(data: Trajectories, libraries: Sequence[Library]) -> Iterator[F
             yield f"no H of {choice.library.label} fits: {error}"
 
 
-def _chosen(library: Library, scale: PhaseScale, windows: Windows) -> _Choice | None:
+def _chosen(library: Library, scale: PhaseScale, windows: Windows, *, kin: bool) -> _Choice | None:
     """The terms of a library that its weak form needs most; None where values are not finite."""
     nodes = windows.spans.shape[1] * library.dim * len(library)
     windows = windows.some(max(len(library), MOST_NUMBERS // nodes))
@@ -139,7 +144,12 @@ def _chosen(library: Library, scale: PhaseScale, windows: Windows) -> _Choice | 
     if not usable.any():
         return None
     at = np.flatnonzero(usable)
-    kept, length = _shortest(form._replace(design=form.design[:, at]), _functions(library)[at])
+    kept, needed, length = _shortest(form._replace(design=form.design[:, at]), _functions(library)[at])
+    if kin:
+        groups = every.groups[at]
+        for group in np.unique(groups[needed]):
+            more = np.union1d(kept, np.flatnonzero(groups == group))
+            kept = more if len(more) <= MOST_WITH_KIN else kept
     active = library.chosen(at[kept])
     return _Choice(library, LibraryFeatures.of(active, scale, scale.states_back(windows.points)), length)
 
@@ -155,25 +165,28 @@ def _functions(library: Library) -> Bool[np.ndarray, " M"]:
     return np.concatenate(found)
 
 
-def _shortest(form: WeakForm, functions: Bool[np.ndarray, " P"]) -> tuple[Int[np.ndarray, " kept"], float]:
-    """The terms that are left when there are at most 24, by elimination of the least needed one at a time,
-    and the shortest description length on the way to none. Of `functions`, which are much alike where the
-    data are, all that fit in stay.
+def _shortest(
+    form: WeakForm, functions: Bool[np.ndarray, " P"]
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " needed"], float]:
+    """The terms that are left when there are at most 24, by elimination of the least needed one at a time;
+    those that are left where the description length is shortest on the way to none, and that length. Of
+    `functions`, which are much alike where the data are, all that fit in stay.
     """
     rows, size = form.design.shape
     normal = form.design.T @ form.design
     inverse = np.linalg.inv(normal + 1e-9 * np.trace(normal) / size * np.eye(size))
     mean = inverse @ (form.design.T @ form.changes)
     squares = float(np.sum((form.changes - form.design @ mean) ** 2))
-    kept, active, best = np.arange(size), np.arange(size), np.inf
+    kept, active, needed, best = np.arange(size), np.arange(size), np.arange(size), np.inf
     few = functions & (functions.sum() <= MOST_ACTIVE / 2)
     while True:
         if len(kept) <= MOST_ACTIVE < len(active):
             active = kept
         length = (rows * np.log(max(squares, 1e-300) / rows) / OVERLAP + len(kept) * np.log(rows)) / 2
-        best = min(best, float(length))
+        if length < best:
+            needed, best = kept, float(length)
         if not len(kept):
-            return active, best
+            return active, needed, best
         worth = mean**2 / np.diag(inverse)
         spared = few[kept] & (len(kept) > MOST_ACTIVE)
         out = int(np.where(spared, np.inf, worth).argmin())

@@ -1,16 +1,19 @@
 """What a file conserves beyond degree two, after the quadratic answer."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..beyond import Beyond, LibraryError, LibraryOptions, conserved_library, libraries
+from ..beyond import Beyond, LibraryError, LibraryOptions, conserved_library, libraries, suggested
 from ..exact_evidence import Evidence
 from ..invariants import Analysis
 from ..trajectories import Trajectories
+from .fitted import Fitted, kept_aside, named_noise
 
 LIBRARY = "library"
 """The family that is searched after the quadratic one, unless told otherwise."""
-PART = "beyond degree two"
-"""What the part is called where it fails."""
+PART, SUGGESTIONS = "beyond degree two", "what the learned Hamiltonian suggests"
+"""What the parts are called where they fail."""
 
 
 def check_library(data: Trajectories, options: LibraryOptions) -> None:
@@ -53,3 +56,30 @@ def beyond_answer(
     except Exception as error:  # whatever this fails of costs this part alone
         failed[PART] = str(error) if isinstance(error, LibraryError) else f"{type(error).__name__}: {error}"
         return None
+
+
+def with_suggestions(
+    beyond: Beyond | None,
+    analysis: Analysis,
+    model: Fitted,
+    data: Trajectories,
+    failed: dict[str, str],
+) -> Beyond | None:
+    """With what the learned Hamiltonian suggests where no formula of H is known. These decide no count."""
+    if beyond is None or beyond.hamiltonian is not None:
+        return beyond
+    own = tuple(one for one in beyond.quantities if one.source != "network")
+    known = [str(one.expression) for one in analysis.quantities]
+    known += [one.expression for one in own]
+    try:
+        held_out = kept_aside(model.problem, model.posterior).trajectories
+        found = suggested(
+            data, model.hamiltonian(), held_out, known, LibraryOptions(), named_noise(model.problem)
+        )
+    except Exception as error:  # whatever this fails of costs this part alone
+        failed[SUGGESTIONS] = f"{type(error).__name__}: {error}"
+        return beyond
+    said = f"the field of the learned Hamiltonian errs by {100 * found.error:.2g} % on held-out trajectories"
+    what = "what it suggests decides no count" if found.quantities else "it suggests nothing more"
+    notes = (*beyond.notes, f"{said}; {what}")
+    return replace(beyond, quantities=(*own, *found.quantities), notes=notes)

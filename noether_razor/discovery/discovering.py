@@ -24,7 +24,7 @@ from ..quantities import Hypothesis, parse_hypothesis
 from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
-from .beyond import LIBRARY, beyond_answer, check_library
+from .beyond import LIBRARY, beyond_answer, check_library, with_suggestions
 from .checks import check_model
 from .exact import exact_answer
 from .examination import analysis_of, data_answer, weigh
@@ -217,9 +217,16 @@ def with_model(
     )
     plain: Posterior | None = None if evidence is None else evidence.plain
     checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
+    # A symmetry that is built in makes H better.
+    best = (
+        fitted
+        if evidence is None or evidence.symmetric is None
+        else Fitted(fitted.problem, evidence.symmetric)
+    )
     return replace(
         found,
         analysis=analysis,
+        beyond=with_suggestions(found.beyond, analysis, best, data, failed),
         model=fitted,
         evidence=evidence,
         hypotheses=answers,

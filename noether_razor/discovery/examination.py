@@ -103,12 +103,14 @@ class Evidence(NamedTuple):
     """Total bounds of fits without symmetry, with the found space built in, and of the model itself.
 
     found: None where its fits failed, or where it cannot be built in. plain: the first fit without symmetry.
+    symmetric: the first one with the found space, where it is invariant.
     """
 
     none: Bound
     found: Bound | None
     learned: Bound
     plain: Posterior | None
+    symmetric: Posterior | None = None
 
     @property
     def gain(self) -> Gain | None:
@@ -137,22 +139,24 @@ def fit_found(
     *,
     keep: Keep = in_memory,
     tell: Tell = say_nothing,
-) -> Bound | None:
-    """The bound with the found space built in, as many fits as `none` has and on the same schedule; None of
-    families beyond degree two. What fails, or cannot be built in, is named in `failed`.
+) -> tuple[Bound | None, Posterior | None]:
+    """The bound with the found space built in, as many fits as `none` has and on the same schedule, and the
+    first fit where its H is invariant; None of families beyond degree two. What fails, or cannot be built in,
+    is named in `failed`.
     """
     if not found.rank or not found.dictionary.quadratic:
-        return None
+        return None, None
     space = fitted.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
     try:
         refits = Refits(
             fitted.problem, "fixed", len(none.problems), space, name="found", keep=keep, tell=tell
         )
         settled_gain(none, refits)
-        return refits.bound()
+        bound = refits.bound()
+        return bound, refits.posterior if bound.invariant else None
     except (FloatingPointError, CannotBuildInError) as error:
         failed["found"] = str(error)
-        return None
+        return None, None
 
 
 def weigh(
@@ -175,9 +179,9 @@ def weigh(
     try:
         none = Refits(fitted.problem, "none", repeats, keep=keep, tell=tell)
         none.train(none.least_rounds)
-        bound = fit_found(fitted, analysis, none, failed, keep=keep, tell=tell)
+        bound, symmetric = fit_found(fitted, analysis, none, failed, keep=keep, tell=tell)
         answers = compare_hypotheses(fitted.problem, answers, none, learned, keep=keep, tell=tell)
-        return Evidence(none.bound(), bound, learned, none.posterior), tuple(answers)
+        return Evidence(none.bound(), bound, learned, none.posterior, symmetric), tuple(answers)
     except FloatingPointError as error:
         failed["evidence"] = str(error)
         return None, tuple(answers)

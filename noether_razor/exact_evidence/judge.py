@@ -16,10 +16,10 @@ from .shooting import Fit, FitError
 
 SUPPORTED = 10.0
 """Nats from which a gain counts."""
-PREFERRED = 3.0
-"""Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one."""
-SMALL = 0.1
-"""Breaking up to which a symmetry may be called approximate."""
+PREFERRED, FEW, BY_CHANCE = 3.0, 4, 0.5
+"""Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one for few
+variances of what is broken, and so much more for each further one.
+"""
 SEEN = 0.005
 """Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
 NEAR = 50.0
@@ -105,10 +105,15 @@ class Judge(NamedTuple):
             if self.wider is not None:
                 moved = _gain(self.wider, question, self.wider.none.log_evidence)[0] - gain
                 error = float(np.hypot(error, moved))
+        preferred = PREFERRED
+        if approximate is not None:
+            own = sum(part > 0 for _, part in approximate.model.prior.labels)
+            preferred += BY_CHANCE * max(own - FEW, 0)
         # Where nothing is seen of it, its own prior variances are 0, and would claim that nothing can be.
-        seen = approximate if relaxed - gain > PREFERRED else None
+        seen = approximate if relaxed - gain > preferred else None
         broken = breaking(question, seen or self.comparison.none)
-        verdict, why = self.verdict(gain, relaxed, moved, broken)
+        near = broken.hi <= question.small and relaxed >= SUPPORTED
+        verdict, why = self.verdict(gain, moved, broken, near=near, beaten=relaxed - gain > preferred)
         return QuantityEvidence(
             quantity=question.formula,
             gain=gain,
@@ -123,21 +128,20 @@ class Judge(NamedTuple):
         )
 
     def verdict(
-        self, gain: float, relaxed: float, moved: float | None, broken: Breaking
+        self, gain: float, moved: float | None, broken: Breaking, *, near: bool, beaten: bool
     ) -> tuple[Verdict, str]:
-        """Exact, approximate, rejected or undecided, and why; `relaxed` is the gain of the approximate
-        symmetry.
+        """Exact, approximate, rejected or undecided, and why; `near`: whether an approximate symmetry is
+        supported, and `beaten`, whether it fits better than the exact one.
         """
         if self.withdrawn:
             return "undecided", self.withdrawn
-        near = broken.hi <= SMALL and relaxed >= SUPPORTED
         if gain <= -SUPPORTED:
             return ("approximate", "") if near else ("rejected", "")
         if gain < SUPPORTED:
             return "undecided", "the data say too little"
         if moved is not None and gain + moved <= 0:
             return "undecided", "a richer dictionary says otherwise"
-        if relaxed - gain > PREFERRED:
+        if beaten:
             return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
         if not self.friction.absent:
             return "approximate", "friction breaks it"

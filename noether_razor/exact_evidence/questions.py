@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +28,8 @@ class Question(ABC):
     """Quantities of scaled coordinates that may all be conserved; `formula` as they were typed."""
 
     formula: str
+    small: ClassVar[float]
+    """R.m.s. {C, H} over |grad C| |grad H| up to which the symmetry may be called approximate."""
 
     @abstractmethod
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
@@ -49,6 +52,7 @@ class QuadraticQuestion(Question):
     """Quantities of degree <= 2: exactly a linear condition in dictionaries that are closed."""
 
     quantities: Quadratics
+    small = 0.1
 
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
         matrices, vectors = hamiltonian_fields(self.quantities)
@@ -67,6 +71,8 @@ class GeneralQuestion(Question):
     """Quantities of any form, by their gradients."""
 
     gradients: Gradients
+    # Of many terms, a wrong coefficient makes a bracket of some per cent.
+    small = 0.01
 
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
         position, momentum = np.split(self.gradients(states), 2, axis=2)

@@ -30,13 +30,22 @@ FEWEST = 12
 """Motions that must be followed well."""
 
 
+IGNORED = 1e-9
+"""Singular values of forces below this share of the largest belong to directions that H is constant along."""
+
+
 class Ceiling(NamedTuple):
-    """At most so many independent quantities; `exponents` (starts, n) of growth of the pairs of directions,
-    the largest first, of the motions that were followed well.
+    """At most so many independent quantities, None where that is not known, and `why`; `exponents` (starts,
+    n) of growth of the pairs of directions, the largest first, of the motions that were followed well, over
+    that `time`.
+
+    It is an upper limit: chaos that is slower than this time is not seen, and leaves it too high.
     """
 
-    most: int
+    most: int | None
     exponents: Float[np.ndarray, "starts n"]
+    time: float
+    why: str = ""
 
 
 def ceiling(
@@ -44,10 +53,10 @@ def ceiling(
     points: Float[np.ndarray, "points dim"],
     scales: Float[np.ndarray, " dim"],
     angles: Sequence[int] = (),
-) -> Ceiling | None:
+) -> Ceiling:
     """The ceiling of H, a function of the state in the units of the data, for motions from some `points`;
-    `scales` (2n,) are canonical units. None where motions are not bounded, turns of the `angles` apart, or
-    cannot be followed.
+    `scales` (2n,) are canonical units. It is not known where motions are not bounded, turns of the `angles`
+    and directions that H does not depend on (a centre of mass) apart, or cannot be followed.
 
     Singular values of the tangent map of a Hamiltonian flow are pairs s, 1 / s. One that grows as a power of
     time above 2.2 is chaotic: on it nothing is conserved. One that grows like time is twisted, as where
@@ -67,18 +76,36 @@ def ceiling(
         speed = np.asarray(field(jnp.asarray(points[evenly(len(points), 500)] / scales)))
         spread = np.sqrt(np.mean(np.var(points / scales, axis=0)))
         unit = float(spread / max(np.sqrt(np.mean(speed**2)), np.finfo(float).tiny))
-        counted = np.array([float(k not in angles) for k in range(dim)])
+        counted = _counted(np.asarray(speed), angles)
         logs, farthest, energies = _followed(scaled, jnp.asarray(starts), unit, jnp.asarray(counted))
         values = np.asarray(jax.vmap(scaled)(jnp.asarray(points[evenly(len(points), 500)] / scales)))
     off = np.abs(np.asarray(energies)[-1] - np.asarray(energies)[0]) / max(values.std(), np.finfo(float).tiny)
-    reach = np.asarray(farthest) / np.sqrt(np.mean(np.sum((points / scales * counted) ** 2, axis=1)))
+    reach = np.asarray(farthest) / np.sqrt(np.mean(np.sum((points / scales @ counted) ** 2, axis=1)))
     good = np.isfinite(logs).all(axis=(0, 2)) & (off < DRIFT) & (reach < FARTHEST)
-    if not np.isfinite(off).all() or np.sum(reach >= FARTHEST) > QUANTILE * STARTS or good.sum() < FEWEST:
-        return None
+    time = LAST * unit
+    none = np.zeros((0, dof))
+    if not np.isfinite(off).all() or np.sum(reach >= FARTHEST) > QUANTILE * len(starts):
+        far = int(np.sum(~np.isfinite(off) | (reach >= FARTHEST)))
+        return Ceiling(None, none, time, f"{far} of {len(starts)} motions of H from the data are not bounded")
+    if good.sum() < FEWEST:
+        return Ceiling(None, none, time, f"only {good.sum()} of {len(starts)} motions of H can be followed")
     exponents = _exponents(logs[:, good, : dim // 2])
     each = np.sum(np.where(exponents > CHAOTIC, 0, np.where(exponents > TWISTED, 1, 2)), axis=1)
     most = int(np.quantile(np.minimum(each, dim - 1), QUANTILE, method="lower"))
-    return Ceiling(max(1, most), exponents)
+    return Ceiling(max(1, most), exponents, time)
+
+
+def _counted(fields: Float[np.ndarray, "points dim"], angles: Sequence[int]) -> Float[np.ndarray, "dim dim"]:
+    """The projection on the coordinates that say how far a motion gets: no angles, and no directions of the
+    positions that no force acts along.
+    """
+    dim = fields.shape[1]
+    forces = fields[:, dim // 2 :]
+    _, values, right = np.linalg.svd(forces, full_matrices=False)
+    free = right[values <= IGNORED * values.max(initial=0.0)]
+    projection = np.diag([float(k not in angles) for k in range(dim)])
+    projection[: dim // 2] = (np.eye(dim // 2) - free.T @ free) @ projection[: dim // 2]
+    return projection
 
 
 def _exponents(logs: Float[np.ndarray, "times starts n"]) -> Float[np.ndarray, "starts n"]:
@@ -92,10 +119,13 @@ def _exponents(logs: Float[np.ndarray, "times starts n"]) -> Float[np.ndarray, "
 
 
 def _followed(
-    hamiltonian: Hamiltonian, starts: Float[Array, "starts dim"], unit: float, counted: Float[Array, " dim"]
+    hamiltonian: Hamiltonian,
+    starts: Float[Array, "starts dim"],
+    unit: float,
+    counted: Float[Array, "dim dim"],
 ) -> tuple[Float[np.ndarray, "times starts dim"], Array, Array]:
     """Logarithms of the growth of orthonormal directions, the farthest distances from 0 by the coordinates
-    that are `counted`, and energies.
+    that are `counted` (a projection), and energies.
     """
     dim, h = starts.shape[1], STEP * unit
     field = hamiltonian_field(hamiltonian)
@@ -113,7 +143,7 @@ def _followed(
 
     def once(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         state, frame = each(*carry)
-        return (state, frame), jnp.linalg.norm(state * counted, axis=1)
+        return (state, frame), jnp.linalg.norm(state @ counted, axis=1)
 
     def renormalised(
         carry: tuple[Array, Array, Array], _: None

@@ -66,6 +66,7 @@ def conserved_library(
     most_terms: int | None = None,
     noise_variance: Noise = None,
     readable: ReadableHamiltonian | None = None,
+    evidence: bool = False,
 ) -> Beyond:
     """What trajectories conserve among the terms of libraries: polynomials, waves of angles, functions of
     distances and differences, and the formulas `terms`.
@@ -77,6 +78,8 @@ def conserved_library(
     gradients, the simplest first; brackets are written as polynomials in the quantities; and the growth of
     the tangent map of H, or of `readable` where none is found, says how many can exist. `degree` and
     `most_terms` are those of `LibraryOptions`, `noise_variance` is that of the states, estimated where None.
+    With `evidence`, that of each independent quantity is computed for up to two degrees of freedom, by the
+    fit of H: it takes about as long as all the rest.
     Raises `LibraryError` for terms that do not serve and for a library that is too large.
     """
     begun = time.process_time()
@@ -97,7 +100,7 @@ def conserved_library(
         notes.append(f"no Hamiltonian as a formula: {why}")
     chosen = _together(constant, commute)
     found = _answer(chosen, data, shot, readable)
-    if fitted is not None and not found.undecided and data.dof <= FREEDOMS:
+    if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:
         found = replace(found, evidence=_evidence(chosen.listed, fitted, data, notes))
     return replace(
         found,
@@ -231,7 +234,7 @@ def _answer(
     energy = parts.hamiltonian or _from_exact(readable)
     if shot is not None:
         energy = library_hamiltonian(shot)
-    most, why = _ceiling(parts, shot, readable)
+    most, why = _ceiling(parts, data, shot, readable)
     doubts = list(route.doubts)
     if most is not None and parts.independent > most:
         doubts.append(
@@ -274,7 +277,7 @@ def _from_exact(readable: ReadableHamiltonian | None) -> LibraryHamiltonian | No
 
 
 def _ceiling(
-    parts: Listed, shot: ShotHamiltonian | None, readable: ReadableHamiltonian | None
+    parts: Listed, data: Trajectories, shot: ShotHamiltonian | None, readable: ReadableHamiltonian | None
 ) -> tuple[int | None, str]:
     """How many can exist, and where that is from, or why it is not known."""
     dof = len(parts.motion.scales) // 2
@@ -294,11 +297,11 @@ def _ceiling(
         )
     except Exception as error:  # whatever the integration fails of costs the ceiling alone
         return None, f"{type(error).__name__}: {error}"
-    if found is None:
-        return None, "motions of H from the data are not bounded, or cannot be followed"
-    return (
-        found.most,
-        f"by the growth of neighbouring motions from {len(found.exponents)} states of the data",
+    if found.most is None:
+        return None, found.why
+    return found.most, (
+        f"by the growth of neighbouring motions from {len(found.exponents)} states of the data over "
+        f"{found.time:.3g} {data.time_unit or 'units of time'}; chaos that is slower than that is not seen"
     )
 
 

@@ -52,6 +52,7 @@ def beyond_answer(
             most_terms=options.most_terms,
             noise_variance=noise_variance,
             readable=readable,
+            evidence=True,
         )
     except Exception as error:  # whatever this fails of costs this part alone
         failed[PART] = str(error) if isinstance(error, LibraryError) else f"{type(error).__name__}: {error}"

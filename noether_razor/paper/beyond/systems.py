@@ -13,7 +13,7 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 class System(NamedTuple):
     """Equations of motion, draws of `count` initial states, the `step` between rows, and which columns are
-    angles.
+    angles. `columns` are those of a state that are in the file, positions first; all where empty.
 
     `independent` is how many independent quantities are conserved among the terms of its library,
     `hamiltonian` the terms of H where it is in that.
@@ -25,6 +25,7 @@ class System(NamedTuple):
     independent: int
     hamiltonian: frozenset[str] = frozenset()
     angles: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
 
 
 def followed(field: Field, starts: np.ndarray, times: np.ndarray, substeps: int = 40) -> np.ndarray:
@@ -47,7 +48,9 @@ def measured(system: System, noise: float, seed: int, count: int = 50, rows: int
     starts = system.starts(random, count)
     times = system.step * np.arange(rows)
     states = followed(system.field, starts, times)
-    dof = starts.shape[1] // 2
+    if system.columns:
+        states = states[:, :, list(system.columns)]
+    dof = states.shape[2] // 2
     spread = states.reshape(-1, 2 * dof).std(axis=0)
     block = np.repeat([np.sqrt(np.mean(part**2)) for part in np.split(spread, 2)], dof)
     states = states + noise * block * random.normal(size=states.shape)
@@ -189,6 +192,20 @@ SYSTEMS: dict[str, System] = {
         0.25,
         0,
         angles=(0,),
+    ),
+    # q'' = -q + c, where the drive c turns at the rate 0.6 and is not in the file.
+    "driven oscillator": System(
+        natural(lambda q, c: (c - q, -0.36 * c)),
+        lambda random, count: np.concatenate(
+            [
+                np.stack([random.normal(size=count), np.full(count, 0.8), random.normal(size=count)], axis=1),
+                np.zeros((count, 1)),
+            ],
+            axis=1,
+        ),
+        0.3,
+        0,
+        columns=(0, 2),
     ),
     # Its H is a quotient, which is not in the library.
     "double pendulum": System(double_pendulum, normal(1.2, 1.2, 1, 1), 0.15, 0, angles=(0, 1)),

@@ -97,7 +97,7 @@ class Beyond:
     there are. brackets {C_i, C_j}: (i, j, polynomial), counted from 1. poisson_rank, involution, verdict: of
     the independent ones. legend: what short names mean. notes: what else was noticed. algebra: the name
     of the Lie algebra where H is constant, empty without one. evidence: that of each independent quantity,
-    None where no H of a library fits.
+    None where no H of a library fits. exponents: of the growth that the ceiling is from, by motion.
     """
 
     library: Searched
@@ -120,6 +120,7 @@ class Beyond:
     algebra: str = ""
     evidence: Evidence | None = field(default=None, compare=False)
     seconds: float = 0.0
+    exponents: tuple[tuple[float, ...], ...] = ()
 
     @property
     def clear(self) -> bool:
@@ -154,6 +155,7 @@ class Beyond:
             "notes": list(self.notes),
             "algebra": self.algebra,
             "seconds": self.seconds,
+            "exponents": [list(one) for one in self.exponents],
             "evidence": None if self.evidence is None else self.evidence.to_json(),
         }
 
@@ -171,6 +173,7 @@ class Beyond:
             "brackets": tuple((i, j, text) for i, j, text in entry["brackets"]),
         }
         lists = {key: tuple(entry[key]) for key in ("relations", "undecided", "notes")}
+        lists["exponents"] = tuple(tuple(one) for one in entry.get("exponents", ()))
         return cls(**{**known, **made, **lists})
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from ..trajectories import Trajectories, fit_scale
 from ..typing import Hamiltonian
 from .brackets import Brackets, brackets_of, verdict
 from .by_hamiltonian import library_hamiltonian, listed_by_hamiltonian
-from .ceiling import ceiling
+from .ceiling import Ceiling, ceiling
 from .commuting import commuting
 from .evidence import evidence_of_found
 from .library import Library
@@ -234,7 +234,8 @@ def _answer(
     energy = parts.hamiltonian or _from_exact(readable)
     if shot is not None:
         energy = library_hamiltonian(shot)
-    most, why = _ceiling(parts, data, shot, readable)
+    limit, why = _ceiling(parts, data, shot, readable)
+    most = limit.most
     doubts = list(route.doubts)
     if most is not None and parts.independent > most:
         doubts.append(
@@ -255,6 +256,7 @@ def _answer(
         independent=parts.independent,
         ceiling=most,
         ceiling_note=why,
+        exponents=tuple(tuple(one) for one in limit.exponents.tolist()),
         hamiltonian=energy,
         quantities=quantities,
         brackets=found.table,
@@ -278,28 +280,32 @@ def _from_exact(readable: ReadableHamiltonian | None) -> LibraryHamiltonian | No
 
 def _ceiling(
     parts: Listed, data: Trajectories, shot: ShotHamiltonian | None, readable: ReadableHamiltonian | None
-) -> tuple[int | None, str]:
+) -> tuple[Ceiling, str]:
     """How many can exist, and where that is from, or why it is not known."""
     dof = len(parts.motion.scales) // 2
+
+    def known(most: int | None, why: str) -> tuple[Ceiling, str]:
+        return Ceiling(most, np.zeros((0, dof)), 0.0), why
+
     if dof == 1:
-        return 1, "one degree of freedom has one at most"
+        return known(1, "one degree of freedom has one at most")
     if parts.independent >= 2 * dof - 1:
-        return 2 * dof - 1, f"{dof} degrees of freedom have {2 * dof - 1} at most"
+        return known(2 * dof - 1, f"{dof} degrees of freedom have {2 * dof - 1} at most")
     if shot is not None:
         hamiltonian = _function(shot.library, shot.coefficients)
     else:
         hamiltonian = _function(parts.library, parts.energy_row) or _exact_function(readable)
     if hamiltonian is None:
-        return None, "no Hamiltonian is known to follow"
+        return known(None, "no Hamiltonian is known to follow")
     try:
         found = ceiling(
             hamiltonian, parts.states, parts.motion.scales, angles=parts.motion.trajectories.angles()
         )
     except Exception as error:  # whatever the integration fails of costs the ceiling alone
-        return None, f"{type(error).__name__}: {error}"
+        return known(None, f"{type(error).__name__}: {error}")
     if found.most is None:
-        return None, found.why
-    return found.most, (
+        return found, found.why
+    return found, (
         f"by the growth of neighbouring motions from {len(found.exponents)} states of the data over "
         f"{found.time:.3g} {data.time_unit or 'units of time'}; chaos that is slower than that is not seen"
     )

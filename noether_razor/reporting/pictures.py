@@ -15,9 +15,11 @@ from PIL import Image
 from ..inference import LIKELIHOODS
 from ..prediction import learned_hamiltonian
 from ..scaling import PhaseScale
+from ..thinning import evenly
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .answer import elbo_fits, headline, of_degree_two
+from .beyond_figures import ceiling_figure, formula_figure, formula_of
 from .data import ReportData
 from .figures import (
     along_figure,
@@ -33,6 +35,8 @@ from .figures import (
 from .overview import Predicted, overview_figure
 
 GRID = 41
+MOST_POINTS = 2000
+"""States of the data on the plane of a formula."""
 SETS = {
     "held out": "held-out trajectories",
     "training data": "training trajectories (none were held out)",
@@ -209,6 +213,41 @@ def _contours(data: ReportData) -> Figure:
     return contour_figure(position, momentum, panels, states, (labels[0], labels[dof]))
 
 
+def _formula(data: ReportData) -> Figure | None:
+    """The learned H beside the formula, where the other coordinates are those of the first row."""
+    beyond = None if data.symmetry is None else data.symmetry.get("beyond")
+    formula = None if beyond is None else formula_of(beyond, data.data.names)
+    if formula is None:
+        return None
+    points, dof = data.data.points(), data.data.dof
+    scale = data.scale or PhaseScale.identity(dof)
+    reach = [np.quantile(points[:, k], (0.005, 0.995)).tolist() for k in (0, dof)]
+    sides = [np.linspace(low, high, GRID) for low, high in reach]
+    grid = np.tile(points[0], (GRID, GRID, 1))
+    grid[:, :, 0], grid[:, :, dof] = np.meshgrid(*sides)
+    key, _ = jax.random.split(data.key)
+    learned = jax.jit(jax.vmap(learned_hamiltonian(data.posterior, key, estimator=data.evaluator)))
+    exact = jax.jit(jax.vmap(formula))
+
+    def both(states: np.ndarray) -> list[np.ndarray]:
+        energies = scale.energy * learned(jnp.asarray(scale.states(states), jnp.float32))
+        found = [np.asarray(part, np.float64) for part in (energies, exact(jnp.asarray(states, jnp.float32)))]
+        return [np.where(np.isfinite(part), part, np.nan) for part in found]
+
+    some = points[evenly(len(points), MOST_POINTS)]
+    network, written = both(some)
+    offset, spread = float(np.nanmean(network - written)), float(np.nanstd(written))
+    off = float(np.nanstd(network - written)) / max(spread, 1e-300)
+    network, written = (part.reshape(GRID, GRID) for part in both(grid.reshape(-1, 2 * dof)))
+    network -= offset
+    labels = _labels(data.data)
+    difference = (network - written) / max(spread, 1e-300)
+    said = f"{100 * off:.2g} % r.m.s. over the data"
+    names = (labels[0], labels[dof])
+    plane = some[:, [0, dof]]
+    return formula_figure((sides[0], sides[1]), network, written, difference, plane, names, said)
+
+
 def _rollouts(data: ReportData) -> Figure | None:
     rolled = data.rolled
     if rolled is None:
@@ -270,6 +309,12 @@ ANSWER_PICTURES = (
         "is no evidence.",
         _evidence,
     ),
+    AnswerPicture(
+        "ceiling",
+        "How fast neighbouring motions of H separate, and how many conserved quantities that leaves room "
+        "for. A dot is a pair of directions of one motion from a state of the data.",
+        ceiling_figure,
+    ),
 )
 """Those that need symmetry.json alone."""
 PICTURES = (
@@ -297,6 +342,12 @@ PICTURES = (
         "The learned Hamiltonian in the plane of the first position and its momentum; the other coordinates "
         "are 0.",
         _contours,
+    ),
+    Picture(
+        "formula",
+        "The learned Hamiltonian beside the formula, in the plane of the first position and its momentum, "
+        "and their difference; the other coordinates are those of the first row. Dots are the data.",
+        _formula,
     ),
     Picture(
         "bound",

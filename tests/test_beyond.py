@@ -19,9 +19,11 @@ from noether_razor.beyond.by_network import field_error
 from noether_razor.beyond.commuting import commuting
 from noether_razor.beyond.evidence import formula_terms, question_of
 from noether_razor.beyond.features import LibraryFeatures
+from noether_razor.beyond.listed import hamiltonian_text
 from noether_razor.beyond.shooting import ShotHamiltonian, shot_hamiltonian
 from noether_razor.beyond.spaces import LibrarySpace
 from noether_razor.beyond.surfaces import surface_algebra
+from noether_razor.beyond.ties import tied
 from noether_razor.discovery import RECIPE, Discovery, HypothesisError, RunFolder, first_words, with_beyond
 from noether_razor.formula import parse_formula
 from noether_razor.invariants.monomials import canonical_scales
@@ -430,6 +432,25 @@ class TestEvidence:
     def test_where_h_is_in_no_library_there_is_no_verdict(self):
         with pytest.raises(nr.EvidenceError, match="no verdict can be given"):
             nr.evidence(measured(SYSTEMS["double pendulum"], 0.01, 0), ["p1^4 + p2^4"])
+
+
+class TestTies:
+    def test_equal_sizes_become_one(self):
+        draws = np.random.default_rng(0)
+        truth = np.array([0.5, 0.5, -1.0, 0.5, 0.504])
+        covariance = np.diag([1e-3, 2e-3, 1e-3, 1e-3, 1e-3]) ** 2
+        values = truth + np.sqrt(np.diag(covariance)) * draws.normal(size=5)
+        found, left = tied(values, covariance, 2000)
+        assert found[0] == found[1] == found[3] and left[0, 0] < 0.5e-6
+        # The mean with weights of 1 / variance.
+        weights = 1 / np.diag(covariance)[[0, 1, 3]]
+        np.testing.assert_allclose(found[0], np.average(values[[0, 1, 3]], weights=weights), rtol=1e-9)
+        np.testing.assert_allclose(left[0, 0], 1 / weights.sum(), rtol=1e-9)
+        assert found[2] == values[2] and found[4] == values[4]
+
+    def test_text(self):
+        pairs = {"p1^2": (0.5, 1e-3), "p2^2": (0.5, 1e-3), "cos(q1)": (-1.0, 2e-3), "cos(q2)": (1.0, 2e-3)}
+        assert hamiltonian_text(pairs) == "0.5000(10) (p1^2 + p2^2) - 1.000(2) (cos(q1) - cos(q2))"
 
 
 class TestSuggestions:

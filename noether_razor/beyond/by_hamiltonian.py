@@ -22,6 +22,7 @@ from .library import Library
 from .listed import Listed, hamiltonian_text, in_order
 from .result import LibraryHamiltonian
 from .shooting import ShotHamiltonian
+from .ties import tied
 
 LEARNED = 0.025
 """Errors of coefficients, in units of their terms, against which others are small."""
@@ -96,12 +97,14 @@ def listed_rows(
 
 
 def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
-    """H as it is printed: terms of momenta alone first."""
+    """H as it is printed: terms of momenta alone first, coefficients of one size made equal."""
     variables = shot.library.variables
     positions = {sympy.Symbol(name) for name in variables[: len(variables) // 2]}
-    terms = zip(shot.library.terms, shot.coefficients, shot.errors, strict=True)
+    values, covariance = tied(shot.coefficients, shot.covariance, shot.rows)
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    terms = zip(shot.library.terms, values.tolist(), errors.tolist(), strict=True)
     kinetic_first = sorted(terms, key=lambda term: bool(term[0].expression.free_symbols & positions))
-    pairs = {term.name: (float(value), float(error)) for term, value, error in kinetic_first}
+    pairs = {term.name: (value, error) for term, value, error in kinetic_first}
     return LibraryHamiltonian(hamiltonian_text(pairs), pairs, shot.chi2, "shooting")
 
 

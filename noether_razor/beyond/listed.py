@@ -164,11 +164,18 @@ def relative_error(one: FoundQuantity, library: Library, motion: Motion) -> floa
 
 
 def hamiltonian_text(pairs: Mapping[str, tuple[float, float]]) -> str:
-    """As 0.500(1) p1^2 - 1.000(2) cos(q1)."""
-    text = ""
+    """As 0.500(1) (p1^2 + p2^2) - 1.000(2) cos(q1): terms of one coefficient stand together."""
+    together: dict[tuple[float, float], list[str]] = {}
     for name, (value, error) in pairs.items():
-        term = f"{with_error(abs(value), error)} {name}"
-        text += (" - " if value < 0 else " + ") + term if text else ("-" if value < 0 else "") + term
+        together.setdefault((abs(value), error), []).append(name)
+    text = ""
+    for (size, error), names in together.items():
+        first = pairs[names[0]][0] < 0
+        inside = names[0]
+        for name in names[1:]:
+            inside += f" {'+' if (pairs[name][0] < 0) == first else '-'} {name}"
+        term = f"{with_error(size, error)} {inside if len(names) == 1 else f'({inside})'}"
+        text += (" - " if first else " + ") + term if text else ("-" if first else "") + term
     return text
 
 

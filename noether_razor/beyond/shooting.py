@@ -41,7 +41,7 @@ OVERLAP = 2
 class ShotHamiltonian:
     """H = sum_k coefficients_k theta_k up to a constant, in the units of the data, with the covariance of its
     coefficients; the terms theta are those of `library`. `chi2` are squared residuals over the variance of
-    the noise, None where that cannot be told.
+    the noise, None where that cannot be told. `rows` are those that were fitted.
     """
 
     library: Library
@@ -49,6 +49,7 @@ class ShotHamiltonian:
     covariance: Float[np.ndarray, "K K"]
     chi2: float | None
     log_evidence: float
+    rows: int = 1000
 
     @property
     def errors(self) -> Float[np.ndarray, " K"]:
@@ -222,5 +223,6 @@ def shot_of(fitted: Fitted) -> Attempt:
         covariance=alone.covariance[:-1, :-1][np.ix_(kept, kept)] * factors * factors[:, None],
         chi2=fits.chi2,
         log_evidence=alone.log_evidence,
+        rows=comparison.problem.count,
     )
     return Attempt(shot, "", fitted)

@@ -10,7 +10,7 @@ import pytest
 from test_cli import assert_bad_input, run
 
 import noether_razor as nr
-from noether_razor.app.config import ConfigError
+from noether_razor.app.config import ConfigError, load_config
 from noether_razor.app.runs import discover_config, discover_run
 from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries, suggested
 from noether_razor.beyond.brackets import Brackets, Members, brackets_of, verdict
@@ -33,6 +33,7 @@ from noether_razor.paper.beyond import SYSTEMS, measured
 from noether_razor.paper.beyond.systems import followed
 from noether_razor.reporting import answer_html, beyond_text
 from noether_razor.reporting.beyond import beyond_section
+from noether_razor.reporting.beyond_figures import ceiling_figure, formula_of
 from noether_razor.trajectories import Trajectories, fit_scale, save_trajectories
 
 SMALL = 1e-4
@@ -683,6 +684,32 @@ class TestCeiling:
     def test_a_free_centre_of_mass_does_not_matter(self):
         # Two bodies on a line: total momentum and energy; 2 n - 1 is 3, and the centre drifts as time.
         assert ceiling_of("(p1^2 + p2^2)/2 + (q1 - q2)^4/4", 2) == 2
+
+
+class TestFigures:
+    @pytest.mark.usefixtures("double_precision")
+    def test_the_formula_is_a_function_again(self, kepler):
+        beyond = kepler.to_json()
+        formula = formula_of(beyond, ("q1", "q2", "p1", "p2"))
+        assert formula is not None
+        state = np.array([0.3, 0.4, 1.0, 0.5])
+        assert float(formula(jnp.asarray(state))) == pytest.approx(0.625 - 2.0, abs=0.02)
+        assert formula_of({**beyond, "hamiltonian": None}, ("q1", "q2", "p1", "p2")) is None
+
+    def test_the_ceiling_is_drawn(self, kepler):
+        beyond = kepler.to_json()
+        assert ceiling_figure({"beyond": beyond}) is None and ceiling_figure({}) is None
+        grown = beyond | {"exponents": [[1.0, 0.1], [3.1, 0.2], [1.1, 1.0]], "ceiling": 1, "independent": 1}
+        figure = ceiling_figure({"beyond": grown})
+        assert figure is not None
+        assert figure.axes[0].get_title() == "At most 1 independent quantity can exist, 1 found"
+        assert len(figure.axes[0].lines) == 2
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs/beyond").glob("*.toml")), ids=lambda path: path.stem)
+def test_configs_are_read(path):
+    config = load_config(path) if path.stem != "base" else None
+    assert config is None or (config.data.noise_on, config.data.trajectories) == ("states", 50)
 
 
 def test_reproduce_writes_its_table(tmp_path):

@@ -60,8 +60,9 @@ def ceiling(
 
     Singular values of the tangent map of a Hamiltonian flow are pairs s, 1 / s. One that grows as a power of
     time above 2.2 is chaotic: on it nothing is conserved. One that grows like time is twisted, as where
-    frequencies depend on an action: one quantity. One that does not grow: two. The sum, at most 2n - 1, is
-    that of all but a tenth of the motions. The rule was chosen on eleven known systems: see docs/beyond.md.
+    frequencies depend on an action: one quantity. One that does not grow: two. The sum, at most one less than
+    twice the pairs that are not chaotic, is that of all but a tenth of the motions. The rule was chosen on
+    eleven known systems: see docs/beyond.md.
     """
     dof, dim = len(scales) // 2, len(scales)
     action = float(scales[0] * scales[dof])
@@ -91,7 +92,9 @@ def ceiling(
         return Ceiling(None, none, time, f"only {good.sum()} of {len(starts)} motions of H can be followed")
     exponents = _exponents(logs[:, good, : dim // 2])
     each = np.sum(np.where(exponents > CHAOTIC, 0, np.where(exponents > TWISTED, 1, 2)), axis=1)
-    most = int(np.quantile(np.minimum(each, dim - 1), QUANTILE, method="lower"))
+    # The flow itself is in a pair that is not chaotic, and what is conjugate to H is not conserved.
+    regular = np.sum(exponents <= CHAOTIC, axis=1)
+    most = int(np.quantile(np.minimum(each, 2 * regular - 1), QUANTILE, method="lower"))
     return Ceiling(max(1, most), exponents, time)
 
 

@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 
 from ..formula import FormulaError, parse_formula
 from ..typing import Hamiltonian
-from .figures import GREY, LEARNED
+from .figures import GREY, LEARNED, TRUE
 
 HIGHEST = 0.97
 """Quantile of the energy up to which contours are drawn."""
 LEVELS = 14
 TWISTED, CHAOTIC = 0.5, 2.2
 """Exponents of growth between which a pair of directions holds one quantity."""
+LOWEST, TOP = -0.8, 4.0
+"""Exponents beyond which dots are drawn at the edge."""
 
 
 def formula_of(beyond: Mapping[str, Any], names: tuple[str, ...]) -> Hamiltonian | None:
@@ -70,7 +72,7 @@ def formula_figure(
         vmax=100 * most,
         shading="nearest",
     )
-    figure.colorbar(shown, ax=panels[2], label="% of the spread of H")
+    figure.colorbar(shown, ax=panels[2], label="% of the spread of H over the data")
     panels[2].set_title(f"difference\n{said}", fontsize="medium")
     for axes, colour in zip(panels, ("white", "white", "black"), strict=True):
         axes.plot(*states.T, ".", color=colour, markersize=1.5, alpha=0.5)
@@ -88,24 +90,27 @@ def ceiling_figure(symmetry: Mapping[str, Any]) -> Figure | None:
         return None
     exponents = np.array(beyond["exponents"])
     exponents = exponents[np.argsort(exponents.max(axis=1))]
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    top = max(3.2, 1.08 * float(exponents.max()))
-    for low, high, text, colour in (
-        (min(-0.6, float(exponents.min()) - 0.1), TWISTED, "does not grow: room for two", "#3a8f5b"),
-        (TWISTED, CHAOTIC, "grows like time: room for one", LEARNED),
-        (CHAOTIC, top, "grows faster, chaos: room for none", "#d1495b"),
-    ):
+    bands = (
+        (LOWEST, TWISTED, "does not grow:\nroom for two", "#3a8f5b"),
+        (TWISTED, CHAOTIC, "grows like time:\nroom for one", LEARNED),
+        (CHAOTIC, TOP, "grows faster, chaos:\nroom for none", TRUE),
+    )
+    for low, high, text, colour in bands:
         axes.axhspan(low, high, color=colour, alpha=0.13, linewidth=0)
-        axes.text(0.01, high, text, color=colour, va="top", transform=axes.get_yaxis_transform())
+        middle = (low + high) / 2
+        axes.text(1.01, middle, text, color=colour, va="center", transform=axes.get_yaxis_transform())
     number = np.arange(1, len(exponents) + 1)
     for k, marker in zip(range(exponents.shape[1]), "osD^vP*X" * 9, strict=False):
+        shown = np.clip(exponents[:, k], LOWEST + 0.1, TOP - 0.1)
         label = f"pair {k + 1} of directions"
-        axes.plot(number, exponents[:, k], marker, color=GREY, markeredgecolor="black", label=label)
+        axes.plot(number, shown, marker, color=GREY, markeredgecolor="black", alpha=0.8, label=label)
     axes.set(xlabel="motion, the most orderly first", ylabel="exponent of growth", xlim=(0, len(number) + 1))
-    axes.set_ylim(min(-0.6, float(exponents.min()) - 0.1), top)
+    axes.set_ylim(LOWEST, TOP)
     count, found = beyond["ceiling"], beyond["independent"]
-    axes.set_title(f"At most {count} independent quantities can exist, {found} found")
+    can = "quantity" if count == 1 else "quantities"
+    axes.set_title(f"At most {count} independent {can} can exist, {found} found")
     if exponents.shape[1] > 1:
-        axes.legend(loc="center right")
+        axes.legend(loc="upper left")
     return figure

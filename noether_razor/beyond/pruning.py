@@ -14,6 +14,10 @@ AT_ONCE = 0.05
 """Share of the terms that go at a time, the least needed ones; one at least."""
 FEWEST_AT_ONCE = 120
 """Terms up to which they go one by one."""
+LIKELY, FEW = 2, 8
+"""Terms that are tried for each that goes, those first that a first-order estimate needs least; and so many
+more.
+"""
 HALVINGS = 40
 """Of the interval between two eigenvalues, in search of a root."""
 
@@ -39,15 +43,28 @@ def needed_terms(space: ConservedSpace) -> Int[np.ndarray, " kept"]:
     while len(kept) > rank:
         inside = np.ix_(kept, kept)
         values, vectors = scipy.linalg.eigh(moved[inside], noise[inside])
-        more = (_without_each(values, vectors, rank) - values[:rank, None]).sum(axis=0) * count
-        order = np.argsort(more)
         most = 1 if len(kept) <= FEWEST_AT_ONCE else max(1, int(AT_ONCE * len(kept)))
-        # Together they may cost more than each: half of the limit, where several go.
-        out = [k for k in order[:most].tolist() if more[k] <= (limit if k == order[0] else limit / 2)]
+        likely = np.argsort(_first_order(values, vectors, rank))[: LIKELY * most + FEW]
+        for tried in (likely, np.arange(len(kept))):
+            more = (_without_each(values, vectors[tried], rank) - values[:rank, None]).sum(axis=0) * count
+            order = np.argsort(more)[:most]
+            # Together they may cost more than each: half of the limit, where several go.
+            out = [k for k in order.tolist() if more[k] <= (limit if k == order[0] else limit / 2)]
+            if out:
+                break
         if not out:
             break
-        kept = np.delete(kept, out)
+        kept = np.delete(kept, tried[out])
     return used[kept]
+
+
+def _first_order(
+    values: Float[np.ndarray, " M"], vectors: Float[np.ndarray, "M M"], rank: int
+) -> Float[np.ndarray, " M"]:
+    """About what each term less adds to the least eigenvalues, to sort them by."""
+    squares = vectors**2
+    far = 1 / np.maximum(values[rank:] - values[rank - 1], np.finfo(float).tiny)
+    return squares[:, :rank].sum(axis=1) / np.maximum(squares[:, rank:] @ far, np.finfo(float).tiny)
 
 
 def _matrices(space: ConservedSpace) -> tuple[np.ndarray, np.ndarray, float]:
@@ -65,16 +82,18 @@ def _matrices(space: ConservedSpace) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _without_each(
-    values: Float[np.ndarray, " M"], vectors: Float[np.ndarray, "M M"], rank: int
-) -> Float[np.ndarray, "rank M"]:
-    """The least eigenvalues of the problem without each term, one column a term."""
+    values: Float[np.ndarray, " M"], vectors: Float[np.ndarray, "some M"], rank: int
+) -> Float[np.ndarray, "rank some"]:
+    """The least eigenvalues of the problem without each of some terms, one column a term; `vectors` are the
+    entries of these in all eigenvectors.
+    """
     squares = vectors**2
-    low = np.repeat(values[:rank, None], len(values), axis=1)
-    high = np.repeat(values[1 : rank + 1, None], len(values), axis=1)
+    low = np.repeat(values[:rank, None], len(vectors), axis=1)
+    high = np.repeat(values[1 : rank + 1, None], len(vectors), axis=1)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         # The sum rises from -inf to inf between two eigenvalues.
-        gaps = values[None, None, :] - middle[:, :, None]
+        gaps = values - middle[:, :, None]
         gaps = np.where(np.abs(gaps) < 1e-300, 1e-300, gaps)
         sums = np.einsum("ji,kji->kj", squares, 1 / gaps)
         low, high = np.where(sums < 0, middle, low), np.where(sums < 0, high, middle)

@@ -9,8 +9,10 @@ from ..invariants import Dictionary, Motion
 from ..invariants.on_states import OnStates
 from ..thinning import evenly
 
-MOST_STEPS = 800
-"""Steps from row to row that are predicted."""
+MOST_STEPS, MOST_NUMBERS = 800, 3200
+"""Steps from row to row that are predicted, and numbers of these."""
+MANY = 8
+"""Quantities from which several are left out at a time."""
 MOST_SUBSTEPS, ACCURATE = 16, 0.1
 """Steps of the integrator in one, at most, and its error over the noise from which they are enough."""
 ROUNDS = 3
@@ -41,7 +43,7 @@ class Steps(NamedTuple):
         before = np.concatenate([states[:-1] for _, states in segments])
         after = np.concatenate([states[1:] for _, states in segments])
         times = np.concatenate([np.diff(times) for times, _ in segments])
-        some = evenly(len(times), MOST_STEPS)
+        some = evenly(len(times), min(MOST_STEPS, MOST_NUMBERS // before.shape[1]))
         spread = motion.trajectories.points().std(axis=0)
         return cls(before[some], after[some], times[some], motion.noise.variance, spread)
 
@@ -94,7 +96,9 @@ def energy_fit(motion: Motion, rows: Float[np.ndarray, "K M"]) -> EnergyFit | No
         if not weak.any():
             fits = misfit <= FITS and bool(kept.any())
             return EnergyFit(weights, errors, float(misfit)) if fits else None
-        kept &= np.arange(len(rows)) != min(np.flatnonzero(weak), key=lambda k: abs(weights[k]) / errors[k])
+        order = sorted(np.flatnonzero(weak).tolist(), key=lambda k: abs(weights[k]) / errors[k])
+        out = order[: len(order) // 2 if kept.sum() > MANY and len(order) > 1 else 1]
+        kept &= ~np.isin(np.arange(len(rows)), out)
         if not kept.any():
             return None
     return None
@@ -114,6 +118,13 @@ class _Field:
         position, momentum = np.split(slopes, 2, axis=1)
         return np.concatenate([momentum, -position], axis=1)
 
+    def along(self, states: np.ndarray, row: np.ndarray) -> Float[np.ndarray, "rows dim"]:
+        """The field of one combination of terms."""
+        used = np.flatnonzero(row)
+        slopes = [self.dictionary.slopes(states, i)[:, used] @ row[used] for i in range(states.shape[1])]
+        position, momentum = np.split(np.stack(slopes, axis=1), 2, axis=1)
+        return np.concatenate([momentum, -position], axis=1)
+
     def refine(self, steps: Steps, weights: np.ndarray, variance: np.ndarray) -> None:
         """Take as many substeps as the noise asks for."""
         with np.errstate(all="ignore"):
@@ -128,11 +139,12 @@ class _Field:
     def step(self, states: np.ndarray, times: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """States after `times`, by a few steps of the classical method of order 4."""
         h = times[:, None] / self.substeps
+        row = weights @ self.rows
         for _ in range(self.substeps):
-            one = self.every(states) @ weights
-            two = self.every(states + h / 2 * one) @ weights
-            three = self.every(states + h / 2 * two) @ weights
-            four = self.every(states + h * three) @ weights
+            one = self.along(states, row)
+            two = self.along(states + h / 2 * one, row)
+            three = self.along(states + h / 2 * two, row)
+            four = self.along(states + h * three, row)
             states = states + h / 6 * (one + 2 * two + 2 * three + four)
         return states
 
@@ -147,10 +159,12 @@ def _refined(
     """Weights of those that are `kept`, with errors and the misfit; None where predictions are not finite."""
     weights, errors, misfit = np.where(kept, weights, 0.0), np.zeros(len(weights)), np.inf
     with np.errstate(all="ignore"):
+        at = field.step(steps.before, steps.times, weights)
+        carried = _carried(field, steps, weights, at, variance)
         for _ in range(ROUNDS):
             at = field.step(steps.before, steps.times, weights)
             off = steps.after - at
-            total = variance + _carried(field, steps, weights, at, variance)
+            total = variance + carried
             nudges = 1e-4 * np.maximum(np.abs(weights), 1e-3 * np.abs(weights).max(initial=1e-12))
             columns = [
                 (field.step(steps.before, steps.times, weights + step) - at) / nudge

@@ -1,5 +1,6 @@
 """The network F whose average over an orbit is the learned Hamiltonian."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import jax
@@ -9,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from .scaling import Periods
-from .typing import Scalar, State
+from .typing import Scalar, State, States
 
 
 def _features(state: State, periods: Periods) -> Float[Array, " features"]:
@@ -119,3 +120,39 @@ class VectorFieldNetwork(nnx.Module):
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return self.readout(features)
+
+
+class QuantityNetwork(nnx.Module):
+    """K conserved quantities as a network R^dim -> R^K of two hidden layers, smooth so that their flows are.
+
+    It sees states divided by `sizes` (dim,), with `periods` as in `HamiltonianNetwork`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        sizes: Sequence[float],
+        *,
+        width: int,
+        periods: Periods = (),
+        rngs: nnx.Rngs,
+    ):
+        self.sizes = tuple(sizes)
+        self.periods: Periods = tuple(
+            None if period is None else period / size for period, size in zip(periods, sizes, strict=True)
+        )
+        features = _features_count(len(self.sizes), self.periods)
+        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise((features, width, width))])
+        self.readout = nnx.Linear(width, count, use_bias=False, rngs=rngs)
+
+    def __call__(self, state: State) -> Float[Array, " K"]:
+        features = _features(state / jnp.asarray(self.sizes, state.dtype), self.periods)
+        for layer in self.hidden:
+            features = jax.nn.silu(layer(features))
+        return self.readout(features)
+
+    def resize(self, states: States, size: float) -> None:
+        """Scale each output so that its gradient at `states` has the r.m.s. `size`, in units of `sizes`."""
+        slopes = jax.vmap(jax.jacobian(self))(states) * jnp.asarray(self.sizes)
+        found = jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=2), axis=0))
+        self.readout.kernel[...] = self.readout.kernel[...] * size / found

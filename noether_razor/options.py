@@ -40,8 +40,14 @@ class SymmetryOptions:
     most all of degree <= 2. fixed: what mode fixed builds in: all known quantities of degree at most two, or
     for bodies the momenta and angular momenta alone, which generate SE(d). measure: a name in
     `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of the entries
-    of learned quantities at the start. initialise: learned quantities start at random, or from what the data
+    of learned quantities at the start; of other families than the quadratic one, the r.m.s. size of their
+    gradients, in spreads of the data. initialise: learned quantities start at random, or from what the data
     alone show to be conserved, the rest at random.
+
+    family: what learned quantities are: quadratic, polynomial, library, network, or a registered dictionary.
+    degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms: formulas that
+    the library has besides. width: units of a network's two hidden layers. flow_steps: integrator steps along
+    the flow of quantities that are not quadratic.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -50,6 +56,11 @@ class SymmetryOptions:
     measure: str = "ball"
     initial_scale: PositiveFloat = 0.1
     initialise: Literal["random", "data"] = "random"
+    family: str = "quadratic"
+    degree: PositiveInt | None = None
+    terms: tuple[str, ...] = ()
+    width: PositiveInt = 32
+    flow_steps: PositiveInt = 8
 
     __pydantic_config__ = STRICT
 

@@ -13,13 +13,18 @@ from .general import GeneralQuantities
 from .hypotheses import Hypothesis, HypothesisError, parse_hypothesis
 from .quadratic import QuadraticQuantities, coefficient_units
 from .reference import angular_momentum, linear_momentum, quadratic_form, unitary_quantities
+from .terms import Basis, Functions, TermQuantities, Terms
 
 __all__ = [
+    "Basis",
     "ConservedQuantities",
+    "Functions",
     "GeneralQuantities",
     "Hypothesis",
     "HypothesisError",
     "QuadraticQuantities",
+    "TermQuantities",
+    "Terms",
     "alignment",
     "angular_momentum",
     "coefficient_units",

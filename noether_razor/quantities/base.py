@@ -5,7 +5,7 @@ import abc
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ..typing import State
+from ..typing import State, VectorField
 
 
 class ConservedQuantities(nnx.Module):
@@ -23,3 +23,7 @@ class ConservedQuantities(nnx.Module):
     @abc.abstractmethod
     def __call__(self, state: State) -> Float[Array, " K"]:
         """The values C_1(x)..C_K(x)."""
+
+    @abc.abstractmethod
+    def gradient(self, weights: Float[Array, " K"]) -> VectorField:
+        """x -> grad sum_k w_k C_k(x); what does not depend on x is computed once."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..typing import Scalar, State
+from ..typing import Scalar, State, VectorField
 from .base import ConservedQuantities
 
 
@@ -35,3 +35,6 @@ class GeneralQuantities(ConservedQuantities):
 
     def __call__(self, state: State) -> Float[Array, " K"]:
         return jnp.atleast_1d(self.function(state))
+
+    def gradient(self, weights: Float[Array, " K"]) -> VectorField:
+        return jax.grad(lambda state: jnp.dot(weights, self(state)))

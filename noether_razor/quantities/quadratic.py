@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..phase_space import symplectic_matrix
 from ..random import normal
-from ..typing import PRNGKey, State
+from ..typing import PRNGKey, State, VectorField
 from .base import ConservedQuantities
 
 
@@ -93,6 +93,11 @@ class QuadraticQuantities(ConservedQuantities):
         matrices = self._without_angles(self.matrices[...], 2)
         quadratic = jnp.einsum("i,kij,j->k", state, matrices, state) / 2
         return quadratic + self._without_angles(self.vectors[...], 1) @ state
+
+    def gradient(self, weights: Float[Array, " K"]) -> VectorField:
+        matrix = jnp.tensordot(weights, self.symmetric_matrices(), 1)
+        vector = weights @ self._without_angles(self.vectors[...], 1)
+        return lambda state: matrix @ state + vector
 
     def _without_angles(self, entries: Array, axes: int) -> Array:
         """`entries`, whose last `axes` count coordinates, with zeros where one of them is an angle; so their

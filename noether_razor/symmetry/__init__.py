@@ -3,8 +3,9 @@
 from .averaging import Averaging, FlowAveraging, GroupDraws, HaarAveraging, NoAveraging, symmetrised
 from .built_in import BuiltIn, BuiltInAveraging, CannotBuildInError, Slice, SliceSamples, built_in
 from .exponential import expm
-from .group_samples import AffineSamples, FlowSamples, GroupSamples, IdentitySample, flow_samples
+from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import HaarRotation, HaarUnitary
+from .limited import FlowSamples, limited_field
 from .measures import MEASURES, Ball, Box, Gaussian, GroupMeasure, register_measure
 from .sized import sized
 
@@ -33,6 +34,7 @@ __all__ = [
     "built_in",
     "expm",
     "flow_samples",
+    "limited_field",
     "register_measure",
     "sized",
     "symmetrised",

@@ -10,6 +10,7 @@ from ..quantities import ConservedQuantities
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
 from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import CompactGroup
+from .limited import FLOW_STEPS
 from .measures import Ball, GroupMeasure
 
 
@@ -46,16 +47,20 @@ class NoAveraging:
 
 @dataclass(frozen=True)
 class FlowAveraging:
-    """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3)."""
+    """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3).
+
+    `flow_steps` and `spreads` are those of flows without a closed form: see `flow_samples`.
+    """
 
     measure: GroupMeasure = field(default_factory=Ball)
-    flow_steps: int = 32
+    flow_steps: int = FLOW_STEPS
+    spreads: tuple[float, ...] | None = None
 
     def sample(self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws) -> GroupSamples:
         if quantities is None:
             raise ValueError("averaging over flows needs conserved quantities, got None")
         drawn = self.measure.sample(key, quantities.count, draws.samples, independent=draws.independent)
-        return flow_samples(quantities, draws.scale * drawn, flow_steps=self.flow_steps)
+        return flow_samples(quantities, draws.scale * drawn, flow_steps=self.flow_steps, spreads=self.spreads)
 
 
 @dataclass(frozen=True)

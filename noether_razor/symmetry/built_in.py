@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from scipy.linalg import expm
 
 from ..quantities import ConservedQuantities, QuadraticQuantities
-from ..typing import PRNGKey, State
+from ..typing import PRNGKey, State, VectorField
 from .averaging import FlowAveraging, GroupDraws
 from .group_samples import GroupSamples, IdentitySample
 from .sized import sized
@@ -95,6 +95,9 @@ class BuiltIn(ConservedQuantities):
 
     def __call__(self, state: State) -> Float[Array, " K"]:
         return self.quantities(state)
+
+    def gradient(self, weights: Float[Array, " K"]) -> VectorField:
+        return self.quantities.gradient(weights)
 
     def slice(self) -> Slice:
         """What the network sees of a state."""

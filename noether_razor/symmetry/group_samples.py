@@ -2,15 +2,13 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..integrators import transition
-from ..phase_space import hamiltonian_field
 from ..quantities import ConservedQuantities, QuadraticQuantities
 from ..typing import State
 from .exponential import expm
+from .limited import FLOW_STEPS, FlowSamples
 
 LARGEST_NORM = 60.0
 """Of |pi w . G|, below where the matrix exponential ends."""
@@ -44,35 +42,25 @@ class AffineSamples(NamedTuple):
         return self.matrices @ state + self.shifts
 
 
-class FlowSamples(NamedTuple):
-    """Images under the flow of pi sum_k w_k C_k, integrated to time 1 with `steps` Runge-Kutta steps."""
-
-    quantities: ConservedQuantities
-    coordinates: Float[Array, "samples K"]
-    steps: int
-
-    def __call__(self, state: State) -> Float[Array, "samples dim"]:
-        def image(w: Float[Array, " K"]) -> State:
-            field = hamiltonian_field(lambda x: jnp.pi * jnp.dot(w, self.quantities(x)))
-            return transition(field, state, jnp.ones((), state.dtype), substeps=self.steps)
-
-        return jax.vmap(image)(self.coordinates)
-
-
 def flow_samples(
-    quantities: ConservedQuantities, coordinates: Float[Array, "samples K"], *, flow_steps: int = 32
+    quantities: ConservedQuantities,
+    coordinates: Float[Array, "samples K"],
+    *,
+    flow_steps: int = FLOW_STEPS,
+    spreads: tuple[float, ...] | None = None,
 ) -> GroupSamples:
-    """The group elements Phi_w with w the rows of `coordinates`: flows of sum_k w_k C_k for time pi (method:
-    Phi_w = exp(pi w . G)).
+    """The group elements Phi_w with w the rows of `coordinates`.
 
-    Exact for `QuadraticQuantities`; of order 4 in 1 / `flow_steps` for any others. The time is shortened for
-    elements so far out that no number would hold their images, see `_bounded`.
+    Of `QuadraticQuantities` these are the exact flows of sum_k w_k C_k for time pi (method: Phi_w =
+    exp(pi w . G)). The time is shortened for elements so far out that no number would hold their images, see
+    `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
+    coordinates (2n,), None: all 1.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
         elements = expm(_bounded(generators))
         return AffineSamples(elements[:, :-1, :-1], elements[:, :-1, -1])
-    return FlowSamples(quantities, coordinates, flow_steps)
+    return FlowSamples(quantities, coordinates, flow_steps, spreads)
 
 
 def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:

@@ -11,7 +11,7 @@ import optax
 from annotated_types import Gt
 from flax import nnx
 
-from .whitening import whitened
+from .whitening import whitened_coefficients, whitened_quadratic
 
 PositiveFloat = Annotated[float, Gt(0)]
 STRICT: Mapping[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
@@ -56,6 +56,8 @@ class Training:
         passes through every point, would drive it towards 0, and the ELBO to what rounding makes of it.
     kl_warmup: steps over which the KL divergence is faded in.
     spreads: sizes of the coordinates (2n,), in which the steps of quantities are measured; None: all 1.
+    quantities_after: steps before quantities begin to move; where their flows only smooth, an untrained network
+        bends to any of them.
     group_warmup: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.
@@ -71,6 +73,7 @@ class Training:
     learn_prior_precision: bool = False
     noise_floor: float = 0.0
     kl_warmup: int = 0
+    quantities_after: int = 0
     group_warmup: int = 0
     spreads: tuple[float, ...] | None = None
     log_every: int = 100
@@ -91,22 +94,28 @@ class Training:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients per transition of
         `total`.
 
-        Adam, with two exceptions. Quantities of degree two: see `whitened`. Logarithmic scales take
-        natural-gradient steps (momentum 0.9, at most 0.1 each): the KL divergence of a layer costs d/2 times
-        the variance of its log scales, so Adam, which moves every scale by its step size however small the
-        gradient, would pay a hundred nats for its jitter. What is not learned stays as it is.
+        Adam, with two exceptions. Quantities that are linear in coefficients: see `whitened`. Logarithmic
+        scales take natural-gradient steps (momentum 0.9, at most 0.1 each): the KL divergence of a layer
+        costs d/2 times the variance of its log scales, so Adam, which moves every scale by its step size
+        however small the gradient, would pay a hundred nats for its jitter. What is not learned stays as it
+        is.
         """
 
-        def schedule(rate: float) -> optax.Schedule:
+        def schedule(rate: float, after: int = 0) -> optax.Schedule:
             # The warm-up keeps the first, enormous gradients from throwing the means out of reach.
-            return optax.warmup_cosine_decay_schedule(0.0, rate, self.steps // 10, self.steps)
+            steps = max(self.steps - after, 1)
+            moving = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 10, steps)
+            return optax.join_schedules([optax.constant_schedule(0.0), moving], [after]) if after else moving
 
-        def adam(rate: float, learned: bool = True) -> optax.GradientTransformation:
-            return optax.adam(schedule(rate), b2=self.second_moment) if learned else optax.set_to_zero()
+        def adam(rate: float, learned: bool = True, after: int = 0) -> optax.GradientTransformation:
+            moving = schedule(rate, after)
+            return optax.adam(moving, b2=self.second_moment) if learned else optax.set_to_zero()
 
-        quadratic = optax.set_to_zero()
+        quadratic = linear = optax.set_to_zero()
         if self.learn_quantities:
-            quadratic = whitened(schedule(self.rates.quantities), self.spreads)
+            moving = schedule(self.rates.quantities, self.quantities_after)
+            quadratic = whitened_quadratic(moving, self.spreads)
+            linear = whitened_coefficients(moving)
         noise_variance = adam(self.rates.hyper, self.learn_noise_variance)
         if self.noise_floor:
             noise_variance = optax.chain(noise_variance, _kept_above(math.log(self.noise_floor)))
@@ -119,8 +128,9 @@ class Training:
                 optax.scale(-1.0),
             ),
             "correlations": adam(self.rates.correlations),
-            "quantities": adam(self.rates.quantities, self.learn_quantities),
+            "quantities": adam(self.rates.quantities, self.learn_quantities, self.quantities_after),
             "quadratic quantities": quadratic,
+            "coefficients": linear,
             "noise_variance": noise_variance,
             "prior_precision": adam(self.rates.hyper, self.learn_prior_precision),
             "initial states": _where_present(adam(self.rates.initial_states)),
@@ -215,6 +225,8 @@ def _groups(params: nnx.State) -> nnx.State:
     """The group of each parameter, by the field of `Posterior` that it belongs to."""
     quantities = params.get("quantities", {})
     groups = _GROUP_OF_FIELD
-    if set(quantities) == {"matrices", "vectors"}:
-        groups = groups | {"quantities": "quadratic quantities"}
+    whitened = {frozenset({"matrices", "vectors"}): "quadratic quantities"}
+    whitened[frozenset({"coefficients"})] = "coefficients"
+    if (group := whitened.get(frozenset(quantities))) is not None:
+        groups = groups | {"quantities": group}
     return jax.tree_util.tree_map_with_path(lambda path, _: groups[path[0].key], params)

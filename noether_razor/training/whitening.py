@@ -1,5 +1,6 @@
 """Steps for quantities of degree two that look at all of their coefficients together."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -28,26 +29,29 @@ class WhitenedState(NamedTuple):
     root: Float[Array, "size size"]
 
 
-def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> optax.GradientTransformation:
+Rows = Callable[[Any], Float[Array, "K size"]]
+"""A tree of quantities as rows, one a quantity."""
+FromRows = Callable[[Float[Array, "K size"], Any], Any]
+"""A tree of quantities, like a given one, of rows."""
+
+
+def whitened(rate: optax.Schedule, rows_of: Rows, from_rows: FromRows) -> optax.GradientTransformation:
     """Momentum over the square root of the second moment of the gradient, a full matrix that all quantities
     share: Shampoo (Gupta et al. 2018) with the factor on the side of the coefficients alone.
 
     Near a symmetry the ELBO is flat along conserved quantities and steep across them, and the steep
-    directions mix all entries of (A, b): a step size for each entry, as Adam has, is that of the steep ones,
+    directions mix all coefficients: a step size for each entry, as Adam has, is that of the steep ones,
     and what is conserved drowns. In the eigenvectors of the second moment the two are apart, and each moves
     at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a
     usual size: the root is some steps old, so that one outlier would throw the quantities where no flow is
     finite, and its square would hold them still for hundreds of steps. Coefficients that never had a gradient
     stay where they are.
-
-    Expects a tree of ``matrices`` (K, 2n, 2n), with symmetric gradients, and ``vectors`` (K, 2n). `spreads`
-    (2n) are the sizes of the coordinates, among which noise in the steps is balanced; None: all alike.
     """
 
     def init(params: Any) -> WhitenedState | optax.EmptyState:
         if not jax.tree.leaves(params):  # no such quantities in the model
             return optax.EmptyState()
-        rows = _rows(params, spreads)
+        rows = rows_of(params)
         square = jnp.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
         return WhitenedState(jnp.zeros((), jnp.int32), jnp.zeros_like(rows), square, square)
 
@@ -55,7 +59,7 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
         del params
         if isinstance(state, optax.EmptyState):
             return gradient, state
-        rows = _rows(gradient, spreads)
+        rows = rows_of(gradient)
         rows = jnp.where(state.step < AT_FIRST, rows, _shortened(rows, state.root))
         count = state.step + 1
         momentum = MOMENTUM * state.momentum + (1 - MOMENTUM) * rows
@@ -66,9 +70,30 @@ def whitened(rate: optax.Schedule, spreads: tuple[float, ...] | None = None) -> 
         )
         steps = -jnp.asarray(rate(state.step)) * (momentum / (1 - MOMENTUM**count)) @ root
         steps = jnp.where(jnp.diagonal(second) > 0, steps, 0.0)
-        return _unflatten(steps, gradient, spreads), WhitenedState(count, momentum, second, root)
+        return from_rows(steps, gradient), WhitenedState(count, momentum, second, root)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+
+
+def whitened_quadratic(
+    rate: optax.Schedule, spreads: tuple[float, ...] | None = None
+) -> optax.GradientTransformation:
+    """`whitened` for a tree of ``matrices`` (K, 2n, 2n), with symmetric gradients, and ``vectors`` (K, 2n).
+    `spreads` (2n,) are the sizes of the coordinates, among which noise in the steps is balanced; None: all
+    alike.
+    """
+    return whitened(
+        rate, lambda tree: _rows(tree, spreads), lambda rows, like: _unflatten(rows, like, spreads)
+    )
+
+
+def whitened_coefficients(rate: optax.Schedule) -> optax.GradientTransformation:
+    """`whitened` for a tree of ``coefficients`` (K, B) alone, in a basis of functions of one size."""
+    return whitened(
+        rate,
+        lambda tree: jax.tree.leaves(tree)[0],
+        lambda rows, like: jax.tree.unflatten(jax.tree.structure(like), [rows]),
+    )
 
 
 def _shortened(rows: Float[Array, "K size"], root: Float[Array, "size size"]) -> Float[Array, "K size"]:

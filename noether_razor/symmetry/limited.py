@@ -1,0 +1,92 @@
+"""Flows of quantities without a closed form, at limited speed.
+
+H is constant on the orbits of the flow of C wherever {C, H} = 0, so any time along them, also one that
+depends on the state, leaves H as it is. Hence orbits may be followed at a speed of our own: v / sqrt(1 +
+|v|^2) for the velocity v in units of the spread of the data. It has no period to know, no units, and ends
+within `LENGTH` spreads, however large C is. (The plain flow of a cubic leaves the data in no time.)
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..integrators import rk4_step, transition
+from ..phase_space import symplectic_gradient
+from ..quantities import ConservedQuantities
+from ..typing import State, VectorField
+
+LENGTH = 1.5
+"""Of an orbit at |w| = 1, at most, in spreads of the data."""
+FLOW_STEPS = 8
+"""Runge-Kutta steps along it: errors of 1e-5 spreads (docs/numerics.md)."""
+
+
+def limited_field(gradient: VectorField, spreads: tuple[float, ...] | None = None) -> VectorField:
+    """The velocity J grad C limited to one spread a unit of time, from the `gradient` of C.
+
+    v is measured in `spreads` (2n,), of C over the mean spread of positions times that of momenta: the same
+    in all units.
+    """
+
+    def velocity(state: State) -> State:
+        plain = symplectic_gradient(gradient(state))
+        if spreads is None:
+            return plain / jnp.sqrt(1 + jnp.dot(plain, plain))
+        sizes = jnp.asarray(spreads, state.dtype)
+        position, momentum = jnp.split(sizes, 2)
+        action = jnp.mean(position) * jnp.mean(momentum)
+        inside = action * plain / sizes
+        return action * plain / jnp.sqrt(1 + jnp.dot(inside, inside))
+
+    return velocity
+
+
+class FlowSamples(NamedTuple):
+    """Images under the speed-limited flows of u . C, u = w / |w|, for the time `LENGTH` |w|, by the rows w of
+    `coordinates`: of order 4 in 1 / `steps`.
+
+    Of a single quantity all images of a state lie on one curve. It is integrated once in either direction,
+    and the images are taken from its cubic Hermite interpolation, whatever their number.
+    """
+
+    quantities: ConservedQuantities
+    coordinates: Float[Array, "samples K"]
+    steps: int = FLOW_STEPS
+    spreads: tuple[float, ...] | None = None
+
+    def __call__(self, state: State) -> Float[Array, "samples dim"]:
+        if self.coordinates.shape[1] == 1:
+            return self._on_a_curve(state)
+
+        def image(w: Float[Array, " K"]) -> State:
+            size = jnp.sqrt(jnp.maximum(jnp.sum(w**2), jnp.finfo(w.dtype).tiny))
+            field = limited_field(self.quantities.gradient(w / size), self.spreads)
+            return transition(field, state, LENGTH * size, substeps=self.steps)
+
+        return jax.vmap(image)(self.coordinates)
+
+    def _on_a_curve(self, state: State) -> Float[Array, "samples dim"]:
+        w = self.coordinates[:, 0]
+        field = limited_field(self.quantities.gradient(jnp.ones((1,), w.dtype)), self.spreads)
+        longest = jnp.maximum(jnp.max(jnp.abs(w)), jnp.finfo(w.dtype).tiny)
+        size = LENGTH * longest / self.steps
+
+        def followed(step: Float[Array, ""]) -> tuple[Array, Array]:
+            def one(x: State, _: None) -> tuple[State, tuple[State, State]]:
+                return rk4_step(field, x, step), (x, field(x))
+
+            end, (nodes, slopes) = jax.lax.scan(one, state, length=self.steps)
+            return jnp.concatenate([nodes, end[None]]), jnp.concatenate([slopes, field(end)[None]]) * step
+
+        nodes, slopes = jax.vmap(followed)(jnp.stack([size, -size]))
+        # Steps from each node, as far as its neighbours.
+        away = jnp.abs(w)[:, None] / longest * self.steps - jnp.arange(self.steps + 1)
+        away = jnp.clip(away, -1, 1)
+        left = (1 - jnp.abs(away)) ** 2
+        values, tangents = (1 + 2 * jnp.abs(away)) * left, away * left
+        forth, back = (
+            v @ x + t @ s for v, t, x, s in ((values, tangents, nodes[k], slopes[k]) for k in (0, 1))
+        )
+        return jnp.where(w[:, None] >= 0, forth, back)

@@ -22,6 +22,7 @@ from .fitted import Fitted, HeldOut, kept_aside, kept_aside_sets, named_noise, n
 from .folder import RunError, RunFolder
 from .hypotheses import HypothesisAnswer, judged_by_data
 from .keeping import Keep, KeptFit, Tell
+from .learned import Learned, LearnedDirection, LearnedFormula, learned_answer
 from .prediction import Prediction
 from .result import Discovery, predict_states
 from .saving import report_data, write_reports, write_run_report
@@ -48,6 +49,9 @@ __all__ = [
     "Judgement",
     "Keep",
     "KeptFit",
+    "Learned",
+    "LearnedDirection",
+    "LearnedFormula",
     "Prediction",
     "Refits",
     "RunError",
@@ -65,6 +69,7 @@ __all__ = [
     "judgement",
     "kept_aside",
     "kept_aside_sets",
+    "learned_answer",
     "named_noise",
     "noise_on_states",
     "parse_hypothesis",

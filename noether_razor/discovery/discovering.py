@@ -31,6 +31,7 @@ from .examination import analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
 from .hypotheses import judged_by_data, judged_by_exact
 from .keeping import Keep, Tell, in_memory, say_nothing
+from .learned import learned_answer
 from .result import Discovery
 from .summary import reached, summarise
 
@@ -223,9 +224,11 @@ def with_model(
         if evidence is None or evidence.symmetric is None
         else Fitted(fitted.problem, evidence.symmetric)
     )
+    learned = learned_answer(fitted, data, failed, noise)
     return replace(
         found,
         analysis=analysis,
+        learned=learned,
         beyond=with_suggestions(found.beyond, analysis, best, data, failed),
         model=fitted,
         evidence=evidence,

@@ -49,8 +49,8 @@ def analysis_of(
     space: ConservedSpace | None = None,
 ) -> Analysis:
     """What `tested` trajectories conserve, with the model's Hamiltonian, and what the model has learned of
-    it. Of simulated data only what the model has learned counts. `space`, where it is known already, is what
-    they conserve.
+    it. Of simulated data only what the model has learned counts, where that is of degree <= 2. `space`, where
+    it is known already, is what they conserve.
     """
     learned = fitted.quantities()
     count = len(learned.matrices)
@@ -62,7 +62,7 @@ def analysis_of(
         tested,
         noise_variance=noise_variance,
         hamiltonian=fitted.hamiltonian(),
-        restrict=fitted.problem.truth is not None,
+        restrict=fitted.problem.truth is not None and len(learned.matrices) > 0,
         space=space,
     )
 

@@ -30,12 +30,11 @@ class Fitted(NamedTuple):
         return problem.scale.hamiltonian_back(learned)
 
     def quantities(self) -> Quadratics:
-        """The learned quantities in the units of the data. Raises ValueError where they are not of degree <=
-        2.
-        """
+        """The learned quantities of degree <= 2 in the units of the data; none of another family."""
         trained = self.posterior.quantities
         if not isinstance(trained, QuadraticQuantities):
-            raise ValueError("the quantities are not of degree <= 2, nothing to analyse")
+            dim = 2 * self.problem.data.dof
+            return Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
         return self.problem.scale.quantities_back(
             Quadratics(
                 np.asarray(trained.symmetric_matrices(), dtype=np.float64),

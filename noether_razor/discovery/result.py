@@ -23,6 +23,7 @@ from .checks import Checks
 from .examination import Along, Evidence, along
 from .fitted import Fitted, noise_on_states
 from .hypotheses import HypothesisAnswer
+from .learned import Learned
 from .prediction import Prediction
 
 LARGEST_OUTPUT = 10_000_000
@@ -37,7 +38,8 @@ class Discovery:
     where none was trained or its training failed. evidence: the Delta-ELBO, None without refits. exact: the
     exact evidence, from the data alone, for the formulas that were asked about and for what was found; None
     where polynomials do not serve. agreement: whether it finds what `analysis` does. beyond: what is
-    conserved beyond degree two, None where that was not searched. hypotheses: what is said of each of the
+    conserved beyond degree two, None where that was not searched. learned: what the model has learned of
+    another family than the quadratic one, None of that. hypotheses: what is said of each of the
     formulas asked about. checks: of the model. failed: parts that failed, with the reason. notes: what the
     reader of the data has to say. summary, metrics: the numbers of the model and of its logged steps, as in
     summary.json and metrics.jsonl.
@@ -50,6 +52,7 @@ class Discovery:
     exact: ExactEvidence | None = None
     agreement: Agreement | None = None
     beyond: Beyond | None = None
+    learned: Learned | None = None
     hypotheses: tuple[HypothesisAnswer, ...] = ()
     checks: Checks | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -139,6 +142,7 @@ class Discovery:
             "along": None if shown is None else shown.to_json(),
             "evidence": self._evidence_json() or None,
             "beyond": None if self.beyond is None else self.beyond.to_json(),
+            "learned": None if self.learned is None else self.learned.to_json(),
             "hamiltonian": self.hamiltonian,
         }
         if self.hypotheses:

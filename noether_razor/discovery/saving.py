@@ -34,6 +34,7 @@ from .examination import Evidence, analysis_of, data_answer
 from .fitted import Fitted, kept_aside_sets, named_noise
 from .folder import RunError, RunFolder
 from .hypotheses import HypothesisAnswer
+from .learned import Learned
 from .result import Discovery
 
 
@@ -156,7 +157,9 @@ def options_of(tables: Mapping[str, Any]) -> Options:
     data = tables["data"]
     return Options(
         network=NetworkOptions(**tables["network"]),
-        symmetry=SymmetryOptions(**tables["symmetry"]),
+        symmetry=SymmetryOptions(
+            **{**tables["symmetry"], "terms": tuple(tables["symmetry"].get("terms", ()))}
+        ),
         inference=InferenceOptions(**tables["inference"]),
         training=TrainingOptions(**{**training, "rates": Rates(**training["rates"])}),
         estimates=EstimateOptions(**estimates),
@@ -194,6 +197,7 @@ def load(path: Path) -> Discovery:
             exact=_exact(symmetry.get("evidence")),
             agreement=_agreement(symmetry.get("evidence")),
             beyond=_beyond(symmetry.get("beyond")),
+            learned=_learned(symmetry.get("learned")),
             hypotheses=tuple(HypothesisAnswer.from_json(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),
@@ -222,6 +226,10 @@ def _exact(entry: Mapping[str, Any] | None) -> ExactEvidence | None:
 
 def _beyond(entry: Mapping[str, Any] | None) -> Beyond | None:
     return None if entry is None else Beyond.from_json(entry)
+
+
+def _learned(entry: Mapping[str, Any] | None) -> Learned | None:
+    return None if entry is None else Learned.from_json(entry)
 
 
 def _agreement(entry: Mapping[str, Any] | None) -> Agreement | None:

@@ -21,6 +21,7 @@ from ..trajectories import Trajectories, scaled_trajectories
 from ..typing import PRNGKey
 from .comparison import Bound, elbo_estimate
 from .fitted import Fitted
+from .learned import Gradients, parallelness
 
 
 def summarise(
@@ -119,7 +120,7 @@ def _about_data(fitted: Fitted, file: str | None, notes: Sequence[str]) -> dict[
 def _symmetry(fitted: Fitted) -> dict[str, Any]:
     problem, quantities = fitted.problem, fitted.posterior.quantities
     if not isinstance(quantities, QuadraticQuantities):
-        return {"quantities": 0, "singular_values": []}
+        return _general_symmetry(fitted)
     values, directions = singular_directions(quantities)
     result: dict[str, Any] = {"quantities": quantities.count, "singular_values": values.tolist()}
     known = problem.system.known_quantities() if problem.system else None
@@ -136,6 +137,17 @@ def _symmetry(fitted: Fitted) -> dict[str, Any]:
         "learned": strongest.learned.tolist(),
         "true": None if strongest.known is None else strongest.known.tolist(),
     }
+    return result
+
+
+def _general_symmetry(fitted: Fitted) -> dict[str, Any]:
+    """Of other families: strengths of the combinations that are uncorrelated (see `Gradients`)."""
+    if fitted.problem.options.symmetry.mode != "learned":
+        return {"quantities": 0, "singular_values": []}
+    frame = Gradients.of(fitted)
+    result = {"quantities": len(frame.strengths), "singular_values": frame.strengths.tolist()}
+    if fitted.problem.system is not None:
+        result["parallelness"] = parallelness(fitted, frame)
     return result
 
 

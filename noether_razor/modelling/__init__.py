@@ -1,5 +1,6 @@
 """From trajectories and options to everything that a fit needs."""
 
+from .families import family_terms
 from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
 from .problem import Problem, Truth, default_quantities, make_problem, substeps_for
 
@@ -9,6 +10,7 @@ __all__ = [
     "Truth",
     "choose_likelihood",
     "default_quantities",
+    "family_terms",
     "make_problem",
     "noise_of_states",
     "substeps_for",

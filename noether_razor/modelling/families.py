@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..beyond import Library, LibraryError, LibraryOptions, Products, libraries
 from ..formula import parse_formula
@@ -65,21 +65,52 @@ def random_quantities(options: SymmetryOptions, described: Described, count: int
 
     Raises `OptionError` for a family that is not known, or that cannot be made of the data.
     """
-    name = options.family
-    try:
-        if name in FAMILIES:
-            return FAMILIES[name](options, described, count)
-        if name in DICTIONARIES:
-            return _of_terms([dictionary_of(name, described.measured)], options, described, count)
-    except LibraryError as error:
-        raise OptionError(f"symmetry.{_plural(str(error))}") from None
+    if (name := options.family) in FAMILIES:
+        return FAMILIES[name](options, described, count)
+    if name in DICTIONARIES:
+        return _of_terms(options, described, count)
     known = [*FAMILIES, *(other for other in sorted(DICTIONARIES) if other not in FAMILIES)]
     raise OptionError(f"symmetry.family: got {name!r}, {suggestion(name, known)}")
 
 
-def _plural(message: str) -> str:
-    """The option that a message on a term is about is `terms`."""
-    return f"terms: {message}" if message.startswith("term ") else message.replace("term:", "terms:", 1)
+def family_terms(options: SymmetryOptions, measured: Trajectories) -> Library:
+    """The terms of a family, in the units of the data: what its quantities are combinations of, or of a
+    network what formulas are read off by.
+
+    Those of a library, and of a network, are all that `discover` searches among, together, with the user's;
+    where these are too many, polynomials, waves of angles and the user's. Raises `OptionError` for terms that
+    cannot be made of the data.
+    """
+    name, degree = options.family, options.degree or (DEGREE if measured.dof <= 2 else DEGREE - 1)
+    if name == "polynomial":
+        made = Monomials.of(measured.names, degree)
+        return Library.of([made], f"polynomials of degree {degree}", degree)
+    if name not in FAMILIES:
+        return Library.of([dictionary_of(name, measured)], name, 0)
+    noise = np.broadcast_to(noise_estimate(measured).variance, measured.states.shape[2:])
+    wanted = LibraryOptions(options.terms, options.degree)
+    try:
+        plainest, *others = libraries(measured, noise, wanted)
+    except LibraryError as error:
+        raise OptionError(f"symmetry.{_option(str(error))}") from None
+    together = plainest
+    for other in others:
+        for part in other.parts:
+            known = {term.name for term in together.terms}
+            new = np.array([k for k, term in enumerate(part.terms) if term.name not in known], int)
+            if len(new):
+                more = Library.of([part], other.label, other.largest, other.legend).chosen(new)
+                legend = {**together.legend, **other.legend}
+                parts = [*together.parts, *more.parts]
+                together = Library.of(parts, plainest.label, plainest.largest, legend)
+    return together if len(together) <= wanted.most_terms else plainest
+
+
+def _option(message: str) -> str:
+    """A message of the library with the name of the option that it is about."""
+    if message.startswith("degree"):
+        return message
+    return f"terms: {message.removeprefix('term: ')}"
 
 
 def _quadratic(options: SymmetryOptions, described: Described, count: int) -> QuadraticQuantities:
@@ -93,20 +124,6 @@ def _quadratic(options: SymmetryOptions, described: Described, count: int) -> Qu
     )
 
 
-def _polynomial(options: SymmetryOptions, described: Described, count: int) -> TermQuantities:
-    degree = options.degree or (DEGREE if described.data.dof <= 2 else DEGREE - 1)
-    return _of_terms([Monomials.of(described.measured.names, degree)], options, described, count)
-
-
-def _library(options: SymmetryOptions, described: Described, count: int) -> TermQuantities:
-    """All that `discover` searches among, together, with the user's terms."""
-    measured = described.measured
-    noise = noise_estimate(measured).variance
-    wanted = LibraryOptions(options.terms, options.degree)
-    found = libraries(measured, np.broadcast_to(noise, measured.states.shape[2:]), wanted)
-    return _of_terms(found, options, described, count)
-
-
 def _network(options: SymmetryOptions, described: Described, count: int) -> GeneralQuantities:
     """A network with K outputs, at the start as large as `options` say."""
     data, sizes = described.data, described.spreads
@@ -116,38 +133,27 @@ def _network(options: SymmetryOptions, described: Described, count: int) -> Gene
     return GeneralQuantities(network, dof=data.dof)
 
 
-FAMILIES: dict[str, MakeQuantities] = {
-    "quadratic": _quadratic,
-    "polynomial": _polynomial,
-    "library": _library,
-    "network": _network,
-}
-"""What makes the quantities of a family, by its name."""
-
-
 def _sample(points: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, "some dim"]:
     return points[evenly(len(points), SIZED_BY)]
 
 
-def _of_terms(
-    dictionaries: Sequence[Dictionary], options: SymmetryOptions, described: Described, count: int
-) -> TermQuantities:
-    """Combinations of the terms of all dictionaries, that are functions on the circles of angles."""
-    measured, spreads = described.measured, np.array(described.spreads)
-    points = _sample(measured.points())
-    found, slopes = _Entries(measured.names, described.scale), []
-    for dictionary in dictionaries:
-        usable = dictionary.usable(points, np.ones(points.shape[1], bool), measured.periods)
-        kept = found.add(dictionary, usable)
-        by_each = [dictionary.slopes(points, i)[:, kept] for i in range(points.shape[1])]
-        slopes.append(np.stack(by_each, axis=2) * (spreads * described.scale.scales))
-    gradients = np.moveaxis(np.concatenate(slopes, axis=1), 1, 2).reshape(-1, len(found.exponents))
-    if not np.isfinite(gradients).all():
-        bad = found.names[int(np.flatnonzero(~np.isfinite(gradients).all(axis=0))[0])]
-        raise OptionError(f"symmetry.family: the term {bad} is not finite on the data")
-    terms = found.terms(described.spreads)
+def _of_terms(options: SymmetryOptions, described: Described, count: int) -> TermQuantities:
+    """Combinations of the terms of a family that are functions on the circles of angles."""
+    measured, sizes = described.measured, np.array(described.spreads) * described.scale.scales
+    points, library = _sample(measured.points()), family_terms(options, measured)
+    usable = library.usable(points, np.ones(points.shape[1], bool), measured.periods)
+    kept = np.flatnonzero(usable)
+    if not len(kept):
+        raise OptionError("symmetry.family: every term contains an angle (data.periodic), expected others")
+    slopes = [library.slopes(points, i)[:, kept] * size for i, size in enumerate(sizes)]
+    gradients = np.concatenate(slopes)
+    finite = np.isfinite(gradients).all(axis=0)
+    if not finite.all():
+        name = library.terms[kept[np.argmin(finite)]].name
+        raise OptionError(f"symmetry.family: the term {name} is not finite on the data")
+    terms, units = _in_training(library, kept, described)
     # Combinations of one size, uncorrelated: of a random start no direction is preferred.
-    basis = Basis(terms, _alike(gradients / np.sqrt(len(points))) * found.sizes(spreads))
+    basis = Basis(terms, _alike(gradients / np.sqrt(len(points))) * units)
     key = stream(described.seed, "quantities")
     return TermQuantities.random(key, count, basis, options.initial_scale / np.sqrt(len(basis)))
 
@@ -163,58 +169,36 @@ def _alike(gradients: Float[np.ndarray, "rows M"]) -> Float[np.ndarray, "M M"]:
     return root / sizes
 
 
-class _Entries:
-    """Terms as functions of the state times monomials, each once."""
+def _in_training(
+    library: Library, kept: Int[np.ndarray, " M"], described: Described
+) -> tuple[Terms, Float[np.ndarray, " M"]]:
+    """Terms `kept` in the coordinates of training over the spreads of these, and each own one over that."""
+    factors: list[sympy.Expr] = []
+    exponents, which = [], []
+    every = [entry for part in library.parts for entry in _factored(part)]
+    for factor, powers in (every[k] for k in kept.tolist()):
+        exponents.append(powers)
+        if not factor.is_Number and factor not in factors:
+            factors.append(factor)
+        which.append(-1 if factor.is_Number else factors.index(factor))
+    functions = _in_jax(factors, library.variables, described.scale) if factors else None
+    sizes = np.array(described.spreads) * described.scale.scales
+    units = np.array([np.prod(sizes ** np.array(powers)) for powers in exponents])
+    return Terms(described.spreads, tuple(exponents), tuple(which), functions), units
 
-    def __init__(self, variables: tuple[str, ...], scale: PhaseScale):
-        self.variables, self.scale = variables, scale
-        self.names: list[str] = []
-        self.exponents: list[tuple[int, ...]] = []
-        self.which: list[int] = []
-        self.functions: list[sympy.Expr] = []
 
-    def add(self, dictionary: Dictionary, usable: np.ndarray) -> list[int]:
-        """Add those terms of a dictionary that are `usable` and new; which these are."""
-        kept, start = [], 0
-        for part in dictionary.parts if isinstance(dictionary, Library) else [dictionary]:
-            for k, (factor, exponents) in enumerate(_factored(part)):
-                name = part.terms[k].name
-                if usable[start + k] and name not in self.names:
-                    kept.append(start + k)
-                    self.names.append(name)
-                    self.exponents.append(exponents)
-                    self.which.append(-1 if factor.is_Number else self._number(factor))
-            start += len(part)
-        return kept
+def _in_jax(factors: Sequence[sympy.Expr], variables: Sequence[str], scale: PhaseScale) -> Functions:
+    """Functions in the units of the data, of states in the coordinates of training."""
+    names = canonical_names(len(variables) // 2)
+    symbols = {sympy.Symbol(own): sympy.Symbol(name) for own, name in zip(variables, names, strict=True)}
+    texts = tuple(str(factor.xreplace(symbols)) for factor in factors)
+    formulas = [parse_formula(text, names) for text in texts]
 
-    def _number(self, factor: sympy.Expr) -> int:
-        if factor not in self.functions:
-            self.functions.append(factor)
-        return self.functions.index(factor)
+    def call(state: State) -> Float[Array, " F"]:
+        own = state * jnp.asarray(scale.scales, state.dtype) + jnp.asarray(scale.shifts, state.dtype)
+        return jnp.stack([jnp.asarray(formula(own), state.dtype) for formula in formulas])
 
-    def sizes(self, spreads: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " M"]:
-        """Each term over the same of coordinates divided by `spreads`."""
-        scales = spreads * self.scale.scales
-        return np.array([np.prod(scales ** np.array(e)) for e in self.exponents])
-
-    def terms(self, spreads: tuple[float, ...]) -> Terms:
-        """The same in the coordinates of training."""
-        functions = self._in_jax() if self.functions else None
-        return Terms(spreads, tuple(self.exponents), tuple(self.which), functions)
-
-    def _in_jax(self) -> Functions:
-        names, scale = canonical_names(len(self.variables) // 2), self.scale
-        symbols = {
-            sympy.Symbol(own): sympy.Symbol(name) for own, name in zip(self.variables, names, strict=True)
-        }
-        texts = tuple(str(expression.xreplace(symbols)) for expression in self.functions)
-        formulas = [parse_formula(text, names) for text in texts]
-
-        def call(state: State) -> Float[Array, " F"]:
-            own = state * jnp.asarray(scale.scales, state.dtype) + jnp.asarray(scale.shifts, state.dtype)
-            return jnp.stack([jnp.asarray(formula(own), state.dtype) for formula in formulas])
-
-        return Functions((texts, scale), len(formulas), call)
+    return Functions((texts, scale), len(formulas), call)
 
 
 def _factored(part: Dictionary) -> list[tuple[sympy.Expr, tuple[int, ...]]]:
@@ -226,3 +210,12 @@ def _factored(part: Dictionary) -> list[tuple[sympy.Expr, tuple[int, ...]]]:
         pairs = zip(part.which.tolist(), part.exponents.tolist(), strict=True)
         return [(part.factors[k].expression, tuple(exponents)) for k, exponents in pairs]
     return [(term.expression, (0,) * part.dim) for term in part.terms]
+
+
+FAMILIES: dict[str, MakeQuantities] = {
+    "quadratic": _quadratic,
+    "polynomial": _of_terms,
+    "library": _of_terms,
+    "network": _network,
+}
+"""What makes the quantities of a family, by its name."""

@@ -9,6 +9,7 @@ import numpy as np
 from ..invariants import Measurement, measured_text
 from .beyond import beyond_headline, beyond_lines
 from .exact import disagreement, exact_sentences, exact_verdict
+from .learned import learned_lines
 
 LINE = 120
 """Characters of a printed line."""
@@ -69,22 +70,28 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     lines += folded(f"data: {data_text(symmetry)}")
     lines += exact_lines(symmetry)
     lines += beyond_text(symmetry)
+    lines += learned_text(symmetry)
     lines += _about_model(symmetry)
     return "\n".join(lines) + "\n"
 
 
 def exact_lines(symmetry: Mapping[str, Any]) -> list[str]:
     """What the exact evidence says; empty where there is none."""
-    first, *more = exact_sentences(symmetry) or [""]
-    lines = folded(first)
-    for sentence in more:
-        lines += folded(sentence, "  ", "    ")
-    return lines
+    return _folded(exact_sentences(symmetry))
 
 
 def beyond_text(symmetry: Mapping[str, Any]) -> list[str]:
     """What is conserved beyond degree two; empty where that was not searched."""
-    first, *more = beyond_lines(symmetry) or [""]
+    return _folded(beyond_lines(symmetry))
+
+
+def learned_text(symmetry: Mapping[str, Any]) -> list[str]:
+    """What was learned with the bound of other families; empty where there is none."""
+    return _folded(learned_lines(symmetry))
+
+
+def _folded(found: Sequence[str]) -> list[str]:
+    first, *more = found or [""]
     lines = folded(first)
     for line in more:
         lines += folded(line, "  ", "    ")

@@ -22,6 +22,7 @@ from .beyond import beyond_errors, beyond_listed, beyond_more, beyond_part, beyo
 from .data import ReportData
 from .discovery import answered, gains
 from .exact import exact_sentences, exact_verdict
+from .learned import learned_lines
 from .lights import Light, lights
 from .mathml import formula_mathml, name_mathml
 from .pictures import Drawn, draw_answer
@@ -124,6 +125,9 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
             _quantities(symmetry),
             _drifting(symmetry),
             _beyond(symmetry),
+            section(
+                "Learned with the bound", listed_items(sentence(text) for text in learned_lines(symmetry))
+            ),
             section("Exact evidence", listed_items(sentence(text) for text in exact_sentences(symmetry))),
             section("Checks", _lights(lights(symmetry))),
             section("What this file cannot tell", listed_items(_untold(symmetry)) + _same(symmetry)),

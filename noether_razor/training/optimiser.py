@@ -56,8 +56,8 @@ class Training:
         passes through every point, would drive it towards 0, and the ELBO to what rounding makes of it.
     kl_warmup: steps over which the KL divergence is faded in.
     spreads: sizes of the coordinates (2n,), in which the steps of quantities are measured; None: all 1.
-    quantities_after: steps before quantities begin to move; where their flows only smooth, an untrained network
-        bends to any of them.
+    quantities_after: steps before quantities begin to move; where their flows only smooth, an untrained
+        network bends to any of them.
     group_warmup: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.

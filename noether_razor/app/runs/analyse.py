@@ -11,13 +11,14 @@ from ...discovery import (
     along,
     analysis_of,
     judged_by_data,
+    learned_answer,
     named_noise,
     parse_hypothesis,
     reached,
     weigh,
 )
 from ...discovery.keeping import Tell, say_nothing
-from ...quantities import Hypothesis, QuadraticQuantities
+from ...quantities import Hypothesis
 from ...trajectories import Trajectories
 from .configured import config_of
 from .held_out import held_out
@@ -52,8 +53,8 @@ def analyse_run(
     with the found space built in and with none give the Delta-ELBO, `repeats` of each with seeds of their own
     (0: none). `quantities` are formulas whose conservation is to be judged, each for as many refits more.
     `on_refit` is told the name and logged steps of every refit. A refit that fails costs its part of the
-    answer, and is named under "failed". Raises `RunError` for a run that learned no quantities of degree <=
-    2.
+    answer, and is named under "failed". Of other families than the quadratic one "learned" says what was
+    learned; the rest is by the trajectories. Raises `RunError` for a run that learned no quantities.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")
@@ -66,15 +67,17 @@ def analyse_run(
     if run.problem.truth is not None:
         tested, noise, _ = held_out(run)
     failed: dict[str, str] = {}
-    learned = reached(folder.read_summary())
+    bound = reached(folder.read_summary())
     analysis = analysis_of(run.fitted, tested, noise)
+    learned = learned_answer(run.fitted, tested, failed, noise)
     answers = [judged_by_data(hypothesis, tested) for hypothesis in hypotheses]
     evidence, answers = weigh(
-        run.fitted, analysis, learned, answers, failed, repeats=repeats, keep=folder.keep, tell=on_refit
+        run.fitted, analysis, bound, answers, failed, repeats=repeats, keep=folder.keep, tell=on_refit
     )
     shown = along(analysis, tested)
     symmetry = analysis.to_json() | {
         "evidence": None if evidence is None else evidence.to_json(),
+        "learned": None if learned is None else learned.to_json(),
         "failed": failed,
         "along": None if shown is None else shown.to_json(),
         "notes": list(run.notes),
@@ -94,14 +97,11 @@ def analyse_run(
 
 
 def _learned_run(folder: RunFolder) -> TrainedRun:
-    """The trained run of a folder. Raises `RunError` for one without learned quantities of degree <= 2."""
+    """The trained run of a folder. Raises `RunError` for one without learned quantities."""
     mode = config_of(folder).symmetry.mode
     if mode != "learned":
         raise RunError(
             f'{folder.path}: symmetry.mode is "{mode}": this run learned no quantities, '
             'train one with mode = "learned"'
         )
-    run = load_run(folder)
-    if not isinstance(run.posterior.quantities, QuadraticQuantities):
-        raise RunError(f"{folder.path}: the quantities are not of degree <= 2, nothing to analyse")
-    return run
+    return load_run(folder)

@@ -139,7 +139,8 @@ class QuantityNetwork(nnx.Module):
     ):
         self.sizes = tuple(sizes)
         self.periods: Periods = tuple(
-            None if period is None else period / size for period, size in zip(periods, sizes, strict=True)
+            None if period is None else period / size
+            for period, size in zip(periods, sizes if periods else (), strict=True)
         )
         features = _features_count(len(self.sizes), self.periods)
         self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise((features, width, width))])

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from noether_razor.quantities import QuadraticQuantities, coefficient_units
-from noether_razor.training.whitening import _shortened, whitened
+from noether_razor.training.whitening import _shortened, whitened_quadratic
 
 DIM = 4
 SIZE = DIM * (DIM + 1) // 2 + DIM
@@ -52,7 +52,7 @@ def share_along(optimiser: optax.GradientTransformation, seed: int) -> float:
 
 
 def test_flat_directions_are_found_among_steep_ones() -> None:
-    found = [share_along(whitened(optax.constant_schedule(1e-3)), seed) for seed in range(3)]
+    found = [share_along(whitened_quadratic(optax.constant_schedule(1e-3)), seed) for seed in range(3)]
     by_entry = [share_along(optax.adam(1e-3, b2=0.95), seed) for seed in range(3)]
     assert min(found) > 0.99
     assert max(by_entry) < min(found)
@@ -63,7 +63,7 @@ def test_steps_are_the_same_in_other_units() -> None:
     spreads = (3.0, 3.0, 0.5, 0.5)
     of_matrices, of_vectors = coefficient_units(2, spreads)
     units = {"matrices": jnp.asarray(of_matrices), "vectors": jnp.asarray(of_vectors)}
-    plain, scaled = (whitened(optax.constant_schedule(0.1), s) for s in (None, spreads))
+    plain, scaled = (whitened_quadratic(optax.constant_schedule(0.1), s) for s in (None, spreads))
     gradients = [tree(np.random.default_rng(k).normal(size=(2, SIZE))) for k in range(3)]
     states = [optimiser.init(gradients[0]) for optimiser in (plain, scaled)]
     wanted: Any
@@ -93,14 +93,14 @@ def test_units_keep_flows() -> None:
 
 
 def test_nothing_to_step() -> None:
-    optimiser = whitened(optax.constant_schedule(0.1))
+    optimiser = whitened_quadratic(optax.constant_schedule(0.1))
     assert optimiser.update({}, optimiser.init({}), {})[0] == {}
 
 
 def test_an_outlier_neither_throws_nor_stops_the_quantities() -> None:
     """One gradient a million times too large, between two roots: its step is small, and later ones go on."""
     rng = np.random.default_rng(0)
-    optimiser = whitened(optax.constant_schedule(1e-3))
+    optimiser = whitened_quadratic(optax.constant_schedule(1e-3))
     gradients = [rng.normal(size=(3, SIZE)) for _ in range(400)]
     outlier = 255
     gradients[outlier] = 1e6 * gradients[outlier]

@@ -11,7 +11,7 @@ FINE = 0.02
 """Shares below this are alike: what is learned is no more accurate."""
 FLAT = 1e-9
 """Mean square of a combination of gradients over the largest, below which it is rounding."""
-DEARER = 4.0
+DEARER = 10.0
 """Times as much a term of one grade more must matter to be kept."""
 
 

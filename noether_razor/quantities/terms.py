@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,15 @@ class Functions:
     call: Callable[[State], Float[Array, " F"]] = field(repr=False, compare=False)
 
 
+class Tensors(NamedTuple):
+    """Polynomials as symmetric tensors of the powers y^0, y^1, .., flat: their products with `_powers` are
+    the values. `polynomials` are those of terms without a function, `multiples` stand before each function.
+    """
+
+    polynomials: Float[Array | np.ndarray, "*terms entries"]
+    multiples: Float[Array | np.ndarray, "*terms F entries_of_multiples"]
+
+
 @dataclass(frozen=True)
 class Terms:
     """M functions f(x) m(y) of a state x, with monomials m of y = x / scales.
@@ -52,25 +62,34 @@ class Terms:
 
     @cached_property
     def degree(self) -> int:
-        """The largest degree of a monomial."""
-        return max(sum(e) for e in self.exponents)
+        """The largest degree of a monomial without a function."""
+        return self._degree(False)
 
     @cached_property
-    def tensors(self) -> Float[np.ndarray, "M multiples entries"]:
-        """Each term as symmetric tensors of the powers y^0, y^1, .. of its function, the others being zero:
-        with those of `_powers` their product is the value. Functions come first, 1 last.
-        """
-        sizes = [self.dim**k for k in range(self.degree + 1)]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    def degree_of_multiples(self) -> int:
+        """The largest degree of a monomial times a function."""
+        return self._degree(True)
+
+    def _degree(self, multiples: bool) -> int:
+        pairs = zip(self.exponents, self.which, strict=True)
+        return max((sum(e) for e, which in pairs if (which >= 0) is multiples), default=0)
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """Each term as symmetric tensors of the powers of y before its function, the others being zero."""
         count = 0 if self.functions is None else self.functions.count
-        found = np.zeros((len(self), count + 1, sum(sizes)), np.float32)
+        degrees = self.degree, self.degree_of_multiples
+        polynomials = np.zeros((len(self), sum(self.dim**k for k in range(degrees[0] + 1))), np.float32)
+        multiples = np.zeros((len(self), count, sum(self.dim**k for k in range(degrees[1] + 1))), np.float32)
         for m, (exponents, which) in enumerate(zip(self.exponents, self.which, strict=True)):
             factors = [i for i, e in enumerate(exponents) for _ in range(e)]
+            start = sum(self.dim**k for k in range(len(factors)))
             orders = set(permutations(factors))
             for order in orders:
-                place = sum(i * self.dim**k for k, i in enumerate(reversed(order)))
-                found[m, which if which >= 0 else count, starts[len(order)] + place] = 1 / len(orders)
-        return found
+                place = start + sum(i * self.dim**k for k, i in enumerate(reversed(order)))
+                row = polynomials[m] if which < 0 else multiples[m, which]
+                row[place] = 1 / len(orders)
+        return Tensors(polynomials, multiples)
 
     def scaled(self, state: State) -> State:
         """y."""
@@ -98,9 +117,11 @@ class Basis:
         return isinstance(other, Basis) and self._key == other._key
 
     @cached_property
-    def tensors(self) -> Float[np.ndarray, "B multiples entries"]:
+    def tensors(self) -> Tensors:
         """`Terms.tensors` of the combinations."""
-        return np.tensordot(self.mixing, self.terms.tensors, 1).astype(np.float32)
+        return Tensors(
+            *(np.tensordot(self.mixing, part, 1).astype(np.float32) for part in self.terms.tensors)
+        )
 
 
 class TermQuantities(ConservedQuantities):
@@ -125,31 +146,40 @@ class TermQuantities(ConservedQuantities):
         return self.coefficients.shape[0]
 
     def __call__(self, state: State) -> Float[Array, " K"]:
-        tensors = jnp.tensordot(self.coefficients[...], jnp.asarray(self.basis.tensors), 1)
-        return jax.vmap(self._value, in_axes=(0, None))(tensors, state)
+        return jax.vmap(self._value, in_axes=(0, None))(self._tensors(self.coefficients[...]), state)
 
     def gradient(self, weights: Float[Array, " K"]) -> VectorField:
-        terms = self.basis.terms
-        tensors = jnp.tensordot(weights @ self.coefficients[...], jnp.asarray(self.basis.tensors), 1)
-        if terms.functions is not None:
-            return jax.grad(lambda state: self._value(tensors, state))
+        terms, tensors = self.basis.terms, self._tensors(weights @ self.coefficients[...])
         # Symmetric tensors: grad T[y^k] = k T[y^(k-1)].
         starts = np.cumsum([terms.dim**k for k in range(terms.degree + 1)])
-        parts = jnp.split(tensors[0], starts[:-1])[1:]
-        slopes = (
-            jnp.concatenate(
-                [k * part.reshape(terms.dim, -1) for k, part in enumerate(parts, start=1)], axis=1
-            )
-            / jnp.asarray(terms.scales, tensors.dtype)[:, None]
-        )
-        return lambda state: slopes @ _powers(terms.scaled(state), terms.degree - 1)
+        parts = jnp.split(jnp.asarray(tensors.polynomials), starts[:-1])[1:]
+        slopes = [k * part.reshape(terms.dim, -1) for k, part in enumerate(parts, start=1)]
+        scales = jnp.asarray(terms.scales, jnp.float32)
+        polynomial = jnp.concatenate([jnp.zeros((terms.dim, 0)), *slopes], axis=1) / scales[:, None]
 
-    def _value(self, tensors: Float[Array, "multiples entries"], state: State) -> Scalar:
-        terms = self.basis.terms
-        polynomials = tensors @ _powers(terms.scaled(state), terms.degree)
+        def plain(state: State) -> State:
+            return polynomial @ _powers(terms.scaled(state), terms.degree - 1)
+
         if terms.functions is None:
-            return polynomials[0]
-        return terms.functions.call(state) @ polynomials[:-1] + polynomials[-1]
+            return plain
+        multiples = jax.grad(lambda state: self._multiples(tensors, state))
+        if terms.degree == 0:
+            return multiples
+        return lambda state: plain(state) + multiples(state)
+
+    def _tensors(self, coefficients: Float[Array, "*K B"]) -> Tensors:
+        return Tensors(*(jnp.tensordot(coefficients, jnp.asarray(part), 1) for part in self.basis.tensors))
+
+    def _value(self, tensors: Tensors, state: State) -> Scalar:
+        terms = self.basis.terms
+        polynomial = jnp.dot(tensors.polynomials, _powers(terms.scaled(state), terms.degree))
+        return polynomial if terms.functions is None else polynomial + self._multiples(tensors, state)
+
+    def _multiples(self, tensors: Tensors, state: State) -> Scalar:
+        terms = self.basis.terms
+        assert terms.functions is not None
+        polynomials = tensors.multiples @ _powers(terms.scaled(state), terms.degree_of_multiples)
+        return jnp.dot(terms.functions.call(state), polynomials)
 
 
 def _powers(y: State, degree: int) -> Float[Array, " entries"]:

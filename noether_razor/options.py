@@ -37,12 +37,12 @@ class SymmetryOptions:
     """The symmetry that the network is averaged over.
 
     mode: no symmetry, the known one, or a learned one. quantities: K, how many to learn; None: (n + 1)^2, at
-    most all of degree <= 2. fixed: what mode fixed builds in: all known quantities of degree at most two, or
-    for bodies the momenta and angular momenta alone, which generate SE(d). measure: a name in
-    `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of the entries
-    of learned quantities at the start; of other families than the quadratic one, the r.m.s. size of their
-    gradients, in spreads of the data. initialise: learned quantities start at random, or from what the data
-    alone show to be conserved, the rest at random.
+    most all of degree <= 2; 2n - 1 of other families. fixed: what mode fixed builds in: all known quantities
+    of degree at most two, or for bodies the momenta and angular momenta alone, which generate SE(d). measure:
+    a name in `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of
+    the entries of learned quantities at the start; of other families than the quadratic one, the r.m.s. size
+    of their gradients, in spreads of the data. initialise: learned quantities start at random, or from what
+    the data alone show to be conserved, the rest at random.
 
     family: what learned quantities are: quadratic, polynomial, library, network, or a registered dictionary.
     degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms: formulas that

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-READABLE = 0.3
+READABLE = 0.45
 """Share of a formula's gradient outside the functions, up to which it is one of them."""
 FINE = 0.02
 """Shares below this are alike: what is learned is no more accurate."""

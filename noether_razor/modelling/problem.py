@@ -263,7 +263,9 @@ def _symmetry(
 def _learned(table: SymmetryOptions, described: Described) -> ConservedQuantities:
     """Quantities to start learning from."""
     data = described.data
-    count = table.quantities or default_quantities(data.dof)
+    # Of other families no more than can be independent.
+    default = default_quantities(data.dof) if table.family == "quadratic" else 2 * data.dof - 1
+    count = table.quantities or default
     quantities = random_quantities(table, described, count)
     if table.initialise == "random":
         return quantities

@@ -46,8 +46,9 @@ class SymmetryOptions:
 
     family: what learned quantities are: quadratic, polynomial, library, network, or a registered dictionary.
     degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms: formulas that
-    the library has besides. width: units of a network's two hidden layers. flow_steps: integrator steps along
-    the flow of quantities that are not quadratic.
+    the library has besides. width: units of a network's two hidden layers. flow_length: the
+    longest orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps
+    along it.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -60,6 +61,7 @@ class SymmetryOptions:
     degree: PositiveInt | None = None
     terms: tuple[str, ...] = ()
     width: PositiveInt = 32
+    flow_length: PositiveFloat = 1.5
     flow_steps: PositiveInt = 8
 
     __pydantic_config__ = STRICT

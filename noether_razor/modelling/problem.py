@@ -254,7 +254,8 @@ def _symmetry(
         quantities = _learned(table, described)
         if not isinstance(quantities, QuadraticQuantities):
             flows = _flows(table.measure)
-            return quantities, replace(flows, flow_steps=table.flow_steps, spreads=described.spreads)
+            length, steps = table.flow_length, table.flow_steps
+            return quantities, replace(flows, flow_steps=steps, spreads=described.spreads, length=length)
     if table.measure == "haar":
         return quantities, HaarAveraging(HaarUnitary(data.dof))
     return quantities, _flows(table.measure)

@@ -10,7 +10,7 @@ from ..quantities import ConservedQuantities
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
 from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import CompactGroup
-from .limited import FLOW_STEPS
+from .limited import FLOW_STEPS, LENGTH
 from .measures import Ball, GroupMeasure
 
 
@@ -49,12 +49,13 @@ class NoAveraging:
 class FlowAveraging:
     """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3).
 
-    `flow_steps` and `spreads` are those of flows without a closed form: see `flow_samples`.
+    `flow_steps`, `spreads` and `length` are those of flows without a closed form: see `flow_samples`.
     """
 
     measure: GroupMeasure = field(default_factory=Ball)
     flow_steps: int = FLOW_STEPS
     spreads: tuple[float, ...] | None = None
+    length: float = LENGTH
 
     def sample(self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws) -> GroupSamples:
         if quantities is None:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ..quantities import ConservedQuantities, QuadraticQuantities
 from ..typing import State
 from .exponential import expm
-from .limited import FLOW_STEPS, FlowSamples
+from .limited import FLOW_STEPS, LENGTH, FlowSamples
 
 LARGEST_NORM = 60.0
 """Of |pi w . G|, below where the matrix exponential ends."""
@@ -48,19 +48,20 @@ def flow_samples(
     *,
     flow_steps: int = FLOW_STEPS,
     spreads: tuple[float, ...] | None = None,
+    length: float = LENGTH,
 ) -> GroupSamples:
     """The group elements Phi_w with w the rows of `coordinates`.
 
     Of `QuadraticQuantities` these are the exact flows of sum_k w_k C_k for time pi (method: Phi_w =
     exp(pi w . G)). The time is shortened for elements so far out that no number would hold their images, see
     `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
-    coordinates (2n,), None: all 1.
+    coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
         elements = expm(_bounded(generators))
         return AffineSamples(elements[:, :-1, :-1], elements[:, :-1, -1])
-    return FlowSamples(quantities, coordinates, flow_steps, spreads)
+    return FlowSamples(quantities, coordinates, flow_steps, spreads, length)
 
 
 def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:

@@ -3,7 +3,7 @@
 H is constant on the orbits of the flow of C wherever {C, H} = 0, so any time along them, also one that
 depends on the state, leaves H as it is. Hence orbits may be followed at a speed of our own: v / sqrt(1 +
 |v|^2) for the velocity v in units of the spread of the data. It has no period to know, no units, and ends
-within `LENGTH` spreads, however large C is. (The plain flow of a cubic leaves the data in no time.)
+within `length` spreads, however large C is. (The plain flow of a cubic leaves the data in no time.)
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ def limited_field(gradient: VectorField, spreads: tuple[float, ...] | None = Non
 
 
 class FlowSamples(NamedTuple):
-    """Images under the speed-limited flows of u . C, u = w / |w|, for the time `LENGTH` |w|, by the rows w of
+    """Images under the speed-limited flows of u . C, u = w / |w|, for the time `length` |w|, by the rows w of
     `coordinates`: of order 4 in 1 / `steps`.
 
     Of a single quantity all images of a state lie on one curve. It is integrated once in either direction,
@@ -55,6 +55,7 @@ class FlowSamples(NamedTuple):
     coordinates: Float[Array, "samples K"]
     steps: int = FLOW_STEPS
     spreads: tuple[float, ...] | None = None
+    length: float = LENGTH
 
     def __call__(self, state: State) -> Float[Array, "samples dim"]:
         if self.coordinates.shape[1] == 1:
@@ -63,7 +64,7 @@ class FlowSamples(NamedTuple):
         def image(w: Float[Array, " K"]) -> State:
             size = jnp.sqrt(jnp.maximum(jnp.sum(w**2), jnp.finfo(w.dtype).tiny))
             field = limited_field(self.quantities.gradient(w / size), self.spreads)
-            return transition(field, state, LENGTH * size, substeps=self.steps)
+            return transition(field, state, self.length * size, substeps=self.steps)
 
         return jax.vmap(image)(self.coordinates)
 
@@ -71,7 +72,7 @@ class FlowSamples(NamedTuple):
         w = self.coordinates[:, 0]
         field = limited_field(self.quantities.gradient(jnp.ones((1,), w.dtype)), self.spreads)
         longest = jnp.maximum(jnp.max(jnp.abs(w)), jnp.finfo(w.dtype).tiny)
-        size = LENGTH * longest / self.steps
+        size = self.length * longest / self.steps
 
         def followed(step: Float[Array, ""]) -> tuple[Array, Array]:
             def one(x: State, _: None) -> tuple[State, tuple[State, State]]:

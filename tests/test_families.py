@@ -272,7 +272,7 @@ def test_every_verb_takes_another_family(trained: tuple[RunFolder, RunFolder]) -
     assert evaluate_run(folder)["symmetry"] == symmetry
     found = analyse_run(folder, repeats=0)
     assert found["rank"] == 1 and found["failed"] == {}
-    learned = found["learned"]
+    learned = found["learned_family"]
     assert learned["family"] == "polynomial" and learned["terms"] == 9 and learned["exact"]
     (direction,) = learned["directions"]
     assert direction["strength"] == pytest.approx(symmetry["singular_values"][0])

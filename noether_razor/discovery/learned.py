@@ -79,7 +79,7 @@ class Learned:
     formulas: tuple[LearnedFormula, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The "learned" of symmetry.json."""
+        """The "learned_family" of symmetry.json."""
         return {
             "family": self.family,
             "terms": self.terms,

@@ -142,7 +142,7 @@ class Discovery:
             "along": None if shown is None else shown.to_json(),
             "evidence": self._evidence_json() or None,
             "beyond": None if self.beyond is None else self.beyond.to_json(),
-            "learned": None if self.learned is None else self.learned.to_json(),
+            "learned_family": None if self.learned is None else self.learned.to_json(),
             "hamiltonian": self.hamiltonian,
         }
         if self.hypotheses:

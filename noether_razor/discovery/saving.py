@@ -197,7 +197,7 @@ def load(path: Path) -> Discovery:
             exact=_exact(symmetry.get("evidence")),
             agreement=_agreement(symmetry.get("evidence")),
             beyond=_beyond(symmetry.get("beyond")),
-            learned=_learned(symmetry.get("learned")),
+            learned=_learned(symmetry.get("learned_family")),
             hypotheses=tuple(HypothesisAnswer.from_json(entry) for entry in symmetry.get("hypotheses", [])),
             checks=_checks(symmetry.get("checks"), problem),
             failed=dict(symmetry.get("failed", {})),

@@ -8,8 +8,8 @@ STRENGTH = 0.1
 
 
 def learned_lines(symmetry: Mapping[str, Any]) -> list[str]:
-    """The "learned" of symmetry.json, as lines before they are folded; empty where there is none."""
-    learned = symmetry.get("learned")
+    """The "learned_family" of symmetry.json, as lines before they are folded; empty where there is none."""
+    learned = symmetry.get("learned_family")
     if not learned:
         return []
     directions = learned["directions"]

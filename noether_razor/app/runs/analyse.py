@@ -53,7 +53,7 @@ def analyse_run(
     with the found space built in and with none give the Delta-ELBO, `repeats` of each with seeds of their own
     (0: none). `quantities` are formulas whose conservation is to be judged, each for as many refits more.
     `on_refit` is told the name and logged steps of every refit. A refit that fails costs its part of the
-    answer, and is named under "failed". Of other families than the quadratic one "learned" says what was
+    answer, and is named under "failed". Of other families than the quadratic one "learned_family" says what was
     learned; the rest is by the trajectories. Raises `RunError` for a run that learned no quantities.
     """
     if repeats < 0:
@@ -77,7 +77,7 @@ def analyse_run(
     shown = along(analysis, tested)
     symmetry = analysis.to_json() | {
         "evidence": None if evidence is None else evidence.to_json(),
-        "learned": None if learned is None else learned.to_json(),
+        "learned_family": None if learned is None else learned.to_json(),
         "failed": failed,
         "along": None if shown is None else shown.to_json(),
         "notes": list(run.notes),

@@ -20,13 +20,6 @@ def test_the_angular_momentum_of_a_quartic_well_is_learned_among_polynomials_of_
 
 
 @pytest.mark.slow
-def test_the_cubic_pair_of_a_resonance_is_learned_from_random_coefficients() -> None:
-    found = families.learn("resonance")
-    assert max(found["linear at the start"]) < 0.6
-    assert min(found["linear"]) > 0.9
-
-
-@pytest.mark.slow
 def test_the_energy_of_a_pendulum_is_learned_as_a_network() -> None:
     found = families.learn("pendulum")
     assert found["at the start"][0] < 0.8

@@ -11,6 +11,8 @@ FINE = 0.02
 """Shares below this are alike: what is learned is no more accurate."""
 FLAT = 1e-9
 """Mean square of a combination of gradients over the largest, below which it is rounding."""
+AGAIN = 0.01
+"""Weight of what a formula has of those found before."""
 DEARER = 10.0
 """Times as much a term of one grade more must matter to be kept."""
 
@@ -49,7 +51,9 @@ def distilled(
     found: list[Distilled] = []
     own = slopes
     for _ in range(count):
-        short = _shortest(within, _moments(own), weights)
+        new = _moments(own)
+        # What was found lies within, and must not be found again.
+        short = _shortest(within + AGAIN * (_moments(slopes) - new), new, weights)
         if short is None:
             break
         row = np.zeros(len(sizes))

@@ -53,8 +53,8 @@ def analyse_run(
     with the found space built in and with none give the Delta-ELBO, `repeats` of each with seeds of their own
     (0: none). `quantities` are formulas whose conservation is to be judged, each for as many refits more.
     `on_refit` is told the name and logged steps of every refit. A refit that fails costs its part of the
-    answer, and is named under "failed". Of other families than the quadratic one "learned_family" says what was
-    learned; the rest is by the trajectories. Raises `RunError` for a run that learned no quantities.
+    answer, and is named under "failed". Of other families than the quadratic one
+    "learned_family" says what was learned; the rest is by the trajectories. Raises `RunError` for a run that learned no quantities.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")

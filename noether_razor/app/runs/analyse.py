@@ -54,7 +54,8 @@ def analyse_run(
     (0: none). `quantities` are formulas whose conservation is to be judged, each for as many refits more.
     `on_refit` is told the name and logged steps of every refit. A refit that fails costs its part of the
     answer, and is named under "failed". Of other families than the quadratic one
-    "learned_family" says what was learned; the rest is by the trajectories. Raises `RunError` for a run that learned no quantities.
+    "learned_family" says what was learned; the rest is by the trajectories. Raises `RunError` for a run that
+    learned no quantities.
     """
     if repeats < 0:
         raise ValueError(f"repeats must not be negative, got {repeats}")

@@ -228,7 +228,7 @@ def _in_words(
         return f"a translation along {terms}"
     # Where the field vanishes, nearest to the mean of the data.
     centre = middle - np.linalg.lstsq(matrix, shift, rcond=1e-6)[0]
-    first, second = np.unravel_index(np.abs(matrix).argmax(), matrix.shape)
+    first, second = divmod(int(np.abs(matrix).argmax()), len(matrix))
     plane = "turns"
     if np.sqrt(2) * abs(matrix[first, second]) > ALONG * np.linalg.norm(matrix):
         plane = f"turns of {names[min(first, second)]} and {names[max(first, second)]}"

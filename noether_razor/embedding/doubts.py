@@ -83,7 +83,7 @@ def _of_rows(points: Float[np.ndarray, "n D"], names: Sequence[str]) -> list[str
     middle = np.median(points, axis=0)
     size = np.median(np.abs(points - middle), axis=0)
     away = np.abs(points - middle) / np.where(size > 0, size, np.inf)
-    for column in np.flatnonzero(away.max(axis=0, initial=0.0) > FAR):
+    for column in np.flatnonzero(away.max(axis=0, initial=0.0) > FAR).tolist():
         ((value, times),) = Counter(points[away[:, column] > FAR, column].tolist()).most_common(1)
         if times >= CODED:
             found.append(

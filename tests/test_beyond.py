@@ -506,7 +506,7 @@ class TestAnswers:
         assert (found.linear, found.independent, found.verdict) == (2, 1, "Liouville integrable")
 
     def test_of_what_is_lost_in_noise_is_undecided(self):
-        found = nr.conserved_library(measured(SYSTEMS["pendulum"], 1.0, 0))
+        found = nr.conserved_library(measured(SYSTEMS["pendulum"], 0.7, 0)[np.arange(3)])
         assert not found.clear and not found.decided and found.verdict.startswith("no verdict")
         assert (
             "undecided: "
@@ -708,8 +708,13 @@ class TestFigures:
 
 @pytest.mark.parametrize("path", sorted(Path("configs/beyond").glob("*.toml")), ids=lambda path: path.stem)
 def test_configs_are_read(path):
-    config = load_config(path) if path.stem != "base" else None
-    assert config is None or (config.data.noise_on, config.data.trajectories) == ("states", 50)
+    if path.stem == "base":
+        return
+    config = load_config(path)
+    if path.stem.startswith("learned"):
+        assert config.symmetry.family != "quadratic"
+    else:
+        assert (config.data.noise_on, config.data.trajectories) == ("states", 50)
 
 
 def test_reproduce_writes_its_table(tmp_path):

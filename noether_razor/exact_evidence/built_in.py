@@ -62,8 +62,12 @@ class Comparison:
         return cls(problem, none)._accurate()
 
     def _accurate(self) -> "Comparison":
-        """The same with steps so small that their error is nothing beside the noise. Raises `FitError`."""
+        """The same with steps so small that their error is nothing beside the noise; a fit that did not
+        converge gets none, for nothing is made of it. Raises `FitError`.
+        """
         problem, none = self.problem, self.none
+        if not none.converged:
+            return self
         rows, panels = problem.rows(problem.times.shape[1]), problem.panels
         at = none.states
         while panels < FINEST * problem.panels:

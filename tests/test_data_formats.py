@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from noether_razor.app.cli.application import app
-from noether_razor.app.config import file_layout, load_recipe, parse_config
+from noether_razor.app.config import file_layout, load_config, load_recipe, parse_config
+from noether_razor.discovery.saving import options_of
 from noether_razor.trajectories import (
     DataFile,
     DataFileError,
@@ -536,3 +537,9 @@ def test_options_of_discover(tmp_path: Path, words: list[str], part: str) -> Non
         app(args=["discover", str(path), "--out", str(tmp_path / "run"), *words], standalone_mode=False)
     assert part in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_options_of_a_folder_that_the_command_wrote_are_those_of_its_configuration() -> None:
+    """Also before the end of a run, when only the command line's own tables stand there."""
+    config = load_config(Path("configs/debug.toml"))
+    assert options_of(config.model_dump(mode="json")) == config.options()

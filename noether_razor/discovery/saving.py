@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,8 @@ def tables_of(options: Options, seed: int) -> dict[str, Any]:
 
 def options_of(tables: Mapping[str, Any]) -> Options:
     """The options that the tables of a run's configuration name. Raises KeyError or TypeError for others."""
-    training = dict(tables["training"])
-    training.pop("warm_start", None)
+    # What the command line alone knows, such as when to write a checkpoint, is no option of the library.
+    training = {field.name: tables["training"][field.name] for field in fields(TrainingOptions)}
     estimates = {name: tables["evaluation"][name] for name in asdict(EstimateOptions())}
     data = tables["data"]
     return Options(

@@ -262,7 +262,7 @@ class TestDoubts:
         assert "30 of 90 rows repeat others" in self.doubts(np.concatenate([line, line[:30]]))
         far = np.concatenate([line, [[1e3, 0.5]]])
         assert "row 61 (x1)" in self.doubts(far) and "spreads over" not in self.doubts(far)
-        assert "x2 spreads over" in self.doubts(line * [1.0, 100.0])
+        assert "column x2 spreads over" in self.doubts(line * [1.0, 100.0])
         coded = np.where(draws.uniform(size=(60, 2)) < 0.1, -999, line)
         assert "the value -999 stands" in self.doubts(coded)
         numbered = np.concatenate([line, np.arange(60.0)[:, None]], axis=1)

@@ -165,12 +165,12 @@ def relative_error(one: FoundQuantity, library: Library, motion: Motion) -> floa
 
 def hamiltonian_text(pairs: Mapping[str, tuple[float, float]]) -> str:
     """As 0.500(1) (p1^2 + p2^2) - 1.000(2) cos(q1): terms of one coefficient stand together."""
-    together: dict[tuple[float, float], list[str]] = {}
-    for name, (value, error) in pairs.items():
-        together.setdefault((abs(value), error), []).append(name)
+    together: dict[float, list[str]] = {}
+    for name, (value, _) in pairs.items():
+        together.setdefault(abs(value), []).append(name)
     text = ""
-    for (size, error), names in together.items():
-        first = pairs[names[0]][0] < 0
+    for size, names in together.items():
+        first, error = pairs[names[0]][0] < 0, pairs[names[0]][1]
         inside = names[0]
         for name in names[1:]:
             inside += f" {'+' if (pairs[name][0] < 0) == first else '-'} {name}"

@@ -50,15 +50,20 @@ def _of_columns(points: Float[np.ndarray, "n D"], names: Sequence[str]) -> list[
     if len(points) >= ORDERED and points.shape[1] > 1 and grows.any():
         name = names[int(np.argmax(grows))]
         found.append(
-            f"{name} only grows or only falls from row to row: leave it out (--ignore {name}) if it numbers"
-            " the rows or is the time"
+            f"column {name} only grows or only falls from row to row: leave it out (--ignore {name}) if it"
+            " numbers the rows or is the time"
         )
     wide, narrow = int(np.argmax(spread)), int(np.argmin(np.where(varies, spread, np.inf)))
     if spread[wide] > UNLIKE * spread[narrow]:
         found.append(
-            f"{names[wide]} spreads over {spread[wide]:.3g} and {names[narrow]} over {spread[narrow]:.3g}:"
+            f"column {names[wide]} spreads over {spread[wide]:.3g}, {names[narrow]} over {spread[narrow]:.3g}:"
             " the noise is one number for all columns, so that narrow ones count little; if their units"
             " differ, divide each column by its spread (--standardise)"
+        )
+    if len(points) >= ORDERED and varies.any() and np.all(points == np.round(points)):
+        found.append(
+            "all values are whole numbers: counts scatter more where they are larger, and square roots of them"
+            " would scatter alike"
         )
     if alike := _dependent(points[:, varies]):
         own = [name for name, moves in zip(names, varies, strict=True) if moves]
@@ -107,7 +112,7 @@ def _of_fit(facts: Mapping[str, Any], points: Float[np.ndarray, "n D"]) -> list[
     if not facts["converged"]:
         found.append(
             f"the fit stopped after {facts['iterations']} iterations, and the last {LOOK_BACK} still gained"
-            f" {facts['last_gain']:.2g} nats a point: more iterations may improve it"
+            f" {facts['last_gain']:.2g} nats a point: more (iterations = 600) may improve it"
         )
     if no_surface(facts):
         kernel = facts["kernel_density"]

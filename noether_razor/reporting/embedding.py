@@ -365,7 +365,7 @@ EMBEDDING_PICTURES = (
     EmbeddingPicture(
         "map",
         "The map: metric coordinates of the data, coloured by log density. Each ellipse is a circle of one "
-        "size in the data, so that long ones show where the map shrinks distances.",
+        "size in the data, so that large ones show where it draws distances too large.",
         _map_figure,
     ),
     EmbeddingPicture(

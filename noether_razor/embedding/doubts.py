@@ -56,14 +56,14 @@ def _of_columns(points: Float[np.ndarray, "n D"], names: Sequence[str]) -> list[
     wide, narrow = int(np.argmax(spread)), int(np.argmin(np.where(varies, spread, np.inf)))
     if spread[wide] > UNLIKE * spread[narrow]:
         found.append(
-            f"column {names[wide]} spreads over {spread[wide]:.3g}, {names[narrow]} over {spread[narrow]:.3g}:"
-            " the noise is one number for all columns, so that narrow ones count little; if their units"
+            f"column {names[wide]} spreads over {spread[wide]:.3g}, {names[narrow]} over"
+            f" {spread[narrow]:.3g}: the noise is one number for all columns, so that narrow ones count little; if their units"
             " differ, divide each column by its spread (--standardise)"
         )
     if len(points) >= ORDERED and varies.any() and np.all(points == np.round(points)):
         found.append(
-            "all values are whole numbers: counts scatter more where they are larger, and square roots of them"
-            " would scatter alike"
+            "all values are whole numbers: counts scatter more where they are larger, and their square roots"
+            " alike"
         )
     if alike := _dependent(points[:, varies]):
         own = [name for name, moves in zip(names, varies, strict=True) if moves]

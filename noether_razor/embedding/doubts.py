@@ -57,8 +57,8 @@ def _of_columns(points: Float[np.ndarray, "n D"], names: Sequence[str]) -> list[
     if spread[wide] > UNLIKE * spread[narrow]:
         found.append(
             f"column {names[wide]} spreads over {spread[wide]:.3g}, {names[narrow]} over"
-            f" {spread[narrow]:.3g}: the noise is one number for all columns, so that narrow ones count little; if their units"
-            " differ, divide each column by its spread (--standardise)"
+            f" {spread[narrow]:.3g}: the noise is one number for all columns, so that narrow ones count"
+            " little; if their units differ, divide each column by its spread (--standardise)"
         )
     if len(points) >= ORDERED and varies.any() and np.all(points == np.round(points)):
         found.append(

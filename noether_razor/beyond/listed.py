@@ -94,7 +94,7 @@ class Listed:
     def members(self) -> Members:
         """The quantities at some states, for brackets."""
         some = self.states[evenly(len(self.states), MOST_POINTS)]
-        rows = np.array([one.row for one in self.quantities])
+        rows = np.array([one.row for one in self.quantities]).reshape(-1, len(self.library))
         slopes = [self.library.slopes(some, i) @ rows.T for i in range(some.shape[1])]
         scales = self.motion.scales
         return Members(

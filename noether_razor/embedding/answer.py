@@ -14,9 +14,11 @@ from scipy.linalg import expm
 from .doubts import doubts, no_surface, noise_at_bound
 from .estimator import ESTIMATED, VariationalManifoldEmbedding
 from .linear import principal_components
-from .map_doubts import empty_stretch, outside, torn, uneven_scatter, worse_than_linear
+from .map_doubts import empty_stretch, outside, sharp_turn, torn, uneven_scatter, worse_than_linear
 from .symmetries import DensitySymmetries
 
+STEPS = 400
+"""Points along a curve whose turns are looked at."""
 MOST_SYMMETRIC = 6
 """Columns up to which isometries of the density are looked for."""
 MOVED, INNER, ALIKE = 0.5, 0.7, 0.35
@@ -139,6 +141,8 @@ class EmbeddingAnswer:
             found += torn(self.points, self.coordinates, noise, self.turns)
         if count == 1:
             found += empty_stretch(self.coordinates[:, 0], noise)
+            along = np.linspace(self.coordinates.min(), self.coordinates.max(), STEPS)
+            found += sharp_turn(along, self.estimator.inverse_transform(along[:, None]), noise)
         return found + uneven_scatter(left, count, noise, self.names)
 
     @cached_property

@@ -21,6 +21,8 @@ TYPICAL = 2.0
 """Noise over that of the typical row, from which few rows make it."""
 UNEVEN, ENOUGH = 3.0, 50
 """Ratio of the scatter along two directions that is said, and the rows that are needed for it."""
+SHARP = 2.0
+"""Noise over the radius of a turn, from which it is said."""
 MOST_ROWS = 20_000
 """Of which neighbours are looked for."""
 
@@ -66,6 +68,29 @@ def empty_stretch(coordinates: Float[np.ndarray, " n"], noise: float) -> list[st
     return [
         f"no rows lie on the curve from z1 = {order[k]:.3g} to {order[k + 1]:.3g}: it may join parts that"
         " have nothing to do with each other"
+    ]
+
+
+def sharp_turn(
+    coordinates: Float[np.ndarray, " steps"], curve: Float[np.ndarray, "steps D"], noise: float
+) -> list[str]:
+    """A turn of a curve, at points evenly along it, that is sharper than the noise lets one see."""
+    step = float(coordinates[1] - coordinates[0])
+    speed, bend = (
+        np.gradient(curve, step, axis=0),
+        np.gradient(np.gradient(curve, step, axis=0), step, axis=0),
+    )
+    size = np.maximum(np.linalg.norm(speed, axis=1, keepdims=True), np.finfo(float).tiny)
+    along = speed / size
+    across = bend - np.sum(bend * along, axis=1, keepdims=True) * along
+    # Differences at the ends are of lower order.
+    curvature = (np.linalg.norm(across, axis=1) / size[:, 0] ** 2)[3:-3]
+    k = int(curvature.argmax())
+    if curvature[k] * SHARP * noise < 1:
+        return []
+    return [
+        f"the curve turns at z1 = {coordinates[3:-3][k]:.3g} within {1 / curvature[k]:.2g}, less than"
+        f" {SHARP:g} times the noise: it may double back there, and its length and order are not to be trusted"
     ]
 
 

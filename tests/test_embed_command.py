@@ -13,7 +13,7 @@ from test_cli import run
 
 from noether_razor.app.config import ConfigError, EmbeddingConfig, parse_tables
 from noether_razor.embedding import VariationalManifoldEmbedding
-from noether_razor.embedding.map_doubts import empty_stretch, torn, uneven_scatter
+from noether_razor.embedding.map_doubts import empty_stretch, sharp_turn, torn, uneven_scatter
 from noether_razor.embedding.selection import _split
 from noether_razor.trajectories import DataFileError, read_points
 
@@ -345,6 +345,13 @@ class TestMapDoubts:
         assert empty_stretch(even, 0.01) == []
         (said,) = empty_stretch(np.where(even > 0.5, even + 2, even), 0.01)
         assert "no rows lie on the curve from z1 = 0.4" in said or "from z1 = 0.5" in said
+
+    def test_a_turn_sharper_than_the_noise(self):
+        along = np.linspace(0, 2 * np.pi, 200)
+        ring = np.stack([np.cos(along), np.sin(along)], axis=1)
+        assert sharp_turn(along, ring, 0.1) == []
+        (said,) = sharp_turn(0.1 * along, 0.1 * ring, 0.1)
+        assert "within 0.1, less than 2 times the noise" in said
 
     def test_scatter_that_one_noise_does_not_describe(self):
         draws = np.random.default_rng(2)

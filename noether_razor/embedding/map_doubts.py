@@ -90,7 +90,8 @@ def sharp_turn(
         return []
     return [
         f"the curve turns at z1 = {coordinates[3:-3][k]:.3g} within {1 / curvature[k]:.2g}, less than"
-        f" {SHARP:g} times the noise: it may double back there, and its length and order are not to be trusted"
+        f" {SHARP:g} times the noise: it may double back there, and its length and order are not to be"
+        " trusted"
     ]
 
 

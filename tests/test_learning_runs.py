@@ -342,6 +342,7 @@ class TestVerbs:
             (("data.file=nowhere.csv",), ("nowhere.csv", "no such file")),
             (("data.kind=digits",), ("file is needed",)),
             (("model.kind=cnn",), ("too small",)),
+            (("training.batch=100000",), ("training.batch: got 100000, but there are", "rows to train on")),
             (("optimizer.learning_rate=1e12", "optimizer.decay=1"), ("not finite at step", "charge")),
         ],
     )

@@ -170,6 +170,8 @@ def charges_run(
     optimizer = config.make_optimizer()
     rule = LearningRule.from_optax(optimizer)
     data = config.data.read()
+    if (batch := config.training.batch) > (rows := len(data.inputs)):
+        raise ConfigError(f"training.batch: got {batch}, but there are {rows} rows to train on")
     model = build_network(config, data)
     folder.require_free(config, resume)
     few = NAMED if config.search.method == "slices" else None

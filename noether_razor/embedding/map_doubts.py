@@ -76,10 +76,8 @@ def sharp_turn(
 ) -> list[str]:
     """A turn of a curve, at points evenly along it, that is sharper than the noise lets one see."""
     step = float(coordinates[1] - coordinates[0])
-    speed, bend = (
-        np.gradient(curve, step, axis=0),
-        np.gradient(np.gradient(curve, step, axis=0), step, axis=0),
-    )
+    speed = np.gradient(curve, step, axis=0)
+    bend = np.gradient(speed, step, axis=0)
     size = np.maximum(np.linalg.norm(speed, axis=1, keepdims=True), np.finfo(float).tiny)
     along = speed / size
     across = bend - np.sum(bend * along, axis=1, keepdims=True) * along

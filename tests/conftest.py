@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import jax
 import pytest
 from flax import nnx
@@ -19,6 +20,10 @@ from noether_razor.trajectories import GaussianNoise, Transitions, simulate
 # jax 0.10.0 and 0.10.1 log kilobytes whenever they read a program from the cache on disk, and a child whose
 # stderr is read only at its end then waits for ever. Children inherit this.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+# The same code gives the same result each time. HYPOTHESIS_PROFILE=default looks at new examples.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="module", autouse=True)

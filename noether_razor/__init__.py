@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .beyond import LibraryOptions as LibraryOptions
     from .beyond import conserved_library as conserved_library
     from .beyond import evidence as evidence
+    from .bracket import Bracket as Bracket
+    from .bracket import poisson_matrix as poisson_matrix
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
     from .discovery import Prediction as Prediction
@@ -80,6 +82,7 @@ __all__ = [
     "Ball",
     "Beyond",
     "Box",
+    "Bracket",
     "ConservedSpace",
     "CustomSystem",
     "DataFileError",
@@ -131,6 +134,7 @@ __all__ = [
     "lie_algebra",
     "load_trajectories",
     "poisson_bracket",
+    "poisson_matrix",
     "predict",
     "prediction_errors",
     "quadratic_form",
@@ -143,6 +147,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library", "evidence"),
+    "bracket": ("Bracket", "poisson_matrix"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),

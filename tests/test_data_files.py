@@ -310,7 +310,7 @@ OK = "a,0,1,2\na,1,1,2\n"
         ("trajectory,time,q1,\na,0,1,2\n", ["line 1", "column 4 has no name", "'2'"]),
         ("trajectory,time,q1,q2\n", ["line 1", "positions (q1, q2) without momenta", "velocities"]),
         ("trajectory,time,x,y\n", ["line 1", "no positions", "q1..qn"]),
-        ("trajectory,time,q1,v1\n", ["line 1", "velocities need masses"]),
+        ("trajectory,time,q1,v1\n", ["line 2", "no rows"]),
         ("trajectory,time,q1,p1,v1\n", ["line 1, column v1", "both momenta and velocities", "ignore"]),
         ("1,0,1,2\n", ["line 1", "the number 1", "names"]),
         (HEAD.replace(",", "\t"), ["line 2", "no rows"]),

@@ -169,7 +169,7 @@ def test_units_in_names() -> None:
     assert data.trajectories.units == ("cm", "") and data.trajectories.time_unit == "s"
     message = refused("a.csv", plain("trajectory,t (s),x (m),v (m/s)"))
     assert "line 1: no positions, expected columns q1..qn, got trajectory, t, x, v" in message
-    assert "add --positions x --velocities v --masses 1" in message
+    assert "add --positions x --velocities v" in message and "masses" not in message
     layout = Layout(positions=("x",), velocities=("v",), masses=(1.0,))
     data = read("a.csv", plain("trajectory,t (s),x (m),v (m/s)"), layout)
     assert data.trajectories.units == ("m", "mass m/s") and data.trajectories.velocities == {"v": 1.0}
@@ -329,15 +329,14 @@ def test_trajectories_side_by_side() -> None:
         (
             "mass_A\nt,x,y,v_x,v_y",
             "txyuv",
-            ["line 2", "add --positions x,y --velocities v_x,v_y --masses 1 (or"],
+            ["line 2", "add --positions x,y --velocities v_x,v_y (or"],
         ),
         ("t,x,y,px,py", "txyuv", ["add --positions x,y --momenta px,py (or"]),
-        ("t,theta,omega", "txu", ["add --positions theta --velocities omega --masses 1 (or"]),
-        ("t,x,y,xdot,note", "txyux", ["add --positions x --velocities xdot --masses 1 --ignore y,note (or"]),
+        ("t,theta,omega", "txu", ["add --positions theta --velocities omega (or"]),
+        ("t,x,y,xdot,note", "txyux", ["add --positions x --velocities xdot --ignore y,note (or"]),
         ("t,x,y", "txy", ["got t, x, y", "positions alone are no state, momenta or velocities are needed"]),
         ("t,q1,q2", "txy", ["positions (q1, q2) without momenta", "--momenta NAMES"]),
-        ("t,q1,w,z", "txuv", ["positions (q1) without momenta", "--velocities NAMES --masses 1"]),
-        ("t,q1,v1", "txu", ["velocities need masses", "add --masses 1"]),
+        ("t,q1,w,z", "txuv", ["positions (q1) without momenta", "--velocities NAMES"]),
         ("t,q1,p1,a,b", "txuxu", ["column a: unknown, add --ignore a,b (columns.ignore)"]),
     ],
 )

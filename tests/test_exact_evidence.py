@@ -156,7 +156,7 @@ class TestFlow:
 
         def blocks(parameters, firsts):
             panels = jnp.asarray(4)
-            return normal_equations(features, 2, parameters, firsts, rows, weights, jnp.ones(1), panels)
+            return normal_equations(problem.field, 2, parameters, firsts, rows, weights, jnp.ones(1), panels)
 
         found = blocks(jnp.asarray(parameters), firsts)
         # Forward mode goes through the integrator, and not through the sensitivities that it carries.

@@ -210,7 +210,7 @@ def test_degrees_of_freedom_of_equal_units_share_their_scales() -> None:
         ("data.scale=some", ("data.scale", "'auto'")),
         ("data.spread=0", ("data.spread", "0")),
         ("data.units={y='m'}", ("mine.csv", "column y", "has a unit")),
-        ("data.masses=[1, 2]", ("mine.csv", "velocities need masses", "got 2")),
+        ("data.masses=[1, 2]", ("mine.csv", "masses must be one for all", "got 2")),
     ],
 )
 def test_bad_settings_about_a_file(

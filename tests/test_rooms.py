@@ -22,6 +22,7 @@ RANKS = [
     {"invariants", "learning"},
     {"exact_evidence"},
     {"beyond"},
+    {"bracket"},
     {"symmetry"},
     {"inference"},
     {"training"},

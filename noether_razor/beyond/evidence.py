@@ -190,7 +190,7 @@ def _quadratic(text: str, data: Trajectories) -> bool:
     """Whether all formulas of a text are polynomials of degree <= 2. Raises `HypothesisError`."""
     for part in text.split(","):
         try:
-            formula = parse_formula(part, (*data.names, *_velocities(data)))
+            formula = parse_formula(part, (*data.names, *data.other_names()))
         except FormulaError as error:
             raise HypothesisError(str(error)) from None
         try:
@@ -214,15 +214,10 @@ def _terms(text: str, data: Trajectories) -> list[str]:
     """The terms that formulas are sums of, as far as they serve."""
     found = []
     for part in text.split(","):
-        for term in parse_formula(part, (*data.names, *_velocities(data))).addends():
+        for term in parse_formula(part, (*data.names, *data.other_names())).addends():
             try:
                 user_terms([term], data)
             except LibraryError:
                 continue
             found.append(term)
     return found
-
-
-def _velocities(data: Trajectories) -> list[str]:
-    """Names of velocities that are no coordinates."""
-    return [name for name in data.velocities if name not in data.names]

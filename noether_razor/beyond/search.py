@@ -80,11 +80,13 @@ def conserved_library(
     `most_terms` are those of `LibraryOptions`, `noise_variance` is that of the states, estimated where None.
     With `evidence`, that of each independent quantity is computed for up to two degrees of freedom, by the
     fit of H: it takes about as long as all the rest.
-    Raises `LibraryError` for terms that do not serve and for a library that is too large.
+    Raises `LibraryError` for terms that do not serve and for a library that is too large, ValueError for
+    velocities without masses.
     """
     begun = time.process_time()
     given = {} if most_terms is None else {"most_terms": most_terms}
     options = LibraryOptions(tuple(terms), degree, **given)
+    data.require_canonical()
     data = _few(data)
     constant, searched = _by_trajectories(data, options, noise_variance)
     notes, shot, commute, fitted = list(_notes(data)), None, None, None

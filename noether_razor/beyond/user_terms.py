@@ -28,23 +28,26 @@ def user_terms(texts: Sequence[str], data: Trajectories, what: str = "term") -> 
     """
     if not texts:
         return None
-    masses = {name: mass for name, mass in data.velocities.items() if name not in data.names}
-    momenta = {name: data.dof + k for k, name in enumerate(data.velocities)}
+    others = data.other_names()
     formulas = []
     for text in dict.fromkeys(part.strip() for part in texts):
         try:
-            formulas.append(parse_formula(text, (*data.names, *masses)))
+            formulas.append(parse_formula(text, (*data.names, *others)))
         except FormulaError as error:
             raise LibraryError(f"{what}: {error}") from None
 
     def function(state: State) -> Float[Array, " M"]:
-        velocities = [state[momenta[name]] / mass for name, mass in masses.items()]
-        every = jnp.concatenate([state, jnp.stack(velocities)]) if velocities else state
+        rows = [jnp.asarray(row, state.dtype) @ state for row in others.values()]
+        every = jnp.concatenate([state, jnp.stack(rows)]) if rows else state
         return jnp.stack([formula(every) for formula in formulas])
 
     meaning = {
-        sympy.Symbol(name): sympy.Symbol(data.names[momenta[name]]) / sympy.Float(mass)
-        for name, mass in masses.items()
+        sympy.Symbol(name): sum(
+            sympy.Float(value) * sympy.Symbol(own)
+            for own, value in zip(data.names, row.tolist(), strict=True)
+            if value
+        )
+        for name, row in others.items()
     }
     made = FunctionDictionary(
         family="user",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..beyond import LibraryOptions
+from ..bracket import with_canonical_momenta
 from ..inference import Posterior
 from ..invariants.dictionary import DICTIONARIES, dictionary_of
 from ..modelling import make_problem
@@ -83,8 +84,8 @@ def discover(
     """Say what trajectories conserve, learn their Hamiltonian, and check what was learned; in memory.
 
     All trajectories say what is conserved, before anything is learned (see `data_answer`), and so does the
-    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`). What the model adds comes on
-    top; where its training or a part after it fails, that part is named in `failed`.
+    exact evidence where a polynomial Hamiltonian serves (see `exact_answer`); of velocities without masses in
+    the coordinates of `poisson_matrix`. Parts that fail are named in `failed`: the model adds to the answer.
 
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
     `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of
@@ -97,8 +98,11 @@ def discover(
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
     spent = BUDGETS[budget]
+    data = with_canonical_momenta(data)
     options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
-    hypotheses = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
+    hypotheses = [
+        parse_hypothesis(text, data.names, data.other_names(), data.angles()) for text in quantities
+    ]
     found = _without_training(data, options, hypotheses, family, library or LibraryOptions())
     problem = make_problem(data, options, seed=seed)
     metrics: list[dict[str, Any]] = []

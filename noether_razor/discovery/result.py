@@ -106,7 +106,7 @@ class Discovery:
         observed: bool = False,
     ) -> Prediction:
         """Rollouts of the model from `states` (batch, 2n) through `times`, of which the first is that of
-        these states; all in the units of the data.
+        these states; all in the columns and units of the data: velocities where these were given.
 
         The bands are over `samples` draws of the posterior, scaled as trajectories kept aside ask for. With
         `observed` they are those of measurements: observation noise is included. Raises ValueError without a
@@ -144,7 +144,13 @@ class Discovery:
             "beyond": None if self.beyond is None else self.beyond.to_json(),
             "learned_family": None if self.learned is None else self.learned.to_json(),
             "hamiltonian": self.hamiltonian,
+            "bracket": None,
         }
+        if (made := self.trajectories.canonical) is not None:
+            symmetry["bracket"] = dict(made.answer)
+            for entry in symmetry["quantities"] if made.formulas() else ():
+                if entry["A"] is not None:
+                    entry["in_columns"] = made.in_columns(np.array(entry["A"]), np.array(entry["b"]))
         if self.hypotheses:
             symmetry["hypotheses"] = [answer.to_json() for answer in self.hypotheses]
         if self.checks is not None:
@@ -202,7 +208,7 @@ def predict_states(
     observed: bool = False,
     spread_scale: float = 1.0,
 ) -> Prediction:
-    """Rollouts of a model in the units of its data: see `Discovery.predict`."""
+    """Rollouts of a model in the columns and units of its data: see `Discovery.predict`."""
     problem = model.problem
     dim, scale = 2 * problem.data.dof, problem.scale
     if states.ndim != 2 or states.shape[1] != dim:
@@ -213,6 +219,9 @@ def predict_states(
         raise ValueError(
             f"{len(states)} states at {len(times)} times are too many at once, give fewer of either"
         )
+    made = problem.measured.canonical
+    if made is not None:
+        states = made.states(states)
     noise = noise_on_states(problem, model.posterior, problem.measured) if observed else 0.0
     paths = posterior_rollouts(
         model.posterior,
@@ -225,4 +234,7 @@ def predict_states(
         spread_scale=spread_scale,
     )
     in_units = scale.states_back(paths.astype(np.float64))
-    return Prediction(times, bands(in_units), problem.measured.names, problem.measured.units)
+    names, units = problem.measured.names, problem.measured.units
+    if made is not None:
+        in_units, names = made.rows(in_units), made.columns
+    return Prediction(times, bands(in_units), names, units)

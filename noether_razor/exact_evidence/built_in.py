@@ -11,7 +11,7 @@ from .features import Features, Richer
 from .prior import FLOOR, Prior
 from .questions import Question
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, evaluate, fit
-from .start import Start, weak_start
+from .start import weak_start
 
 FRICTION = 1e-4
 """Where the prior variance of the friction begins."""
@@ -55,13 +55,13 @@ class Comparison:
         where residuals are far above noise of the `expected` variances, 0 for what is not known.
         """
         start = weak_start(problem.features, segments, exact=problem.exact)
-        states, noise = _begin(problem, start)
+        states, noise = first_guess(problem, start.smoothed)
         model = no_symmetry(problem)
         z, variances = np.append(start.coefficients, 0.0), np.append(start.variances, FRICTION)
         none = fit(problem, model, Begin(z, states, variances, noise), expected=expected)
-        return cls(problem, none)._accurate()
+        return cls(problem, none).accurate()
 
-    def _accurate(self) -> "Comparison":
+    def accurate(self) -> "Comparison":
         """The same with steps so small that their error is nothing beside the noise; a fit that did not
         converge gets none, for nothing is made of it. Raises `FitError`.
         """
@@ -211,13 +211,15 @@ def _with_friction(basis: Float[np.ndarray, "P Z"]) -> Float[np.ndarray, "P1 Z1"
     return found
 
 
-def _begin(problem: Problem, start: Start) -> tuple[Float[np.ndarray, "B K dim"], Float[np.ndarray, " dim"]]:
+def first_guess(
+    problem: Problem, smoothed: Sequence[Float[np.ndarray, "_ dim"]]
+) -> tuple[Float[np.ndarray, "B K dim"], Float[np.ndarray, " dim"]]:
     """States at all rows, and the noise, before the first fit."""
     if problem.exact:
         square = np.mean((problem.measured[:, 1] - problem.measured[:, 0]) ** 2, axis=0)
         return problem.measured, np.maximum(0.01 * square, 1e-12)
     states = problem.measured.copy()
-    for row, smooth in enumerate(start.smoothed):
+    for row, smooth in enumerate(smoothed):
         states[row, : len(smooth)] = smooth
     left = np.einsum("bkd,bk->d", (states - problem.measured) ** 2, problem.seen) / problem.count
     spread = np.einsum("bkd,bk->d", problem.measured**2, problem.seen) / problem.count

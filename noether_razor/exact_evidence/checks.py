@@ -8,7 +8,7 @@ from jaxtyping import Float
 from ..invariants.noise import noise_estimate
 from ..quadratic_forms import Quadratics
 from ..trajectories import Trajectories
-from .built_in import Comparison, no_symmetry
+from .built_in import Comparison
 from .prior import Prior
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 
@@ -86,12 +86,12 @@ def _kept_back(comparison: Comparison) -> tuple[float, int]:
     """Squared residuals of trajectories that were not fitted, over noise and degrees of freedom."""
     problem, none, whole = comparison.problem, comparison.none, [comparison.problem.times.shape[1]]
     aside = np.arange(len(problem.times)) % KEPT_BACK == KEPT_BACK - 1
-    begin = Begin(none.parameters, none.states, none.point.variances, none.point.noise)
+    begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
     fitted = np.where(aside[:, None], 0.0, problem.seen)
     kept = problem.seen - fitted
     degrees = int(kept.sum()) * problem.dim
     try:
-        other = fit(problem, no_symmetry(problem), begin, lengths=whole, seen=fitted)
+        other = fit(problem, none.model, begin, lengths=whole, seen=fitted)
         alone = LinearModel(np.zeros((problem.size, 0)), _no_prior(), other.parameters)
         begin = Begin(np.zeros(0), none.states, np.zeros(0), other.point.noise)
         found = fit(problem, alone, begin, lengths=whole, seen=kept, fixed=True)

@@ -1,6 +1,7 @@
 """The exact evidence of trajectories for conserved quantities."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -52,9 +53,11 @@ def evidence(
     polynomial. With a `space_degree` of 3 or 4, the polynomials of that degree that are conserved are found
     as well, where H fits. `beside` are more quantities, which are asked about only where H fits. `apart` are
     numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
-    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge.
+    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge,
+    ValueError for velocities without masses.
     """
-    asked = [parse_hypothesis(text, data.names, data.velocities, data.angles()) for text in quantities]
+    data.require_canonical()
+    asked = [parse_hypothesis(text, data.names, data.other_names(), data.angles()) for text in quantities]
     tell = progress or (lambda _: None)
     _check_degree(space_degree, data)
     pieces, notes = pieces_of(data)
@@ -86,16 +89,16 @@ def evidence(
     )
 
 
-def pieces_of(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
+def pieces_of(data: Trajectories, most: int = MOST_ROWS) -> tuple[Trajectories, tuple[str, ...]]:
     """Trajectories cut into pieces of at most `LONGEST` rows, and so many of them that there are at most
-    `MOST_ROWS` rows.
+    `most` rows.
     """
     if data.targets is not None:
         return data, ()
     notes = []
     rows = int(data.lengths.sum())
-    if rows > MOST_ROWS:
-        count = max(2, int(len(data) * MOST_ROWS / rows)) if len(data) > 1 else 1
+    if rows > most:
+        count = max(2, int(len(data) * most / rows)) if len(data) > 1 else 1
         data = data[evenly(len(data), count)]
         notes.append(f"{int(data.lengths.sum())} of {rows} rows are used, those of {len(data)} trajectories")
     if int(data.lengths.max()) <= LONGEST:
@@ -107,8 +110,8 @@ def pieces_of(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
         for begin, end in pairwise(edges):
             segments.append((times[begin:end], states[begin:end]))
             recordings.append(recording)
-    if len(segments) * LONGEST > MOST_ROWS:
-        kept = evenly(len(segments), MOST_ROWS // LONGEST)
+    if len(segments) * LONGEST > most:
+        kept = evenly(len(segments), most // LONGEST)
         segments, recordings = [segments[k] for k in kept], [recordings[k] for k in kept]
     cut = Trajectories.of_segments(
         segments,
@@ -119,6 +122,7 @@ def pieces_of(data: Trajectories) -> tuple[Trajectories, tuple[str, ...]]:
         velocities=data.velocities,
         periods=data.periods,
     )
+    cut = replace(cut, canonical=data.canonical)
     notes.append(f"trajectories are cut into {len(segments)} pieces of at most {LONGEST} rows")
     return cut, tuple(notes)
 

@@ -1,4 +1,4 @@
-"""Trajectories of H(x) = phi(x)^T c with friction, their sensitivities, and the normal equations of a fit."""
+"""Trajectories of a vector field with parameters, their sensitivities, and the normal equations of a fit."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..phase_space import symplectic_gradient
-from .features import LinearFeatures
+from .fields import VectorField
 
 
 class Rows(NamedTuple):
@@ -28,8 +27,7 @@ class Rows(NamedTuple):
 
 class Blocks(NamedTuple):
     """Of residuals weighted by 1 / noise variance: sums of squares of each column (unweighted), and the
-    Gauss-Newton blocks of the parameters c (P = features and friction) and first states x of all segments;
-    the states at all rows.
+    Gauss-Newton blocks of the parameters c and first states x of all segments; the states at all rows.
     """
 
     squares: Float[Any, " dim"]
@@ -44,7 +42,7 @@ class Blocks(NamedTuple):
 # A fit runs this a hundred times and more: whatever the flags say, code that is fast pays.
 @partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 2})
 def normal_equations(
-    features: LinearFeatures,
+    field: VectorField,
     chunk: int,
     parameters: Float[Array, " P"],
     firsts: Float[Array, "B M dim"],
@@ -53,18 +51,16 @@ def normal_equations(
     rest: Float[Array, " dof"],
     panels: Int[Array, ""],
 ) -> Blocks:
-    """The blocks at `parameters` (c, then the friction gamma) and first states; `weights` are 1 / noise
-    variance.
+    """The blocks at `parameters` of the field and first states; `weights` are 1 / noise variance, `rest` is
+    the scaled momentum of the origin.
 
-    x' = J grad H(x) - gamma (0, p + `rest`), with p + rest the scaled momentum from its zero in the units of
-    the data. RK4 with its variational equations, two steps a panel and
-    `panels` a row. `chunk` trajectories, a divisor of B, are in
-    memory at a time.
+    RK4 with its variational equations, two steps a panel and `panels` a row. `chunk` trajectories, a divisor
+    of B, are in memory at a time.
     """
-    prepared = features.prepared(parameters[:-1])
+    prepared = field.prepared(parameters, rest)
 
     def reduced(first: Array, own: Rows) -> Blocks:
-        states, slopes = _trajectory(features, prepared, parameters[-1], rest, first, own, panels)
+        states, slopes = _trajectory(field, prepared, first, own, panels)
         return _reduced(states, slopes, own, weights, len(first))
 
     def some(total: Blocks, part: tuple[Array, Rows]) -> tuple[Blocks, Blocks]:
@@ -73,7 +69,7 @@ def normal_equations(
         return total._replace(squares=summed[0], hcc=summed[1], gc=summed[2]), found
 
     count, _, dim = firsts.shape
-    size = features.size + 1
+    size = field.size
     zero = jnp.zeros(())
     start = Blocks(jnp.zeros(dim), jnp.zeros((size, size)), jnp.zeros(size), zero, zero, zero, zero)
     parts = jax.tree.map(lambda x: x.reshape(count // chunk, chunk, *x.shape[1:]), (firsts, rows))
@@ -83,41 +79,24 @@ def normal_equations(
 
 
 def _trajectory(
-    features: LinearFeatures,
-    prepared: Any,
-    friction: Array,
-    rest: Array,
-    firsts: Array,
-    rows: Rows,
-    panels: Array,
+    field: VectorField, prepared: Any, firsts: Array, rows: Rows, panels: Array
 ) -> tuple[Array, Array]:
     """States (K, dim) and sensitivities (K, dim, dim + P) to the segment's first state and the parameters.
 
     From row to row, S' = A S + F gives S(h) = Phi (S(0) + int Phi^-1 F dt) with Phi' = A Phi, Phi(0) = 1. The
-    integral is Simpson's over the steps of RK4. Phi is symplectic up to friction, so that Phi^-1 =
-    -exp(gamma t) J Phi^T J costs nothing.
+    integral is Simpson's over the steps of RK4.
     """
-    dim, dof = firsts.shape[1], firsts.shape[1] // 2
-    damped = jnp.concatenate([jnp.zeros(dof), jnp.ones(dof)])
-    width = features.size + 1
+    dim = firsts.shape[1]
 
-    def rubbed(x: Array) -> Array:
-        """(0, p), by which friction acts."""
-        return jnp.concatenate([jnp.zeros(dof), x[dof:] + rest])
-
-    def field(state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def moving(state: tuple[Array, Array]) -> tuple[Array, Array]:
         x, phi = state
-        found = features.slopes(x, prepared)
-        matrix = symplectic_gradient(found.hessian) - friction * jnp.diag(damped)
-        return symplectic_gradient(found.gradient) - friction * rubbed(x), matrix @ phi
+        velocity, matrix = field.at(x, prepared)
+        return velocity, matrix @ phi
 
     def source(state: tuple[Array, Array], time: Array) -> Array:
         """Phi^-1 F."""
         x, phi = state
-        # J F of the features is -G; of friction it is -J (0, p).
-        of_friction = symplectic_gradient(rubbed(x))[:, None]
-        forced = jnp.concatenate([-features.slopes_of_all(x), -of_friction], axis=1)
-        return -jnp.exp(friction * time) * symplectic_gradient(phi.T @ forced)
+        return field.moved_back(phi, field.of_parameters(x, prepared), time, prepared)
 
     def advance(state: tuple[Array, Array], row: Rows) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         x, s = state
@@ -125,7 +104,7 @@ def _trajectory(
 
         def step(k: Array, inner: tuple[tuple[Array, Array], Array]) -> tuple[tuple[Array, Array], Array]:
             begin, total = inner
-            end = _rk4(field, begin, size)
+            end = _rk4(moving, begin, size)
             weight = jnp.where(k == last, 1.0, jnp.where(k % 2 == 0, 4.0, 2.0))
             return end, total + weight * source(end, (k + 1) * size)
 
@@ -136,7 +115,7 @@ def _trajectory(
         state = (jnp.where(row.begins, firsts[row.segment], moved), jnp.where(row.begins, fresh, s))
         return state, state
 
-    fresh = jnp.concatenate([jnp.eye(dim), jnp.zeros((dim, width))], axis=1)
+    fresh = jnp.concatenate([jnp.eye(dim), jnp.zeros((dim, field.size))], axis=1)
     return jax.lax.scan(advance, (firsts[0], fresh), rows)[1]
 
 

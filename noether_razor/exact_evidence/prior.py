@@ -19,18 +19,25 @@ LARGE = 150
 class Prior:
     """z ~ N(0, (sum_g E_g / v_g)^-1) for `squares` E_g (groups, Z, Z), whose sum has full rank.
 
-    `labels` say of each its group of parameters and its part.
+    `labels` say of each its group of parameters and its part. `held` are groups of parameters whose variances
+    stay as they are.
     """
 
     squares: Float[np.ndarray, "groups Z Z"]
     labels: tuple[tuple[int, int], ...]
+    held: tuple[int, ...] = ()
 
     @classmethod
     def of(
-        cls, basis: Float[np.ndarray, "P Z"], groups: Sequence[int] | np.ndarray, parts: Sequence[int] = ()
+        cls,
+        basis: Float[np.ndarray, "P Z"],
+        groups: Sequence[int] | np.ndarray,
+        parts: Sequence[int] = (),
+        held: tuple[int, ...] = (),
     ) -> "Prior":
         """That of c = `basis` z, where c has a prior variance for each of `groups` (P,). `parts` (Z,), if
-        given, number sets of columns with variances of their own.
+        given, number sets of columns with variances of their own. The variances of the groups `held` stay as
+        they are.
         """
         groups, part = np.asarray(groups), np.asarray(parts if len(parts) else np.zeros(basis.shape[1], int))
         found, labels = [], []
@@ -41,14 +48,19 @@ class Prior:
                 if np.abs(rows).max(initial=0.0) > 1e-12:
                     found.append(rows.T @ rows)
                     labels.append((int(group), int(own)))
-        return cls(np.array(found).reshape(-1, basis.shape[1], basis.shape[1]), tuple(labels))
+        return cls(np.array(found).reshape(-1, basis.shape[1], basis.shape[1]), tuple(labels), held)
 
     def _without(self, dead: Bool[np.ndarray, " groups"]) -> "Prior":
         """That of z of the other groups."""
         assert self.owner is not None
         some = ~dead[self.owner]
         labels = tuple(label for label, gone in zip(self.labels, dead, strict=True) if not gone)
-        return Prior(self.squares[~dead][:, some][:, :, some], labels)
+        return Prior(self.squares[~dead][:, some][:, :, some], labels, self.held)
+
+    @cached_property
+    def moving(self) -> Bool[np.ndarray, " groups"]:
+        """Which variances the evidence chooses."""
+        return np.array([group not in self.held for group, _ in self.labels], bool)
 
     @property
     def count(self) -> int:
@@ -136,7 +148,7 @@ class Prior:
             return best
         value = self.evidence(best, information, pull)
         factors = (0.0,) if information.shape[0] > LARGE else (0.0, *JUMPS)
-        for group in range(self.count):
+        for group in np.flatnonzero(self.moving):
             for factor in factors:
                 tried = best.copy()
                 tried[group] = max(best[group] * factor, FLOOR)
@@ -156,6 +168,8 @@ class Prior:
         best = variances.copy()
         value = self.evidence(best, information, pull)
         for group in np.argsort(self.sizes * variances):
+            if not self.moving[group]:
+                continue
             tried = best.copy()
             tried[group] = FLOOR
             if (other := self.evidence(tried, information, pull)) > value - nats:
@@ -172,7 +186,8 @@ class Prior:
         else:
             left, size = (np.bincount(self.owner, x, self.count) for x in (np.diag(covariance), mean**2))
         gamma = self.shares(variances) - left / variances
-        return np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
+        found = np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
+        return np.where(self.moving, found, variances)
 
 
 def log_determinant(matrix: Float[np.ndarray, "*batch n n"]) -> float:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..thinning import evenly
 from ..trajectories import Trajectories
 from .features import LinearFeatures
+from .fields import CanonicalField, PoissonField, PoissonStructure, VectorField
 from .flow import Blocks, Rows, normal_equations
 from .prior import Prior, log_determinant
 
@@ -64,7 +65,8 @@ class Problem:
 
     times (B, K), measured (B, K, dim); seen (B, K): 1 at measured rows, else 0. rest (dof,) is the scaled
     momentum of the origin, from the momentum that is zero in the units of the data. exact: the first state of
-    each trajectory is known, and not among `seen`.
+    each trajectory is known, and not among `seen`. structure: the Poisson matrix, None for that of canonical
+    coordinates.
     """
 
     features: LinearFeatures
@@ -74,6 +76,7 @@ class Problem:
     rest: Float[np.ndarray, " dof"]
     exact: bool
     panels: int
+    structure: PoissonStructure | None = None
 
     @classmethod
     def of(cls, features: LinearFeatures, data: Trajectories, rest: Float[np.ndarray, " dof"]) -> "Problem":
@@ -98,9 +101,16 @@ class Problem:
         return self.measured.shape[2]
 
     @property
+    def field(self) -> VectorField:
+        """How states move."""
+        if self.structure is None:
+            return CanonicalField(self.features)
+        return PoissonField(self.features, self.structure)
+
+    @property
     def size(self) -> int:
-        """Parameters: the coefficients of H, and the friction."""
-        return self.features.size + 1
+        """Parameters: the coefficients of H, those of the Poisson matrix, and the friction."""
+        return self.field.size
 
     @cached_property
     def count(self) -> int:
@@ -168,7 +178,7 @@ class Problem:
 
 
 class LinearModel(NamedTuple):
-    """Parameters (c, friction) = offset + basis z with a prior of z."""
+    """Parameters of the field = offset + basis z with a prior of z."""
 
     basis: Float[np.ndarray, "P Z"]
     prior: Prior
@@ -249,7 +259,7 @@ def evaluate(
     firsts = np.pad(point.firsts, ((0, problem.padding), (0, 0), (0, 0)))
     with jax.enable_x64(True):
         found = normal_equations(
-            problem.features,
+            problem.field,
             problem.chunk,
             jnp.asarray(parameters),
             jnp.asarray(firsts),

@@ -86,15 +86,21 @@ class Windows(NamedTuple):
             points, self.spans[kept], self.changes.reshape(-1, dim)[kept].reshape(-1), self.smoothed
         )
 
-    def regression(self, features: LinearFeatures) -> WeakForm:
-        """x(t_k+2) - x(t_k) = int J grad phi(x(t))^T c dt.
+    def regression(
+        self, features: LinearFeatures, matrices: Float[np.ndarray, "#nodes dim dim"] | None = None
+    ) -> WeakForm:
+        """x(t_k+2) - x(t_k) = int B grad phi(x(t))^T c dt, with the Poisson `matrices` B at the nodes, or one
+        for all; by default J.
 
         The splines' own error makes the coefficients smaller; they are a start and no more.
         """
         gradients = features.gradients(self.points)
-        gradients = gradients.reshape(*self.spans.shape, features.dim, features.size)
-        dof = features.dim // 2
-        field = np.concatenate([gradients[:, :, dof:], -gradients[:, :, :dof]], axis=2)
+        if matrices is not None:
+            field = matrices @ gradients
+        else:
+            dof = features.dim // 2
+            field = np.concatenate([gradients[:, dof:], -gradients[:, :dof]], axis=1)
+        field = field.reshape(*self.spans.shape, features.dim, features.size)
         design = np.einsum("wn,wnip->wip", self.spans, field).reshape(-1, features.size)
         return WeakForm(design, self.changes, self.smoothed)
 
@@ -103,17 +109,26 @@ def weak_start(features: LinearFeatures, segments: Segments, *, exact: bool) -> 
     """Coefficients of H from scaled trajectories by their weak form, with a prior chosen by evidence."""
     form = Windows.of(segments, exact=exact).regression(features)
     prior = Prior.of(np.eye(features.size), features.groups)
-    found, variances = _ridge(form.design, form.changes, prior)
-    return Start(found, variances, form.smoothed)
+    found = ridge(form.design, form.changes, prior)
+    return Start(found.mean, found.variances, form.smoothed)
 
 
-def _ridge(
-    design: Float[np.ndarray, "rows P"], values: Float[np.ndarray, " rows"], prior: Prior
-) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " groups"]]:
+class Ridge(NamedTuple):
+    """The posterior of a linear regression, with the variances of prior and residuals at a maximum of the
+    evidence.
+    """
+
+    mean: Float[np.ndarray, " P"]
+    covariance: Float[np.ndarray, "P P"]
+    variances: Float[np.ndarray, " groups"]
+    noise: float
+
+
+def ridge(design: Float[np.ndarray, "rows P"], values: Float[np.ndarray, " rows"], prior: Prior) -> Ridge:
     """Linear regression with the variances of prior and residuals at a maximum of the evidence."""
     normal, pull = design.T @ design, design.T @ values
     noise, variances = float(values @ values) / len(values), np.ones(prior.count)
-    mean = np.zeros(len(pull))
+    mean, covariance = np.zeros(len(pull)), np.zeros(normal.shape)
     for _ in range(20):
         variances = prior.variances(variances, normal / noise, pull / noise, rounds=5, jump=False)
         covariance = np.linalg.inv(normal / noise + prior.precision(variances))
@@ -124,7 +139,7 @@ def _ridge(
         if abs(np.log(updated / noise)) < 0.01:
             break
         noise = updated
-    return mean, variances
+    return Ridge(mean, covariance, variances, noise)
 
 
 def _curve(

@@ -148,8 +148,10 @@ def make_problem(
     Of measured trajectories (no `truth`) the units are scaled and the noise is estimated or learned.
     `quantities` given, in the coordinates of training, take the place of the system's known ones where
     `options.symmetry.mode` is fixed. Raises `OptionError` where options contradict each other or the data,
-    and `CannotBuildInError` for given quantities that cannot be built in.
+    `CannotBuildInError` for given quantities that cannot be built in, and ValueError for velocities without
+    masses.
     """
+    recorded.require_canonical()
     measured, aside = hold_out(recorded, options.held_out)
     data, scale = measured, PhaseScale.identity(measured.dof)
     if truth is None and options.scale == "auto":

@@ -32,25 +32,20 @@ class Hypothesis(NamedTuple):
 def parse_hypothesis(
     text: str,
     names: Sequence[str],
-    velocities: Mapping[str, float] | None = None,
+    others: Mapping[str, Float[np.ndarray, " dim"]] | None = None,
     angles: Sequence[int] = (),
 ) -> Hypothesis:
     """Read a formula of degree at most two in the coordinates `names`, or several with commas between them;
-    nothing is evaluated as code. Where momenta are mass times velocity, `velocities` are these masses by
-    the names of the velocities, in the order of the momenta: formulas may then name either. The
-    coordinates `angles` may not stand in them.
+    nothing is evaluated as code. Formulas may also name `others`, linear combinations of the coordinates:
+    velocities, where momenta are mass times velocity. The coordinates `angles` may not stand in them.
 
     Raises `HypothesisError`, with one line, for anything else, for constants and for formulas of which one
     follows from the others.
     """
     matrices, vectors = [], []
-    # v = p / m: each row says what a variable of a formula is in coordinates.
-    variables, rows = list(names), list(np.eye(len(names)))
-    for k, (name, mass) in enumerate((velocities or {}).items(), start=len(names) // 2):
-        if name not in names:
-            variables.append(name)
-            rows.append(rows[k] / mass)
-    meaning = np.array(rows)
+    # Each row says what a variable of a formula is in coordinates.
+    variables = [*names, *(others or {})]
+    meaning = np.array([*np.eye(len(names)), *(others or {}).values()])
     for part in text.split(","):
         try:
             matrix, vector, _ = parse_formula(part, variables).quadratic()

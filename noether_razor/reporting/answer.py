@@ -54,6 +54,8 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     """What was found, as lines: the first says the answer and what speaks against it."""
     lines = [headline(symmetry)]
     quantities, unit = symmetry["quantities"], symmetry.get("time_unit") or "unit of time"
+    if bracket := symmetry.get("bracket"):
+        lines += folded(f"columns: {bracket['text']}")
     lines += _lines(quantities, limit_text, symmetry)
     if symmetry["rank"]:
         lines += about_space(symmetry)
@@ -359,7 +361,8 @@ def _lines(
         # What is exact beyond doubt stands below, with all others.
         beyond = name == "C" and exact.startswith("exact")
         against = f"exact evidence: {exact}" if exact and not beyond else ""
-        told = (said(entry), against, bracket, entry["note"], beside_names(entry))
+        other = f"in columns {columns}" if (columns := entry.get("in_columns")) else ""
+        told = (other, said(entry), against, bracket, entry["note"], beside_names(entry))
         parts = [part for part in told if part]
         lines += _packed(f"  {label}{text:<{width}}{unit}", parts, indent=" " * (2 + len(label)))
     return lines

@@ -1,6 +1,7 @@
 """Measured or simulated trajectories: the checked data set, files, simulation."""
 
 from .assemble import DataFile
+from .canonical import CanonicalMap
 from .dataset import Trajectories, Transitions
 from .error import DataFileError
 from .files import (
@@ -18,6 +19,7 @@ from .scaled import fit_scale, scaled_trajectories
 from .simulation import EscapeError, GaussianNoise, simulate
 
 __all__ = [
+    "CanonicalMap",
     "DataFile",
     "DataFileError",
     "DataFileWarning",

@@ -89,6 +89,7 @@ def assemble(path: Path, table: Table, layout: Layout) -> DataFile:
         time_unit=time_unit,
         recordings=recordings,
         velocities=dict(zip(columns.velocities, columns.masses or (), strict=True)),
+        bracket=columns.bracket,
         periods=(*columns.periods, *[None] * len(columns.second)),
     )
     return DataFile(trajectories, tuple(notes))

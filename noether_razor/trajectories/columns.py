@@ -30,7 +30,8 @@ ALONE = {
 
 class Columns(NamedTuple):
     """Where in a table the parts of a state stand; `second` are momenta, or velocities where `masses` is not
-    None. `trajectory` is None where there is no such column, `time` too where rows are counted.
+    None, or where a `bracket` is to be found. `trajectory` is None where there is no such column, `time` too
+    where rows are counted.
 
     `header` has the names of the columns without their units. Where trajectories lie side by side, `labels`
     name them, `wide` are the columns of all their states, one after another, and the others are the first's.
@@ -47,6 +48,7 @@ class Columns(NamedTuple):
     time_unit: str
     periods: tuple[float | None, ...]
     velocities: tuple[str, ...]
+    bracket: str
     labels: tuple[str, ...]
     wide: tuple[int, ...]
     notes: tuple[str, ...]
@@ -63,8 +65,8 @@ def find_columns(
     """Find the columns of `layout` in `header`, where columns without a name mean nothing; with `timed` false
     the column of times may be missing.
 
-    Raises `DataFileError` for names that are missing, repeated or unknown, for positions without momenta and
-    for velocities without masses, with the option that helps.
+    Raises `DataFileError` for names that are missing, repeated or unknown, and for positions without momenta
+    or velocities, with the option that helps.
     """
     return _Finder(path, header, layout, where, timed).columns()
 
@@ -96,7 +98,7 @@ class _Finder:
         self.check_named(labels)
         trajectory = self.mark("trajectory", layout.trajectory, TRAJECTORIES)
         time = self.mark("time", layout.time, TIMES)
-        positions, second, masses = self.coordinates(labels)
+        positions, second, masses, bracket = self.coordinates(labels)
         if self.timed:
             self.check_time(time)
         groups = [(*positions, *second)]
@@ -140,6 +142,7 @@ class _Finder:
                 layout.period_of(units[name]) if name in periodic else None for name in plain[:dof]
             ),
             velocities=plain[dof:] if masses is not None else (),
+            bracket=bracket,
             labels=labels,
             wide=tuple(self.index[name] for group in groups for name in group) if labels else (),
             notes=tuple(self.notes),
@@ -210,8 +213,10 @@ class _Finder:
 
     def coordinates(
         self, labels: tuple[str, ...]
-    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[float, ...] | None]:
-        """The names of positions and of momenta or velocities, in pairs, and the masses of the latter."""
+    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[float, ...] | None, str]:
+        """The names of positions and of momenta or velocities, in pairs; the masses of the latter, and the
+        Poisson matrix to look for where there are none.
+        """
         layout, free = self.layout, self.free()
         positions = layout.positions or self.numbered(free, "q")
         momenta = layout.momenta or (() if layout.velocities else self.numbered(free, "p"))
@@ -230,8 +235,7 @@ class _Finder:
         if not momenta and not velocities:
             raise self.fail(
                 f"positions ({', '.join(positions)}) without momenta are no state of a Hamiltonian system, "
-                "expected momenta p1..pn, or velocities v1..vn with masses: "
-                + self.options(positions, others, "momenta")
+                "expected momenta p1..pn, or velocities v1..vn: " + self.options(positions, others, "momenta")
             )
         second, kind = (momenta, "momenta") if momenta else (velocities, "velocities")
         if len(second) != len(positions):
@@ -242,14 +246,20 @@ class _Finder:
         if not velocities:
             if layout.masses:
                 raise self.fail("masses belong to velocities, but the file gives momenta")
-            return positions, second, None
+            if layout.bracket:
+                raise self.fail(
+                    "a bracket is looked for where velocities are given, but the file gives momenta"
+                )
+            return positions, second, None, ""
+        if not layout.masses:
+            return positions, second, None, layout.bracket or "auto"
         if len(layout.masses) not in (1, len(positions)):
             raise self.fail(
-                f"velocities need masses, one for all or one a position ({len(positions)}), "
-                f"got {len(layout.masses)}: add {layout.option('masses', 1.0)}, or what they are"
+                f"masses must be one for all or one a position ({len(positions)}), got {len(layout.masses)}: "
+                "without any they are found from the data"
             )
         masses = layout.masses * len(positions) if len(layout.masses) == 1 else layout.masses
-        return positions, second, masses
+        return positions, second, masses, ""
 
     def options(self, positions: Sequence[str], others: Sequence[str], wanted: str) -> str:
         """The options that would say what columns are, as far as their names tell."""
@@ -270,13 +280,11 @@ class _Finder:
             left = [name for name in others if name not in (*firsts, *seconds)]
             parts = [] if positions else [option("positions", firsts)]
             parts.append(option(kind, seconds))
-            parts += [option("masses", 1.0)] if kind == "velocities" else []
             parts += [option("ignore", left)] if left else []
             keys = "" if self.layout.keywords else " (or these keys of [data.columns])"
             return f"add {between.join(parts)}{keys}"
         named = "" if positions else f"{option('positions')} and "
-        with_masses = f"{option('velocities')}{between}{option('masses', 1.0)}"
-        return f"add {named}{option('momenta')}, or {with_masses}" + (
+        return f"add {named}{option('momenta')}, or {option('velocities')}" + (
             " (positions alone are no state, momenta or velocities are needed)" if wanted == "all" else ""
         )
 

@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..scaling import Periods, centres_and_spreads, whole_turns
+from .canonical import CanonicalMap
 
 
 class Transitions(NamedTuple):
@@ -59,7 +60,10 @@ class Trajectories:
     `recordings` (trajectories,) number the recordings: trajectories with one number are pieces of one, cut at
     gaps, along which the same is conserved with the same value. By default each is its own. `velocities` are
     the masses by which velocities, in the order of the momenta, were multiplied to make these, by the names
-    of the velocities; empty where momenta were measured.
+    of the velocities; empty where momenta were measured. `bracket` is not empty where the last n coordinates
+    are velocities of which no masses are known: it names the kind of Poisson matrix to look for (see
+    `poisson_matrix`). `canonical` says how canonical coordinates were made of the columns of a file, None
+    where the columns are these.
 
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
@@ -74,6 +78,8 @@ class Trajectories:
     recordings: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     velocities: Mapping[str, float] = field(default_factory=dict)
     periods: Periods = ()
+    bracket: str = ""
+    canonical: CanonicalMap | None = None
 
     def __post_init__(self) -> None:
         for name in ("times", "states", "targets"):
@@ -145,6 +151,7 @@ class Trajectories:
         recordings: Sequence[int] | np.ndarray = (),
         velocities: Mapping[str, float] | None = None,
         periods: Periods = (),
+        bracket: str = "",
     ) -> "Trajectories":
         """A set of trajectories given one by one as times (time,) and states (time, 2n), of any lengths.
 
@@ -172,6 +179,7 @@ class Trajectories:
             recordings=np.asarray(recordings, dtype=None if len(recordings) else np.int64),
             velocities=velocities or {},
             periods=periods,
+            bracket=bracket,
         )
 
     @classmethod
@@ -232,14 +240,15 @@ class Trajectories:
         names: Sequence[str] = (),
         units: Sequence[str] = (),
         time_unit: str = "",
-        masses: float | int | Sequence[float | int] = (),
+        masses: float | int | Sequence[float | int] | Literal["unknown"] = (),
     ) -> "Trajectories":
         """Trajectories of arrays: `states` (traj, time, 2n), or a list of (time_k, 2n) of any lengths, or one
         (time, 2n); `times` (traj, time), or a list of (time_k,), or one (time,) for all.
 
         With `masses`, one for all or one a position, the last n columns are velocities, and momenta m v are
-        kept. `names` and `units` are those of the columns as given. Angles must be unwrapped; `from_frame`
-        does so. Raises ValueError with what was got and what is expected.
+        kept; with `masses` "unknown" canonical momenta are to be found from the data. `names` and `units` are
+        those of the columns as given. Angles must be unwrapped; `from_frame` does so. Raises ValueError with
+        what was got and what is expected.
         """
         from .frames import arrays_to_trajectories
 
@@ -276,9 +285,30 @@ class Trajectories:
             shown = masses if len(set(masses)) > 1 else masses[:1]
             more = ", ..." if len(shown) > most else ""
             lines.append(f"  momenta are mass times velocity, masses {', '.join(shown[:most])}{more}")
+        if self.bracket:
+            lines.append("  the last columns are velocities of unknown masses")
+        if self.canonical is not None and (formulas := self.canonical.formulas()):
+            lines.append("  " + ", ".join(f"{name} = {text}" for name, text in formulas.items()))
         if self.targets is not None:
             lines.append("  with noisy targets beside the states")
         return ",\n".join(lines) + ")"
+
+    def other_names(self) -> dict[str, Float[np.ndarray, " dim"]]:
+        """Columns that formulas may name though they are no coordinates, such as velocities, as linear
+        combinations of the coordinates.
+        """
+        rows = np.eye(2 * self.dof)[self.dof :]
+        parts = zip(rows, self.velocities.items(), strict=False)
+        found = {name: row / mass for row, (name, mass) in parts if name not in self.names}
+        return found | (self.canonical.other_names() if self.canonical is not None else {})
+
+    def require_canonical(self) -> None:
+        """Raises ValueError where the coordinates are positions and velocities of unknown masses."""
+        if self.bracket:
+            raise ValueError(
+                "these are velocities without masses: find canonical momenta first, "
+                "data = noether_razor.poisson_matrix(data).canonical(data)"
+            )
 
     @property
     def recording_count(self) -> int:

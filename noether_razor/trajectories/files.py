@@ -1,5 +1,6 @@
 """Trajectories in files."""
 
+import json
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from ..files import written_whole
 from ..spelling import suggestion
 from .assemble import DataFile, assemble, single_states, table_of_arrays
+from .canonical import CanonicalMap
 from .columns import find_columns
 from .csv import Progress, read_csv
 from .dataset import Trajectories, default_names
@@ -63,6 +65,14 @@ def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Seque
     if trajectories.velocities:
         arrays["velocities"] = np.asarray(list(trajectories.velocities))
         arrays["masses"] = np.asarray(list(trajectories.velocities.values()))
+    if trajectories.bracket:
+        arrays["bracket"] = np.asarray(trajectories.bracket)
+    if trajectories.canonical is not None:
+        made = trajectories.canonical
+        arrays["canonical_columns"] = np.asarray(made.columns)
+        arrays["canonical_exponents"] = made.exponents
+        arrays["canonical_coefficients"] = made.coefficients
+        arrays["canonical_answer"] = np.asarray(json.dumps(made.answer))
     if trajectories.angles():
         arrays["periods"] = np.array([period or 0.0 for period in trajectories.periods])
     if notes:
@@ -235,7 +245,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     for name in {"times", "states", "targets"} & set(arrays):
         if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
             raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
-    for key in ("positions", "momenta", "velocities", "masses", "ignore", "gap"):
+    for key in ("positions", "momenta", "velocities", "masses", "bracket", "ignore", "gap"):
         if getattr(layout, key):
             raise DataFileError(path, key, "is for files of columns, but this one has times and states")
     try:
@@ -250,6 +260,8 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
             arrays.get("recordings", np.zeros(0, np.int64)),
             _velocities(arrays),
             tuple(float(period) or None for period in np.atleast_1d(arrays.get("periods", []))),
+            str(arrays.get("bracket", "")),
+            _canonical(arrays),
         )
     except ValueError as error:
         raise DataFileError(path, "", str(error)) from None
@@ -266,6 +278,20 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     ]
     time_unit = layout.units.get(layout.time, trajectories.time_unit)
     return DataFile(replace(trajectories, units=tuple(units), time_unit=time_unit), notes)
+
+
+def _canonical(arrays: Arrays) -> CanonicalMap | None:
+    """How coordinates were made of columns, as `save_trajectories` writes it. Raises ValueError."""
+    if "canonical_columns" not in arrays:
+        return None
+    exponents, coefficients = (
+        arrays.get(f"canonical_{key}", np.zeros(0)) for key in ("exponents", "coefficients")
+    )
+    answer = json.loads(str(arrays.get("canonical_answer", "{}")))
+    names, columns = (tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("names", "canonical_columns"))
+    if (exponents.dtype.kind, coefficients.dtype.kind) != ("i", "f") or not isinstance(answer, dict):
+        raise ValueError("the map from columns to canonical coordinates is damaged")
+    return CanonicalMap(names, columns, exponents, coefficients, answer)
 
 
 def _velocities(arrays: Arrays) -> dict[str, float]:

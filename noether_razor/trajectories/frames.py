@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -167,7 +167,7 @@ def arrays_to_trajectories(
     names: Sequence[str] = (),
     units: Sequence[str] = (),
     time_unit: str = "",
-    masses: float | int | Sequence[float | int] = (),
+    masses: float | int | Sequence[float | int] | Literal["unknown"] = (),
 ) -> Trajectories:
     """Trajectories of arrays in memory: see `Trajectories.from_arrays`."""
     paths = _paths(states)
@@ -184,7 +184,12 @@ def arrays_to_trajectories(
                 f"{name} must have {dim} entries, one a column of the states, got {len(entries)}: {entries}"
             )
     velocities: dict[str, float] = {}
-    if np.size(np.asarray(masses)):
+    unknown = isinstance(masses, str)
+    if unknown and masses != "unknown":
+        raise ValueError(f'masses: got {masses!r}, expected numbers or "unknown"')
+    if unknown and not names:
+        given = (*given[: dim // 2], *(f"v{k + 1}" for k in range(dim // 2)))
+    if not unknown and np.size(np.asarray(masses)):
         weights = _checked_masses(masses, dim // 2)
         if not names:
             given = (*given[: dim // 2], *(f"v{k + 1}" for k in range(dim // 2)))
@@ -194,7 +199,12 @@ def arrays_to_trajectories(
         paths = [path * factors for path in paths]
     segments = list(zip(clocks, paths, strict=True))
     return Trajectories.of_segments(
-        segments, names=given, units=kinds, time_unit=time_unit, velocities=velocities
+        segments,
+        names=given,
+        units=kinds,
+        time_unit=time_unit,
+        velocities=velocities,
+        bracket="auto" if unknown else "",
     )
 
 

@@ -16,6 +16,10 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": 
 DEGREES = {"deg", "degree", "degrees", "°"}
 
 
+BRACKETS = ("auto", "canonical", "masses", "field", "natural", "constant", "form")
+"""Kinds of Poisson matrices that may be looked for."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """What the columns of a data file mean.
@@ -27,7 +31,8 @@ class Layout:
         q1..qn and p1..pn, however many there are. In names with ``{}``, which all have or none, it stands for
         the labels of trajectories that lie side by side: "x{}" for x1, x2, ...
     velocities, masses: in place of momenta, p_i = m_i v_i; by default v1..vn. One mass for each, or one for
-        all.
+        all. Without masses canonical momenta are to be found from the data (see `poisson_matrix`).
+    bracket: the kind of Poisson matrix that is looked for where masses are not known; by default "auto".
     ignore: columns that are no part of the data.
     periodic: positions that are angles, to be unwrapped. None: none is, and a coordinate that jumps by a
         period is an error; an empty tuple: none is, jumps are motion.
@@ -50,6 +55,7 @@ class Layout:
     momenta: tuple[str, ...] = ()
     velocities: tuple[str, ...] = ()
     masses: tuple[float, ...] = ()
+    bracket: str = ""
     ignore: tuple[str, ...] = ()
     periodic: tuple[str, ...] | None = None
     period: float | None = None
@@ -69,6 +75,10 @@ class Layout:
                 )
         if any(not (mass > 0 and math.isfinite(mass)) for mass in self.masses):
             raise ValueError(f"masses: got {list(self.masses)}, expected positive numbers")
+        if self.bracket and self.bracket not in BRACKETS:
+            raise ValueError(f"bracket: got {self.bracket!r}, {suggestion(self.bracket, BRACKETS)}")
+        if self.bracket and (self.masses or self.momenta):
+            raise ValueError("bracket: is for velocities without masses, got masses or momenta")
         coordinates = (*self.positions, *self.momenta, *self.velocities)
         if any("{}" in name for name in coordinates):
             odd = [name for name in coordinates if name.count("{}") != 1]
@@ -112,7 +122,8 @@ class Layout:
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Layout":
         """The layout of a table as TOML gives it: ``[columns]`` with names, trajectory, time, positions,
-        momenta, velocities and ignore; step, masses, periodic, period, units, gap and delimiter beside it.
+        momenta, velocities and ignore; step, masses, bracket, periodic, period, units, gap and delimiter
+        beside it.
 
         Raises ValueError naming the key.
         """
@@ -162,7 +173,7 @@ def _value(key: str, value: Any) -> Any:
     def fail(expected: str) -> ValueError:
         return ValueError(f"{key}: got {value!r}, expected {expected}")
 
-    if key in ("trajectory", "time", "delimiter"):
+    if key in ("trajectory", "time", "delimiter", "bracket"):
         if not isinstance(value, str) or not value:
             raise fail("a name" if key != "delimiter" else "one of , ; | tab space")
         return value

@@ -45,4 +45,5 @@ def scaled_trajectories(trajectories: Trajectories, scale: PhaseScale) -> Trajec
         units=(),
         time_unit="",
         velocities={},
+        canonical=None,
     )

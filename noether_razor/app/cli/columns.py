@@ -49,10 +49,13 @@ def data_table(
         str | None, typer.Option(metavar="NAMES", help="Momentum columns: px,py; default p1..pn.")
     ] = None,
     velocities: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta; needs --masses.")
+        str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta.")
     ] = None,
     masses: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="One mass per position, or one for all.")
+        str | None,
+        typer.Option(
+            metavar="NUMBERS", help="One mass per position, or one for all; default: found from the data."
+        ),
     ] = None,
     ignore: Annotated[str | None, typer.Option(metavar="NAMES", help="Columns to ignore.")] = None,
     periodic: Annotated[

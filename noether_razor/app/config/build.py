@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ...bracket import with_canonical_momenta
 from ...modelling import Problem, Truth, make_problem
 from ...options import OptionError
 from ...quantities import QuadraticQuantities
@@ -124,7 +125,7 @@ def file_layout(config: Config) -> Layout:
     """
     table = config.data
     assert table.file is not None
-    keys = ("step", "masses", "periodic", "period", "units", "gap", "delimiter")
+    keys = ("step", "masses", "bracket", "periodic", "period", "units", "gap", "delimiter")
     options: dict[str, Any] = {key: getattr(table, key) for key in keys if getattr(table, key) is not None}
     options["columns"] = table.columns.model_dump(exclude_none=True)
     try:
@@ -136,11 +137,12 @@ def file_layout(config: Config) -> Layout:
 
 
 def read_data(config: Config, on_reading: Callable[[int, int], None] | None = None) -> DataFile:
-    """The data of the configuration's file, in their own units. Raises as `file_layout`, and `DataFileError`
-    for the data.
+    """The data of the configuration's file, in their own units and canonical coordinates. Raises as
+    `file_layout`, and `DataFileError` for the data.
     """
     assert config.data.file is not None
-    return read_data_file(config.data.file, file_layout(config), progress=on_reading)
+    found = read_data_file(config.data.file, file_layout(config), progress=on_reading)
+    return found._replace(trajectories=with_canonical_momenta(found.trajectories))
 
 
 def build_problem(

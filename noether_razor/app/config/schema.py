@@ -108,7 +108,7 @@ class ColumnsTable(_Table):
         default=None, description="momentum columns in the order of positions; None: p1..pn"
     )
     velocities: tuple[str, ...] | None = Field(
-        default=None, description="velocity columns instead of momenta; needs masses"
+        default=None, description="velocity columns instead of momenta"
     )
     ignore: tuple[str, ...] | None = None
 
@@ -123,7 +123,12 @@ class DataTable(_Table):
     step: PositiveFloat | None = Field(default=None, description="time step of a file without times")
     masses: Annotated[tuple[float, ...] | None, BeforeValidator(_masses)] = Field(
         default=None,
-        description="masses for a file with velocities, one for all or one per position: p = m v",
+        description="masses for a file with velocities, one for all or one per position: p = m v; None: "
+        "canonical momenta are found from the data",
+    )
+    bracket: Literal["auto", "canonical", "masses", "field", "natural", "constant", "form"] | None = Field(
+        default=None,
+        description="kind of Poisson matrix that is looked for where velocities have no masses; None: auto",
     )
     periodic: tuple[str, ...] | None = Field(
         default=None,

@@ -34,7 +34,7 @@ def parsed(quantities: Sequence[str], trajectories: Trajectories) -> list[Hypoth
     """The formulas of --quantity. Raises `RunError` with one line for what cannot be read."""
     names, angles = trajectories.names, trajectories.angles()
     try:
-        return [parse_hypothesis(text, names, trajectories.velocities, angles) for text in quantities]
+        return [parse_hypothesis(text, names, trajectories.other_names(), angles) for text in quantities]
     except HypothesisError as error:
         raise RunError(f"--quantity: {error}") from None
 

@@ -1,0 +1,148 @@
+"""Which Poisson matrix the data ask for: the simplest kind that fits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..exact_evidence.built_in import Comparison
+from ..exact_evidence.checks import Adequacy, adequacy
+from ..exact_evidence.choice import DictionaryError, first_dictionary
+from ..exact_evidence.features import LinearFeatures
+from ..exact_evidence.hamiltonian import needed_terms
+from ..exact_evidence.polynomials import Polynomials, polynomial_count
+from ..exact_evidence.shooting import HOPELESS, FitError, Problem
+from ..trajectories import Trajectories
+from .fitting import UNKNOWN, Fitted, Kind, Workshop, constant_kinds
+from .forms import momentum_form
+
+WORTH = 10.0
+"""Nats of a kind with more freedom from which it is taken."""
+FORMS = ((2, 4), (2, 6), (4, 6))
+"""Degrees of forms in the positions, and of the Hamiltonians with them."""
+MOST_TERMS = 300
+"""Terms of a Hamiltonian and of a form together."""
+MOST_DOF = 3
+"""Degrees of freedom up to which forms that change with the position are tried."""
+
+Tell = Callable[[str], None]
+
+
+class Attempt(NamedTuple):
+    """A kind with its fit, or by how many nats at least it fell behind another before it was given up; and
+    whether it fits the data to within their noise, None where this was not asked.
+    """
+
+    kind: Kind
+    fitted: Fitted | None
+    behind: float
+    checked: Adequacy | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it fits."""
+        return self.checked is not None and self.checked.adequate
+
+
+@dataclass
+class Search:
+    """Attempts on scaled trajectories, by the name of the kind. `rest` is the scaled velocity of the origin,
+    from the velocity that is zero in the units of the data.
+    """
+
+    data: Trajectories
+    rest: Float[np.ndarray, " dof"]
+    tell: Tell
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    chosen: Attempt | None = None
+    shop: Workshop | None = None
+
+    def run(self, kind: str) -> None:
+        """Find the simplest kind that fits, or fit the `kind` asked for; "auto" asks for none."""
+        every = constant_kinds(self.data.dof)
+        for features in self.dictionaries():
+            if kind == "form" or self.chosen is not None:
+                break
+            self.shop = Workshop(self.data, Problem.of(features, self.data, self.rest))
+            if kind == "auto":
+                self.constant(self.shop, every)
+            else:
+                self.take(self.attempt(self.shop, every[kind]))
+        if self.chosen is None and kind in ("auto", "form"):
+            self.changing()
+
+    def dictionaries(self) -> Iterator[LinearFeatures]:
+        """Those of constant matrices."""
+        try:
+            first = first_dictionary(self.data.periods, None)
+        except DictionaryError:
+            return
+        yield first
+        if self.data.dof == 1 and isinstance(first, Polynomials):
+            yield Polynomials(first.dim, first.degree + 4)
+
+    def attempt(self, shop: Workshop, kind: Kind, rival: Fitted | None = None) -> Attempt:
+        """The fit of one kind, checked where it is not far behind a `rival`."""
+        self.tell(f"the Poisson matrix: {kind.name}")
+        try:
+            found = shop.fitted(kind, None if rival is None else rival.fit, [] if rival is None else [rival])
+            behind = 0.0 if rival is None else rival.fit.log_evidence - found.fit.log_evidence
+            checked = adequacy(Comparison(found.problem, found.fit), self.data) if behind < HOPELESS else None
+            made = Attempt(kind, found, behind, checked)
+        except (FitError, np.linalg.LinAlgError) as error:
+            made = Attempt(kind, None, getattr(error, "behind", np.inf), None)
+        self.attempts[kind.name] = made
+        return made
+
+    def take(self, attempt: Attempt) -> None:
+        if attempt.usable:
+            self.chosen = attempt
+
+    def constant(self, shop: Workshop, kinds: dict[str, Kind]) -> None:
+        """Where "natural" fits, the simplest kind that is no worse; else all entries of the matrix."""
+        richest = kinds["natural"] if kinds["natural"].size else kinds["canonical"]
+        natural = self.attempt(shop, richest)
+        if not natural.usable or natural.fitted is None:
+            if kinds["constant"].size:
+                self.take(self.attempt(shop, kinds["constant"]))
+            return
+        better = self.shop = shop.along(natural.fitted)
+        simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
+        for kind in simpler:
+            self.attempt(better, kind, natural.fitted)
+        able = [one for one in self.attempts.values() if one.usable]
+        best = max(map(log_evidence, able))
+        near = [one for one in able if log_evidence(one) > best - WORTH]
+        self.chosen = min(near, key=lambda one: (one.kind.size, -log_evidence(one)))
+
+    def changing(self) -> None:
+        """Masses and fields that depend on the position, with the terms that the data need."""
+        dof = self.data.dof
+        plain = replace(self.data, periods=())
+        for degree, power in FORMS if dof <= MOST_DOF else ():
+            form = momentum_form(dof, degree)
+            if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
+                continue
+            shop = self.shop = Workshop(plain, Problem.of(Polynomials(2 * dof, power), plain, self.rest))
+            found = self.attempt(shop, Kind("form", form, np.eye(form.size)))
+            if found.usable and found.fitted is not None:
+                self.chosen = found
+                self.plainer(shop.along(found.fitted), found.fitted)
+                return
+
+    def plainer(self, shop: Workshop, found: Fitted) -> None:
+        """The same with only the terms of the form that the data need, where this is no worse."""
+        before, size = self.attempts["form"], found.kind.form.size
+        kept = needed_terms(found.theta, found.covariance, np.full(size, UNKNOWN))
+        again = self.attempt(shop, found.kind._replace(basis=np.eye(size)[:, kept]), found)
+        if again.usable and again.behind < 0:
+            self.chosen = again
+        else:
+            self.attempts["form"] = before
+
+
+def log_evidence(attempt: Attempt) -> float:
+    """That of its fit."""
+    return -np.inf if attempt.fitted is None else attempt.fitted.fit.log_evidence

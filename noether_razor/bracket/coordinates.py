@@ -1,0 +1,85 @@
+"""Canonical coordinates of a fitted form, in the columns and units of the data."""
+
+import numpy as np
+from jaxtyping import Float
+
+from ..phase_space import symplectic_matrix
+from ..scaling import PhaseScale
+from ..trajectories.canonical import Polynomial, added, multiplied
+from .fitting import matrices_at
+from .forms import ConstantForm, Form, MomentumForm
+
+
+def canonical_coordinates(form: Form, theta: Float[np.ndarray, " K"], scale: PhaseScale) -> list[Polynomial]:
+    """Positions and momenta as polynomials in the columns, up to constants. The positions are those of the
+    data, but where brackets of these do not vanish.
+    """
+    dim, dof = form.dim, scale.dof
+    one = np.eye(dim, dtype=int)
+    shifts, scales = scale.shifts, scale.scales.tolist()
+    columns: list[Polynomial] = [
+        {tuple(one[k].tolist()): 1 / scales[k], (0,) * dim: -shifts[k] / scales[k]} for k in range(dim)
+    ]
+    if isinstance(form, MomentumForm):
+        found = [*columns[:dof], *_momenta(form, theta, columns)]
+    else:
+        assert isinstance(form, ConstantForm)
+        found = [_combined(row, columns) for row in darboux(matrices_at(form, theta, np.zeros((1, dim)))[0])]
+    # One factor for all products of a position and its momentum.
+    units = [*scales[:dof], *(scale.action / s for s in scales[:dof])]
+    back = [{e: value * unit for e, value in one.items()} for one, unit in zip(found, units, strict=True)]
+    constant = (0,) * dim
+    return [{e: value for e, value in one.items() if e != constant and value} for one in back]
+
+
+def _combined(row: Float[np.ndarray, " dim"], columns: list[Polynomial]) -> Polynomial:
+    total: Polynomial = {}
+    for value, column in zip(row.tolist(), columns, strict=True):
+        total = added(total, column, value)
+    return total
+
+
+def _momenta(
+    form: MomentumForm, theta: Float[np.ndarray, " K"], columns: list[Polynomial]
+) -> list[Polynomial]:
+    dof = form.dof
+    found = [dict(column) for column in columns[dof:]]
+    for value, (exponents, (i, j), field) in zip(theta.tolist(), form.terms, strict=True):
+        if not value:
+            continue
+        monomial: Polynomial = {(0,) * form.dim: value}
+        for k, power in enumerate(exponents):
+            for _ in range(power):
+                monomial = multiplied(monomial, columns[k])
+        if field:
+            found[j] = added(found[j], multiplied(monomial, columns[i]))
+            found[i] = added(found[i], multiplied(monomial, columns[j]), -1.0)
+        else:
+            found[i] = added(found[i], multiplied(monomial, columns[dof + j]))
+            if i != j:
+                found[j] = added(found[j], multiplied(monomial, columns[dof + i]))
+    return found
+
+
+def darboux(matrix: Float[np.ndarray, "dim dim"]) -> Float[np.ndarray, "dim dim"]:
+    """D with D B D^T = J for a constant Poisson matrix B. Where positions commute they stay, and momenta are
+    the velocities times their masses with the symmetric gauge of a field; else positions are changed as well.
+    """
+    dim, dof = len(matrix), len(matrix) // 2
+    target = np.asarray(symplectic_matrix(dof), float)
+    form = np.linalg.inv(matrix)
+    if np.abs(form[dof:, dof:]).max(initial=0.0) < 1e-12:
+        found = np.eye(dim)
+        found[dof:, dof:] = -form[:dof, dof:]
+        found[dof:, :dof] = -form[:dof, :dof] / 2
+        return found
+    # Pairs by pairs: of the first position left and the velocity that belongs to it most.
+    found, left = np.zeros((dim, dim)), np.eye(dim)
+    for k in range(dof):
+        position = left[k]
+        partner = left[dof + k] / (position @ matrix @ left[dof + k])
+        found[k], found[dof + k] = position, partner
+        toward_position, toward_partner = left @ matrix @ position, left @ matrix @ partner
+        left = left + np.outer(toward_position, partner) - np.outer(toward_partner, position)
+    assert np.allclose(found @ matrix @ found.T, target, atol=1e-6)
+    return found

@@ -1,0 +1,166 @@
+"""The Poisson matrix of positions and velocities, from trajectories alone."""
+
+from collections.abc import Callable
+from typing import Literal, cast, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..exact_evidence.engine import pieces_of
+from ..phase_space import symplectic_matrix
+from ..scaling import PhaseScale
+from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
+from ..trajectories.canonical import momentum_names
+from .choice import Search, log_evidence
+from .coordinates import canonical_coordinates
+from .fitting import Fitted, Workshop
+from .forms import ConstantForm
+from .free_field import Spectrum, spectrum
+from .result import Bracket
+
+MOST_ROWS = 4000
+"""Rows that are used."""
+DRAWS = 20
+"""Draws of the posterior that say how uncertain the motion is."""
+ERRORS = 3.0
+"""Standard deviations from which friction is seen."""
+
+BracketKind = Literal["auto", "canonical", "masses", "field", "natural", "constant", "form"]
+
+
+def poisson_matrix(
+    data: Trajectories, kind: BracketKind = "auto", *, progress: Callable[[str], None] | None = None
+) -> Bracket:
+    """The Poisson matrix B of x' = B grad H(x) for positions and velocities (q, v) with unknown masses, in a
+    field or a rotating frame, or curvilinear: the simplest kind that fits, with errors, and canonical
+    coordinates.
+
+    `data` have 2n columns, positions first; what their momenta are called does not matter. Kinds, from the
+    simplest: "canonical" (equal masses, no field), "masses" (one a velocity), "field" ({v_i, v_j} is not 0),
+    "natural" (both, with a symmetric mass matrix), "constant" (all entries), "form" (mass matrix and field
+    depend on the position, up to 3 degrees of freedom). "auto" takes one with more freedom where its log
+    evidence is more than 10 nats better, or no simpler one fits. H is a polynomial, or a trigonometric one in
+    declared angles, fitted together with B by multiple shooting; Omega = B^-1 begins at the form that a free
+    polynomial field preserves, Omega F + F^T Omega = 0. `progress` is told what is being fitted. Raises
+    ValueError for another kind, or for targets beside states.
+    """
+    if kind not in get_args(BracketKind):
+        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(get_args(BracketKind))}")
+    if data.targets is not None:
+        raise ValueError("a Poisson matrix is found from measured states, not from states with noisy targets")
+    pieces, _ = pieces_of(data, MOST_ROWS)
+    scale = fit_scale(pieces)
+    scaled = scaled_trajectories(pieces, scale)
+    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
+    search = Search(scaled, rest, progress or (lambda _: None))
+    search.run(kind)
+    return _answer(data, search, scale)
+
+
+def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] | None = None) -> Trajectories:
+    """Trajectories in canonical coordinates: those of `poisson_matrix` where the data ask for it (velocities
+    without masses), else as they are.
+    """
+    if not data.bracket:
+        return data
+    kind = cast(BracketKind, data.bracket)
+    return poisson_matrix(data, kind, progress=progress).canonical(data)
+
+
+def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
+    chosen = search.chosen
+    fitted = None if chosen is None else chosen.fitted
+    found = None if search.shop is None else _spectrum(search.shop, fitted)
+    values, sd = _matrix(data.dof, fitted, scale)
+    best = log_evidence(chosen) if chosen is not None else max(map(log_evidence, search.attempts.values()))
+    given_up = {name: -one.behind for name, one in search.attempts.items() if one.fitted is None}
+    of = {name: log_evidence(one) - best for name, one in search.attempts.items() if one.fitted is not None}
+    return Bracket(
+        kind="unknown" if chosen is None else chosen.kind.name,
+        columns=data.names,
+        matrix=values,
+        sd=sd,
+        at=scale.states_back(np.zeros(2 * data.dof)),
+        map=_map(data, fitted, scale),
+        spectrum=() if found is None else tuple(found.values.tolist()),
+        forms=0 if found is None else found.preserved,
+        gains={**of, **given_up},
+        bounded=tuple(given_up),
+        chi2={
+            name: None if one.checked is None else one.checked.chi2 for name, one in search.attempts.items()
+        },
+        mass_ratios=_mass_ratios(data.dof, search),
+        friction=None if fitted is None else _friction(fitted, scale),
+        adequate=chosen is not None,
+        converged=fitted is not None and fitted.fit.converged,
+        why="" if chosen is not None else _why(search),
+    )
+
+
+def _why(search: Search) -> str:
+    """What is wrong with the best of the fits."""
+    checked = [one for one in search.attempts.values() if one.checked is not None]
+    if not checked:
+        return "no polynomial Hamiltonian stays near the data"
+    best = max(checked, key=log_evidence)
+    assert best.checked is not None
+    return f"{best.kind.name}: {best.checked.why}"
+
+
+def _spectrum(shop: Workshop, fitted: Fitted | None) -> Spectrum:
+    """That of the motion without its friction."""
+    if fitted is None:
+        return spectrum(shop.field.jacobians, np.zeros((0, *shop.field.jacobians.shape)))
+    mean, *draws = fitted.jacobians(shop.field.states, DRAWS)
+    return spectrum(mean, np.array(draws))
+
+
+def _matrix(
+    dof: int, fitted: Fitted | None, scale: PhaseScale
+) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, "dim dim"]]:
+    """B and its standard deviations at the origin of the scale, in the units of the data."""
+    units = np.outer(scale.scales, scale.scales) / scale.action
+    if fitted is None:
+        return np.asarray(symplectic_matrix(dof), float), np.zeros((2 * dof, 2 * dof))
+    with jax.enable_x64(True):
+        theta, origin = jnp.asarray(fitted.theta), jnp.zeros(2 * dof)
+        form = fitted.kind.form
+        matrix = np.asarray(form.matrix(origin, form.prepared(theta)))
+        slopes = np.asarray(jax.jacfwd(lambda t: form.matrix(origin, form.prepared(t)))(theta))
+    variance = np.einsum("ijk,kl,ijl->ij", slopes, fitted.covariance, slopes)
+    return matrix * units, np.sqrt(np.maximum(variance, 0.0)) * units
+
+
+def _map(data: Trajectories, fitted: Fitted | None, scale: PhaseScale) -> CanonicalMap:
+    dim, dof = 2 * data.dof, data.dof
+    identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
+    if fitted is None or not fitted.kind.size:
+        return CanonicalMap.of(data.names, data.names, identity, {})
+    coordinates = canonical_coordinates(fitted.kind.form, fitted.theta, scale)
+    momenta = momentum_names(data.names[:dof], data.names)
+    names = [
+        name if coordinate == one else f"{name}_c"
+        for name, coordinate, one in zip(data.names[:dof], coordinates, identity, strict=False)
+    ]
+    return CanonicalMap.of([*names, *momenta], data.names, coordinates, {})
+
+
+def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
+    """m_i / m_1, with all natural entries free unless masses are all that differs."""
+    chosen = search.chosen
+    if chosen is None or chosen.kind.name not in ("canonical", "masses", "field", "natural"):
+        return ()
+    own = chosen if chosen.kind.name == "masses" else search.attempts.get("natural", chosen)
+    if own.fitted is None or not own.kind.size:
+        return ()
+    form, theta, covariance = own.fitted.kind.form, own.fitted.theta, own.fitted.covariance
+    assert isinstance(form, ConstantForm)
+    places = [form.pairs.index((i, dof + i)) for i in range(1, dof)]
+    return tuple((1 - float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in places)
+
+
+def _friction(fitted: Fitted, scale: PhaseScale) -> tuple[float, float] | None:
+    rate, sd = (value / scale.time for value in fitted.friction)
+    return (rate, sd) if abs(rate) > ERRORS * sd else None

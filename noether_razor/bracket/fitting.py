@@ -1,0 +1,242 @@
+"""Fits of a Hamiltonian together with a Poisson matrix of one kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..exact_evidence.built_in import FRICTION, Comparison, first_guess
+from ..exact_evidence.features import LinearFeatures
+from ..exact_evidence.fields import VectorField
+from ..exact_evidence.prior import Prior
+from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
+from ..exact_evidence.shooting import fit as fit_problem
+from ..exact_evidence.start import Ridge, Windows, ridge
+from ..trajectories import Trajectories
+from .forms import ConstantForm, Form
+from .free_field import MOST_POINTS, FreeField, nearest_form
+
+UNKNOWN = 10.0
+"""The prior variance of the entries of a form in scaled coordinates, where 1 is that of canonical ones."""
+MASSES = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0, 5.0, 10.0, 20.0)
+"""Masses over that of the first position that fits are begun with."""
+FEW_WINDOWS = 500
+"""Windows that choose where a fit begins."""
+
+
+class Kind(NamedTuple):
+    """A family of forms: its name, and which combinations of the parameters of `form` are free (K, Z)."""
+
+    name: str
+    form: Form
+    basis: Float[np.ndarray, "K Z"]
+
+    @property
+    def size(self) -> int:
+        """Free numbers."""
+        return self.basis.shape[1]
+
+    @property
+    def masses(self) -> list[int]:
+        """Those that are a mass and nothing else."""
+        alone = np.abs(self.basis).sum(axis=0) == 1
+        places = self.form.of_masses
+        return [k for k in range(self.size) if alone[k] and np.argmax(np.abs(self.basis[:, k])) in places]
+
+
+def constant_kinds(dof: int) -> dict[str, Kind]:
+    """Constant forms from the simplest to all, in coordinates (q, v): "canonical"; "masses", one a velocity;
+    "field", {v, v} is free; "natural", both with a symmetric mass matrix, {q, q} = 0; "constant", all.
+    """
+    form = ConstantForm(dof)
+    place = {pair: k for k, pair in enumerate(form.pairs)}
+
+    def columns(*groups: list[tuple[int, int]]) -> np.ndarray:
+        found = np.zeros((form.size, len(groups)))
+        for column, group in enumerate(groups):
+            found[[place[pair] for pair in group], column] = 1.0
+        return found
+
+    masses = [[(i, dof + i)] for i in range(1, dof)]
+    field = [[(i, j)] for i in range(dof) for j in range(i + 1, dof)]
+    coupled = [[(i, dof + j), (j, dof + i)] for i in range(dof) for j in range(i + 1, dof)]
+    bases = {
+        "canonical": columns(),
+        "masses": columns(*masses),
+        "field": columns(*field),
+        "natural": columns(*masses, *field, *coupled),
+        "constant": np.eye(form.size),
+    }
+    return {name: Kind(name, form, basis) for name, basis in bases.items()}
+
+
+class Fitted(NamedTuple):
+    """A fit of one kind: the problem with its form, the maximum, and the scaled trajectories."""
+
+    kind: Kind
+    problem: Problem
+    fit: Fit
+
+    @property
+    def theta(self) -> Float[np.ndarray, " K"]:
+        """The parameters of the form."""
+        return self.fit.parameters[self._own]
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "K K"]:
+        """Of their posterior."""
+        return self.fit.covariance[self._own, self._own]
+
+    @property
+    def _own(self) -> slice:
+        return slice(self.problem.features.size, -1)
+
+    def jacobians(
+        self, states: Float[np.ndarray, "points dim"], draws: int, seed: int = 0
+    ) -> Float[np.ndarray, "draws points dim dim"]:
+        """Those of the motion without friction at some states, by the mean and by draws of the posterior."""
+        mean, covariance = self.fit.parameters, self.fit.covariance
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        every = mean + np.random.default_rng(seed).normal(size=(draws, len(mean))) @ root.T
+        every = np.concatenate([mean[None], every])
+        every[:, -1] = 0.0
+        with jax.enable_x64(True):
+            return np.asarray(
+                _jacobians(self.problem.field, *map(jnp.asarray, (every, states, self.problem.rest)))
+            )
+
+    @property
+    def friction(self) -> tuple[float, float]:
+        """The scaled friction, and the standard deviation of its posterior."""
+        return float(self.fit.parameters[-1]), float(np.sqrt(self.fit.covariance[-1, -1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """Scaled trajectories with what all fits to them begin with; `paths` are their states without noise,
+    where another fit gave them.
+    """
+
+    data: Trajectories
+    problem: Problem
+    paths: tuple[Float[np.ndarray, "_ dim"], ...] = ()
+
+    @property
+    def features(self) -> LinearFeatures:
+        """The dictionary of H."""
+        return self.problem.features
+
+    @cached_property
+    def windows(self) -> Windows:
+        """Of smoothed trajectories."""
+        segments = self.data.segments()
+        if not self.paths:
+            return Windows.of(segments, exact=self.problem.exact)
+        return Windows.of([(t, x) for (t, _), x in zip(segments, self.paths, strict=True)], exact=True)
+
+    def along(self, fitted: "Fitted") -> "Workshop":
+        """The same with the states of a fit, which have less noise than smoothed ones."""
+        states = zip(fitted.fit.states, self.data.lengths.tolist(), strict=True)
+        return Workshop(self.data, self.problem, tuple(path[:length] for path, length in states))
+
+    @cached_property
+    def field(self) -> FreeField:
+        """The motion without any form."""
+        smoothed = np.concatenate(self.windows.smoothed)
+        stride = max(1, len(smoothed) // MOST_POINTS)
+        return FreeField.of(self.features, self.windows, smoothed[::stride])
+
+    def fitted(self, kind: Kind, rival: Fit | None = None, near: Sequence["Fitted"] = ()) -> Fitted:
+        """The maximum for this kind, begun at the best of several forms, those of the fits `near` among them;
+        given up early where it falls far behind a `rival`. Raises `FitError`.
+        """
+        problem = replace(self.problem, structure=kind.form)
+        z, start = self._start(kind, near)
+        basis = np.zeros((problem.size, self.features.size + kind.size + 1))
+        basis[: self.features.size, : self.features.size] = np.eye(self.features.size)
+        basis[self.features.size : -1, self.features.size : -1] = kind.basis
+        basis[-1, -1] = 1.0
+        groups = self._groups(kind.form)
+        own = tuple(np.unique(groups[self.features.size : -1]).tolist())
+        prior = Prior.of(basis, groups, held=own)
+        count = len(start.variances)
+        first = [start.variances[group] if group < count else UNKNOWN for group, _ in prior.labels[:-1]]
+        states, noise = first_guess(self.problem, self.windows.smoothed)
+        rivals = None if rival is None else {n: stage.log_evidence for n, stage in rival.stages.items()}
+        begin = Begin(np.concatenate([start.mean, z, [0.0]]), states, np.array([*first, FRICTION]), noise)
+        found = fit_problem(problem, LinearModel.of(basis, prior), begin, rivals=rivals)
+        finest = Comparison(problem, found).accurate()
+        return Fitted(kind, finest.problem, finest.none)
+
+    def _start(self, kind: Kind, near: Sequence["Fitted"]) -> tuple[Float[np.ndarray, " Z"], Ridge]:
+        """Where the form begins, and H with it: of several forms that with which a weak form leaves least.
+
+        What hardly couples tells its masses so weakly that errors of the field hide them: masses on a grid
+        are tried as well.
+        """
+        some = self.windows.some(FEW_WINDOWS)
+        nearest = nearest_form(kind.form, self.field, kind.basis)
+        tried = [np.zeros(kind.form.size), nearest]
+        tried += [one.theta for one in near if one.kind.form == kind.form]
+        best, least = np.zeros(kind.size), np.inf
+        for theta in tried:
+            z = np.linalg.lstsq(kind.basis, theta, rcond=None)[0]
+            if (left := self._hamiltonian(kind, z, some).noise) < least:
+                best, least = z, left
+        for column in kind.masses:
+            for mass in MASSES:
+                z = best.copy()
+                z[column] = kind.form.sign_of_mass * (mass - 1)
+                if (left := self._hamiltonian(kind, z, some).noise) < least:
+                    best, least = z, left
+        return best, self._hamiltonian(kind, best, self.windows)
+
+    def _hamiltonian(self, kind: Kind, z: Float[np.ndarray, " Z"], windows: Windows) -> Ridge:
+        """H for a given form."""
+        matrices = matrices_at(kind.form, kind.basis @ z, windows.points)
+        if not np.isfinite(matrices).all():
+            return Ridge(np.zeros(0), np.zeros((0, 0)), np.zeros(0), np.inf)
+        design = windows.regression(self.features, matrices)
+        prior = Prior.of(np.eye(self.features.size), self.features.groups)
+        return ridge(design.design, design.changes, prior)
+
+    def _groups(self, form: Form) -> Int[np.ndarray, " P"]:
+        after = int(self.features.groups.max()) + 1
+        own = form.groups + after
+        return np.concatenate([self.features.groups, own, [own.max() + 1]])
+
+
+def matrices_at(
+    form: Form, theta: Float[np.ndarray, " K"], states: Float[np.ndarray, "rows dim"]
+) -> Float[np.ndarray, "rows dim dim"]:
+    """The Poisson matrices B at many states."""
+    with jax.enable_x64(True):
+        return np.asarray(_matrices(form, jnp.asarray(theta), jnp.asarray(states)))
+
+
+@jax.jit(static_argnums=0)
+def _matrices(
+    form: Form, theta: Float[jax.Array, " K"], states: Float[jax.Array, "rows dim"]
+) -> Float[jax.Array, "rows dim dim"]:
+    prepared = form.prepared(theta)
+    return jax.vmap(lambda x: form.matrix(x, prepared))(states)
+
+
+@jax.jit(static_argnums=0)
+def _jacobians(
+    field: VectorField,
+    parameters: Float[jax.Array, "draws P"],
+    states: Float[jax.Array, "points dim"],
+    rest: Float[jax.Array, " dof"],
+) -> Float[jax.Array, "draws points dim dim"]:
+    def one(own: jax.Array) -> jax.Array:
+        prepared = field.prepared(own, rest)
+        return jax.vmap(lambda x: field.at(x, prepared)[1])(states)
+
+    return jax.lax.map(one, parameters)

@@ -1,0 +1,176 @@
+"""Vector fields with parameters, x' = f(x), as the flow of a fit takes them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..phase_space import symplectic_gradient
+from ..typing import State
+from .features import LinearFeatures
+
+
+class VectorField(ABC):
+    """A field on scaled states of `dim` coordinates with `size` parameters P. Fields hash: what is compiled
+    for one serves its equals.
+    """
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Coordinates of a state."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """P, the number of parameters."""
+
+    @abstractmethod
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
+        """What the other methods need of the parameters, computed once for all states. `rest` is the scaled
+        momentum of the origin, from the momentum that is zero in the units of the data.
+        """
+
+    @abstractmethod
+    def at(self, state: State, prepared: Any) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+        """f and its Jacobian at a state."""
+
+    @abstractmethod
+    def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:
+        """The derivative of f by the parameters at a state."""
+
+    def moved_back(
+        self,
+        flow: Float[Array, "dim dim"],
+        columns: Float[Array, "dim P"],
+        time: Float[Array, ""],
+        prepared: Any,
+    ) -> Float[Array, "dim P"]:
+        """The inverse of `flow`, the derivative of the state after `time` by the first one, times columns."""
+        del time, prepared
+        return jnp.linalg.solve(flow, columns)
+
+
+@dataclass(frozen=True)
+class CanonicalField(VectorField):
+    """x' = J grad H(x) - gamma (0, p + rest) of H(x) = phi(x)^T c; the parameters are c and gamma."""
+
+    features: LinearFeatures
+
+    @property
+    def dim(self) -> int:
+        return self.features.dim
+
+    @property
+    def size(self) -> int:
+        return self.features.size + 1
+
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
+        return self.features.prepared(parameters[:-1]), parameters[-1], rest
+
+    def at(self, state: State, prepared: Any) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+        of_hamiltonian, friction, rest = prepared
+        found = self.features.slopes(state, of_hamiltonian)
+        matrix = symplectic_gradient(found.hessian) - friction * jnp.diag(_momentum(jnp.ones(self.dim)))
+        return symplectic_gradient(found.gradient) - friction * rubbed(state, rest), matrix
+
+    def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:
+        _, _, rest = prepared
+        slopes = symplectic_gradient(self.features.slopes_of_all(state))
+        return jnp.concatenate([slopes, -rubbed(state, rest)[:, None]], axis=1)
+
+    def moved_back(
+        self,
+        flow: Float[Array, "dim dim"],
+        columns: Float[Array, "dim P"],
+        time: Float[Array, ""],
+        prepared: Any,
+    ) -> Float[Array, "dim P"]:
+        """The flow is symplectic up to friction: its inverse -exp(gamma t) J flow^T J costs nothing."""
+        _, friction, _ = prepared
+        turned = symplectic_gradient(columns)
+        return -jnp.exp(friction * time) * symplectic_gradient(flow.T @ turned)
+
+
+def rubbed(state: State, rest: Float[Array, " dof"]) -> Float[Array, " dim"]:
+    """(0, p + rest), by which friction acts."""
+    return _momentum(state) + jnp.concatenate([jnp.zeros_like(rest), rest])
+
+
+def _momentum(state: State) -> Float[Array, " dim"]:
+    """(0, p)."""
+    dof = state.shape[0] // 2
+    return jnp.concatenate([jnp.zeros(dof, state.dtype), state[dof:]])
+
+
+class PoissonStructure(ABC):
+    """A Poisson matrix B(x) with `size` parameters K on states of `dim` coordinates. Structures hash."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Coordinates of a state."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """K, the number of parameters."""
+
+    @abstractmethod
+    def prepared(self, parameters: Float[Array, " K"]) -> Any:
+        """What the other methods need of the parameters, computed once for all states."""
+
+    @abstractmethod
+    def matrix(self, state: State, prepared: Any) -> Float[Array, "dim dim"]:
+        """B at a state."""
+
+    @abstractmethod
+    def of_parameters(
+        self, state: State, gradient: Float[Array, " dim"], prepared: Any
+    ) -> Float[Array, "dim K"]:
+        """The derivative of B(x) g by the parameters, for a fixed g."""
+
+    @abstractmethod
+    def of_state(
+        self, state: State, gradient: Float[Array, " dim"], prepared: Any
+    ) -> Float[Array, "dim dim"]:
+        """The derivative of B(x) g by the state, for a fixed g."""
+
+
+@dataclass(frozen=True)
+class PoissonField(VectorField):
+    """x' = B(x) grad H(x) - gamma (0, v + rest) of H(x) = phi(x)^T c; the parameters are c, those of B, and
+    gamma. The second half of a state are momenta or velocities, on which friction acts.
+    """
+
+    features: LinearFeatures
+    structure: PoissonStructure
+
+    @property
+    def dim(self) -> int:
+        return self.features.dim
+
+    @property
+    def size(self) -> int:
+        return self.features.size + self.structure.size + 1
+
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
+        c, own = parameters[: self.features.size], parameters[self.features.size : -1]
+        return self.features.prepared(c), self.structure.prepared(own), parameters[-1], rest
+
+    def at(self, state: State, prepared: Any) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
+        of_hamiltonian, own, friction, rest = prepared
+        found = self.features.slopes(state, of_hamiltonian)
+        matrix = self.structure.matrix(state, own)
+        jacobian = matrix @ found.hessian + self.structure.of_state(state, found.gradient, own)
+        jacobian = jacobian - friction * jnp.diag(_momentum(jnp.ones(self.dim)))
+        return matrix @ found.gradient - friction * rubbed(state, rest), jacobian
+
+    def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:
+        of_hamiltonian, own, _, rest = prepared
+        gradient = self.features.slopes(state, of_hamiltonian).gradient
+        slopes = self.structure.matrix(state, own) @ self.features.slopes_of_all(state)
+        of_structure = self.structure.of_parameters(state, gradient, own)
+        return jnp.concatenate([slopes, of_structure, -rubbed(state, rest)[:, None]], axis=1)

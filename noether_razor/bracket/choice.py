@@ -58,6 +58,7 @@ class Search:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     chosen: Attempt | None = None
     shop: Workshop | None = None
+    why: str = ""
 
     def run(self, kind: str) -> None:
         """Find the simplest kind that fits, or fit the `kind` asked for; "auto" asks for none."""
@@ -89,7 +90,8 @@ class Search:
         try:
             found = shop.fitted(kind, None if rival is None else rival.fit, [] if rival is None else [rival])
             behind = 0.0 if rival is None else rival.fit.log_evidence - found.fit.log_evidence
-            checked = adequacy(Comparison(found.problem, found.fit), self.data) if behind < HOPELESS else None
+            fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS
+            checked = adequacy(fitted, self.data, keep_back=False) if near else None
             made = Attempt(kind, found, behind, checked)
         except (FitError, np.linalg.LinAlgError) as error:
             made = Attempt(kind, None, getattr(error, "behind", np.inf), None)

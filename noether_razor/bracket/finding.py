@@ -1,7 +1,6 @@
 """The Poisson matrix of positions and velocities, from trajectories alone."""
 
 from collections.abc import Callable
-from typing import Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,27 +10,29 @@ from jaxtyping import Float
 from ..exact_evidence.engine import pieces_of
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
+from ..spelling import suggestion
 from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from ..trajectories.canonical import momentum_names
+from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
 from .coordinates import canonical_coordinates
 from .fitting import Fitted, Workshop
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
 from .result import Bracket
+from .surface import on_surface
 
 MOST_ROWS = 4000
 """Rows that are used."""
 DRAWS = 20
 """Draws of the posterior that say how uncertain the motion is."""
+SURFACE = "all rows lie on a surface, as with a constraint, and off it nothing is known"
 ERRORS = 3.0
 """Standard deviations from which friction is seen."""
 
-BracketKind = Literal["auto", "canonical", "masses", "field", "natural", "constant", "form"]
-
 
 def poisson_matrix(
-    data: Trajectories, kind: BracketKind = "auto", *, progress: Callable[[str], None] | None = None
+    data: Trajectories, kind: str = "auto", *, progress: Callable[[str], None] | None = None
 ) -> Bracket:
     """The Poisson matrix B of x' = B grad H(x) for positions and velocities (q, v) with unknown masses, in a
     field or a rotating frame, or curvilinear: the simplest kind that fits, with errors, and canonical
@@ -46,8 +47,8 @@ def poisson_matrix(
     polynomial field preserves, Omega F + F^T Omega = 0. `progress` is told what is being fitted. Raises
     ValueError for another kind, or for targets beside states.
     """
-    if kind not in get_args(BracketKind):
-        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(get_args(BracketKind))}")
+    if kind not in BRACKETS:
+        raise ValueError(f"kind: got {kind!r}, {suggestion(kind, BRACKETS)}")
     if data.targets is not None:
         raise ValueError("a Poisson matrix is found from measured states, not from states with noisy targets")
     pieces, _ = pieces_of(data, MOST_ROWS)
@@ -55,7 +56,10 @@ def poisson_matrix(
     scaled = scaled_trajectories(pieces, scale)
     rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     search = Search(scaled, rest, progress or (lambda _: None))
-    search.run(kind)
+    if on_surface(scaled):
+        search.why = SURFACE
+    else:
+        search.run(kind)
     return _answer(data, search, scale)
 
 
@@ -65,8 +69,7 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
     """
     if not data.bracket:
         return data
-    kind = cast(BracketKind, data.bracket)
-    return poisson_matrix(data, kind, progress=progress).canonical(data)
+    return poisson_matrix(data, data.bracket, progress=progress).canonical(data)
 
 
 def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
@@ -74,7 +77,8 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
     fitted = None if chosen is None else chosen.fitted
     found = None if search.shop is None else _spectrum(search.shop, fitted)
     values, sd = _matrix(data.dof, fitted, scale)
-    best = log_evidence(chosen) if chosen is not None else max(map(log_evidence, search.attempts.values()))
+    best = max(map(log_evidence, search.attempts.values()), default=0.0)
+    best = best if chosen is None else log_evidence(chosen)
     given_up = {name: -one.behind for name, one in search.attempts.items() if one.fitted is None}
     of = {name: log_evidence(one) - best for name, one in search.attempts.items() if one.fitted is not None}
     return Bracket(
@@ -95,7 +99,7 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
         friction=None if fitted is None else _friction(fitted, scale),
         adequate=chosen is not None,
         converged=fitted is not None and fitted.fit.converged,
-        why="" if chosen is not None else _why(search),
+        why="" if chosen is not None else search.why or _why(search),
     )
 
 

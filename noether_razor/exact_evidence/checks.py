@@ -56,8 +56,10 @@ def expected_noise(data: Trajectories) -> Float[np.ndarray, " dim"]:
     return np.where(told.told & (data.spreads() > 0), np.maximum(told.variance, least), 0.0)
 
 
-def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
-    """That of the fit without symmetry to scaled trajectories."""
+def adequacy(comparison: Comparison, data: Trajectories, *, keep_back: bool = True) -> Adequacy:
+    """That of the fit without symmetry to scaled trajectories. `keep_back`: with trajectories kept back,
+    which asks that H holds where it was not fitted.
+    """
     problem, none = comparison.problem, comparison.none
     chi2, kept_back, growth, why = None, None, None, []
     if not problem.exact:
@@ -72,7 +74,7 @@ def adequacy(comparison: Comparison, data: Trajectories) -> Adequacy:
         growth = float(np.sqrt(np.mean(none.point.noise / short.noise)))
         if growth > GROWS + 2 / np.sqrt(problem.count * problem.dim):
             why.append(f"residuals of whole trajectories are {growth:.2f} times those of 8 rows")
-    if len(problem.times) >= KEPT_BACK:
+    if keep_back and len(problem.times) >= KEPT_BACK:
         kept_back, degrees = _kept_back(comparison)
         used_up = 1 + len(none.point.z) / max(problem.count - degrees / problem.dim, 1)
         if kept_back > MISFIT * used_up * (1 + ERRORS * np.sqrt(2 / degrees)):

@@ -13,6 +13,7 @@ from typing import Any
 from ..app.config import ConfigError
 from ..files import write_whole
 from .beyond.target import BEYOND
+from .bracket.target import BRACKET
 from .claims import mean_and_stderr
 from .embedding import EMBEDDING_TARGETS
 from .seeded_target import Measured, SeededTarget
@@ -20,7 +21,9 @@ from .workers import Progress, places, share_out
 from .writing import save_figure, verdict_lines
 
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}
-SEEDED_TARGETS: dict[str, SeededTarget] = {target.name: target for target in (*EMBEDDING_TARGETS, BEYOND)}
+SEEDED_TARGETS: dict[str, SeededTarget] = {
+    target.name: target for target in (*EMBEDDING_TARGETS, BEYOND, BRACKET)
+}
 
 
 def reproduce_seeded(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..exact_evidence.hamiltonian import with_error
 from ..invariants import measured_text
 from .answer import (
     about_space,
@@ -122,6 +123,7 @@ def _answer(symmetry: Mapping[str, Any]) -> str:
     return "".join(
         [
             *parts,
+            _columns(symmetry),
             _quantities(symmetry),
             _drifting(symmetry),
             _beyond(symmetry),
@@ -231,6 +233,33 @@ def _drifting(symmetry: Mapping[str, Any]) -> str:
     why = "<p>Not counted: a weak perturbation; a coarse integrator or smoothing looks alike.</p>\n"
     table = _listed(symmetry, symmetry["drifting"], "D", "drift", lambda entry: rate_text(entry, unit))
     return section("Slowly drifting", why + table)
+
+
+def _entry(value: float, sd: float) -> str:
+    """A number with its error, 0 where it is zero by the kind of matrix."""
+    sign = "\N{MINUS SIGN}" if value < 0 else ""
+    return sign + with_error(abs(value), sd) if sd > 0 else f"{value:.4g}"
+
+
+def _columns(symmetry: Mapping[str, Any]) -> str:
+    """Which momenta are canonical, and the Poisson matrix; nothing where the file has momenta."""
+    bracket = symmetry.get("bracket")
+    if not bracket:
+        return ""
+    names = bracket["columns"]
+    rows = [
+        [
+            escape(name),
+            *(
+                escape(_entry(value, sd)) if j > i else ""
+                for j, (value, sd) in enumerate(zip(values, errors, strict=True))
+            ),
+        ]
+        for i, (name, values, errors) in enumerate(zip(names, bracket["matrix"], bracket["sd"], strict=True))
+    ]
+    told = listed_items(sentence(text) for text in bracket["text"].split("; "))
+    table = html_table(("{row, column}", *names), rows[:-1])
+    return section("Columns", told + (table if bracket["kind"] != "unknown" else ""))
 
 
 def _beyond(symmetry: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from ..trajectories import Trajectories
 from ..typing import Hamiltonian
 from .answer import elbo_fits, headline, of_degree_two
 from .beyond_figures import ceiling_figure, formula_figure, formula_of
+from .bracket_figures import forms_figure
 from .data import ReportData
 from .figures import (
     along_figure,
@@ -308,6 +309,13 @@ ANSWER_PICTURES = (
         "quantities learned together with the Hamiltonian. It is a difference of lower bounds; a hollow bar "
         "is no evidence.",
         _evidence,
+    ),
+    AnswerPicture(
+        "forms",
+        "How much the motion changes constant forms, the inverses of Poisson matrices, over the size of its "
+        "derivatives. Those near zero are preserved; more than one means that the data do not tell which "
+        "is meant.",
+        forms_figure,
     ),
     AnswerPicture(
         "ceiling",

@@ -59,6 +59,18 @@ class CanonicalMap:
         values = np.prod(columns[..., None, :] ** self.exponents, axis=-1)
         return values @ self.coefficients.T
 
+    def brackets(self, columns: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim dim"]:
+        """The Poisson brackets {x_i, x_j} of the columns at rows of the file: D^-1 J D^-T with D = dy/dx."""
+        dim, dof = len(self.names), len(self.names) // 2
+        slopes = np.zeros((len(columns), dim, dim))
+        for k in range(dim):
+            lower = np.maximum(self.exponents - np.eye(dim, dtype=int)[k], 0)
+            values = np.prod(columns[:, None, :] ** lower, axis=-1) * self.exponents[:, k]
+            slopes[:, :, k] = values @ self.coefficients.T
+        inverse = np.linalg.inv(slopes)
+        turned = np.concatenate([inverse[:, :, dof:], -inverse[:, :, :dof]], axis=2)
+        return -turned @ np.swapaxes(inverse, 1, 2)
+
     def rows(self, states: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch dim"]:
         """Rows of the file of canonical states: the inverse of `states`. Where the map is not linear,
         positions are columns, and momenta are linear in the velocities.

@@ -289,7 +289,8 @@ def _canonical(arrays: Arrays) -> CanonicalMap | None:
     )
     answer = json.loads(str(arrays.get("canonical_answer", "{}")))
     names, columns = (tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("names", "canonical_columns"))
-    if (exponents.dtype.kind, coefficients.dtype.kind) != ("i", "f") or not isinstance(answer, dict):
+    kinds = exponents.dtype.kind, coefficients.dtype.kind, exponents.ndim, coefficients.ndim
+    if kinds != ("i", "f", 2, 2) or not isinstance(answer, dict):
         raise ValueError("the map from columns to canonical coordinates is damaged")
     return CanonicalMap(names, columns, exponents, coefficients, answer)
 

@@ -24,6 +24,7 @@ class Target(StrEnum):
     EMBEDDING_MANIFOLDS = "embedding-manifolds"
     EMBEDDING_DIGITS = "embedding-digits"
     BEYOND = "beyond"
+    BRACKET = "bracket"
     MECHANICS_FIGURE5 = "mechanics-figure5"
     LEARNING_FIGURE4 = "learning-figure4"
     LEARNING_RMSPROP = "learning-rmsprop"

@@ -1,0 +1,337 @@
+"""The Poisson matrix of positions and velocities, and canonical coordinates made of it."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import noether_razor as nr
+from noether_razor.bracket import with_canonical_momenta
+from noether_razor.bracket.coordinates import canonical_coordinates, darboux
+from noether_razor.bracket.fitting import constant_kinds, matrices_at
+from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
+from noether_razor.bracket.free_field import spectrum
+from noether_razor.bracket.surface import on_surface
+from noether_razor.discovery import first_words
+from noether_razor.discovery.discovering import RECIPE
+from noether_razor.exact_evidence.fields import CanonicalField, PoissonField
+from noether_razor.exact_evidence.polynomials import Polynomials
+from noether_razor.paper.bracket import SYSTEMS, measured
+from noether_razor.paper.bracket.systems import matrix_of
+from noether_razor.paper.bracket.target import scored
+from noether_razor.phase_space import symplectic_matrix
+from noether_razor.quantities import parse_hypothesis
+from noether_razor.scaling import PhaseScale
+from noether_razor.trajectories import (
+    CanonicalMap,
+    DataFileError,
+    Layout,
+    Trajectories,
+    fit_scale,
+    load_trajectories,
+    read_data_file,
+    save_trajectories,
+    scaled_trajectories,
+)
+from noether_razor.trajectories.canonical import momentum_names
+
+
+def draws(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+FORMS = [ConstantForm(1), ConstantForm(3), momentum_form(2, 2), momentum_form(3, 1)]
+
+
+@pytest.mark.usefixtures("double_precision")
+class TestForms:
+    @pytest.mark.parametrize("form", FORMS)
+    def test_matrix_is_the_inverse_with_the_derivatives_of_autodiff(self, form):
+        theta, state, gradient = (jnp.asarray(0.1 * draws(n)) for n in (form.size, form.dim, form.dim))
+
+        def velocity(x, own):
+            return form.matrix(x, form.prepared(own)) @ gradient
+
+        @jax.jit
+        def every(x, own):
+            prepared = form.prepared(own)
+            ours = form.of_state(x, gradient, prepared), form.of_parameters(x, gradient, prepared)
+            return form.matrix(x, prepared), form.form(x, own), ours, jax.jacfwd(velocity, (0, 1))(x, own)
+
+        matrix, omega, ours, theirs = every(state, theta)
+        assert_allclose(matrix @ omega, np.eye(form.dim), atol=1e-12)
+        assert_allclose(matrix, -matrix.T, atol=1e-12)
+        for found, expected in zip(ours, theirs, strict=True):
+            assert_allclose(found, expected, atol=1e-12)
+
+    @pytest.mark.parametrize("form", FORMS[2:])
+    def test_jacobi_identity(self, form):
+        prepared, state = form.prepared(jnp.asarray(0.1 * draws(form.size))), jnp.asarray(draws(form.dim))
+        matrix = form.matrix(state, prepared)
+        slopes = jax.jit(jax.jacfwd(lambda x: form.matrix(x, prepared)))(state)
+        once = jnp.einsum("ijl,lk->ijk", slopes, matrix)
+        whole = once + once.transpose(1, 2, 0) + once.transpose(2, 0, 1)
+        assert np.abs(once).max() > 1e-3 and np.abs(whole).max() < 1e-12
+
+    def test_momenta_make_the_form(self):
+        form = momentum_form(2, 2)
+        theta, state = jnp.asarray(0.1 * draws(form.size)), jnp.asarray(draws(4, seed=1))
+        scale = PhaseScale((2.0, 0.5), 0.25, 1.0, (0.0, 0.3, -1.0, 0.0))
+        polynomials = canonical_coordinates(form, np.asarray(theta), scale)
+        made = CanonicalMap.of(("x", "y", "p", "s"), ("x", "y", "u", "w"), polynomials, {})
+        row = scale.states_back(np.asarray(state))
+        units = np.outer(scale.scales, scale.scales) / scale.action
+        assert_allclose(made.brackets(row[None])[0], form.matrix(state, theta) * units, rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.parametrize("dof", [1, 2, 3])
+    def test_every_constant_matrix_has_canonical_coordinates(self, dof):
+        form, target = ConstantForm(dof), symplectic_matrix(dof)
+        for kind in constant_kinds(dof).values():
+            theta = kind.basis @ (0.3 * draws(kind.size))
+            matrix = matrices_at(form, theta, np.zeros((1, 2 * dof)))[0]
+            found = darboux(matrix)
+            assert_allclose(found @ matrix @ found.T, target, atol=1e-10)
+            if kind.name != "constant":
+                assert_allclose(found[:dof], np.eye(2 * dof)[:dof])
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 4])
+    def test_small_inverse(self, size):
+        matrix = np.eye(size) + 0.3 * draws(size, size)
+        assert_allclose(small_inverse(jnp.asarray(matrix)), np.linalg.inv(matrix), atol=1e-12)
+
+    def test_without_parameters_the_field_is_canonical(self):
+        features, form = Polynomials(4, 3), ConstantForm(2)
+        c, state, rest = draws(features.size), jnp.asarray(draws(4, seed=2)), jnp.asarray([0.2, 0.1])
+        canonical, field = CanonicalField(features), PoissonField(features, form)
+        ours = jnp.asarray([*c, *np.zeros(form.size), 0.3])
+        theirs = jnp.asarray([*c, 0.3])
+
+        def velocity(own):
+            return field.at(state, field.prepared(own, rest))[0]
+
+        @jax.jit
+        def every(own, other):
+            prepared = field.prepared(own, rest)
+            found = *field.at(state, prepared), field.of_parameters(state, prepared)
+            return found, (*canonical.at(state, canonical.prepared(other, rest)), jax.jacfwd(velocity)(own))
+
+        for found, expected in zip(*every(ours, theirs), strict=True):
+            assert_allclose(found, expected, atol=1e-12)
+
+
+def test_forms_that_a_linear_motion_preserves():
+    # Two oscillators of different frequencies: a form for each; of one frequency four.
+    slow, fast = np.diag([1.0, 1.0, -1.0, -1.0])[[2, 3, 0, 1]], np.zeros((4, 4))
+    fast[[0, 1, 2, 3], [2, 3, 0, 1]] = [1, 1, -1, -4]
+    for motion, count in ((slow, 4), (fast, 2)):
+        assert spectrum(motion[None], motion[None, None]).preserved == count
+
+
+def csv(path: Path, data: Trajectories) -> Path:
+    rows = ["run,time," + ",".join(data.names)]
+    for k, (times, states) in enumerate(data.segments()):
+        rows += [
+            f"{k},{t:.6g}," + ",".join(f"{x:.8g}" for x in row) for t, row in zip(times, states, strict=True)
+        ]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def from_file(tmp_path: Path, name: str, seed: int = 7) -> Trajectories:
+    path = csv(tmp_path / "mine.csv", measured(SYSTEMS[name], seed))
+    return load_trajectories(path, Layout(trajectory="run"))
+
+
+class TestFiles:
+    def test_masses(self, tmp_path):
+        data = from_file(tmp_path, "masses 1, 2.7")
+        assert data.bracket == "auto" and "unknown masses" in repr(data)
+        found = nr.poisson_matrix(data)
+        ratio, sd = found.mass_ratios[0]
+        assert found.kind == "masses" and sd < 0.03 and abs(ratio - 2.7) < 4 * sd
+        assert found.identifiable and found.forms == 1 and found.friction is None
+        assert found.gains["canonical"] < -100 and "canonical" in found.bounded
+        assert "m_q2/m_q1 = 2." in repr(found) and "p2 = 2." in repr(found)
+        made = found.canonical(data)
+        assert made.names == ("q1", "q2", "p1", "p2") and not made.bracket
+        assert_allclose(made.states[..., 3], ratio * data.states[..., 3])
+        # Velocities may stand in formulas.
+        asked = parse_hypothesis("v2^2", made.names, made.other_names())
+        assert_allclose(asked.matrices[0][3, 3], 2 / ratio**2)
+
+    def test_equal_masses_stay_as_they_are(self, tmp_path):
+        data = from_file(tmp_path, "equal masses")
+        found = nr.poisson_matrix(data)
+        made = found.canonical(data)
+        assert found.kind == "canonical" and found.identifiable
+        assert made.names == data.names and made.canonical is not None and not made.canonical.formulas()
+        assert_allclose(made.states, data.states)
+        assert "equal masses" in repr(found)
+
+    def test_field_and_friction(self, tmp_path):
+        data = from_file(tmp_path, "field and friction 0.05")
+        found = nr.poisson_matrix(data)
+        assert found.kind == "field" and abs(found.matrix[2, 3] - 1.5) < 4 * found.sd[2, 3] < 0.02
+        assert found.friction is not None and abs(found.friction[0] - 0.05) < 4 * found.friction[1]
+        assert "{v1, v2} = 1." in repr(found) and "damped" in repr(found)
+        assert "p1 = v1 - 0.7" in repr(found)
+        words = first_words(with_canonical_momenta(data), RECIPE)
+        symmetry = words.to_json()
+        assert symmetry["bracket"]["kind"] == "field" and "columns: m v is not canonical" in str(words)
+
+    def test_what_is_conserved_is_written_in_columns(self, tmp_path):
+        random, times = np.random.default_rng(0), np.arange(0, 6, 0.25)
+        centre, size, phase = (
+            random.normal(size=(12, 2)),
+            random.uniform(0.3, 1.5, 12),
+            random.uniform(0, 6, 12),
+        )
+        angle = phase[:, None] - 1.5 * times
+        radius = size[:, None] / 1.5
+        states = np.stack(
+            [
+                centre[:, :1] - radius * np.sin(angle),
+                centre[:, 1:] + radius * np.cos(angle),
+                size[:, None] * np.cos(angle),
+                size[:, None] * np.sin(angle),
+            ],
+            axis=2,
+        )
+        states += 0.005 * random.normal(size=states.shape)
+        data = Trajectories.from_arrays(times, states, names=("x", "y", "vx", "vy"), masses="unknown")
+        made = with_canonical_momenta(data)
+        assert made.canonical is not None
+        answer = made.canonical.answer
+        # The centre and the turning do not interact: there are two matrices, and this is said.
+        assert answer["kind"] == "field" and answer["n_forms"] == 2 and not answer["identifiable"]
+        found = first_words(made, RECIPE)
+        assert found.rank == 6
+        columns = [entry["in_columns"] for entry in found.to_json()["quantities"]]
+        assert any("vx" in text and "y" in text and "^" not in text and "*" in text for text in columns)
+        assert "in columns" in str(found)
+
+    def test_a_constraint_leaves_the_matrix_open(self):
+        random, times = np.random.default_rng(0), np.arange(0, 4, 0.2)
+        angle = random.uniform(-1, 1, (12, 1)) * np.cos(times + random.uniform(0, 6, (12, 1)))
+        rate = np.gradient(angle, times, axis=1)
+        states = np.stack([np.sin(angle), -np.cos(angle), rate * np.cos(angle), rate * np.sin(angle)], axis=2)
+        states += 1e-3 * random.normal(size=states.shape)
+        data = Trajectories.from_arrays(times, states, names=("x", "y", "vx", "vy"), masses="unknown")
+        assert on_surface(scaled_trajectories(data, fit_scale(data)))
+        found = nr.poisson_matrix(data)
+        assert found.kind == "unknown" and "surface" in repr(found) and not found.adequate
+        assert_allclose(found.canonical(data).states, data.states)
+
+    def test_a_kind_may_be_asked_for(self, tmp_path):
+        data = from_file(tmp_path, "field 1.5")
+        found = nr.poisson_matrix(data, "canonical")
+        assert found.kind == "unknown" and "canonical" in found.why
+        with pytest.raises(ValueError, match="kind: got 'fields', did you mean field"):
+            nr.poisson_matrix(data, "fields")
+
+    def test_velocities_are_refused_where_momenta_are_needed(self, tmp_path):
+        data = from_file(tmp_path, "field 1.5")
+        for verb in (nr.evidence, nr.conserved_library):
+            with pytest.raises(ValueError, match="velocities without masses: find canonical momenta first"):
+                verb(data)
+
+
+class TestMaps:
+    momenta = CanonicalMap.of(
+        ("x", "y", "p_x", "p_y"),
+        ("x", "y", "u", "w"),
+        [
+            {(1, 0, 0, 0): 1.0},
+            {(0, 1, 0, 0): 1.0},
+            {(0, 0, 1, 0): 1.0, (0, 3, 0, 0): -0.5},
+            {(0, 0, 0, 1): 2.0, (2, 0, 0, 1): 1.0},
+        ],
+        {"kind": "form"},
+    )
+    linear = CanonicalMap.of(
+        ("x", "p_x"), ("x", "v"), [{(1, 0): 1.0}, {(0, 1): 3.0, (1, 0): 0.5}], {"kind": "natural"}
+    )
+
+    def test_there_and_back(self):
+        states = draws(5, 7, 4)
+        assert_allclose(self.momenta.rows(self.momenta.states(states)), states)
+        assert_allclose(self.linear.rows(self.linear.states(states[..., :2])), states[..., :2])
+
+    def test_formulas(self):
+        assert self.momenta.formulas() == {"p_x": "u - 0.5*y^3", "p_y": "2*w + x^2*w"}
+        assert self.linear.formulas() == {"p_x": "3*v + 0.5*x"}
+        assert self.momenta.other_names() == {}
+        assert_allclose(self.linear.other_names()["v"], [-0.5 / 3, 1 / 3])
+        matrix = np.array([[0.0, 0.0], [0.0, 2.0]])
+        assert self.linear.in_columns(matrix, np.zeros(2)) == "9*v^2 + 3*x*v + 0.25*x^2"
+
+    def test_brackets(self):
+        state = np.array([[0.5, 0.4, 1.0, -0.3]])
+        found = self.momenta.brackets(state)[0]
+        # dp_y/dx - dp_x/dy
+        turned = 2 * 0.5 * -0.3 + 1.5 * 0.4**2
+        field = turned * np.array([[0.0, 1.0], [-1.0, 0.0]])
+        assert_allclose(found, matrix_of(np.diag([1.0, 2.25]), field), atol=1e-12)
+
+    def test_names(self):
+        assert momentum_names(("q1", "x"), ("q1", "x", "v1", "p_x")) == ("p1", "p_x_")
+
+    def test_files_keep_it(self, tmp_path):
+        times = np.tile(np.arange(3.0), (2, 1))
+        data = Trajectories(times, draws(2, 3, 4), names=self.momenta.names, canonical=self.momenta)
+        save_trajectories(tmp_path / "a.npz", data)
+        made = read_data_file(tmp_path / "a.npz").trajectories.canonical
+        assert (
+            made is not None
+            and made.formulas() == self.momenta.formulas()
+            and made.answer == {"kind": "form"}
+        )
+        with np.load(tmp_path / "a.npz") as arrays:
+            damaged = dict(arrays)
+        for name in ("canonical_exponents", "canonical_coefficients", "canonical_answer"):
+            np.savez(tmp_path / "b.npz", **{**damaged, name: np.zeros(3)})
+            with pytest.raises(DataFileError, match=r"b\.npz"):
+                read_data_file(tmp_path / "b.npz")
+        raw = Trajectories(times, draws(2, 3, 4), bracket="field")
+        save_trajectories(tmp_path / "a.npz", raw)
+        assert read_data_file(tmp_path / "a.npz").trajectories.bracket == "field"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"bracket": "fields"}, "bracket: got 'fields', did you mean field"),
+        ({"bracket": "field", "masses": (1.0,)}, "velocities without masses"),
+    ],
+)
+def test_layouts_that_cannot_be_meant(options, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        Layout(**options)
+
+
+def test_a_bracket_is_not_looked_for_among_momenta(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("time,q1,p1\n0,1,2\n1,2,3\n")
+    with pytest.raises(DataFileError, match="the file gives momenta"):
+        read_data_file(path, Layout(bracket="field"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_systems(name):
+    row, found = scored(SYSTEMS[name], 3)
+    assert not row["wrong"], found
+    assert row["right"] and row["error"] < 0.06, found
+    assert row["seconds"] < 120
+
+
+def test_the_form_of_pendula_has_no_field():
+    form = momentum_form(3, 1)
+    assert isinstance(form, MomentumForm)
+    fields = [term for term in form.terms if term.field]
+    # 3 planes x (1, q1, q2, q3), without the divergence of one.
+    assert len(fields) == 3 * 4 - 1

@@ -5,9 +5,11 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -26,15 +28,69 @@ hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-@pytest.fixture(scope="module", autouse=True)
+LONGEST = (
+    "test_beyond",
+    "test_cli",
+    "test_discover",
+    "test_examples",
+    "test_families",
+    "test_experiments",
+    "test_lie_algebra",
+    "test_embedding",
+    "test_field_files",
+    "test_invariants",
+    "test_exact_evidence",
+    "test_readme",
+    "test_dictionaries",
+    "test_analyse",
+    "test_embed_command",
+    "test_noisy_states",
+    "test_analyse_run",
+    "test_training",
+)
+"""The files of the default suite that take longest, the longest first."""
+MOST = 1.25
+"""GiB that a process may hold before its compiled programs go; two processes run the default suite."""
+GROWTH = 0.3
+"""GiB that it may gain since they last went, where it holds that much without them."""
+
+left = 0.0
+"""GiB that were left when they last went."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process ends with one while the other has nothing left to do."""
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def resident() -> float:
+    """The memory of this process in GiB; none is known outside Linux."""
+    if sys.platform != "linux":
+        return np.inf
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**30
+
+
+@pytest.fixture(autouse=True)
 def compiled_programs() -> Iterator[None]:
-    """Programs that a file has compiled go with it: kept for the whole session, they take gigabytes."""
+    """Compiled programs go once they fill the memory: kept for the whole session, they take gigabytes."""
+    global left
     yield
+    if resident() < max(MOST, left + GROWTH):
+        return
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux":
         # Without this, glibc keeps most of what was freed.
         getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
+        left = resident()
 
 
 @pytest.fixture(scope="class")

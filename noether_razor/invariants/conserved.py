@@ -338,12 +338,17 @@ def _positive(matrix: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:
     return (directions * np.maximum(values, 0.0)) @ directions.T
 
 
+def largest_roots(
+    dimensions: Int[np.ndarray, " K"], degrees: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, " K"]:
+    """The 99.9 % quantile of the largest root of each Wishart matrix of unit covariance."""
+    first, second = np.sqrt(np.maximum(degrees - 0.5, 0.5)), np.sqrt(dimensions - 0.5)
+    return (first + second) ** 2 + LARGEST_ROOT * (first + second) * (1 / first + 1 / second) ** (1 / 3)
+
+
 def largest_root(dimensions: int, degrees: float) -> float:
-    """The 99.9 % quantile of the largest root of a Wishart matrix of unit covariance."""
-    first, second = np.sqrt(max(degrees - 0.5, 0.5)), np.sqrt(dimensions - 0.5)
-    return float(
-        (first + second) ** 2 + LARGEST_ROOT * (first + second) * (1 / first + 1 / second) ** (1 / 3)
-    )
+    """The same of one."""
+    return float(largest_roots(np.array([dimensions]), np.array([degrees]))[0])
 
 
 class _Problem:
@@ -442,8 +447,8 @@ class _Problem:
         degrees = (
             self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
         )
-        chance = [largest_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
-        errors = np.maximum.accumulate([self.motion.noise_error(row) for row in rows])
+        chance = largest_roots(np.arange(len(rows)) + 1, degrees) / degrees - 1
+        errors = np.maximum.accumulate(self.motion.noise_errors(rows))
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
 
     def quiet(self, ratios: Float[np.ndarray, " K"], thresholds: Float[np.ndarray, " K"]) -> int:

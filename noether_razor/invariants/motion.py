@@ -242,13 +242,14 @@ class Motion:
             total[np.ix_(bend.terms, bend.terms)] -= square
         return total
 
-    def noise_error(self, row: Float[np.ndarray, " M"]) -> float:
-        """The relative error of the noise variance of a combination."""
-        shares = np.array([np.sum((slope @ row) ** 2) for slope in self.slopes])
-        if not shares.sum():
-            return 0.0
+    def noise_errors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """The relative error of the noise variance of each combination."""
         errors = self.noise.relative_error[self.noise.variance > 0]
-        return float(np.sqrt(np.sum((shares / shares.sum() * errors) ** 2)))
+        shares = np.zeros((len(rows), len(self.slopes)))
+        for i, slope in enumerate(self.slopes):
+            shares[:, i] = np.sum((slope @ rows.T) ** 2, axis=0)
+        total = shares.sum(axis=1, keepdims=True)
+        return np.sqrt(np.sum((shares / np.where(total > 0, total, 1.0) * errors) ** 2, axis=1))
 
     @cached_property
     def sizes(self) -> Float[np.ndarray, " all"]:
@@ -472,7 +473,8 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
-        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), motion.noise_error(row)) * noise
+        uncertain = float(motion.noise_errors(row[None])[0])
+        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), uncertain) * noise
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,

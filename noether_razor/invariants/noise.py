@@ -1,6 +1,7 @@
 """The noise of measured states, from the rows alone."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from math import comb
 from typing import NamedTuple
 
@@ -46,6 +47,9 @@ SHARED, CERTAIN = 0.1, 5.0
 SAME_SIZE = 1.5
 """Ratio of what windows leave and the variance of the noise, within which that is the noise."""
 
+AT_ONCE = 20_000
+"""Rows of which differences are taken at once, about."""
+
 ALTERNATING = 1.5
 """Mean squared difference of neighbouring rows over twice the variance along trajectories, from which motion
 turns by more than a third of a period between rows: differences then raise it more than they do noise."""
@@ -80,7 +84,7 @@ def noise_estimate(trajectories: Trajectories) -> NoiseEstimate:
     spread = np.var(trajectories.points(), axis=0)
     variances, errors = [], []
     for order in range(1, MOST_ORDER + 1):
-        squares = [differences(t, x, order) ** 2 for t, x in segments if len(t) > order]
+        squares = [part**2 for part in differences(segments, order)]
         windows = sum(len(part) for part in squares)
         if windows < FEWEST_WINDOWS:
             break
@@ -156,7 +160,7 @@ def noise_correlation(trajectories: Trajectories, noise: NoiseEstimate) -> Float
         every = [
             _certain(np.concatenate(values), sum(map(len, values)) / _overlap(k))
             for k in (order, order + HIGHER)
-            if k <= MOST_ORDER and (values := [differences(t, x, k) for t, x in segments if len(t) > k])
+            if k <= MOST_ORDER and (values := differences(segments, k))
         ]
         if every:
             # What is left of motion falls with the order.
@@ -194,7 +198,7 @@ class _Squares(NamedTuple):
         order: int,
     ) -> "_Squares":
         long = [(t, x, k) for (t, x), k in zip(segments, owner.tolist(), strict=True) if len(t) > order]
-        squares = [differences(t, x, order) ** 2 for t, x, _ in long]
+        squares = [part**2 for part in differences(segments, order)]
         shares = np.array([comb(order, j) ** 2 for j in range(order + 1)]) / comb(2 * order, order)
         sizes = [sliding_window_view(x**2, order + 1, axis=0) @ shares for _, x, _ in long]
         counts = [len(part) for part in squares]
@@ -346,17 +350,34 @@ def within_variance(segments: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.n
 
 
 def differences(
-    times: Float[np.ndarray, " time"], states: Float[np.ndarray, "time dim"], order: int
-) -> Float[np.ndarray, "windows dim"]:
-    """Divided differences of neighbouring rows, scaled to keep the variance of independent noise."""
-    index = np.arange(len(times) - order)[:, None] + np.arange(order + 1)
+    segments: Sequence[tuple[np.ndarray, np.ndarray]], order: int
+) -> list[Float[np.ndarray, "windows dim"]]:
+    """Divided differences of neighbouring rows of each trajectory (times, states) that has more rows than
+    `order`, scaled to keep the variance of independent noise.
+    """
+    long = [(times, states) for times, states in segments if len(times) > order]
+    ends = np.cumsum([len(times) for times, _ in long])
+    found = []
+    # Many short trajectories at once, and no more: a row takes the square of the order in memory.
+    for _, block in groupby(zip(ends.tolist(), long, strict=True), key=lambda one: one[0] // AT_ONCE):
+        found += _differences([one for _, one in block], order)
+    return found
+
+
+def _differences(long: list[tuple[np.ndarray, np.ndarray]], order: int) -> list[np.ndarray]:
+    lengths = np.array([len(times) for times, _ in long])
+    counts, firsts = lengths - order, np.cumsum(lengths) - lengths
+    times, states = (np.concatenate(parts) for parts in zip(*long, strict=True))
+    steps = (times[firsts + lengths - 1] - times[firsts]) / (lengths - 1)
+    index = np.flatnonzero(np.arange(len(times)) < np.repeat(firsts + counts, lengths))[:, None]
+    index = index + np.arange(order + 1)
     apart = times[index][:, :, None] - times[index][:, None, :] + np.eye(order + 1)
     # In units of the mean step, so that products neither overflow nor vanish.
-    apart = apart / np.mean(np.diff(times))
+    apart = apart / np.repeat(steps, counts)[:, None, None]
     np.einsum("wjj->wj", apart)[:] = 1.0
     weights = 1 / np.prod(apart, axis=2)
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    return np.einsum("wj,wjd->wd", weights, states[index])
+    return np.split(np.einsum("wj,wjd->wd", weights, states[index]), np.cumsum(counts)[:-1])
 
 
 def _overlap(order: int) -> float:

@@ -2,10 +2,8 @@
 missing ones, or glitches.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..trajectories import Trajectories
@@ -41,29 +39,29 @@ def doubtful_readings(trajectories: Trajectories) -> tuple[str, ...]:
     """
     if trajectories.targets is not None:
         return ()
-    paths = [states for _, states in trajectories.segments()]
+    states = trajectories.points()
+    owner = np.repeat(np.arange(len(trajectories)), trajectories.lengths)
     found = []
-    for i, name in enumerate(trajectories.names):
-        columns = [path[:, i] for path in paths]
-        together = np.concatenate(columns)
-        if together.min() == together.max():
+    for name, column in zip(trajectories.names, states.T, strict=True):
+        if column.min() == column.max():
             continue
-        said = _ends(columns, together, name) or _held(paths, i, name)
+        said = _ends(column, owner, name) or _held(states, column, owner, name)
         found += [said] if said else []
-    glitches, rows = sum(map(_glitches, trajectories.segments())), int(trajectories.lengths.sum())
+    long = [one for one in trajectories.segments() if len(one[0]) >= NEAR]
+    glitches, rows = sum(map(_glitches, long, differences(long, 4))), int(trajectories.lengths.sum())
     if glitches > GLITCHES * rows:
         found.append(f"{glitches} of {rows} rows jump away and back: too many glitches to leave out")
     return tuple(found)
 
 
-def _glitches(segment: tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]]) -> int:
-    """Rows that alone are far from a smooth line through two neighbours on each side; a step has no such
-    row.
+def _glitches(
+    segment: tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time dim"]],
+    fourth: Float[np.ndarray, "windows dim"],
+) -> int:
+    """Rows that alone are far from a smooth line through two neighbours on each side, by their fourth
+    differences; a step has no such row.
     """
-    times, states = segment
-    if len(times) < NEAR:
-        return 0
-    off = np.abs(differences(times, states, 4))
+    (times, states), off = segment, np.abs(fourth)
     middle = np.median(
         sliding_window_view(np.pad(off, ((NEAR // 2,) * 2, (0, 0)), "reflect"), NEAR, axis=0), axis=2
     )
@@ -73,14 +71,14 @@ def _glitches(segment: tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time
     bad = np.zeros(len(times), bool)
     for k in np.flatnonzero(np.any(off > limit, axis=1) & (off > 0).any(axis=1)).tolist():
         around = [j for j in range(k - 1, k + 6) if 0 <= j < len(times) and j != k + 2]
-        left = np.abs(differences(times[around], states[around], 4)).max(axis=0)
+        left = np.abs(differences([(times[around], states[around])], 4)[0]).max(axis=0)
         bad[k + 2] = bool(np.any((off[k] > limit[k]) & (left < SMOOTH * off[k])))
     return int(bad.sum())
 
 
-def _ends(columns: Sequence[np.ndarray], together: Float[np.ndarray, " rows"], name: str) -> str:
+def _ends(column: Float[np.ndarray, " rows"], owner: Int[np.ndarray, " rows"], name: str) -> str:
     """About the least and the largest value."""
-    values, counts = np.unique(together, return_counts=True)
+    values, counts = np.unique(column, return_counts=True)
     for end, beside in ((0, slice(1, BESIDE + 1)), (-1, slice(-BESIDE - 1, -1))):
         near = counts[beside]
         if counts[end] < FEWEST or counts[end] <= CROWDED * near.mean():
@@ -91,39 +89,31 @@ def _ends(columns: Sequence[np.ndarray], together: Float[np.ndarray, " rows"], n
                 f"{name} is {value:.6g} in {counts[end]} rows, far from all other values: "
                 "leave a field empty where a value is missing"
             )
-        in_a_row = sum(int(np.sum(_equal_neighbours(column) & (column == value))) for column in columns)
+        same = (column[1:] == column[:-1]) & (owner[1:] == owner[:-1])
+        in_a_row = int(np.sum((np.append(same, False) | np.insert(same, 0, False)) & (column == value)))
         if in_a_row >= FEWEST:
             which = "largest" if end else "least"
             return f"{name} is exactly {value:.6g} in {counts[end]} rows, its {which} value: is it cut off?"
     return ""
 
 
-def _held(paths: Sequence[np.ndarray], column: int, name: str) -> str:
-    """About readings that stand still while others move."""
-    stretches, rows, different, total = 0, 0, 0, 0
-    for path in paths:
-        own = path[:, column]
-        still = own[1:] == own[:-1]
-        moving = np.any(path[1:] != path[:-1], axis=1)
-        runs = _runs(still & moving)
-        long = [length + 1 for length in runs if length + 1 >= HELD]
-        stretches, rows = stretches + len(long), rows + sum(long)
-        # Beside the stretches themselves.
-        total += len(own) - sum(long)
-        different += len(np.unique(own)) - len(long)
-    if not stretches or different < FINE * total:
+def _held(
+    states: Float[np.ndarray, "rows dim"],
+    column: Float[np.ndarray, " rows"],
+    owner: Int[np.ndarray, " rows"],
+    name: str,
+) -> str:
+    """About readings of a column that stand still while others move."""
+    inside = owner[1:] == owner[:-1]
+    still = inside & (column[1:] == column[:-1]) & np.any(states[1:] != states[:-1], axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.astype(int), [0]])))
+    stretches = edges[1::2] - edges[::2] + 1
+    stretches = stretches[stretches >= HELD]
+    # Beside the stretches themselves.
+    order = np.lexsort((column, owner))
+    changes = (np.diff(column[order]) != 0) | (np.diff(owner[order]) != 0)
+    different, rows = 1 + int(changes.sum()) - len(stretches), int(stretches.sum())
+    if not len(stretches) or different < FINE * (len(column) - rows):
         return ""
-    many = "once" if stretches == 1 else f"{stretches} times"
+    many = "once" if len(stretches) == 1 else f"{len(stretches)} times"
     return f"{name} keeps one value {many} while others move, in {rows} rows: does its sensor stop?"
-
-
-def _equal_neighbours(column: Float[np.ndarray, " time"]) -> Bool[np.ndarray, " time"]:
-    """Which rows have the value of the row before or after."""
-    same = column[1:] == column[:-1]
-    return np.append(same, False) | np.insert(same, 0, False)
-
-
-def _runs(flags: Bool[np.ndarray, " steps"]) -> list[int]:
-    """Lengths of stretches that are true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
-    return (edges[1::2] - edges[::2]).tolist()

@@ -156,29 +156,30 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_resumes_as_if_never_stopped(
-    whole: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    killed = tmp_path / "killed"
-    running = process("train", DEBUG, "--out", killed, *EACH_STEP)
-    while (
-        not (killed / "metrics.jsonl").exists()
-        or len((killed / "metrics.jsonl").read_text().splitlines()) < 5
-    ):
+def started_and_stopped(folder: Path, number: signal.Signals, after: int, *more: str) -> tuple[int, str]:
+    """The exit code and stderr of a training that gets a signal once so many steps are logged."""
+    logged = folder / "metrics.jsonl"
+    running = process("train", DEBUG, "--out", folder, *more, *EACH_STEP)
+    while not logged.exists() or len(logged.read_text().splitlines()) < after:
         assert running.poll() is None, running.communicate()
         time.sleep(0.02)
     running.send_signal(number)
-    _, errors = running.communicate()
-    if number == signal.SIGINT:
-        assert running.returncode == 130
-        stopping, said = errors.splitlines()
-        assert "stopping" in stopping and "--resume" in said
-    assert not (killed / "summary.json").exists()
-    assert 5 <= len(arrays(killed)) < STEPS
-    assert run("train", DEBUG, "--out", killed, "--resume", *EACH_STEP).returncode == 0
-    assert arrays(killed) == arrays(whole)
-    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (killed, whole))
+    errors = running.communicate()[1]
+    assert not (folder / "summary.json").exists()
+    assert after <= len(arrays(folder)) < STEPS
+    return running.returncode, errors
+
+
+def test_an_interrupted_and_killed_run_resumes_as_if_never_stopped(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    code, errors = started_and_stopped(folder, signal.SIGINT, 5)
+    assert code == 130
+    stopping, said = errors.splitlines()
+    assert "stopping" in stopping and "--resume" in said
+    started_and_stopped(folder, signal.SIGKILL, len(arrays(folder)) + 3, "--resume")
+    assert run("train", DEBUG, "--out", folder, "--resume", *EACH_STEP).returncode == 0
+    assert arrays(folder) == arrays(whole)
+    ours, theirs = (json.loads((one / "summary.json").read_text()) for one in (folder, whole))
     for key in ("train", "test", "symmetry"):
         assert ours[key] == theirs[key]
 

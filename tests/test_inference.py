@@ -383,6 +383,7 @@ def test_padding_does_not_change_predictions(posterior, rollouts):
 
 def test_every_number_of_states_and_times_shares_a_compilation(posterior, rollouts):
     compiled = predictive._followed._cache_size  # type: ignore[attr-defined]
+    predict(posterior, KEY, INITIAL, TIMES, **COMMON)
     before = compiled()
     many = np.concatenate([INITIAL] * 8)
     longer = predict(posterior, KEY, many, np.tile(0.1 * np.arange(predictive.STEPS + 5), (40, 1)), **COMMON)

@@ -121,7 +121,10 @@ def drawn_pictures(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str
             with rc_context(STYLE):
                 figure = draw(data)
                 if figure is not None:
-                    found.append(Drawn(name, caption, png_of(figure), svg_of(figure, name)))
+                    png = png_of(figure)
+                    # Its parts have their places now: finding them again is half of drawing.
+                    figure.set_layout_engine("none")
+                    found.append(Drawn(name, caption, png, svg_of(figure, name)))
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
     return found, failed

@@ -1,6 +1,7 @@
 """Conserved quantities beyond degree two: libraries, counts, brackets, ceilings, and what is refused."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -29,13 +30,16 @@ from noether_razor.formula import parse_formula
 from noether_razor.invariants.monomials import canonical_scales
 from noether_razor.null_space import null_space
 from noether_razor.paper import reproduce
-from noether_razor.paper.beyond import SYSTEMS, measured
+from noether_razor.paper import beyond as beyond_systems
+from noether_razor.paper.beyond import SYSTEMS
 from noether_razor.paper.beyond.systems import followed
 from noether_razor.reporting import answer_html, beyond_text
 from noether_razor.reporting.beyond import beyond_section
 from noether_razor.reporting.beyond_figures import ceiling_figure, formula_of
 from noether_razor.trajectories import Trajectories, fit_scale, save_trajectories
 
+measured = cache(beyond_systems.measured)
+"""Several tests look at the same data."""
 SMALL = 1e-4
 """A variance of noise that is none."""
 

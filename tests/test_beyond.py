@@ -29,8 +29,8 @@ from noether_razor.discovery import RECIPE, Discovery, HypothesisError, RunFolde
 from noether_razor.formula import parse_formula
 from noether_razor.invariants.monomials import canonical_scales
 from noether_razor.null_space import null_space
-from noether_razor.paper import reproduce
 from noether_razor.paper import beyond as beyond_systems
+from noether_razor.paper import reproduce
 from noether_razor.paper.beyond import SYSTEMS
 from noether_razor.paper.beyond.systems import followed
 from noether_razor.reporting import answer_html, beyond_text

@@ -246,8 +246,8 @@ def test_formulas_are_read_off_functions_of_them() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
-    """The same polynomial run, as a whole and stopped after two logged steps and resumed. Its flow inside a step
-    of Runge and Kutta takes four times as long to compile as inside one of Euler, and changes nothing here.
+    """The same polynomial run, as a whole and stopped after two logged steps and resumed. Its flow takes four
+    times as long to compile inside a step of Runge and Kutta as inside one of Euler, and tells no more here.
     """
     steps = ["training.steps=6", "training.log_every=2", "training.checkpoint_seconds=0"]
     euler = ['inference.estimator="paper"', "inference.substeps=1"]

@@ -16,7 +16,7 @@ from noether_razor import ConservedSpace, analyse, conserved_space
 from noether_razor.invariants import Motion, noise_estimate
 from noether_razor.invariants.correlated import rows_alike
 from noether_razor.invariants.monomials import canonical_scales, coefficients, monomials, quadratic_parts
-from noether_razor.invariants.noise import noise_profile
+from noether_razor.invariants.noise import differences, noise_profile
 from noether_razor.trajectories import Trajectories
 
 ROOT = 2**0.5
@@ -402,6 +402,17 @@ class TestNoise:
         assert found.told.all()
         np.testing.assert_array_less(np.abs(found.variance / true - 1), 3 * found.relative_error)
         assert (found.relative_error < 0.15).all()
+
+    def test_differences_are_those_of_each_trajectory(self, monkeypatch):
+        monkeypatch.setattr("noether_razor.invariants.noise.AT_ONCE", 30)
+        generator = np.random.default_rng(0)
+        segments = [(0.2 * np.arange(n), generator.normal(size=(n, 2))) for n in (12, 3, 4, 25, 9)]
+        found = differences(segments, 3)
+        # With equal steps: binomial weights of unit length.
+        weights = np.array([-1, 3, -3, 1]) / np.sqrt(20)
+        for part, (_, x) in zip(found, [one for one in segments if len(one[0]) > 3], strict=True):
+            wanted = [weights @ x[k : k + 4] for k in range(len(x) - 3)]
+            np.testing.assert_allclose(np.abs(part), np.abs(wanted), rtol=1e-9, atol=1e-12)
 
     def test_of_exact_smooth_motion_is_nothing(self):
         found = noise_estimate(oscillators((1.0,), 20))

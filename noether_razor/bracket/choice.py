@@ -20,8 +20,10 @@ from .forms import momentum_form
 
 WORTH = 10.0
 """Nats of a kind with more freedom from which it is taken."""
-FORMS = ((2, 4), (2, 6), (4, 6))
+FORMS = ((2, 4), (4, 6))
 """Degrees of forms in the positions, and of the Hamiltonians with them."""
+STEADY = 1.03
+"""Noise with whole trajectories over that of short pieces, up to which a form is rich enough."""
 MOST_TERMS = 300
 """Terms of a Hamiltonian and of a form together."""
 MOST_DOF = 3
@@ -128,21 +130,22 @@ class Search:
             if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
                 continue
             shop = self.shop = Workshop(plain, Problem.of(Polynomials(2 * dof, power), plain, self.rest))
-            found = self.attempt(shop, Kind("form", form, np.eye(form.size)))
-            if found.usable and found.fitted is not None:
+            whole = self.attempt(shop, Kind("form", form, np.eye(form.size)))
+            if not whole.usable or whole.fitted is None:
+                continue
+            found = self.plainer(shop.along(whole.fitted), whole, whole.fitted)
+            if self.chosen is None or log_evidence(found) > log_evidence(self.chosen) + WORTH:
                 self.chosen = found
-                self.plainer(shop.along(found.fitted), found.fitted)
+            self.attempts["form"] = self.chosen
+            if whole.checked is None or (whole.checked.growth or 1.0) < STEADY:
                 return
 
-    def plainer(self, shop: Workshop, found: Fitted) -> None:
+    def plainer(self, shop: Workshop, whole: Attempt, fitted: Fitted) -> Attempt:
         """The same with only the terms of the form that the data need, where this is no worse."""
-        before, size = self.attempts["form"], found.kind.form.size
-        kept = needed_terms(found.theta, found.covariance, np.full(size, UNKNOWN))
-        again = self.attempt(shop, found.kind._replace(basis=np.eye(size)[:, kept]), found)
-        if again.usable and again.behind < 0:
-            self.chosen = again
-        else:
-            self.attempts["form"] = before
+        size = fitted.kind.form.size
+        kept = needed_terms(fitted.theta, fitted.covariance, np.full(size, UNKNOWN))
+        again = self.attempt(shop, fitted.kind._replace(basis=np.eye(size)[:, kept]), fitted)
+        return again if again.usable and again.behind < 0 else whole
 
 
 def log_evidence(attempt: Attempt) -> float:

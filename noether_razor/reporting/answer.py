@@ -31,7 +31,8 @@ COMMUTES = 0.3
 REASONS = {
     "velocities": (
         "the momenta are not canonical: part of the force is at right angles to the velocity, as in a "
-        "magnetic field (p = m v + q A) or a rotating frame (p = m (v + w x r))"
+        "magnetic field (p = m v + q A) or a rotating frame (p = m (v + w x r)): give velocities without "
+        "masses, and canonical momenta are found from the data"
     ),
     "friction": "there is friction or driving, which no Hamiltonian in these coordinates describes",
     "coordinates": (
@@ -46,7 +47,7 @@ NOT_COMPUTED = "not computed"
 """How the name of an algebra begins that was not looked for."""
 VELOCITIES = (
     "momenta were computed from velocities, and mass times velocity is not canonical in a rotating frame, in "
-    "a magnetic field or for angles"
+    "a magnetic field or for angles: without --masses canonical momenta are found from the data"
 )
 
 

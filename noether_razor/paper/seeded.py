@@ -37,9 +37,9 @@ def reproduce_seeded(
 ) -> str:
     """Run an experiment for seeds 0 to `seeds` - 1, side by side, and return its Markdown.
 
-    Writes ``<name>.md``, ``<name>.json`` and the figures, each whole or not at all; seeds are kept under
-    ``out/runs/<budget>`` and not measured again. Raises `ConfigError`
-    where a package of the extra ``datasets`` is missing.
+    Writes ``<name>.md``, ``<name>.json`` and the figures, each whole or not at all. What each seed, or part
+    of one, gave is kept under ``out/runs/<budget>`` and not measured again. Raises `ConfigError` where a
+    package of the extra ``datasets`` is missing.
     """
     target = SEEDED_TARGETS[name]
     missing = [PACKAGES[key] for key in PACKAGES if importlib.util.find_spec(key) is None]
@@ -47,17 +47,24 @@ def reproduce_seeded(
         raise ConfigError(f"{name}: needs {' and '.join(missing)}: pip install 'noether-razor[datasets]'")
     started = time.monotonic()
     kept = out / "runs" / ("quick" if quick else "standard")
-    found = share_out(
-        [partial(_run, name, seed, quick, kept / f"{name}-{seed}.json") for seed in range(seeds)],
+    jobs = [target.jobs(seed, quick) for seed in range(seeds)]
+    measured = share_out(
+        [
+            partial(_run, name, seed, quick, job, kept / f"{job}.json")
+            for seed, own in enumerate(jobs)
+            for job in own
+        ],
         on_progress=on_progress,
         interrupted=interrupted,
     )
+    parts = iter(measured)
+    found = [target.joined([next(parts) for _ in own]) for own in jobs]
     result = seeded_result(target, found)
     about = {
         "seeds": list(range(seeds)),
         "budget": "quick" if quick else "standard",
         "wall_seconds": time.monotonic() - started,
-        "processes": len(places(seeds)),
+        "processes": len(places(len(measured))),
     }
     notes = [one.notes for one in found] if target.draw is None else None
     content = about | result | ({"settings": notes} if notes else {})
@@ -73,19 +80,20 @@ def _run(
     name: str,
     seed: int,
     quick: bool,
+    job: str,
     kept: Path,
     *,
     on_progress: Progress,
     interrupted: Callable[[], bool],
 ) -> Measured:
-    """One seed, as it was measured before where it was."""
+    """A job of one seed, as it was measured before where it was."""
     del on_progress
     if interrupted():
         raise KeyboardInterrupt
     if kept.exists():
         with contextlib.suppress(ValueError, TypeError):
             return Measured(**json.loads(kept.read_text(encoding="utf-8")))
-    found = SEEDED_TARGETS[name].run(seed, quick)
+    found = SEEDED_TARGETS[name].jobs(seed, quick)[job]()
     write_whole(kept, json.dumps(found._asdict()) + "\n")
     return found
 
@@ -120,7 +128,7 @@ def _lines(target: SeededTarget, content: Mapping[str, Any]) -> list[str]:
         lines += ["**Smoke run** (budget quick): its numbers mean nothing.", ""]
     lines += [
         f"Seeds {', '.join(map(str, content['seeds']))}, {content['wall_seconds']:.0f} s, "
-        f"{content['processes']} seeds at a time.",
+        f"{content['processes']} runs at a time.",
         "",
         *(f"{text}\n" for text in target.about),
     ]

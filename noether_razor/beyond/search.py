@@ -41,12 +41,15 @@ Noise = float | Float[np.ndarray, " dim"] | None
 
 
 class _Route(NamedTuple):
-    """What is found in one way in one library, and what keeps it from deciding how many there are."""
+    """What is found in one way in one library, and what keeps it from deciding how many there are; `moves`:
+    whether anything changes along trajectories beyond noise.
+    """
 
     listed: Listed
     library: Searched
     legend: Mapping[str, str]
     doubts: tuple[str, ...]
+    moves: bool = True
 
     @property
     def clear(self) -> bool:
@@ -90,12 +93,13 @@ def conserved_library(
     data = _few(data)
     constant, searched = _by_trajectories(data, options, noise_variance)
     notes, shot, commute, fitted = list(_notes(data)), None, None, None
+    why = "nothing moves along trajectories beyond noise"
     try:
-        # Smoothed motion may come nearer to a singular term than noisy rows allow.
-        every = libraries(data, np.zeros(data.states.shape[2]), options)
-        attempt = shot_hamiltonian(data, every)
-        shot, why, fitted = attempt
-        commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
+        if constant.moves:
+            # Smoothed motion may come nearer to a singular term than noisy rows allow.
+            every = libraries(data, np.zeros(data.states.shape[2]), options)
+            shot, why, fitted = shot_hamiltonian(data, every)
+            commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
     except Exception as error:  # whatever this fails of, trajectories have their own answer
         why = f"{type(error).__name__}: {error}"
     if shot is None:
@@ -168,7 +172,7 @@ def _by_trajectories(
         for one in searched
         if not one.clear and one.independent > found.independent
     ]
-    return _Route(found, library, own.library.legend, (*doubts, *more)), searched
+    return _Route(found, library, own.library.legend, (*doubts, *more), own.space.moves), searched
 
 
 def _doubts(own: LibrarySpace, found: Listed) -> list[str]:

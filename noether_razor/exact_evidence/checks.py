@@ -33,8 +33,8 @@ class Adequacy(NamedTuple):
 
     chi2: squared residuals over degrees of freedom and over the noise variance that neighbouring rows show,
     None where they cannot show it. kept_back: the same of trajectories that were not fitted, over the fitted
-    noise; None for fewer than 4. growth: noise with whole trajectories over that with segments of 8 rows.
-    why: what is wrong, empty where all is well.
+    noise; None for fewer than 4, and where the fit did not converge. growth: noise with whole trajectories
+    over that with segments of 8 rows. why: what is wrong, empty where all is well.
     """
 
     chi2: float | None
@@ -74,7 +74,8 @@ def adequacy(comparison: Comparison, data: Trajectories, *, keep_back: bool = Tr
         growth = float(np.sqrt(np.mean(none.point.noise / short.noise)))
         if growth > GROWS + 2 / np.sqrt(problem.count * problem.dim):
             why.append(f"residuals of whole trajectories are {growth:.2f} times those of 8 rows")
-    if keep_back and len(problem.times) >= KEPT_BACK:
+    # Nothing is made of a fit that did not converge, and a second one would take as many steps.
+    if keep_back and len(problem.times) >= KEPT_BACK and none.converged:
         kept_back, degrees = _kept_back(comparison)
         used_up = 1 + len(none.point.z) / max(problem.count - degrees / problem.dim, 1)
         if kept_back > MISFIT * used_up * (1 + ERRORS * np.sqrt(2 / degrees)):

@@ -447,7 +447,11 @@ class _Problem:
         degrees = (
             self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
         )
+<<<<<<< HEAD
         chance = largest_roots(np.arange(len(rows)) + 1, degrees) / degrees - 1
+=======
+        chance = [largest_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
+>>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
         errors = np.maximum.accumulate(self.motion.noise_errors(rows))
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
 
@@ -491,20 +495,16 @@ class _Problem:
         rows = directions[:, values <= SLOW**2].T @ basis
         known = np.concatenate([quiet, driven])
         rows = _beyond(rows @ motion.root, known @ motion.root) @ np.linalg.inv(motion.root)
-        found = []
         moved = motion.deviations(motion.recording)
-        own = np.mean(moved**2, axis=0)
-        for row in rows:
-            spread_of = float(motion.variances(row[None])[0])
-            noise_of = float(motion.noise_variances(row[None]).mean())
-            moves = float(np.mean((window @ np.linalg.lstsq(basis.T, row, rcond=None)[0]) ** 2))
-            terms = float(np.sum(row**2 * own))
-            whole = float(np.mean((moved @ row) ** 2))
-            still = noise_of + float(motion.floors(row[None])[0])
-            slowly = whole > still and max(moves - noise_of, 0.0) <= SLOW**2 * min(spread_of, terms)
-            if slowly and spread_of > 2 * noise_of and spread_of > 1e-6 * float(row @ row):
-                found.append(row)
-        return np.array(found).reshape(-1, basis.shape[1])
+        spread_of, noise_of = motion.variances(rows), motion.noise_variances(rows).mean(axis=0)
+        inside = np.linalg.lstsq(basis.T, rows.T, rcond=None)[0]
+        moves = np.mean((window @ inside) ** 2, axis=0)
+        terms = rows**2 @ np.mean(moved**2, axis=0)
+        whole = np.mean((moved @ rows.T) ** 2, axis=0)
+        still = noise_of + motion.floors(rows)
+        slowly = np.maximum(moves - noise_of, 0.0) <= SLOW**2 * np.minimum(spread_of, terms)
+        seen = (spread_of > 2 * noise_of) & (spread_of > 1e-6 * np.sum(rows**2, axis=1))
+        return rows[(whole > still) & slowly & seen]
 
 
 def _beyond(rows: Float[np.ndarray, "K M"], known: Float[np.ndarray, "L M"]) -> Float[np.ndarray, "some M"]:

@@ -235,13 +235,17 @@ class Motion:
     def noise_matrix(self, weights: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "M M"]:
         """The sum of the covariances that noise gives to the terms at each row, times `weights`."""
         total = -self.curvature / 2 * weights.sum()
+        some = np.flatnonzero(weights)
+        column = weights[some, None]
         for slope in self.slopes:
-            total += (slope * weights[:, None]).T @ slope
+            own = slope[some]
+            total += (own * column).T @ own
         for bend in self.bends:
-            square = (bend.values * weights[:, None]).T @ bend.values / 2
-            total[np.ix_(bend.terms, bend.terms)] -= square
+            own = bend.values[some]
+            total[np.ix_(bend.terms, bend.terms)] -= (own * column).T @ own / 2
         return total
 
+<<<<<<< HEAD
     def noise_errors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The relative error of the noise variance of each combination."""
         errors = self.noise.relative_error[self.noise.variance > 0]
@@ -250,6 +254,21 @@ class Motion:
             shares[:, i] = np.sum((slope @ rows.T) ** 2, axis=0)
         total = shares.sum(axis=1, keepdims=True)
         return np.sqrt(np.sum((shares / np.where(total > 0, total, 1.0) * errors) ** 2, axis=1))
+=======
+    @cached_property
+    def _slope_squares(self) -> Float[np.ndarray, "noisy M M"]:
+        """The sums over the rows of products of slopes, for each column with noise."""
+        size = self.values.shape[1]
+        return np.array([slope.T @ slope for slope in self.slopes]).reshape(len(self.slopes), size, size)
+
+    def noise_errors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
+        """The relative errors of the noise variances of combinations."""
+        parts = [np.sum((rows @ square) * rows, axis=1) for square in self._slope_squares]
+        shares = np.maximum(np.array(parts).reshape(len(self.slopes), len(rows)), 0.0)
+        total = shares.sum(axis=0)
+        errors = self.noise.relative_error[self.noise.variance > 0]
+        return np.sqrt(np.sum((shares / np.where(total > 0, total, 1.0) * errors[:, None]) ** 2, axis=0))
+>>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
 
     @cached_property
     def sizes(self) -> Float[np.ndarray, " all"]:
@@ -288,7 +307,7 @@ class Motion:
 
     def variances(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """Of combinations over all rows of the data, noise and all."""
-        return np.einsum("ki,ij,kj->k", rows, self.covariance, rows)
+        return np.sum((rows @ self.covariance) * rows, axis=1)
 
     def floors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         """The mean square change of combinations that counts as none."""
@@ -459,9 +478,9 @@ class Drift:
         noise = float(motion.noise_variances(row[None]).mean())
         tiny = ROUNDING**2 * float(row @ row)
         spread = float(np.sqrt(max(total - noise, tiny)))
-        within = motion.deviations(motion.recording)
+        within = motion.deviations(motion.recording, (motion.values @ row)[:, None])
         share = 1 - (motion.recordings / len(within))
-        moved = float(np.mean((within @ row) ** 2)) - share * noise
+        moved = float(np.mean(within**2)) - share * noise
         statistic, p, count = float(explained @ explained) / variance, self.degrees, len(motion.values)
         excess = (np.cbrt(statistic / p) - (1 - 2 / (9 * p))) / np.sqrt(2 / (9 * p))
         # No less than where chance makes the statistic what it is on average.
@@ -473,8 +492,13 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
+<<<<<<< HEAD
         uncertain = float(motion.noise_errors(row[None])[0])
         chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), uncertain) * noise
+=======
+        of_noise = float(motion.noise_errors(row[None])[0])
+        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), of_noise) * noise
+>>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,

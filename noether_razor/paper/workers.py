@@ -144,8 +144,9 @@ def _workers(jobs: Sequence[Job[Any]], at: Sequence[Place]) -> Iterator[tuple[li
         context.Process(target=_work, args=(place, waiting, messages, stop, os.getpid()), daemon=True)
         for place in at
     ]
-    for process in processes:
-        process.start()
+    for place, process in zip(at, processes, strict=True):
+        with _kept_to(place.cores):
+            process.start()
     try:
         yield processes, messages, stop
     finally:
@@ -156,12 +157,27 @@ def _workers(jobs: Sequence[Job[Any]], at: Sequence[Place]) -> Iterator[tuple[li
                 process.terminate()
 
 
+@contextlib.contextmanager
+def _kept_to(cores: tuple[int, ...] | None) -> Iterator[None]:
+    """This thread, and processes that it starts, kept to some cores. A process must be from its first import
+    on: numpy's linear algebra starts a thread for each core that it sees then, and threads that share a core
+    wait for each other by spinning.
+    """
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _work(place: Place, waiting: Any, messages: Any, stop: Any, parent: int) -> None:
     """Do jobs until none is left; what happens goes into `messages`. JAX has not chosen its devices yet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the parent, which tells by `stop`
     os.environ.update(place.environment)
-    if place.cores is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, place.cores)
 
     def interrupted() -> bool:
         return stop.is_set() or os.getppid() != parent

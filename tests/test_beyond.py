@@ -342,8 +342,66 @@ def planets_in_space() -> Trajectories:
     return Trajectories(np.tile(times, (20, 1)), followed(field, starts, times))
 
 
+def three_bodies(count: int, rows: int, noise: float) -> Trajectories:
+    """Three masses in the plane that attract each other, from turning triangles: motions without close
+    meetings.
+    """
+    random, masses, times = np.random.default_rng(0), np.array([1.0, 1.2, 0.8]), 0.16 * np.arange(rows)
+
+    def parts(states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions and momenta of bodies, and positions from each to each."""
+        q, p = (half.reshape(*half.shape[:-1], 3, 2) for half in np.split(states, 2, axis=-1))
+        return q, p, q[..., None, :, :] - q[..., :, None, :]
+
+    def field(states: np.ndarray) -> np.ndarray:
+        _, p, apart = parts(states)
+        cube = (np.linalg.norm(apart, axis=-1, keepdims=True) + np.eye(3)[..., None]) ** 3
+        force = np.sum(masses[:, None, None] * masses[:, None] * apart / cube, axis=2)
+        return np.concatenate([p / masses[:, None], force], axis=-1).reshape(-1, 12)
+
+    def usable(paths: np.ndarray) -> np.ndarray:
+        _, p, apart = parts(paths)
+        distances = np.linalg.norm(apart, axis=-1)[..., [0, 0, 1], [1, 2, 2]]
+        pulls = masses[[0, 0, 1]] * masses[[1, 2, 2]] / distances
+        energy = np.sum(p**2 / masses[:, None], axis=(2, 3)) / 2 - pulls.sum(axis=2)
+        return (distances.min(axis=(1, 2)) > 0.35) & (np.ptp(energy, axis=1) < 1e-5)
+
+    found: list[np.ndarray] = []
+    while len(found) < count:
+        size = random.uniform(0.8, 1.2, (count, 1))
+        angles = random.uniform(0, 2 * np.pi, (count, 1)) + np.array([0, 2, 4]) * np.pi / 3
+        angles = angles + 0.25 * random.normal(size=(count, 3))
+        q = np.stack([np.cos(angles), np.sin(angles)], axis=2)
+        q = q * (size * (1 + 0.15 * random.normal(size=(count, 3))))[..., None]
+        rate = random.choice([-1, 1], (count, 1)) * random.uniform(0.5, 0.9, (count, 1)) / size**1.5
+        speed = rate[..., None] * np.stack([-q[..., 1], q[..., 0]], axis=2)
+        speed = speed + 0.15 * random.normal(size=q.shape) + 0.3 * random.normal(size=(count, 1, 2))
+        q = q + 0.5 * random.normal(size=(count, 1, 2))
+        starts = np.concatenate([q, masses[:, None] * speed], axis=1).reshape(count, 12)
+        paths = followed(field, starts, times, 20)
+        found += list(paths[usable(paths)])
+    states = np.array(found[:count])
+    spread = states.reshape(-1, 12).std(axis=0)
+    block = np.repeat([np.sqrt(np.mean(part**2)) for part in np.split(spread, 2)], 6)
+    names = tuple(f"{letter}{axis}{body}" for letter in ("", "p") for body in (1, 2, 3) for axis in "xy")
+    states = states + noise * block * random.normal(size=states.shape)
+    return Trajectories(np.tile(times, (count, 1)), states, names=names)
+
+
 LENZ = "p2*(q1*p2 - q2*p1) - q1/sqrt(q1**2 + q2**2)"
 CUBIC = "p1*p2*p3 - p1*exp(q2 - q3) - p2*exp(q3 - q1) - p3*exp(q1 - q2)"
+
+
+class TestThreeBodies:
+    @pytest.mark.slow
+    def test_all_laws_of_a_file(self, tmp_path):
+        save_trajectories(tmp_path / "bodies.npz", three_bodies(200, 50, 0.01))
+        found = nr.conserved_library(nr.load_trajectories(tmp_path / "bodies.npz"))
+        assert (found.linear, found.independent, found.undecided) == (18, 5, ())
+        assert found.hamiltonian is not None and set(found.hamiltonian.coefficients) == {
+            *(f"p{axis}{body}^2" for axis in "xy" for body in (1, 2, 3)),
+            *("1/r12", "1/r13", "1/r23"),
+        }
 
 
 class TestEvidence:

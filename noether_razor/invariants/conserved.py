@@ -44,6 +44,8 @@ LEAST_SPREAD = 0.2
 """Of the noise: rows that stand out make it seem larger than it is, but not by more than this."""
 MOST_LEFT_OUT = 0.02
 """Share of the rows that may be left out because they stand out; more are no glitches."""
+SOME = 32
+"""Combinations whose thresholds are computed at first."""
 MOST_FOLDS = 10
 BACK = 0.7
 """Distance from the beginning over the largest before, from which a trajectory has turned."""
@@ -385,8 +387,8 @@ class _Problem:
             noise = basis @ motion.noise_matrix(np.where(mine, shares, 0.0)) @ basis.T
             self.noise.append(_positive(noise) + self.count[-1] * self.floor)
         self.ratios, self.rows = self.solve()
-        self.limits = self.thresholds(self.rows)
-        self.kept = self.quiet(self.ratios, self.limits)
+        self.limits = self.thresholds(self.ratios, self.rows)
+        self.kept = quiet(self.ratios, self.limits)
 
     def solve(self, without: int | None = None) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K M"]]:
         """Ratios of change to noise, least first, and combinations whose noise is one."""
@@ -439,10 +441,20 @@ class _Problem:
                 return CorrelatedNoise(factors, float(np.mean(found[:count])))
         return None
 
-    def thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
-        """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the
-        least.
+    def thresholds(
+        self, ratios: Float[np.ndarray, " K"], rows: Float[np.ndarray, "K M"]
+    ) -> Float[np.ndarray, " some"]:
+        """The largest ratios that noise makes of the first 1, 2, .. combinations, chosen to have the least:
+        at least as far as the first that is beyond its own.
         """
+        some = SOME
+        while True:
+            found = self._thresholds(rows[:some])
+            if some >= len(rows) or np.any(ratios[:some] > found):
+                return found
+            some *= 2
+
+    def _thresholds(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
         levels = np.cumsum(self.levels(rows) * self.weights[:, None], axis=1)
         degrees = (
             self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
@@ -455,11 +467,6 @@ class _Problem:
         errors = np.maximum.accumulate(self.motion.noise_errors(rows))
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
 
-    def quiet(self, ratios: Float[np.ndarray, " K"], thresholds: Float[np.ndarray, " K"]) -> int:
-        """How many combinations change no more than noise does."""
-        loud = ratios > thresholds
-        return int(np.argmax(loud)) if loud.any() else len(ratios)
-
     def settled(self) -> bool:
         """Whether the others show each fold's count: see `conserved_space`."""
         kept = self.kept
@@ -467,8 +474,8 @@ class _Problem:
             return kept == 0
         for k, (moved, noise) in enumerate(zip(self.moved, self.noise, strict=True)):
             ratios, rows = self.solve(without=k)
-            thresholds = self.thresholds(rows)
-            more = self.quiet(ratios, thresholds)
+            thresholds = self.thresholds(ratios, rows)
+            more = quiet(ratios, thresholds)
             if more <= kept:
                 continue
             inside = np.linalg.lstsq(self.basis.T, rows[:more].T, rcond=None)[0]
@@ -505,6 +512,12 @@ class _Problem:
         slowly = np.maximum(moves - noise_of, 0.0) <= SLOW**2 * np.minimum(spread_of, terms)
         seen = (spread_of > 2 * noise_of) & (spread_of > 1e-6 * np.sum(rows**2, axis=1))
         return rows[(whole > still) & slowly & seen]
+
+
+def quiet(ratios: Float[np.ndarray, " K"], thresholds: Float[np.ndarray, " some"]) -> int:
+    """How many combinations change no more than noise does."""
+    loud = ratios[: len(thresholds)] > thresholds
+    return int(np.argmax(loud)) if loud.any() else len(ratios)
 
 
 def _beyond(rows: Float[np.ndarray, "K M"], known: Float[np.ndarray, "L M"]) -> Float[np.ndarray, "some M"]:

@@ -233,16 +233,16 @@ class Motion:
         return np.maximum(total - bent / 2, 0.0)
 
     def noise_matrix(self, weights: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "M M"]:
-        """The sum of the covariances that noise gives to the terms at each row, times `weights`."""
+        """The sum of the covariances that noise gives to the terms at each row, times `weights` >= 0."""
         total = -self.curvature / 2 * weights.sum()
         some = np.flatnonzero(weights)
-        column = weights[some, None]
+        root = np.sqrt(weights[some, None])
         for slope in self.slopes:
-            own = slope[some]
-            total += (own * column).T @ own
+            own = slope[some] * root
+            total += own.T @ own
         for bend in self.bends:
-            own = bend.values[some]
-            total[np.ix_(bend.terms, bend.terms)] -= (own * column).T @ own / 2
+            own = bend.values[some] * root
+            total[np.ix_(bend.terms, bend.terms)] -= own.T @ own / 2
         return total
 
 <<<<<<< HEAD

@@ -357,7 +357,7 @@ def three_bodies(count: int, rows: int, noise: float) -> Trajectories:
         _, p, apart = parts(states)
         cube = (np.linalg.norm(apart, axis=-1, keepdims=True) + np.eye(3)[..., None]) ** 3
         force = np.sum(masses[:, None, None] * masses[:, None] * apart / cube, axis=2)
-        return np.concatenate([p / masses[:, None], force], axis=-1).reshape(-1, 12)
+        return np.concatenate([p / masses[:, None], force], axis=1).reshape(-1, 12)
 
     def usable(paths: np.ndarray) -> np.ndarray:
         _, p, apart = parts(paths)
@@ -575,6 +575,12 @@ class TestAnswers:
             in beyond_text({"beyond": found.to_json()})[1] + beyond_text({"beyond": found.to_json()})[0]
         )
 
+    def test_where_nothing_moves_no_hamiltonian_is_looked_for(self):
+        found = nr.conserved_library(measured(SYSTEMS["pendulum"], 1.0, 0))
+        nothing = "nothing moves along trajectories beyond noise"
+        assert found.hamiltonian is None and nothing in found.undecided
+        assert f"no Hamiltonian as a formula: {nothing}" in found.notes
+
     def test_term_of_the_user_is_used(self):
         # Polynomials alone do not hold the energy of this well.
         data = measured(SYSTEMS["Morse"], 0.01, 0)
@@ -784,6 +790,10 @@ def test_reproduce_writes_its_table(tmp_path):
     rows = json.loads((tmp_path / "beyond.json").read_text())["rows"]
     assert rows["pendulum"]["right_0.01"]["mean"] == 1 and rows["all systems"]["wrong"]["mean"] == 0
     assert "| pendulum |" in text and "Smoke run" in text
+    # A part that was measured is not measured again.
+    kept = tmp_path / "runs" / "quick" / "beyond-pendulum-0.json"
+    kept.write_text(kept.read_text().replace('"right_0.01": 1.0', '"right_0.01": 0.5'))
+    assert "| 0.50 |" in reproduce("beyond", seeds=1, budget="quick", out=tmp_path)
 
 
 @pytest.mark.slow

@@ -326,9 +326,21 @@ class TestJobsSideBySide:
         with pytest.raises(KeyboardInterrupt):
             share_out(jobs, interrupted=lambda: (tmp_path / "3").exists() and (tmp_path / "4").exists())
 
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores of a process are not known here")
+    def test_a_process_is_kept_to_its_cores_when_it_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = os.sched_getaffinity(0)
+        own = min(before)
+        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=(own,))] * 2)
+        assert share_out([cores, cores]) == [[own], [own]]
+        assert os.sched_getaffinity(0) == before
+
     def test_a_worker_that_dies_is_said(self) -> None:
         with pytest.raises(RuntimeError, match="exit code 7"):
             share_out([die, die])
+
+
+def cores(*, on_progress: Progress, interrupted: Callable[[], bool]) -> list[int]:
+    return sorted(os.sched_getaffinity(0))
 
 
 def die(*, on_progress: Progress, interrupted: Callable[[], bool]) -> None:

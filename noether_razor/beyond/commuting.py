@@ -51,7 +51,8 @@ class Commuting(NamedTuple):
         that are zero are, and may be.
         """
         if self.rank == len(self.sizes):
-            return True
+            # All terms: not by errors that are as large as H.
+            return bool(np.all(self.sizes <= ROUNDING))
         zero = float(np.max(self.sizes[: self.rank], initial=0.0))
         return bool(self.sizes[self.rank] > GAP * max(zero, BY_ERRORS * self.errors[self.rank] + ROUNDING))
 
@@ -82,8 +83,12 @@ def commuting(
     left, sizes, axes = left[:, ::-1], sizes[::-1], axes[::-1]
     draws = shot.draws(DRAWS)
     drawn = [_by_squares(np.tensordot(coefficients, maps, 1)) for coefficients in draws]
-    # What is there by the errors of H alone differs from draw to draw by about as much as it is.
-    errors = np.sqrt(np.mean([(own - sizes) ** 2 for own, _ in drawn], axis=0))
+    # What is there by the errors of H alone differs from draw to draw by about as much as it is, and in each
+    # of the directions that these errors have.
+    differ = np.mean([(own - sizes) ** 2 for own, _ in drawn], axis=0)
+    changes = [np.tensordot(off, maps, 1) @ axes.T for off in draws - shot.coefficients]
+    made = np.mean([_beside(left, change) for change in changes], axis=0)
+    errors = np.sqrt(np.maximum(differ, made))
     zero = sizes <= BY_ERRORS * errors + ROUNDING
     rank = int(np.argmin(zero)) if not zero.all() else len(zero)
     # First order: what a change of H makes of the brackets, the other combinations make good.
@@ -116,6 +121,16 @@ def _by_squares(
     squares, axes = eigh(matrix.T @ matrix)
     some = min(matrix.shape)
     return np.sqrt(np.maximum(squares[-some:], 0.0)), axes.T[-some:]
+
+
+def _beside(
+    left: Float[np.ndarray, "rows sizes"], change: Float[np.ndarray, "rows sizes"]
+) -> Float[np.ndarray, " sizes"]:
+    """The squares of changes of brackets, one column a combination, without what other combinations of larger
+    brackets make good: their left vectors are to the right.
+    """
+    inside = np.tril(left.T @ change, -1)
+    return np.maximum(np.sum(change**2, axis=0) - np.sum(inside**2, axis=0), 0.0)
 
 
 class BracketForms(NamedTuple):

@@ -511,6 +511,19 @@ class TestTies:
         np.testing.assert_allclose(left[0, 0], 1 / weights.sum(), rtol=1e-9)
         assert found[2] == values[2] and found[4] == values[4]
 
+    def test_coefficients_of_unlike_units(self):
+        # Positions in millimetres: the errors of some are nothing beside those of others.
+        values = np.array([0.5003, 0.5001, 4.01e-7, 4.0e-7, 2.4e-6])
+        covariance = np.diag([4e-4, 4e-4, 2e-9, 2e-9, 1e-8]) ** 2
+        found, left = tied(values, covariance, 1500)
+        assert found[0] == found[1] and found[2] == found[3] and found[4] == values[4]
+        np.testing.assert_allclose(np.sqrt(np.diag(left)[[0, 2]]), [4e-4 / 2**0.5, 2e-9 / 2**0.5], rtol=1e-6)
+        # A sure coefficient and unsure ones that are as large.
+        sure = np.diag([1e-3, 1e-12, 1e-3]) ** 2
+        found, left = tied(np.array([0.5, 0.5005, 0.5]), sure, 1500)
+        np.testing.assert_allclose(found, 0.5005, rtol=1e-9)
+        assert left[0, 0] < 1e-20
+
     def test_text(self):
         pairs = {"p1^2": (0.5, 1e-3), "p2^2": (0.5, 1e-3), "cos(q1)": (-1.0, 2e-3), "cos(q2)": (1.0, 2e-3)}
         assert hamiltonian_text(pairs) == "0.5000(10) (p1^2 + p2^2) - 1.000(2) (cos(q1) - cos(q2))"

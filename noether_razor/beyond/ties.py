@@ -19,11 +19,13 @@ def tied(
     spent = 0.0
     for one, other in apart:
         first, second = (next(g for g in groups if k in g) for k in (one, other))
-        if first is second:
+        limit = spent + np.log(max(rows, 2))
+        # More ties than one cost no less. What is far apart may differ by decades, in units of the user.
+        if first is second or _distance(values, covariance, one, other) ** 2 > limit:
             continue
         trial = [*(g for g in groups if g is not first and g is not second), [*first, *second]]
         cost = _conditioned(values, covariance, trial)[2]
-        if cost <= spent + np.log(max(rows, 2)):
+        if cost <= limit:
             groups, spent = trial, cost
     found, left, _ = _conditioned(values, covariance, groups)
     return found, left
@@ -43,10 +45,13 @@ def _conditioned(
     """Values and covariance where sizes of each group are equal, and what that costs of chi-squared."""
     constraints = []
     for group in groups:
-        for k in group[1:]:
-            row = np.zeros(len(values))
-            row[k], row[group[0]] = np.sign(values[k]), -np.sign(values[group[0]])
-            constraints.append(row)
+        # Against the surest: beside the error of another, small ones would be lost in rounding.
+        surest = min(group, key=lambda k: covariance[k, k])
+        for k in group:
+            if k != surest:
+                row = np.zeros(len(values))
+                row[k], row[surest] = np.sign(values[k]), -np.sign(values[surest])
+                constraints.append(row)
     if not constraints:
         return values, covariance, 0.0
     off = np.array(constraints)

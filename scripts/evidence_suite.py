@@ -108,20 +108,23 @@ class Score(NamedTuple):
     seconds: float
 
 
-def make_file(
-    item: Item, seed: int, path: Path, *, trajectories: int = TRAJECTORIES, noise: float = NOISE
-) -> None:
-    """Write the noisy trajectories of a system."""
-    clean = simulate(
+def clean_trajectories(item: Item, seed: int) -> Trajectories:
+    """Trajectories of a system without noise."""
+    return simulate(
         CustomSystem(2, item.hamiltonian),
         jax.random.key(seed),
-        trajectories=trajectories,
+        trajectories=TRAJECTORIES,
         transitions=ROWS - 1,
         dt=STEP,
         initial=InitialStates(item.scale, item.scale, energy_below=1 / 6 if item.scale < 1 else None),
     )
+
+
+def make_file(item: Item, seed: int, path: Path) -> None:
+    """Write the noisy trajectories of a system."""
+    clean = clean_trajectories(item, seed)
     draws = np.random.default_rng(seed)
-    added = noise * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
+    added = NOISE * clean.points().std(axis=0) * draws.normal(size=clean.states.shape)
     save_trajectories(path, Trajectories(clean.times, clean.states + added))
 
 

@@ -1,5 +1,6 @@
 """Dictionaries of the exact evidence: their parts against autodiff, verdicts on noisy files with angles."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +13,10 @@ from scipy.integrate import solve_ivp
 import noether_razor as nr
 from noether_razor.discovery.exact import exact_answer
 from noether_razor.exact_evidence import Features, Polynomials, Trigonometric
+from noether_razor.exact_evidence.features import LinearFeatures, hamiltonian_fields
+from noether_razor.exact_evidence.quotients import Averaged, quotient
+from noether_razor.exact_evidence.scattered import Fourier, Places, Radial, Scattered
+from noether_razor.exact_evidence.sums import Sum
 from noether_razor.exact_evidence.trigonometric import trigonometric_count
 from noether_razor.phase_space import poisson_bracket
 from noether_razor.quadratic_forms import Quadratics
@@ -132,6 +137,133 @@ class TestTrigonometric:
         assert MIXED.symmetric(quantities("q2^2 + p2^2")).kept.shape[1] == 5 * 6 - 1
         # The flow of an angle moves its momentum.
         assert ROTORS.symmetric(quantities("q1")).kept.shape[1] == 13 * 3 - 1
+
+
+SMOOTH = [
+    Radial(4, (Places((0, 1), 0.7, 5), Places((0, 1, 2, 3), 1.5, 6))),
+    Fourier(4, (Places((0, 1), 0.7, 5), Places((2, 3), 1.5, 6))),
+]
+TURNED = quotient(quantities("q1*p2 - q2*p1"))
+assert TURNED is not None
+AVERAGED = Averaged.of(Sum.of(Polynomials(4, 2), SMOOTH[0]), TURNED)
+
+
+@pytest.mark.usefixtures("double_precision")
+class TestSmoothFunctions:
+    """Radial basis functions, Fourier features, sums, and averages with a symmetry built in."""
+
+    @pytest.mark.parametrize("features", [*SMOOTH, AVERAGED], ids=["radial", "fourier", "averaged"])
+    def test_derivatives_are_those_of_the_values(self, features: LinearFeatures):
+        draws = np.random.default_rng(0)
+        state, c = jnp.asarray(draws.normal(size=4)), jnp.asarray(draws.normal(size=features.size))
+        found = features.slopes(state, features.prepared(c))
+        gradient, hessian = jax.jit(
+            lambda x: (
+                jax.grad(lambda y: features.values(y) @ c)(x),
+                jax.hessian(lambda y: features.values(y) @ c)(x),
+            )
+        )(state)
+        np.testing.assert_allclose(found.gradient, gradient, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(found.hessian, hessian, rtol=1e-9, atol=1e-9)
+        every = features.slopes_of_all(state)
+        np.testing.assert_allclose(every @ c, gradient, rtol=1e-9, atol=1e-10)
+        rows = np.asarray(state)[None]
+        np.testing.assert_allclose(features.gradients(rows)[0], every, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(features.values_at(rows)[0], features.values(state), rtol=1e-9, atol=1e-11)
+
+    @pytest.mark.parametrize("features", SMOOTH, ids=["radial", "fourier"])
+    def test_richer_sums_hold_it(self, features: Scattered):
+        whole, states = Sum.of(Polynomials(4, 2), features), np.random.default_rng(3).normal(size=(5, 4))
+        found = whole.richer(np.zeros(whole.size), 1000)
+        assert len(found) == 3 and not whole.richer(np.zeros(whole.size), whole.size)
+        for richer, places in found:
+            np.testing.assert_allclose(richer.values_at(states)[:, places], whole.values_at(states))
+            pairs = set(zip(whole.groups.tolist(), richer.groups[places].tolist(), strict=True))
+            assert len(pairs) == whole.groups.max() + 1
+
+    def test_fourier_features_have_the_kernel_of_their_length(self):
+        features = Fourier(2, (Places((0,), 0.8, 512),))
+        x, y = np.array([[0.3, 1.0]]), np.array([[-0.6, 2.0]])
+        kernel = (features.values_at(x) * features.values_at(y)).sum() / 512
+        assert kernel == pytest.approx(np.exp(-(0.9**2) / (2 * 0.8**2)), abs=0.01)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "q1*p2 - q2*p1",
+            "p1",
+            "p1 - q2/2, p2 + q1/2",
+            "p1^2",
+            "q1^2 + p1^2, q2^2 + p2^2",
+            "q1^2 + 2*p1^2 + 3*p1",
+            "q1*p2 - q2*p1, p1^2 + p2^2 + q1^2 + q2^2",
+        ],
+    )
+    @pytest.mark.parametrize("features", SMOOTH, ids=["radial", "fourier"])
+    def test_what_is_built_in_commutes(self, features: Scattered, text: str):
+        asked, whole = quantities(text), Sum.of(Polynomials(4, 2), features)
+        maps = quotient(asked)
+        assert maps is not None
+        states = np.random.default_rng(5).normal(size=(10, 4))
+        gradients, plain = Averaged.of(whole, maps).gradients(states), whole.gradients(states)
+        for matrix, vector in zip(*hamiltonian_fields(asked), strict=True):
+            field = states @ matrix.T + vector
+            size = np.linalg.norm(field, axis=1).max() * np.linalg.norm(plain, axis=1).max()
+            assert np.abs(np.einsum("ri,rip->rp", field, gradients)).max() < 1e-5 * size
+        # Not by making them all constant.
+        assert np.linalg.norm(gradients) > 0.1 * np.linalg.norm(plain)
+
+    @pytest.mark.parametrize("text", ["q1*p1", "p1^2 + p2^2", "q1^2 + q2^2", "q1*p2 - q2*p1, q1^2 + p1^2"])
+    def test_flows_that_are_neither_shifts_nor_periodic(self, text: str):
+        assert quotient(quantities(text)) is None
+
+
+class TestSmoothEvidence:
+    def test_one_degree_of_freedom(self, monkeypatch):
+        """A symmetry, a false one and one that cannot be built in; as the command asks."""
+
+        def field(_: float, x: np.ndarray) -> list[float]:
+            return [x[1], -x[0]]
+
+        starts = np.random.default_rng(0).normal(size=(8, 2))
+        data = simulated(field, starts, rows=21)
+        found = nr.evidence(data, ["q1^2 + p1^2", "p1", "q1*p1"], features="radial")
+        assert found.adequate and found.space is None and "radial basis functions" in found.dictionary
+        assert [one.verdict for one in found] == ["exact", "rejected", "undecided"]
+        assert found[0].gain > 10 and found[1].gain < -100 and np.isnan(found[2].gain)
+        assert "neither a shift nor periodic" in found[2].why
+        assert str(nr.Evidence.from_json(json.loads(json.dumps(found.to_json())))) == str(found)
+
+    def test_words_and_formulas(self):
+        data = simulated(lambda _, x: [x[1], -x[0]], np.eye(2), rows=6)
+        for features, message in {
+            "furier": "did you mean fourier",
+            ("radial", "fourier"): "expected one of them",
+            "1/(q1 - q1)": "features",
+        }.items():
+            with pytest.raises(nr.EvidenceError, match=message):
+                nr.evidence(data, ["p1"], features=features)
+        with pytest.raises(nr.EvidenceError, match="degree <= 2"):
+            nr.evidence(data, ["q1^4"], features="radial")
+        angle = simulated(lambda _, x: [x[1], -x[0]], np.eye(2), (TURN, None), rows=6)
+        with pytest.raises(nr.EvidenceError, match="no angles"):
+            nr.evidence(angle, ["p1"], features="radial")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("features", "extra"), [("radial", 0.0), ("", 0.0), (("radial", "cos(q1)"), 0.3)]
+    )
+    def test_a_central_force_that_is_no_polynomial(self, features, extra: float):
+        """log(1 + r^2), and a term of its own that breaks the symmetry."""
+
+        def field(_: float, x: np.ndarray) -> list[float]:
+            square = 1 + x[0] ** 2 + x[1] ** 2
+            return [x[2], x[3], -2 * x[0] / square + extra * np.sin(x[0]), -2 * x[1] / square]
+
+        starts = np.random.default_rng(1).normal(size=(20, 4))
+        found = nr.evidence(simulated(field, starts, rows=51), ["q1*p2 - q2*p1", "q1"], features=features)
+        assert found.adequate and found[1].verdict == "rejected"
+        assert found[0].verdict == ("approximate" if extra else "exact")
 
 
 def simulated(

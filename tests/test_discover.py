@@ -324,7 +324,8 @@ def test_hypotheses_are_read_in_the_names_of_the_data():
 
 
 def test_hypotheses_may_name_velocities():
-    names, masses = ("x", "y", "m_vx", "m_vy"), {"vx": 2.0, "vy": 10.0}
+    names = ("x", "y", "m_vx", "m_vy")
+    masses = {"vx": np.array([0, 0, 1 / 2.0, 0]), "vy": np.array([0, 0, 0, 1 / 10.0])}
     spin = parse_hypothesis("x*vy - y*vx", names, masses)
     same = parse_hypothesis("x*m_vy/10 - y*m_vx/2", names)
     np.testing.assert_allclose(spin.matrices, same.matrices, rtol=1e-15)
@@ -336,5 +337,6 @@ def test_hypotheses_may_name_velocities():
     with pytest.raises(HypothesisError, match="constant"):
         parse_hypothesis("m_vx - 2*vx", names, masses)
     # A velocity v1 gives the momentum p1; a coordinate goes before a velocity of its name.
-    np.testing.assert_allclose(parse_hypothesis("v1", ("q1", "p1"), {"v1": 4.0}).vectors, [[0, 0.25]])
-    np.testing.assert_allclose(parse_hypothesis("v", ("v", "p"), {"v": 4.0}).vectors, [[1, 0]])
+    quarter = np.array([0, 0.25])
+    np.testing.assert_allclose(parse_hypothesis("v1", ("q1", "p1"), {"v1": quarter}).vectors, [[0, 0.25]])
+    np.testing.assert_allclose(parse_hypothesis("v", ("v", "p"), {"v": quarter}).vectors, [[1, 0]])

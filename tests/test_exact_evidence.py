@@ -17,7 +17,7 @@ from noether_razor.app.cli.demo import two_oscillators
 from noether_razor.exact_evidence import evidence as polynomial_evidence
 from noether_razor.exact_evidence.built_in import Comparison, no_symmetry
 from noether_razor.exact_evidence.checks import friction
-from noether_razor.exact_evidence.flow import Rows, normal_equations
+from noether_razor.exact_evidence.flow import Compiled, Rows, normal_equations
 from noether_razor.exact_evidence.polynomials import Polynomials
 from noether_razor.exact_evidence.prior import Prior, log_determinant
 from noether_razor.exact_evidence.shooting import Begin, LinearModel, Problem, evaluate, fit
@@ -156,7 +156,9 @@ class TestFlow:
 
         def blocks(parameters, firsts):
             panels = jnp.asarray(4)
-            return normal_equations(problem.field, 2, parameters, firsts, rows, weights, jnp.ones(1), panels)
+            return normal_equations(
+                Compiled(features, 2), (), parameters, firsts, rows, weights, jnp.ones(1), panels
+            )
 
         found = blocks(jnp.asarray(parameters), firsts)
         # Forward mode goes through the integrator, and not through the sensitivities that it carries.
@@ -345,12 +347,14 @@ class TestVerdicts:
         assert [one.verdict for one in found] == ["exact", "rejected"]
         assert 10 < found[0].gain < 60
 
-    def test_what_no_hamiltonian_fits_gets_no_verdict(self):
+    @pytest.mark.parametrize("features", ["polynomials", pytest.param("", marks=pytest.mark.slow)])
+    def test_what_no_hamiltonian_fits_gets_no_verdict(self, features: str):
         data = oscillators()
         # The first momentum drives itself: no H, whatever its degree, does that.
         states = data.states.copy()
         states[:, :, 2] = states[:, :, 2] * np.exp(0.1 * data.times)
-        found = nr.evidence(Trajectories(data.times, states), ["q1*p2 - q2*p1"], degree=2)
+        data = Trajectories(data.times, states)
+        found = nr.evidence(data, ["q1*p2 - q2*p1"], degree=2, features=features)
         assert not found.adequate and found.withdrawn
         assert found[0].verdict == "undecided"
 
@@ -466,6 +470,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
         (["--quantity", "q3"], "unknown name 'q3'"),
         (["--quantity", "log(q1)"], "formula 'log(q1)': not finite at"),
         (["--quantity", "q1", "--degree", "30"], "46375 terms"),
+        (["--quantity", "q1", "--features", "furier"], "did you mean fourier"),
         ([], "--quantity"),
     ],
 )

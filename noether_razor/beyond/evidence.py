@@ -1,12 +1,13 @@
 """The evidence for conserved quantities of any formula, for a Hamiltonian in the terms of a library."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from ..exact_evidence import Evidence, EvidenceError
-from ..exact_evidence import evidence as of_polynomials
+from ..exact_evidence import evidence as of_dictionary
 from ..exact_evidence.engine import MisfitError
 from ..exact_evidence.judge import Judge, Tell
 from ..exact_evidence.questions import GeneralQuestion, Question
@@ -17,6 +18,7 @@ from ..quantities import Hypothesis, HypothesisError
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .by_hamiltonian import library_hamiltonian
+from .choice import SMOOTH, features_of
 from .options import LibraryError, LibraryOptions
 from .proposals import libraries
 from .shooting import Fitted, library_fits, shot_of
@@ -24,6 +26,8 @@ from .user_terms import user_terms
 
 INSTEAD = "no verdict can be given"
 """What is said where no H fits."""
+FREEDOMS = 2
+"""Degrees of freedom up to which smooth functions are tried where nothing else fits."""
 
 
 def evidence(
@@ -31,6 +35,7 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    features: str | Sequence[str] = (),
     space_degree: int = 2,
     beside: Sequence[Hypothesis] = (),
     apart: Sequence[int] = (),
@@ -39,46 +44,60 @@ def evidence(
     """How much the data support that each of `quantities` is conserved: formulas in the units of the data, or
     several that hold together, "p1, p2".
 
-    Where all have degree <= 2 and a polynomial H fits, this is `exact_evidence.evidence`, with the meaning of
-    the other arguments. Else H is one of a library: polynomials, waves of angles, functions of distances and
-    of differences, and the terms that the formulas are sums of. The weak form leaves at most 24 terms of it,
-    or 40 with all that share a prior variance with those it needs.
-    The symmetry is built in by the null space of the brackets {C, phi} at states of the data. Of two
-    libraries that fit, that with the largest evidence is asked, with one of the quantities or without.
-    `degree` is then that of the library's polynomials. Raises `HypothesisError` for a formula,
+    `features` say what H is a sum of: "polynomials" (of angles trigonometric ones); "library": of 24 to 40
+    terms of one, polynomials, waves of angles, functions of distances and of differences; "radial" or
+    "fourier": smooth functions beside polynomials of degree 2; and formulas of further terms. By default the
+    data say: polynomials where all quantities have degree <= 2 and they fit, else a library with the terms
+    that the formulas are sums of, else, in up to two degrees of freedom, radial basis functions.
+
+    The symmetry is built in exactly by polynomials, by averages for smooth functions, and in a library by the
+    null space of {C, phi} at states of the data. Of two libraries that fit, that with the largest evidence is
+    asked. The other arguments are those of `exact_evidence.evidence`. Raises `HypothesisError` for a formula,
     `EvidenceError` for data of which nothing can be said.
     """
-    tell = progress or (lambda _: None)
-    if not all(_quadratic(text, data) for text in quantities):
+    tell, asked = progress or (lambda _: None), features_of(features, data)
+    quadratic = all(_quadratic(text, data) for text in quantities)
+    if not quadratic and asked.word in SMOOTH:
+        raise EvidenceError(
+            f"{asked.word} features: formulas have to be of degree <= 2; ask a library for others"
+        )
+    if not quadratic or asked.word == "library" or (asked.terms and asked.word not in SMOOTH):
         if space_degree > 2:
             raise EvidenceError(
-                f"space degree: got {space_degree}, expected 2 where a formula is no polynomial of degree 2; "
-                "ask about it apart"
+                f"space degree: got {space_degree}, expected 2 where H is in a library; ask about it apart"
             )
-        return library_evidence(data, quantities, degree=degree, tell=tell)
+        return library_evidence(data, quantities, degree=degree, tell=tell, terms=asked.terms)
+    by_dictionary = partial(
+        of_dictionary,
+        data,
+        quantities,
+        degree=degree,
+        space_degree=space_degree,
+        beside=beside,
+        apart=apart,
+        progress=progress,
+    )
+    if asked.word:
+        return by_dictionary(features=asked.builder(data, degree))
+    others = [partial(library_evidence, data, quantities, degree=degree, tell=tell)]
+    if data.dof <= FREEDOMS and not data.angles() and space_degree == 2:
+        others.append(partial(by_dictionary, features="radial"))
+    return _first_that_fits(by_dictionary, others if quantities else [])
+
+
+def _first_that_fits(first: Callable[[], Evidence], others: Sequence[Callable[[], Evidence]]) -> Evidence:
+    """What the first says, or another where its Hamiltonian does not fit and that one's does."""
     refused = found = None
     try:
-        found = of_polynomials(
-            data,
-            quantities,
-            degree=degree,
-            space_degree=space_degree,
-            beside=beside,
-            apart=apart,
-            progress=progress,
-        )
+        found = first()
     except MisfitError as error:
         refused = error
-    if not quantities or (found is not None and found.adequate):
-        return _known(found, refused)
-    try:
-        by_library = library_evidence(data, quantities, degree=degree, tell=tell)
-    except (EvidenceError, HypothesisError):
-        return _known(found, refused)
-    return by_library if by_library.adequate else _known(found, refused)
-
-
-def _known(found: Evidence | None, refused: MisfitError | None) -> Evidence:
+    for other in others if found is None or not found.adequate else ():
+        try:
+            if (instead := other()).adequate:
+                return instead
+        except (EvidenceError, HypothesisError):
+            continue
     if found is None:
         assert refused is not None
         raise refused
@@ -86,11 +105,16 @@ def _known(found: Evidence | None, refused: MisfitError | None) -> Evidence:
 
 
 def library_evidence(
-    data: Trajectories, quantities: Sequence[str], *, degree: int | None, tell: Tell
+    data: Trajectories,
+    quantities: Sequence[str],
+    *,
+    degree: int | None,
+    tell: Tell,
+    terms: Sequence[str] = (),
 ) -> Evidence:
-    """That of a Hamiltonian in the terms of a library. Raises as `evidence`."""
+    """That of a Hamiltonian in the terms of a library, and others. Raises as `evidence`."""
     made = [formula_terms(text, data) for text in quantities]
-    own = [term for text in quantities for term in _terms(text, data)]
+    own = [*terms, *(term for text in quantities for term in _terms(text, data))]
     try:
         every = libraries(data, noise_estimate(data).variance, LibraryOptions(tuple(own), degree))
     except LibraryError as error:

@@ -44,6 +44,7 @@ class LibraryFeatures(LinearFeatures):
     """
 
     dim: int
+    degree: int
     library: Library
     scale: PhaseScale
     units: Float[np.ndarray, " P"]
@@ -56,7 +57,7 @@ class LibraryFeatures(LinearFeatures):
         squares = [
             np.mean((library.slopes(states, i) * size) ** 2, axis=0) for i, size in enumerate(scale.scales)
         ]
-        return cls(library.dim, library, scale, np.sqrt(np.sum(squares, axis=0)))
+        return cls(library.dim, library.largest, library, scale, np.sqrt(np.sum(squares, axis=0)))
 
     @property
     def name(self) -> str:
@@ -82,6 +83,9 @@ class LibraryFeatures(LinearFeatures):
 
     def values(self, state: State) -> Float[Array, " P"]:
         return self._at(state).values / jnp.asarray(self.units)
+
+    def values_at(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows P"]:
+        return self.library.values(self.scale.states_back(states)) / self.units
 
     def gradients(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim P"]:
         back, scales = self.scale.states_back(states), self.scale.scales

@@ -14,6 +14,7 @@ from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.hamiltonian import needed_terms
 from ..exact_evidence.polynomials import Polynomials, polynomial_count
 from ..exact_evidence.shooting import HOPELESS, FitError, Problem
+from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .fitting import UNKNOWN, Fitted, Kind, Workshop, constant_kinds
 from .forms import momentum_form
@@ -79,7 +80,7 @@ class Search:
     def dictionaries(self) -> Iterator[LinearFeatures]:
         """Those of constant matrices."""
         try:
-            first = first_dictionary(self.data.periods, None)
+            first = first_dictionary(self.data, PhaseScale.identity(self.data.dof), None, "polynomials")
         except DictionaryError:
             return
         yield first

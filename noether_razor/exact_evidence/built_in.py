@@ -7,11 +7,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from .features import Features, Richer
+from .features import Features, LinearFeatures, Richer
 from .prior import FLOOR, Prior
 from .questions import Question
+from .quotients import Averaged
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, evaluate, fit
 from .start import weak_start
+from .sums import Sum
 
 FRICTION = 1e-4
 """Where the prior variance of the friction begins."""
@@ -23,6 +25,9 @@ ACCURATE, FINEST = 0.01, 16
 """R.m.s. error of the integrator over the noise that does not matter, and how often steps are halved."""
 MOST_POINTS = 1000
 """States at which brackets are taken."""
+VANISHES = 1e-6
+"""Singular values of gradients below this share of the largest belong to combinations that are constant."""
+NEITHER = "its flow is neither a shift nor periodic, so it cannot be built in exactly on these features"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +94,29 @@ class Comparison:
 
     def exact(self, question: Question) -> Fit:
         """With {C_k, H} = 0 for all of the quantities. Raises `FitError`."""
+        if (features := self._averaged(question)) is not None:
+            problem = replace(self.problem, features=features)
+            return self._search(problem, self.none.model, self.none.point.z, self.none.point.variances)
         basis = _with_friction(self.parts(question)[0])
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
-        return self._search(model, basis.T @ self.none.parameters, self._variances(model.prior))
+        z = basis.T @ self.none.parameters
+        return self._search(self.problem, model, z, self._variances(model.prior))
+
+    def removed(self, question: Question) -> int:
+        """Coefficients that the symmetry removes."""
+        states, features = self.problem.some_states(MOST_POINTS), self._averaged(question)
+        if features is None:
+            return self.problem.features.size - self.parts(question)[0].shape[1]
+        ranks = [
+            np.linalg.matrix_rank(one.gradients(states).reshape(-1, one.size), VANISHES)
+            for one in (self.problem.features, features)
+        ]
+        return int(ranks[0] - ranks[1])
 
     def approximate(self, question: Question) -> Fit:
         """With prior variances of their own for what the quantities forbid. Raises `FitError`."""
+        if (features := self._averaged(question)) is not None:
+            return self._nearly(features)
         kept, *broken = self.parts(question)
         bases = [_with_friction(kept), *(np.pad(basis, ((0, 1), (0, 0))) for basis in broken)]
         basis = np.concatenate(bases, axis=1)
@@ -106,14 +128,43 @@ class Comparison:
             if part:
                 square = model.prior.squares[k]
                 variances[k] = max(float(z @ square @ z) / np.trace(square), FLOOR)
-        return self._search(model, z, variances, staged=False)
+        return self._search(self.problem, model, z, variances, staged=False)
+
+    def _averaged(self, question: Question) -> LinearFeatures | None:
+        """The features with the symmetry built in, where that is no condition on their coefficients. Raises
+        `FitError` where it cannot be.
+        """
+        if not self.problem.features.averaged:
+            return None
+        if (maps := question.maps()) is None:
+            raise FitError(NEITHER)
+        return Averaged.of(self.problem.features, maps)
+
+    def builds_in(self, question: Question) -> bool:
+        """Whether there are Hamiltonians of these features with {C_k, H} = 0, and it is known which."""
+        return not self.problem.features.averaged or question.maps() is not None
+
+    def _nearly(self, averaged: LinearFeatures) -> Fit:
+        """H = c . averages + d . (features - averages), with prior variances of c and of d."""
+        features = self.problem.features
+        count, one = features.size, np.eye(features.size)
+        basis = np.zeros((2 * count + 1, 2 * count + 1))
+        basis[:-1, :-1] = np.block([[one, -one], [np.zeros_like(one), one]])
+        basis[-1, -1] = 1.0
+        groups = np.concatenate([features.groups, features.groups, self.groups[-1:]])
+        parts = [0] * count + [1] * count + [0]
+        prior = Prior.of(np.eye(len(groups)), groups, parts)
+        c = self.none.parameters[:-1]
+        z = np.concatenate([c, c, self.none.parameters[-1:]])
+        problem = replace(self.problem, features=Sum.of(averaged, features))
+        return self._search(problem, LinearModel.of(basis, prior), z, self._variances(prior), staged=False)
 
     def without_friction(self) -> Fit:
         """No symmetry, and friction 0. Raises `FitError`."""
         basis = np.eye(self.problem.size)[:, :-1]
         model = LinearModel.of(basis, Prior.of(basis, self.groups))
         variances = self._variances(model.prior)
-        return self._search(model, self.none.parameters[:-1], variances)
+        return self._search(self.problem, model, self.none.parameters[:-1], variances)
 
     def again(self, found: Fit, seed: int, apart: float) -> Fit:
         """The same as `found`, searched for from so many posterior standard deviations away. Raises
@@ -126,21 +177,26 @@ class Comparison:
         variances = np.maximum(point.variances * np.exp(2 * draws.normal(size=len(point.variances))), 1e-9)
         z, noise = point.z + apart * off, 2 * point.noise
         whole = [self.problem.times.shape[1]]
-        return fit(self.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
+        return fit(found.problem, model, Begin(z, found.states, variances, noise), lengths=whole)
 
     def _variances(self, prior: Prior) -> Float[np.ndarray, " groups"]:
         known = {group: k for k, (group, _) in enumerate(self.none.model.prior.labels)}
         return np.array([self.none.point.variances[known[group]] for group, _ in prior.labels])
 
     def _search(
-        self, model: LinearModel, z: np.ndarray, variances: np.ndarray, *, staged: bool = True
+        self,
+        problem: Problem,
+        model: LinearModel,
+        z: np.ndarray,
+        variances: np.ndarray,
+        *,
+        staged: bool = True,
     ) -> Fit:
         """From the trajectories without symmetry; where that falls short of them, by way of short segments.
 
         What is far behind at those too is wrong, and its best trajectories are not looked for.
         """
-        problem, none = self.problem, self.none
-        whole = problem.times.shape[1]
+        none, whole = self.none, problem.times.shape[1]
         begin = Begin(z, none.states, variances, none.point.noise)
         rivals = {length: stage.log_evidence for length, stage in none.stages.items()}
         found = None
@@ -164,7 +220,7 @@ class Comparison:
 
 def widened(comparison: Comparison, richer: Richer) -> Comparison:
     """The same with a richer dictionary, of the same trajectories. Raises `FitError`."""
-    none, old = comparison.none, comparison.features
+    none, old = comparison.none, comparison.problem.features
     problem = replace(comparison.problem, features=richer.features)
     model = no_symmetry(problem)
     z = np.zeros(problem.size)

@@ -32,9 +32,9 @@ class Adequacy(NamedTuple):
     """How well H fits, with friction and without symmetry.
 
     chi2: squared residuals over degrees of freedom and over the noise variance that neighbouring rows show,
-    None where they cannot show it. kept_back: the same of trajectories that were not fitted, over the fitted
-    noise; None for fewer than 4, and where the fit did not converge. growth: noise with whole trajectories
-    over that with segments of 8 rows. why: what is wrong, empty where all is well.
+    None where they cannot show it. kept_back: the same of trajectories that were not fitted, by the posterior
+    that the others give; None for fewer than 4, and where the fit did not converge. growth: noise with whole
+    trajectories over that with segments of 8 rows. why: what is wrong, empty where all is well.
     """
 
     chi2: float | None
@@ -77,8 +77,7 @@ def adequacy(comparison: Comparison, data: Trajectories, *, keep_back: bool = Tr
     # Nothing is made of a fit that did not converge, and a second one would take as many steps.
     if keep_back and len(problem.times) >= KEPT_BACK and none.converged:
         kept_back, degrees = _kept_back(comparison)
-        used_up = 1 + len(none.point.z) / max(problem.count - degrees / problem.dim, 1)
-        if kept_back > MISFIT * used_up * (1 + ERRORS * np.sqrt(2 / degrees)):
+        if kept_back > MISFIT * (1 + ERRORS * np.sqrt(2 / degrees)):
             why.append(f"trajectories kept back have {np.sqrt(kept_back):.2f} times the residuals")
     if not none.converged:
         why.append("the fit did not converge")
@@ -86,7 +85,9 @@ def adequacy(comparison: Comparison, data: Trajectories, *, keep_back: bool = Tr
 
 
 def _kept_back(comparison: Comparison) -> tuple[float, int]:
-    """Squared residuals of trajectories that were not fitted, over noise and degrees of freedom."""
+    """Chi-squared over degrees of freedom, and these, of trajectories that were not fitted, by the posterior
+    of H that the others give.
+    """
     problem, none, whole = comparison.problem, comparison.none, [comparison.problem.times.shape[1]]
     aside = np.arange(len(problem.times)) % KEPT_BACK == KEPT_BACK - 1
     begin = Begin(none.point.z, none.states, none.point.variances, none.point.noise)
@@ -95,18 +96,19 @@ def _kept_back(comparison: Comparison) -> tuple[float, int]:
     degrees = int(kept.sum()) * problem.dim
     try:
         other = fit(problem, none.model, begin, lengths=whole, seen=fitted)
-        alone = LinearModel(np.zeros((problem.size, 0)), _no_prior(), other.parameters)
-        begin = Begin(np.zeros(0), none.states, np.zeros(0), other.point.noise)
-        found = fit(problem, alone, begin, lengths=whole, seen=kept, fixed=True)
+        # Their parameters are draws of the posterior: with the best of these, the sum of squares has as many
+        # degrees of freedom as there are numbers, less those of the first states.
+        values, axes = np.linalg.eigh(other.covariance)
+        root, every = axes * np.sqrt(np.maximum(values, 0.0)), np.eye(problem.size)
+        posterior = LinearModel(root, Prior.of(every, np.zeros(problem.size, int)), other.parameters)
+        begin = Begin(np.zeros(problem.size), none.states, np.ones(1), other.point.noise)
+        found = fit(problem, posterior, begin, lengths=whole, seen=kept, fixed=True)
     except FitError:
         return np.inf, degrees
     squares = np.einsum("bkd,bk->d", (found.states - problem.measured) ** 2, kept)
     degrees -= 0 if problem.exact else int(aside.sum()) * problem.dim
-    return float(np.sum(squares / other.point.noise)) / max(degrees, 1), max(degrees, 1)
-
-
-def _no_prior() -> Prior:
-    return Prior(np.zeros((0, 0, 0)), ())
+    total = float(np.sum(squares / other.point.noise) + np.sum(found.point.z**2))
+    return total / max(degrees, 1), max(degrees, 1)
 
 
 class Friction(NamedTuple):
@@ -153,7 +155,7 @@ def controls(problem: Problem, none: Fit, names: tuple[str, ...]) -> list[Contro
     """The position and momentum that change most, and a random quadratic, as far as they surely change.
 
     A position may be an angle: its flow moves a momentum, and H would not depend on that. The quadratic has
-    none.
+    none. It is one that can be built in.
     """
     dim, dof = problem.dim, problem.dim // 2
     seen = problem.measured[:, 0] if problem.exact else problem.measured[problem.seen > 0]
@@ -162,6 +164,10 @@ def controls(problem: Problem, none: Fit, names: tuple[str, ...]) -> list[Contro
     zeros = np.zeros((1, dim, dim))
     found = [Control(names[k], Quadratics(zeros, np.eye(dim)[k : k + 1], np.zeros(1))) for k in chosen]
     draw = np.random.default_rng(dim).normal(size=(dim, dim))
+    if problem.features.averaged:
+        # That of an oscillator of two random coordinates has a periodic flow.
+        pair = np.array([draw[0], np.append(draw[0, dof:], -draw[0, :dof])])
+        draw = pair.T @ pair
     angles = list(problem.features.angles)
     draw[angles], draw[:, angles] = 0.0, 0.0
     random = Quadratics((draw + draw.T)[None] / 2, np.zeros((1, dim)), np.zeros(1))

@@ -1,22 +1,30 @@
 """Which dictionary H is written in: the one that the evidence prefers, as far as it can be afforded."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from ..scaling import Periods
+from ..scaling import PhaseScale
+from ..trajectories import Trajectories
 from .built_in import Comparison, staged, widened
-from .features import Features
+from .features import LinearFeatures
 from .polynomials import Polynomials, polynomial_count
+from .proposals import scattered_features
+from .scattered import Fourier, Radial
 from .shooting import FitError, Problem
 from .trigonometric import Trigonometric, trigonometric_count
 
+Kind = Literal["polynomials", "fourier", "radial"]
+"""What H is a sum of: polynomials, which are trigonometric ones of angles, or these and smooth functions."""
+Builder = Callable[[Trajectories, PhaseScale], LinearFeatures]
+"""Makes features of scaled states, from scaled trajectories and their scale."""
 DEGREES = (4, 3, 2)
 """Degrees of polynomials; the first with few enough terms is taken to begin with."""
 WITH_ANGLES = ((2, 2), (2, 1), (1, 1))
 """The same where there are angles: degrees of the other coordinates, and orders of the angles."""
+SCATTERED = {"fourier": Fourier, "radial": Radial}
 MOST_TERMS = 300
 """Terms of a dictionary."""
 WORTH = 10.0
@@ -36,11 +44,20 @@ class Choice(NamedTuple):
     wider: Comparison | None
 
 
-def first_dictionary(periods: Periods, degree: int | None) -> Features:
-    """The one to begin with, for scaled coordinates of such periods. Raises `DictionaryError`."""
+def first_dictionary(
+    data: Trajectories, scale: PhaseScale, degree: int | None, kind: Kind | Builder
+) -> LinearFeatures:
+    """The one to begin with, for scaled trajectories. Raises `DictionaryError`."""
+    periods = data.periods or (None,) * data.states.shape[2]
     dim, angles = len(periods), sum(period is not None for period in periods)
     if degree is not None and degree < 1:
         raise DictionaryError(f"degree: got {degree}, expected at least 1")
+    if callable(kind):
+        return kind(data, scale)
+    if kind != "polynomials":
+        if angles:
+            raise DictionaryError(f"{kind} features are for coordinates that are no angles; leave them out")
+        return scattered_features(SCATTERED[kind], data, degree, MOST_TERMS)
     if not angles:
         return _polynomials(dim, degree)
     most = MOST_TERMS if degree is None else 2 * MOST_TERMS
@@ -86,7 +103,7 @@ def chosen(
         wider = _richest(comparison, tell)
         if wider is None or wider.none.log_evidence < comparison.none.log_evidence + WORTH:
             return Choice(comparison, wider)
-        if fixed is not None and wider.features.degree != fixed:
+        if fixed is not None and wider.problem.features.degree != fixed:
             return Choice(comparison, wider)
         comparison = staged(wider)
 
@@ -96,7 +113,7 @@ def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison 
     still missing. Where none gains enough, that with the largest evidence.
     """
     found = []
-    for richer in comparison.features.richer(_needed(comparison), MOST_TERMS):
+    for richer in comparison.problem.features.richer(_needed(comparison), MOST_TERMS):
         tell(richer.features.name)
         try:
             found.append(widened(comparison, richer))
@@ -104,9 +121,9 @@ def _richest(comparison: Comparison, tell: Callable[[str], None]) -> Comparison 
             continue
     if not found:
         return None
-    before, size = comparison.none.log_evidence, comparison.features.size
+    before, size = comparison.none.log_evidence, comparison.problem.features.size
     gains = np.array([one.none.log_evidence - before for one in found])
-    added = np.array([one.features.size - size for one in found])
+    added = np.array([one.problem.features.size - size for one in found])
     worth = gains / added if gains.max() >= WORTH else gains
     worth[gains < min(WORTH, gains.max())] = -np.inf
     return found[int(worth.argmax())]

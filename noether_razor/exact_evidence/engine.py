@@ -9,7 +9,7 @@ import numpy as np
 from ..quantities import Hypothesis, parse_hypothesis
 from ..thinning import evenly
 from ..trajectories import Trajectories, fit_scale, scaled_trajectories
-from .choice import DictionaryError, chosen, first_dictionary
+from .choice import Builder, DictionaryError, Kind, chosen, first_dictionary
 from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
 from .higher import MOST_CANDIDATES, PolynomialSpace, polynomial_space
 from .judge import Judge, Tell
@@ -39,6 +39,7 @@ def evidence(
     quantities: Sequence[str] = (),
     *,
     degree: int | None = None,
+    features: Kind | Builder = "polynomials",
     space_degree: int = 2,
     beside: Sequence[Hypothesis] = (),
     apart: Sequence[int] = (),
@@ -50,33 +51,36 @@ def evidence(
     `quantities` are formulas of degree <= 2 in the coordinates that are no angles, in the units of the data:
     "q1*p2 - q2*p1", or several that hold together, "p1, p2". `degree` is that of the polynomials, by default
     4 or more where the evidence prefers it and these are at most 300 terms; of angles H is a trigonometric
-    polynomial. With a `space_degree` of 3 or 4, the polynomials of that degree that are conserved are found
-    as well, where H fits. `beside` are more quantities, which are asked about only where H fits. `apart` are
-    numbers of recordings, which are asked about the space alone as well. `progress` is told what is being
-    computed. Raises `HypothesisError` for a formula, `EvidenceError` for data that this engine cannot judge,
-    ValueError for velocities without masses.
+    polynomial. With `features` "radial" or "fourier" H is a polynomial of degree 2, or `degree`, and a sum of
+    radial basis functions or Fourier features of length scales that the evidence chooses; symmetries are
+    built in by averages over their flows, which have to be periodic or shifts; a function of the scaled data
+    and their scale makes features of your own. With a `space_degree` of 3 or 4, the polynomials of that
+    degree that are conserved are found as well, where H fits. `beside` are more quantities, which are asked
+    about only where H fits. `apart` are numbers of recordings, which are asked about the space alone as well.
+    `progress` is told what is being computed. Raises `HypothesisError` for a formula, `EvidenceError` for
+    data that this engine cannot judge, ValueError for velocities without masses.
     """
     data.require_canonical()
     asked = [parse_hypothesis(text, data.names, data.other_names(), data.angles()) for text in quantities]
     tell = progress or (lambda _: None)
-    _check_degree(space_degree, data)
+    _check_degree(space_degree, data, features)
     pieces, notes = pieces_of(data)
-    judge = _judge(pieces, degree, tell)
+    judge = _judge(pieces, degree, features, tell)
     every = asked if judge.withdrawn else [*asked, *beside]
     answers = [
         judge.answer(QuadraticQuestion(one.formula, judge.scale.quantities(one.quadratics))) for one in every
     ]
     tell("the space of quantities")
-    none, scale, features = judge.comparison.none, judge.scale, judge.comparison.features
+    none, scale, used = judge.comparison.none, judge.scale, judge.comparison.problem.features
     space = _space(judge)
-    higher = _higher_space(judge, space_degree) if space_degree > 2 and not judge.withdrawn else None
+    wanted = space_degree > 2 and not judge.withdrawn
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
         quantities=tuple(answers),
         logZ_none=none.log_evidence,
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
-        degree=features.degree,
-        dictionary=features.name,
+        degree=used.degree,
+        dictionary=used.name,
         adequacy=judge.adequacy,
         space=space,
         friction=judge.friction,
@@ -84,7 +88,7 @@ def evidence(
         withdrawn=judge.withdrawn,
         notes=notes,
         apart=_space_of(judge, apart),
-        higher=higher,
+        higher=_higher_space(judge, space_degree) if wanted else None,
         hamiltonian=_formula(judge),
     )
 
@@ -127,13 +131,13 @@ def pieces_of(data: Trajectories, most: int = MOST_ROWS) -> tuple[Trajectories, 
     return cut, tuple(notes)
 
 
-def _judge(data: Trajectories, degree: int | None, tell: Tell) -> Judge:
+def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: Tell) -> Judge:
     """That of the dictionary which the evidence prefers. Raises `EvidenceError`."""
     scale = fit_scale(data)
     scaled = scaled_trajectories(data, scale)
     rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     try:
-        features = first_dictionary(scaled.periods, degree)
+        features = first_dictionary(scaled, scale, degree, kind)
     except DictionaryError as error:
         raise EvidenceError(str(error)) from None
     tell("no symmetry")
@@ -145,9 +149,13 @@ def _judge(data: Trajectories, degree: int | None, tell: Tell) -> Judge:
     return Judge.of(scaled, scale, comparison, wider, instead=INSTEAD, tell=tell)
 
 
-def _space(judge: Judge) -> Space:
-    """The posterior of the space of quantities. Raises `EvidenceError`."""
+def _space(judge: Judge) -> Space | None:
+    """The posterior of the space of quantities; None for features that no symmetry is a condition on. Raises
+    `EvidenceError`.
+    """
     comparison = judge.comparison
+    if comparison.problem.features.averaged:
+        return None
     try:
         found = space_posterior(comparison.features, judge.data.points(), comparison.none)
     except np.linalg.LinAlgError:
@@ -168,7 +176,7 @@ def _higher_space(judge: Judge, degree: int) -> PolynomialSpace:
 def _space_of(judge: Judge, recordings: Sequence[int]) -> Space | None:
     """By some recordings alone; None without any, and where there is no verdict or no fit."""
     part = np.isin(judge.data.recordings, recordings)
-    if judge.withdrawn or not part.any():
+    if judge.withdrawn or not part.any() or judge.comparison.problem.features.averaged:
         return None
     try:
         return Space.of(space_of_part(judge.comparison, judge.data, part), judge.scale)
@@ -178,16 +186,18 @@ def _space_of(judge: Judge, recordings: Sequence[int]) -> Space | None:
 
 def _formula(judge: Judge) -> ReadableHamiltonian | None:
     """H with the terms that the data need; None where it does not fit them."""
-    if not judge.adequacy.adequate:
+    if not judge.adequacy.adequate or judge.comparison.problem.features.averaged:
         return None
     seen = not judge.friction.absent
     return readable_hamiltonian(judge.comparison, judge.scale, judge.data, friction=seen)
 
 
-def _check_degree(degree: int, data: Trajectories) -> None:
+def _check_degree(degree: int, data: Trajectories, kind: Kind | Builder) -> None:
     """Raises `EvidenceError` for a degree of the space that is none, or too high for so many columns."""
     if not 2 <= degree <= HIGHEST:
         raise EvidenceError(f"the degree of the space must be 2 to {HIGHEST}, got {degree}")
+    if degree > 2 and kind != "polynomials":
+        raise EvidenceError(f"the space of degree {degree} needs polynomials as features")
     count = polynomial_count(2 * data.dof - len(data.angles()), degree)
     if degree > 2 and count > MOST_CANDIDATES:
         raise EvidenceError(

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def hamiltonian_fields(
 class Richer(NamedTuple):
     """A larger dictionary, and where the features of the smaller one stand in it."""
 
-    features: "Features"
+    features: "LinearFeatures"
     places: Int[np.ndarray, " P"]
 
 
@@ -46,6 +46,15 @@ class Symmetric(NamedTuple):
     broken: Float[np.ndarray, "P Y"]
 
 
+@runtime_checkable
+class Frame(Protocol):
+    """What features that are compiled alike have in common; frames hash."""
+
+    def filled(self, tables: Any) -> "LinearFeatures":
+        """The features with given tables."""
+        ...
+
+
 class LinearFeatures(ABC):
     """P functions of a scaled state x = (q, p) of `dim` coordinates; H(x) = phi(x)^T c.
 
@@ -54,6 +63,29 @@ class LinearFeatures(ABC):
     """
 
     dim: int
+    degree: int
+    averaged: ClassVar[bool] = False
+    """Whether a symmetry is built in by averages over its flow, and is no condition on the coefficients."""
+
+    @property
+    def frame(self) -> Frame:
+        """What is compiled: features of one frame differ in their `tables` alone."""
+        return self
+
+    @property
+    def tables(self) -> Any:
+        """Arrays that the frame makes the features from."""
+        return ()
+
+    def filled(self, tables: Any) -> "LinearFeatures":
+        """These features, which are their own frame."""
+        return self
+
+    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple["Richer", ...]:
+        """Larger dictionaries of at most so many features, one a direction in which this one may fall short.
+        `needed` are squares of the coefficients of a fit over their variances.
+        """
+        return ()
 
     @property
     def angles(self) -> tuple[int, ...]:
@@ -106,11 +138,8 @@ class Features(LinearFeatures):
     """A dictionary whose brackets with quantities of degree <= 2 are combinations of finitely many functions,
     which may be more than the features: a symmetry is a linear condition on c.
 
-    Sets compare by value. `degree` is that of the monomials; of the quantities asked about none contains
-    `angles`.
+    Sets compare by value. Of the quantities asked about none contains `angles`.
     """
-
-    degree: int
 
     @abstractmethod
     def brackets(self, quantities: Quadratics) -> Float[np.ndarray, "K L P"]:
@@ -125,12 +154,6 @@ class Features(LinearFeatures):
     def terms(self) -> Terms | None:
         """The features as functions that a person can read; None where they are none."""
         return None
-
-    @abstractmethod
-    def richer(self, needed: Float[np.ndarray, " P"], most: int) -> tuple[Richer, ...]:
-        """Larger dictionaries of at most so many features, one a direction in which this one may fall short.
-        `needed` are squares of the coefficients of a fit over their variances.
-        """
 
     def brackets_at(
         self, quantities: Quadratics, states: Float[np.ndarray, "rows dim"]

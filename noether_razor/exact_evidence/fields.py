@@ -174,3 +174,8 @@ class PoissonField(VectorField):
         slopes = self.structure.matrix(state, own) @ self.features.slopes_of_all(state)
         of_structure = self.structure.of_parameters(state, gradient, own)
         return jnp.concatenate([slopes, of_structure, -rubbed(state, rest)[:, None]], axis=1)
+
+
+def field_of(features: LinearFeatures, structure: PoissonStructure | None) -> VectorField:
+    """That of a Poisson matrix, None for canonical coordinates."""
+    return CanonicalField(features) if structure is None else PoissonField(features, structure)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .fields import VectorField
+from .features import Frame
+from .fields import PoissonStructure, VectorField, field_of
 
 
 class Rows(NamedTuple):
@@ -39,11 +40,21 @@ class Blocks(NamedTuple):
     states: Float[Any, "B K dim"]
 
 
+class Compiled(NamedTuple):
+    """What normal equations are compiled for: the frame of features, the trajectories that are in memory at a
+    time, a divisor of B, and the Poisson matrix, None in canonical coordinates.
+    """
+
+    frame: Frame
+    chunk: int
+    structure: PoissonStructure | None = None
+
+
 # A fit runs this a hundred times and more: whatever the flags say, code that is fast pays.
-@partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 2})
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 2})
 def normal_equations(
-    field: VectorField,
-    chunk: int,
+    compiled: Compiled,
+    tables: Any,
     parameters: Float[Array, " P"],
     firsts: Float[Array, "B M dim"],
     rows: Rows,
@@ -51,12 +62,12 @@ def normal_equations(
     rest: Float[Array, " dof"],
     panels: Int[Array, ""],
 ) -> Blocks:
-    """The blocks at `parameters` of the field and first states; `weights` are 1 / noise variance, `rest` is
-    the scaled momentum of the origin.
+    """The blocks at `parameters` of the field and first states, for features of the given `tables`; `weights`
+    are 1 / noise variance, `rest` is the scaled momentum of the origin.
 
-    RK4 with its variational equations, two steps a panel and `panels` a row. `chunk` trajectories, a divisor
-    of B, are in memory at a time.
+    RK4 with its variational equations, two steps a panel and `panels` a row.
     """
+    field, chunk = field_of(compiled.frame.filled(tables), compiled.structure), compiled.chunk
     prepared = field.prepared(parameters, rest)
 
     def reduced(first: Array, own: Rows) -> Blocks:

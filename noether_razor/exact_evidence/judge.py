@@ -8,7 +8,7 @@ import numpy as np
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .breaking import Breaking, breaking
-from .built_in import Comparison
+from .built_in import NEITHER, Comparison
 from .checks import Adequacy, Friction, adequacy, controls, friction
 from .questions import QuadraticQuestion, Question
 from .result import QuantityEvidence, Verdict
@@ -92,8 +92,10 @@ class Judge(NamedTuple):
     def answer(self, question: Question) -> QuantityEvidence:
         """What is said of one question."""
         self.tell(question.formula)
+        if not self.comparison.builds_in(question):
+            return self._not_built_in(question)
         gain, exact = self.gain(question)
-        removed = self.comparison.problem.size - len(exact.point.z) if exact is not None else 0
+        removed = self.comparison.removed(question)
         try:
             approximate = self.comparison.approximate(question)
             relaxed = approximate.log_evidence - self.rival
@@ -125,6 +127,14 @@ class Judge(NamedTuple):
             basis_sensitivity=moved,
             stderr=error,
             converged=exact is not None and exact.converged,
+        )
+
+    def _not_built_in(self, question: Question) -> QuantityEvidence:
+        """What is said of a symmetry for which only the breaking is known."""
+        broken = breaking(question, self.comparison.none)
+        why = self.withdrawn or NEITHER
+        return QuantityEvidence(
+            question.formula, np.nan, np.nan, 0, broken, "undecided", why, None, np.inf, False
         )
 
     def verdict(

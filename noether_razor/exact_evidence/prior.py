@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 FLOOR = 1e-14
 """The least prior variance: a group that reaches it is not needed."""
+CEILING = 1e4
+"""The largest: scaled H is of size 1, and features that nearly follow from others would have any size."""
 JUMPS = (1e-6, 1e-3, 0.03, 0.3, 3.0, 30.0, 1e3)
 """Factors of a variance that are tried, because fixed points stick where the evidence has two maxima."""
 LARGE = 150
@@ -129,7 +131,7 @@ class Prior:
         Fixed points v_g = z . E_g z / gamma_g with the effective numbers of parameters gamma_g, and for each
         group some factors of its variance.
         """
-        best = np.maximum(variances, FLOOR)
+        best = np.clip(variances, FLOOR, CEILING)
         dead = best <= FLOOR
         if self.owner is not None and dead.any() and not dead.all():
             # What is at the floor stays there, and is as good as absent.
@@ -151,7 +153,7 @@ class Prior:
         for group in np.flatnonzero(self.moving):
             for factor in factors:
                 tried = best.copy()
-                tried[group] = max(best[group] * factor, FLOOR)
+                tried[group] = np.clip(best[group] * factor, FLOOR, CEILING)
                 other = self.evidence(tried, information, pull)
                 if other > value + 1e-3:
                     best, value = tried, other
@@ -186,7 +188,7 @@ class Prior:
         else:
             left, size = (np.bincount(self.owner, x, self.count) for x in (np.diag(covariance), mean**2))
         gamma = self.shares(variances) - left / variances
-        found = np.where(gamma > 1e-8, np.maximum(size / np.maximum(gamma, 1e-8), FLOOR), FLOOR)
+        found = np.where(gamma > 1e-8, np.clip(size / np.maximum(gamma, 1e-8), FLOOR, CEILING), FLOOR)
         return np.where(self.moving, found, variances)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ..quadratic_forms import Quadratics
 from .features import Features, LinearFeatures, hamiltonian_fields
 from .null_spaces import complement
+from .quotients import Maps, quotient
 
 EXACT, NEAR = 1e-7, 5e-3
 """R.m.s. {C, phi} over |grad C| |grad phi|: up to the first a combination phi of features commutes with C, up
@@ -35,6 +36,10 @@ class Question(ABC):
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
         """The fields with {C, f} = field . grad f at states: those of -J grad C."""
 
+    def maps(self) -> Maps | None:
+        """Maps of states whose average has the symmetry built in; None where none are known."""
+        return None
+
     def parts(
         self, features: LinearFeatures, states: Float[np.ndarray, "rows dim"]
     ) -> tuple[Float[np.ndarray, "P Z"], ...]:
@@ -57,6 +62,9 @@ class QuadraticQuestion(Question):
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
         matrices, vectors = hamiltonian_fields(self.quantities)
         return np.einsum("kij,rj->kri", matrices, states) + vectors[:, None]
+
+    def maps(self) -> Maps | None:
+        return quotient(self.quantities)
 
     def parts(
         self, features: LinearFeatures, states: Float[np.ndarray, "rows dim"]

@@ -63,15 +63,20 @@ class QuantityEvidence:
     def from_json(cls, entry: Mapping[str, Any]) -> "QuantityEvidence":
         """From what `to_json` gives."""
         known = {"breaking": Breaking(**entry["breaking"]), "stderr": _known(entry["stderr"], np.inf)}
-        known |= {"gain": _known(entry["gain"], -np.inf), "approximate": _known(entry["approximate"], np.inf)}
+        # Without a model nothing is removed, and there is no gain.
+        none = entry["dims_removed"] == 0 and not entry["converged"]
+        known |= {"gain": _known(entry["gain"], np.nan if none else -np.inf)}
+        known |= {"approximate": _known(entry["approximate"], np.nan if none else np.inf)}
         return cls(**{**entry, **known})
 
     def __str__(self) -> str:
         low, high = (_percent(edge) for edge in (self.breaking.lo, self.breaking.hi))
         size = f"{{C, H}} {low} to {high}" if self.breaking.lo > 0 else f"{{C, H}} below {high}"
         # Far below 0 only the sign means something, and no error was looked for.
-        gain = f"{self.gain:+.1f} +- {self.stderr:.1f}" if self.gain > -100 else f"{self.gain:+.0f}"
-        lines = f"{self.quantity}: {self.verdict}, {gain} nats, {size} of |grad C||grad H|"
+        gain = f"{self.gain:+.1f} +- {self.stderr:.1f} nats" if self.gain > -100 else f"{self.gain:+.0f} nats"
+        if np.isnan(self.gain):
+            gain = "no gain"
+        lines = f"{self.quantity}: {self.verdict}, {gain}, {size} of |grad C||grad H|"
         return lines + (f" ({self.why})" if self.why else "")
 
 
@@ -172,7 +177,7 @@ class Evidence:
     def degree_two(self) -> Space:
         """The space of quantities of degree <= 2. Raises ValueError where it is not known."""
         if self.space is None:
-            raise ValueError("the space of quantities of degree <= 2 is not known where H is in a library")
+            raise ValueError("the space of quantities of degree <= 2 is known where H is a polynomial alone")
         return self.space
 
     @property

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from ..thinning import evenly
 from ..trajectories import Trajectories
 from .features import LinearFeatures
-from .fields import CanonicalField, PoissonField, PoissonStructure, VectorField
-from .flow import Blocks, Rows, normal_equations
+from .fields import PoissonStructure, VectorField, field_of
+from .flow import Blocks, Compiled, Rows, normal_equations
 from .prior import Prior, log_determinant
 
 SHORTEST = 4
@@ -103,9 +103,7 @@ class Problem:
     @property
     def field(self) -> VectorField:
         """How states move."""
-        if self.structure is None:
-            return CanonicalField(self.features)
-        return PoissonField(self.features, self.structure)
+        return field_of(self.features, self.structure)
 
     @property
     def size(self) -> int:
@@ -259,8 +257,8 @@ def evaluate(
     firsts = np.pad(point.firsts, ((0, problem.padding), (0, 0), (0, 0)))
     with jax.enable_x64(True):
         found = normal_equations(
-            problem.field,
-            problem.chunk,
+            Compiled(problem.features.frame, problem.chunk, problem.structure),
+            problem.features.tables,
             jnp.asarray(parameters),
             jnp.asarray(firsts),
             jax.tree.map(jnp.asarray, rows),

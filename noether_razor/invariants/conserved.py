@@ -459,11 +459,7 @@ class _Problem:
         degrees = (
             self.motion.degrees / self.motion.alike * levels.mean(axis=0) ** 2 / np.mean(levels**2, axis=0)
         )
-<<<<<<< HEAD
         chance = largest_roots(np.arange(len(rows)) + 1, degrees) / degrees - 1
-=======
-        chance = [largest_root(k + 1, count) / count - 1 for k, count in enumerate(degrees)]
->>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
         errors = np.maximum.accumulate(self.motion.noise_errors(rows))
         return 1 + np.hypot(chance, STANDARD_ERRORS * errors)
 

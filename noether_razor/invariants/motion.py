@@ -245,16 +245,6 @@ class Motion:
             total[np.ix_(bend.terms, bend.terms)] -= own.T @ own / 2
         return total
 
-<<<<<<< HEAD
-    def noise_errors(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " K"]:
-        """The relative error of the noise variance of each combination."""
-        errors = self.noise.relative_error[self.noise.variance > 0]
-        shares = np.zeros((len(rows), len(self.slopes)))
-        for i, slope in enumerate(self.slopes):
-            shares[:, i] = np.sum((slope @ rows.T) ** 2, axis=0)
-        total = shares.sum(axis=1, keepdims=True)
-        return np.sqrt(np.sum((shares / np.where(total > 0, total, 1.0) * errors) ** 2, axis=1))
-=======
     @cached_property
     def _slope_squares(self) -> Float[np.ndarray, "noisy M M"]:
         """The sums over the rows of products of slopes, for each column with noise."""
@@ -268,7 +258,6 @@ class Motion:
         total = shares.sum(axis=0)
         errors = self.noise.relative_error[self.noise.variance > 0]
         return np.sqrt(np.sum((shares / np.where(total > 0, total, 1.0) * errors[:, None]) ** 2, axis=0))
->>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
 
     @cached_property
     def sizes(self) -> Float[np.ndarray, " all"]:
@@ -492,13 +481,8 @@ class Drift:
         )
         root = np.sqrt(max(rate, 0.0))
         decay, decay_error = self._decay(row)
-<<<<<<< HEAD
         uncertain = float(motion.noise_errors(row[None])[0])
         chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), uncertain) * noise
-=======
-        of_noise = float(motion.noise_errors(row[None])[0])
-        chance = UPPER * np.hypot(np.sqrt(2 * motion.alike / len(within)), of_noise) * noise
->>>>>>> 166eff8 (Cost of a null space of 500 terms a third; no H is looked for where nothing moves, and a fit that did not converge is not judged by rows kept back)
         return Change(
             spread=spread,
             change=float(np.sqrt(max(moved, 0.0))) / spread,

@@ -43,9 +43,10 @@ def parse_hypothesis(
     follows from the others.
     """
     matrices, vectors = [], []
-    # Each row says what a variable of a formula is in coordinates.
-    variables = [*names, *(others or {})]
-    meaning = np.array([*np.eye(len(names)), *(others or {}).values()])
+    # Each row says what a variable of a formula is in coordinates, which go before others of their names.
+    beside = {name: row for name, row in (others or {}).items() if name not in names}
+    variables = [*names, *beside]
+    meaning = np.array([*np.eye(len(names)), *beside.values()])
     for part in text.split(","):
         try:
             matrix, vector, _ = parse_formula(part, variables).quadratic()

@@ -25,6 +25,14 @@ def evidence(
             help="Degree of H in coordinates that are no angles; default: by the evidence.",
         ),
     ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD|FORMULA",
+            help="What H is a sum of: polynomials, library, radial or fourier, and terms such as "
+            '"1/(1 + q1^2)"; default: by the data. Repeatable.',
+        ),
+    ] = None,
     space_degree: Annotated[
         int,
         typer.Option(min=2, max=4, help="Degree up to which all conserved polynomials are looked for."),
@@ -44,7 +52,14 @@ def evidence(
             typer.echo(f"evidence: {text}", err=True)
 
     found, notes = evidence_of_file(
-        data, table or {}, quantity, degree=degree, space_degree=space_degree, out=out, progress=tell
+        data,
+        table or {},
+        quantity,
+        degree=degree,
+        features=features or (),
+        space_degree=space_degree,
+        out=out,
+        progress=tell,
     )
     if not quiet:
         typer.echo("\n".join([*(f"note: {note}" for note in notes), str(found)]))

@@ -19,6 +19,7 @@ def evidence_of_file(
     quantities: Sequence[str],
     *,
     degree: int | None = None,
+    features: Sequence[str] = (),
     space_degree: int = 2,
     out: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -31,7 +32,12 @@ def evidence_of_file(
     file = read_data(discover_config(data, mapping))
     try:
         found = evidence(
-            file.trajectories, quantities, degree=degree, space_degree=space_degree, progress=progress
+            file.trajectories,
+            quantities,
+            degree=degree,
+            features=features,
+            space_degree=space_degree,
+            progress=progress,
         )
     except HypothesisError as error:
         raise ConfigError(f"--quantity: {error}") from None

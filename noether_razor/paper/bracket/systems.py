@@ -25,7 +25,7 @@ class System(NamedTuple):
     matrix: Callable[[np.ndarray], np.ndarray]
     kind: str
     noise: float = 0.01
-    count: int = 20
+    runs: int = 20
     mixture: np.ndarray | None = None
 
 
@@ -33,14 +33,14 @@ def measured(system: System, seed: int) -> Trajectories:
     """A file of it, with normal noise of a share of the spread of each column; masses are not known."""
     random = np.random.default_rng(seed)
     times = STEP * np.arange(ROWS)
-    states = followed(system.field, system.starts(random, system.count), times)
+    states = followed(system.field, system.starts(random, system.runs), times)
     if system.mixture is not None:
         states = states @ system.mixture.T
     dof = states.shape[2] // 2
     spread = states.reshape(-1, 2 * dof).std(axis=0)
     states = states + system.noise * spread * random.normal(size=states.shape)
     names = tuple(f"{letter}{k + 1}" for letter in "qv" for k in range(dof))
-    return Trajectories(np.tile(times, (system.count, 1)), states, names=names, bracket="auto")
+    return Trajectories(np.tile(times, (system.runs, 1)), states, names=names, bracket="auto")
 
 
 def trap(coupling: float = 1.0, *, masses: tuple[float, float] = (1.0, 1.0), field: float = 0.0) -> Field:
@@ -173,15 +173,15 @@ SYSTEMS: dict[str, System] = {
     "rotating frame, 0.4": System(rotating, SOME, plane(0.8), "field"),
     "field 1.5, 10 % noise": System(trap(field=1.5), SOME, plane(1.5), "field", noise=0.1),
     "masses, 10 % noise": System(trap(masses=(1.0, 2.7)), SOME, plane(mass=2.7), "masses", noise=0.1),
-    "field, 4 runs at 3 %": System(trap(field=0.8), SOME, plane(0.8), "field", noise=0.03, count=4),
+    "field, 4 runs at 3 %": System(trap(field=0.8), SOME, plane(0.8), "field", noise=0.03, runs=4),
     "masses, 4 runs at 3 %": System(
-        trap(masses=(1.0, 2.7)), SOME, plane(mass=2.7), "masses", noise=0.03, count=4
+        trap(masses=(1.0, 2.7)), SOME, plane(mass=2.7), "masses", noise=0.03, runs=4
     ),
     "field and friction 0.05": System(damped(trap(field=1.5), 0.05), SOME, plane(1.5), "field"),
     "mixed columns": System(
         trap(), SOME, lambda _: MIXTURE @ plane()(_) @ MIXTURE.T, "constant", mixture=MIXTURE
     ),
-    "masses and field in space": System(in_space, normal(*[0.7] * 6), _of_space, "natural", count=40),
+    "masses and field in space": System(in_space, normal(*[0.7] * 6), _of_space, "natural", runs=40),
     "field 1 + r^2/2": System(changing_field, SOME, _of_changing_field, "form"),
     "polar coordinates": System(polar, normal(*[0.25] * 4), _of_polar, "form"),
     "double pendulum, 0.25": System(double_pendulum, normal(*[0.25] * 4), _of_pendula, "form"),

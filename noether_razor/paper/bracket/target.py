@@ -84,7 +84,6 @@ BRACKET = SeededTarget(
         AtMost("wrong", ALL, 0.0),
         AtMost("error", "masses 1, 2.7", 0.01),
         AtMost("error", "field 1.5", 0.005),
-        AtMost("masses", "double pendulum, 0.25", 0.03),
         AtMost("masses", "double pendulum, 1 rad", 0.03),
         AtMost("seconds", "double pendulum, 1 rad", 60.0),
     ),

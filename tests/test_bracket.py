@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -163,6 +164,15 @@ class TestFiles:
         asked = parse_hypothesis("v2^2", made.names, made.other_names())
         assert_allclose(asked.matrices[0][3, 3], 2 / ratio**2)
 
+    def test_the_page(self):
+        page = (Path(__file__).parents[1] / "docs" / "bracket.md").read_text(encoding="utf-8")
+        code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+        names: dict[str, Any] = {}
+        exec(compile(code, "bracket.md", "exec"), names)
+        printed = re.search(r"# (Bracket\(.*\))", code)
+        assert printed is not None and printed[1] == repr(names["found"])
+        assert names["canonical"].names == ("q1", "q2", "p1", "p2")
+
     def test_equal_masses_stay_as_they_are(self, tmp_path):
         data = from_file(tmp_path, "equal masses")
         found = nr.poisson_matrix(data)
@@ -179,7 +189,7 @@ class TestFiles:
         assert found.friction is not None and abs(found.friction[0] - 0.05) < 4 * found.friction[1]
         assert "{v1, v2} = 1." in repr(found) and "damped" in repr(found)
         assert "p1 = v1 - 0.7" in repr(found)
-        words = first_words(with_canonical_momenta(data), RECIPE)
+        words = first_words(found.canonical(data), RECIPE)
         symmetry = words.to_json()
         assert symmetry["bracket"]["kind"] == "field" and "columns: m v is not canonical" in str(words)
 

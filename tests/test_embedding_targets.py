@@ -38,7 +38,14 @@ class TestTables:
 
     def test_every_claim_is_of_a_column_or_a_number_of_its_row(self):
         assert set(SEEDED_TARGETS) == {
-            *("embedding-figure1", "embedding-pca", "embedding-manifolds", "embedding-digits", "beyond")
+            *(
+                "embedding-figure1",
+                "embedding-pca",
+                "embedding-manifolds",
+                "embedding-digits",
+                "beyond",
+                "bracket",
+            )
         }
         assert all(target.claims for target in SEEDED_TARGETS.values())
 

@@ -12,7 +12,7 @@ from noether_razor.prediction import bands
 from noether_razor.symmetry import HaarUnitary
 from noether_razor.systems import InitialStates
 from noether_razor.training import FitResult, initial_state
-from noether_razor.trajectories import Trajectories
+from noether_razor.trajectories import CanonicalMap, Trajectories
 
 
 def oscillators(dof: int, count: int, rows: int) -> Trajectories:
@@ -61,6 +61,30 @@ def evidence_of(count: int) -> nr.Evidence:
     )
 
 
+def bracket() -> nr.Bracket:
+    """Of a field, without what it was found by."""
+    names = ("x", "y", "vx", "vy")
+    matrix = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [-1, 0, 0, 1.5], [0, -1, -1.5, 0]])
+    return nr.Bracket(
+        kind="field",
+        columns=names,
+        matrix=matrix,
+        sd=np.where(np.abs(matrix) == 1.5, 1e-3, 0.0),
+        at=np.zeros(4),
+        map=CanonicalMap(names, names, np.eye(4, dtype=int), np.eye(4)),
+        spectrum=(0.0, 0.2, 0.4, 0.4, 0.9, 0.9),
+        forms=1,
+        gains={"field": 0.0, "natural": -16.0},
+        bounded=(),
+        chi2={"field": 1.0},
+        mass_ratios=((1.0, 1e-3),),
+        friction=None,
+        adequate=True,
+        converged=True,
+        why="",
+    )
+
+
 @pytest.fixture(scope="module")
 def objects(found: Analysis) -> dict[str, object]:
     data = found.space.motion.trajectories
@@ -104,6 +128,7 @@ def objects(found: Analysis) -> dict[str, object]:
         "ball": nr.Ball(),
         "box": nr.Box(),
         "scale": nr.Gaussian(),
+        "bracket": bracket(),
         "haar": nr.HaarAveraging(HaarUnitary(2)),
         "none": nr.NoAveraging(),
         "oscillators": nr.Oscillators((1.0,) * 5),

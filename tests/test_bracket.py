@@ -236,6 +236,20 @@ class TestFiles:
         assert found.kind == "unknown" and "surface" in repr(found) and not found.adequate
         assert_allclose(found.canonical(data).states, data.states)
 
+    def test_one_degree_of_freedom_and_a_column_that_does_not_move(self):
+        def duffing(states):
+            return np.stack([states[:, 1], -states[:, 0] - states[:, 0] ** 3], axis=1)
+
+        system = SYSTEMS["equal masses"]._replace(
+            field=duffing, starts=lambda random, count: 0.7 * random.normal(size=(count, 2))
+        )
+        data = measured(system, 0)
+        assert nr.poisson_matrix(data).kind == "canonical"
+        still = np.stack([data.states[..., 0], np.ones(data.times.shape), data.states[..., 1]], axis=2)
+        still = np.concatenate([still, np.zeros((*data.times.shape, 1))], axis=2)
+        found = nr.poisson_matrix(Trajectories.from_arrays(data.times, still, masses="unknown"))
+        assert found.kind == "unknown" and "does not move" in found.why
+
     def test_a_kind_may_be_asked_for(self, tmp_path):
         data = from_file(tmp_path, "field 1.5")
         found = nr.poisson_matrix(data, "canonical")

@@ -16,11 +16,19 @@ from ..exact_evidence.polynomials import Polynomials, polynomial_count
 from ..exact_evidence.shooting import HOPELESS, FitError, Problem
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
-from .fitting import UNKNOWN, Fitted, Kind, Workshop, constant_kinds
-from .forms import momentum_form
+from .fitting import UNKNOWN, Fitted, Kind, Setup, constant_kinds
+from .forms import MomentumForm, momentum_form
 
 WORTH = 10.0
 """Nats of a kind with more freedom from which it is taken."""
+SAME = 3.0
+"""Standard deviations up to which an entry is that of a simpler kind: the evidence of two fits may differ by
+more than an entry tells, where their variances of H ended at different maxima.
+"""
+VANISHING, UNSURE = 20.0, 0.3
+"""Scaled entries of a matrix beside that which fixes its scale, and standard deviations of them, from which
+it is not taken.
+"""
 FORMS = ((2, 4), (4, 6))
 """Degrees of forms in the positions, and of the Hamiltonians with them."""
 STEADY = 1.03
@@ -60,7 +68,7 @@ class Search:
     tell: Tell
     attempts: dict[str, Attempt] = field(default_factory=dict)
     chosen: Attempt | None = None
-    shop: Workshop | None = None
+    setup: Setup | None = None
     why: str = ""
 
     def run(self, kind: str) -> None:
@@ -69,31 +77,37 @@ class Search:
         for features in self.dictionaries():
             if kind == "form" or self.chosen is not None:
                 break
-            self.shop = Workshop(self.data, Problem.of(features, self.data, self.rest))
+            self.setup = Setup(self.data, Problem.of(features, self.data, self.rest))
             if kind == "auto":
-                self.constant(self.shop, every)
+                self.constant(self.setup, every)
             else:
-                self.take(self.attempt(self.shop, every[kind]))
+                self.take(self.attempt(self.setup, every[kind]))
         if self.chosen is None and kind in ("auto", "form"):
             self.changing()
 
     def dictionaries(self) -> Iterator[LinearFeatures]:
-        """Those of constant matrices."""
+        """Those of constant matrices: a richer H is simpler than a form that changes with the position."""
         try:
             first = first_dictionary(self.data, PhaseScale.identity(self.data.dof), None, "polynomials")
         except DictionaryError:
             return
         yield first
-        if self.data.dof == 1 and isinstance(first, Polynomials):
-            yield Polynomials(first.dim, first.degree + 4)
+        if isinstance(first, Polynomials):
+            richer = Polynomials(first.dim, first.degree + (2 if self.data.dof > 1 else 4))
+            if richer.size <= MOST_TERMS:
+                yield richer
 
-    def attempt(self, shop: Workshop, kind: Kind, rival: Fitted | None = None) -> Attempt:
+    def attempt(self, setup: Setup, kind: Kind, rival: Fitted | None = None) -> Attempt:
         """The fit of one kind, checked where it is not far behind a `rival`."""
         self.tell(f"the Poisson matrix: {kind.name}")
         try:
-            found = shop.fitted(kind, None if rival is None else rival.fit, [] if rival is None else [rival])
-            behind = 0.0 if rival is None else rival.fit.log_evidence - found.fit.log_evidence
-            fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS
+            found = setup.fitted(kind, None if rival is None else rival.fit, [] if rival is None else [rival])
+            behind = 0.0
+            if rival is not None:
+                found = self.better(setup, kind, found, rival)
+                behind = rival.fit.log_evidence - found.fit.log_evidence
+            alike = rival is not None and consistent(kind, rival)
+            fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS or alike
             checked = adequacy(fitted, self.data, keep_back=False) if near else None
             made = Attempt(kind, found, behind, checked)
         except (FitError, np.linalg.LinAlgError) as error:
@@ -101,26 +115,50 @@ class Search:
         self.attempts[kind.name] = made
         return made
 
+    def better(self, setup: Setup, kind: Kind, found: Fitted, rival: Fitted) -> Fitted:
+        """Where a simpler kind falls behind, it may be at another maximum: that from the rival is tried."""
+        if found.fit.log_evidence > rival.fit.log_evidence or kind.form != rival.kind.form:
+            return found
+        try:
+            again = setup.refitted(kind, rival)
+        except (FitError, np.linalg.LinAlgError):
+            return found
+        rank = [(one.fit.converged, one.fit.log_evidence) for one in (again, found)]
+        return again if rank[0] > rank[1] else found
+
     def take(self, attempt: Attempt) -> None:
         if attempt.usable:
             self.chosen = attempt
 
-    def constant(self, shop: Workshop, kinds: dict[str, Kind]) -> None:
+    def constant(self, setup: Setup, kinds: dict[str, Kind]) -> None:
         """Where "natural" fits, the simplest kind that is no worse; else all entries of the matrix."""
         richest = kinds["natural"] if kinds["natural"].size else kinds["canonical"]
-        natural = self.attempt(shop, richest)
+        natural = self.attempt(setup, richest)
         if not natural.usable or natural.fitted is None:
             if kinds["constant"].size:
-                self.take(self.attempt(shop, kinds["constant"]))
+                self.mixed(self.attempt(setup, kinds["constant"]))
             return
-        better = self.shop = shop.along(natural.fitted)
+        better = self.setup = setup.along(natural.fitted)
         simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
         for kind in simpler:
             self.attempt(better, kind, natural.fitted)
         able = [one for one in self.attempts.values() if one.usable]
         best = max(map(log_evidence, able))
-        near = [one for one in able if log_evidence(one) > best - WORTH]
+        near = [
+            one for one in able if log_evidence(one) > best - WORTH or consistent(one.kind, natural.fitted)
+        ]
         self.chosen = min(near, key=lambda one: (one.kind.size, -log_evidence(one)))
+
+    def mixed(self, attempt: Attempt) -> None:
+        """Take all entries of a matrix where they are known, and that which fixes the scale is not small."""
+        if not attempt.usable or attempt.fitted is None:
+            return
+        if np.abs(attempt.fitted.theta).max() > VANISHING:
+            self.why = "the first position and velocity do not belong together: are columns swapped?"
+        elif np.sqrt(np.diag(attempt.fitted.covariance)).max() > UNSURE:
+            self.why = "there are too few rows to know the entries of a matrix"
+        else:
+            self.chosen = attempt
 
     def changing(self) -> None:
         """Masses and fields that depend on the position, with the terms that the data need."""
@@ -130,23 +168,37 @@ class Search:
             form = momentum_form(dof, degree)
             if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
                 continue
-            shop = self.shop = Workshop(plain, Problem.of(Polynomials(2 * dof, power), plain, self.rest))
-            whole = self.attempt(shop, Kind("form", form, np.eye(form.size)))
+            setup = self.setup = Setup(plain, Problem.of(Polynomials(2 * dof, power), plain, self.rest))
+            whole = self.attempt(setup, Kind("form", form, np.eye(form.size)))
             if not whole.usable or whole.fitted is None:
                 continue
-            found = self.plainer(shop.along(whole.fitted), whole, whole.fitted)
+            found = self.plainer(setup.along(whole.fitted), whole, form)
             if self.chosen is None or log_evidence(found) > log_evidence(self.chosen) + WORTH:
                 self.chosen = found
-            self.attempts["form"] = self.chosen
+            self.attempts[self.chosen.kind.name] = self.chosen
             if whole.checked is None or (whole.checked.growth or 1.0) < STEADY:
                 return
 
-    def plainer(self, shop: Workshop, whole: Attempt, fitted: Fitted) -> Attempt:
-        """The same with only the terms of the form that the data need, where this is no worse."""
-        size = fitted.kind.form.size
-        kept = needed_terms(fitted.theta, fitted.covariance, np.full(size, UNKNOWN))
-        again = self.attempt(shop, fitted.kind._replace(basis=np.eye(size)[:, kept]), fitted)
+    def plainer(self, setup: Setup, whole: Attempt, form: MomentumForm) -> Attempt:
+        """The same with only the terms of the form that the data need, where this is no worse; named after
+        what is left.
+        """
+        fitted = whole.fitted
+        assert fitted is not None
+        kept = needed_terms(fitted.theta, fitted.covariance, np.full(form.size, UNKNOWN))
+        changing = any(any(term.exponents) for term, one in zip(form.terms, kept, strict=True) if one)
+        name = "form" if changing else "natural" if kept.any() else "canonical"
+        again = self.attempt(setup, Kind(name, form, np.eye(form.size)[:, kept]), fitted)
         return again if again.usable and again.behind < 0 else whole
+
+
+def consistent(kind: Kind, richer: Fitted) -> bool:
+    """Whether a fit with more freedom leaves what `kind` fixes where it is, to within its errors."""
+    if kind.form != richer.kind.form:
+        return False
+    fixed = richer.kind.basis.any(axis=1) & ~kind.basis.any(axis=1)
+    errors = np.sqrt(np.diag(richer.covariance))
+    return bool(np.all(np.abs(richer.theta[fixed]) < SAME * errors[fixed]))
 
 
 def log_evidence(attempt: Attempt) -> float:

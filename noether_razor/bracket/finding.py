@@ -16,7 +16,7 @@ from ..trajectories.canonical import momentum_names
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
 from .coordinates import canonical_coordinates
-from .fitting import Fitted, Workshop
+from .fitting import Fitted, Setup
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
 from .result import Bracket
@@ -26,7 +26,10 @@ MOST_ROWS = 4000
 """Rows that are used."""
 DRAWS = 20
 """Draws of the posterior that say how uncertain the motion is."""
-SURFACE = "all rows lie on a surface, as with a constraint, and off it nothing is known"
+SURFACE = (
+    "the rows lie on a surface, beside which nothing is known: a constraint, a column that does not move, or "
+    "too few rows"
+)
 ERRORS = 3.0
 """Standard deviations from which friction is seen."""
 
@@ -75,7 +78,7 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
 def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
     chosen = search.chosen
     fitted = None if chosen is None else chosen.fitted
-    found = None if search.shop is None else _spectrum(search.shop, fitted)
+    found = None if search.setup is None else _spectrum(search.setup, fitted)
     values, sd = _matrix(data.dof, fitted, scale)
     best = max(map(log_evidence, search.attempts.values()), default=0.0)
     best = best if chosen is None else log_evidence(chosen)
@@ -113,11 +116,11 @@ def _why(search: Search) -> str:
     return f"{best.kind.name}: {best.checked.why}"
 
 
-def _spectrum(shop: Workshop, fitted: Fitted | None) -> Spectrum:
+def _spectrum(setup: Setup, fitted: Fitted | None) -> Spectrum:
     """That of the motion without its friction."""
     if fitted is None:
-        return spectrum(shop.field.jacobians, np.zeros((0, *shop.field.jacobians.shape)))
-    mean, *draws = fitted.jacobians(shop.field.states, DRAWS)
+        return spectrum(setup.field.jacobians, np.zeros((0, *setup.field.jacobians.shape)))
+    mean, *draws = fitted.jacobians(setup.field.states, DRAWS)
     return spectrum(mean, np.array(draws))
 
 
@@ -160,7 +163,8 @@ def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
     if own.fitted is None or not own.kind.size:
         return ()
     form, theta, covariance = own.fitted.kind.form, own.fitted.theta, own.fitted.covariance
-    assert isinstance(form, ConstantForm)
+    if not isinstance(form, ConstantForm):
+        return ()
     places = [form.pairs.index((i, dof + i)) for i in range(1, dof)]
     return tuple((1 - float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in places)
 

@@ -118,7 +118,7 @@ class Fitted(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
+class Setup:
     """Scaled trajectories with what all fits to them begin with; `paths` are their states without noise,
     where another fit gave them.
     """
@@ -140,10 +140,11 @@ class Workshop:
             return Windows.of(segments, exact=self.problem.exact)
         return Windows.of([(t, x) for (t, _), x in zip(segments, self.paths, strict=True)], exact=True)
 
-    def along(self, fitted: "Fitted") -> "Workshop":
-        """The same with the states of a fit, which have less noise than smoothed ones."""
+    def along(self, fitted: "Fitted") -> "Setup":
+        """The same with the states of a fit, which have less noise than smoothed ones, and its steps."""
         states = zip(fitted.fit.states, self.data.lengths.tolist(), strict=True)
-        return Workshop(self.data, self.problem, tuple(path[:length] for path, length in states))
+        problem = replace(self.problem, panels=fitted.problem.panels)
+        return Setup(self.data, problem, tuple(path[:length] for path, length in states))
 
     @cached_property
     def field(self) -> FreeField:
@@ -156,23 +157,43 @@ class Workshop:
         """The maximum for this kind, begun at the best of several forms, those of the fits `near` among them;
         given up early where it falls far behind a `rival`. Raises `FitError`.
         """
-        problem = replace(self.problem, structure=kind.form)
         z, start = self._start(kind, near)
+        problem, model = self._model(kind)
+        count = len(start.variances)
+        first = [start.variances[group] if group < count else UNKNOWN for group, _ in model.prior.labels[:-1]]
+        states, noise = first_guess(self.problem, self.windows.smoothed)
+        rivals = None if rival is None else {n: stage.log_evidence for n, stage in rival.stages.items()}
+        begin = Begin(np.concatenate([start.mean, z, [0.0]]), states, np.array([*first, FRICTION]), noise)
+        return self._finest(kind, fit_problem(problem, model, begin, rivals=rivals))
+
+    def refitted(self, kind: Kind, near: "Fitted") -> Fitted:
+        """The same, begun at a fit with more freedom, whose forms contain those of this kind. Raises
+        `FitError`.
+        """
+        problem, model = self._model(kind)
+        point, before = near.fit.point, near.fit.model.prior
+        known = dict(zip(before.labels, point.variances.tolist(), strict=True))
+        variances = np.array([known.get(label, UNKNOWN) for label in model.prior.labels])
+        z = np.linalg.lstsq(model.basis, near.fit.parameters, rcond=None)[0]
+        begin = Begin(z, near.fit.states, variances, point.noise)
+        # Short segments know less of H, and their variances end at other maxima.
+        whole = [problem.times.shape[1]]
+        return self._finest(kind, fit_problem(problem, model, begin, lengths=whole))
+
+    def _finest(self, kind: Kind, found: Fit) -> Fitted:
+        finest = Comparison(replace(self.problem, structure=kind.form), found).accurate()
+        return Fitted(kind, finest.problem, finest.none)
+
+    def _model(self, kind: Kind) -> tuple[Problem, LinearModel]:
+        """All coefficients, the free numbers of the form and the friction."""
+        problem = replace(self.problem, structure=kind.form)
         basis = np.zeros((problem.size, self.features.size + kind.size + 1))
         basis[: self.features.size, : self.features.size] = np.eye(self.features.size)
         basis[self.features.size : -1, self.features.size : -1] = kind.basis
         basis[-1, -1] = 1.0
         groups = self._groups(kind.form)
         own = tuple(np.unique(groups[self.features.size : -1]).tolist())
-        prior = Prior.of(basis, groups, held=own)
-        count = len(start.variances)
-        first = [start.variances[group] if group < count else UNKNOWN for group, _ in prior.labels[:-1]]
-        states, noise = first_guess(self.problem, self.windows.smoothed)
-        rivals = None if rival is None else {n: stage.log_evidence for n, stage in rival.stages.items()}
-        begin = Begin(np.concatenate([start.mean, z, [0.0]]), states, np.array([*first, FRICTION]), noise)
-        found = fit_problem(problem, LinearModel.of(basis, prior), begin, rivals=rivals)
-        finest = Comparison(problem, found).accurate()
-        return Fitted(kind, finest.problem, finest.none)
+        return problem, LinearModel.of(basis, Prior.of(basis, groups, held=own))
 
     def _start(self, kind: Kind, near: Sequence["Fitted"]) -> tuple[Float[np.ndarray, " Z"], Ridge]:
         """Where the form begins, and H with it: of several forms that with which a weak form leaves least.
@@ -209,7 +230,7 @@ class Workshop:
     def _groups(self, form: Form) -> Int[np.ndarray, " P"]:
         after = int(self.features.groups.max()) + 1
         own = form.groups + after
-        return np.concatenate([self.features.groups, own, [own.max() + 1]])
+        return np.concatenate([self.features.groups, own, [after + len(np.unique(own))]])
 
 
 def matrices_at(

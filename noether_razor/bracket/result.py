@@ -160,8 +160,8 @@ def _canonical(found: Bracket) -> str:
 def _masses(found: Bracket) -> str:
     names = found.columns[: found.dof]
     ratios = [
-        f"m_{name}/m_{names[0]} = {with_error(abs(ratio), sd)}"
-        for name, (ratio, sd) in zip(names[1:], found.mass_ratios, strict=True)
+        f"m_{name}/m_{names[0]} = {'-' if ratio < 0 else ''}{with_error(abs(ratio), sd)}"
+        for name, (ratio, sd) in zip(names[1:], found.mass_ratios, strict=False)
     ]
     return f"masses differ: {', '.join(ratios)}"
 
@@ -181,7 +181,8 @@ def _natural(found: Bracket) -> str:
 
 
 def _constant(found: Bracket) -> str:
-    return f"the columns are mixtures of positions and velocities: {', '.join(found.entries('qq'))}"
+    mixed = ", ".join(found.entries("qq"))
+    return "the columns are mixtures of positions and velocities" + (f": {mixed}" if mixed else "")
 
 
 def _form(found: Bracket) -> str:
@@ -190,8 +191,9 @@ def _form(found: Bracket) -> str:
 
 def _unknown(found: Bracket) -> str:
     return (
-        f"no Poisson matrix was found that fits ({found.why}): momenta are taken for velocities, which is "
-        "right without a field, with equal masses; what is conserved along the data does not depend on that"
+        f"no Poisson matrix was found that fits ({found.why}): velocities stand for momenta, as if masses "
+        "were equal and there were no field, which may be wrong; what is conserved along the data does not "
+        "depend on that"
     )
 
 

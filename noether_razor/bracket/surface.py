@@ -21,4 +21,9 @@ def on_surface(data: Trajectories) -> bool:
     noise = np.maximum(expected_noise(data), 1e-12)
     slopes = features.gradients(points)
     of_noise = np.einsum("rip,i,riq->pq", slopes, noise, slopes) / len(points)
-    return bool(eigh(centred.T @ centred / len(points), of_noise, eigvals_only=True)[0] < FLAT)
+    try:
+        ratios = eigh(centred.T @ centred / len(points), of_noise, eigvals_only=True)
+    except np.linalg.LinAlgError:
+        # A column that does not move.
+        return True
+    return bool(ratios[0] < FLAT)

@@ -30,6 +30,7 @@ def evidence_of_file(
     `ConfigError` for formulas and for data that this engine cannot judge, `DataFileError` for the file.
     """
     file = read_data(discover_config(data, mapping))
+    made = file.trajectories.canonical
     try:
         found = evidence(
             file.trajectories,
@@ -44,5 +45,7 @@ def evidence_of_file(
     except EvidenceError as error:
         raise ConfigError(f"{data}: {error}") from None
     if out is not None:
-        write_whole(out, json.dumps(found.to_json() | {"file_notes": list(file.notes)}, indent=1) + "\n")
-    return found, file.notes
+        about = {"file_notes": list(file.notes), "bracket": None if made is None else dict(made.answer)}
+        write_whole(out, json.dumps(found.to_json() | about, indent=1) + "\n")
+    told = () if made is None else (f"columns: {made.answer['text']}",)
+    return found, (*file.notes, *told)

@@ -140,9 +140,8 @@ class Search:
             return
         better = self.setup = setup.along(natural.fitted)
         simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
-        for kind in simpler:
-            self.attempt(better, kind, natural.fitted)
-        able = [one for one in self.attempts.values() if one.usable]
+        tried = [natural, *(self.attempt(better, kind, natural.fitted) for kind in simpler)]
+        able = [one for one in tried if one.usable]
         best = max(map(log_evidence, able))
         near = [
             one for one in able if log_evidence(one) > best - WORTH or consistent(one.kind, natural.fitted)

@@ -155,14 +155,6 @@ class Features(LinearFeatures):
         """The features as functions that a person can read; None where they are none."""
         return None
 
-    def brackets_at(
-        self, quantities: Quadratics, states: Float[np.ndarray, "rows dim"]
-    ) -> Float[np.ndarray, "K rows P"]:
-        """{C_k, phi} at many states."""
-        matrices, vectors = hamiltonian_fields(quantities)
-        fields = np.einsum("kij,rj->kri", matrices, states) + vectors[:, None]
-        return np.einsum("kri,rip->krp", fields, self.gradients(states), optimize=True)
-
     def symmetric(self, quantities: Quadratics) -> Symmetric:
         """The coefficients with {C_k, H} = 0 for all of the quantities, and all others."""
         maps = self.brackets(unit_quantities(quantities))

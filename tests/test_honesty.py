@@ -22,6 +22,7 @@ from noether_razor.diagnostics.structure import ASYMMETRIC, ATTEMPTS, Asymmetry,
 from noether_razor.inference import ELBO, Estimator, Posterior
 from noether_razor.invariants import conserved_space
 from noether_razor.networks import HamiltonianNetwork, VectorFieldNetwork
+from noether_razor.prediction import substep_error
 from noether_razor.training import FitResult, NonFiniteELBOError, Training, fit
 from noether_razor.trajectories import Trajectories
 
@@ -104,26 +105,31 @@ def hamiltonian(x):
     return 50.0 * (x[0] ** 2 + x[1] ** 2) / 2
 
 
+def stiff_error(trajectories):
+    """That of so many sub-steps, of `hamiltonian`."""
+    return lambda substeps: substep_error(
+        hamiltonian, trajectories.transitions(), estimator=Estimator(substeps=substeps)
+    )
+
+
 def test_the_sub_step_rule_gives_the_fewest_steps_that_meet_it():
     fast = oscillators(4, (50.0,), dt=0.02)
-    estimator = Estimator()
-    found = sampling_check(hamiltonian, fast, noise_variance=1e-4, estimator=estimator)
+    error = stiff_error(fast)
+    found = sampling_check(error, fast, noise_variance=1e-4)
     assert found.fine_enough and found.substeps is not None and found.substeps > 1
     assert found.error <= found.limit == pytest.approx(1e-3)
-    fewer = sampling_check(
-        hamiltonian, fast, noise_variance=1e-4, estimator=estimator, most_substeps=found.substeps - 1
-    )
+    fewer = sampling_check(error, fast, noise_variance=1e-4, most_substeps=found.substeps - 1)
     assert fewer.substeps is None and fewer.error > fewer.limit
     assert "too coarse" in fewer.text() and "too coarse" not in found.text()
 
 
 def test_sampling_below_the_frequency_of_motion_is_too_coarse():
     coarse = oscillators(4, (50.0,), dt=0.05)
-    found = sampling_check(hamiltonian, coarse, noise_variance=1e-2, estimator=Estimator())
+    found = sampling_check(stiff_error(coarse), coarse, noise_variance=1e-2)
     assert not found.fine_enough and found.points_a_turn < 4
     assert "too coarse" in found.text()
     with pytest.raises(ValueError, match="positive, got 0"):
-        sampling_check(hamiltonian, coarse, noise_variance=0.0, estimator=Estimator())
+        sampling_check(stiff_error(coarse), coarse, noise_variance=0.0)
 
 
 # Structure

@@ -56,7 +56,7 @@ def evidence(
     `EvidenceError` for data of which nothing can be said.
     """
     tell, asked = progress or (lambda _: None), features_of(features, data)
-    quadratic = all(_quadratic(text, data) for text in quantities)
+    quadratic = all(of_degree_two(text, data) for text in quantities)
     if not quadratic and asked.word in SMOOTH:
         raise EvidenceError(
             f"{asked.word} features: formulas have to be of degree <= 2; ask a library for others"
@@ -210,7 +210,7 @@ def _said(
     )
 
 
-def _quadratic(text: str, data: Trajectories) -> bool:
+def of_degree_two(text: str, data: Trajectories) -> bool:
     """Whether all formulas of a text are polynomials of degree <= 2. Raises `HypothesisError`."""
     for part in text.split(","):
         try:

@@ -21,7 +21,7 @@ from .brackets import Brackets, brackets_of, verdict
 from .by_hamiltonian import library_hamiltonian, listed_by_hamiltonian
 from .ceiling import Ceiling, ceiling
 from .commuting import commuting
-from .evidence import evidence_of_found
+from .evidence import evidence_of_found, of_degree_two
 from .library import Library
 from .listed import Listed
 from .options import LibraryError, LibraryOptions
@@ -82,7 +82,8 @@ def conserved_library(
     the tangent map of H, or of `readable` where none is found, says how many can exist. `degree` and
     `most_terms` are those of `LibraryOptions`, `noise_variance` is that of the states, estimated where None.
     With `evidence`, that of each independent quantity is computed for up to two degrees of freedom, by the
-    fit of H: it takes about as long as all the rest.
+    fit of H, but for those of degree <= 2 where `readable` is given, whose fit has theirs: it takes about as
+    long as all the rest.
     Raises `LibraryError` for terms that do not serve and for a library that is too large, ValueError for
     velocities without masses.
     """
@@ -107,7 +108,8 @@ def conserved_library(
     chosen = _together(constant, commute)
     found = _answer(chosen, data, shot, readable)
     if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:
-        found = replace(found, evidence=_evidence(chosen.listed, fitted, data, notes))
+        asked = _not_judged(chosen.listed, data, readable)
+        found = replace(found, evidence=_evidence(chosen.listed, asked, fitted, data, notes))
     return replace(
         found,
         searched=_with(searched, found.library),
@@ -116,9 +118,20 @@ def conserved_library(
     )
 
 
-def _evidence(parts: Listed, fitted: Fitted, data: Trajectories, notes: list[str]) -> Evidence | None:
-    """That of each independent quantity, by the fit of H; what it fails of is among the `notes`."""
-    rows = {parts.names[k]: parts.quantities[k].row for k in parts.generating}
+def _not_judged(parts: Listed, data: Trajectories, readable: ReadableHamiltonian | None) -> list[int]:
+    """The independent quantities without those that the fit of `readable` has judged: of degree <= 2."""
+    if readable is None:
+        return list(parts.generating)
+    return [k for k in parts.generating if not of_degree_two(str(parts.quantities[k].expression), data)]
+
+
+def _evidence(
+    parts: Listed, asked: Sequence[int], fitted: Fitted, data: Trajectories, notes: list[str]
+) -> Evidence | None:
+    """That of the quantities `asked`, by the fit of H; what it fails of is among the `notes`."""
+    if not asked:
+        return None
+    rows = {parts.names[k]: parts.quantities[k].row for k in asked}
     try:
         return evidence_of_found(fitted, parts.library, rows, data)
     except Exception as error:  # whatever this fails of costs this part alone

@@ -1,14 +1,11 @@
 """Whether data are sampled finely enough for what they show."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ..inference import Estimator
-from ..prediction import substep_error
 from ..trajectories import Trajectories
-from ..typing import Hamiltonian
 
 MOST_SUBSTEPS = 16
 FEWEST_POINTS = 4.0
@@ -74,25 +71,21 @@ def points_a_turn(trajectories: Trajectories) -> float:
 
 
 def sampling_check(
-    hamiltonian: Hamiltonian,
+    error: Callable[[int], float],
     trajectories: Trajectories,
     *,
     noise_variance: float,
-    estimator: Estimator,
     most_substeps: int = MOST_SUBSTEPS,
 ) -> SamplingCheck:
     """The sub-step rule on a true or learned Hamiltonian, in the coordinates that it works in.
 
-    Sub-steps are doubled from 1 until the rule is met, then halved back; `estimator` says the integrator.
-    Raises ValueError for a noise variance that is not positive.
+    `error` is that of so many sub-steps a transition, such as `prediction.substep_error`. They are doubled
+    from 1 until the rule is met, then halved back. Raises ValueError for a noise variance that is not
+    positive.
     """
     if not noise_variance > 0:
         raise ValueError(f"noise_variance must be positive, got {noise_variance}")
-    transitions = trajectories.transitions()
     limit = float(np.sqrt(noise_variance)) / 10
-
-    def error(substeps: int) -> float:
-        return substep_error(hamiltonian, transitions, estimator=replace(estimator, substeps=substeps))
 
     turn = points_a_turn(trajectories)
     failed, substeps = 0, 1

@@ -3,12 +3,13 @@
 from ..quantities import Hypothesis, HypothesisError, parse_hypothesis
 from .agreement import Agreement, Halves
 from .beyond import LIBRARY, check_library
-from .checks import Checks, check_model
+from .checks import Checks
 from .comparison import Bound, Gain, Judgement, Refits, gain, judgement, settled_gain
 from .discovering import (
     BUDGETS,
     RECIPE,
     Budget,
+    Trained,
     discover,
     first_words,
     step_metrics,
@@ -23,6 +24,7 @@ from .folder import RunError, RunFolder
 from .hypotheses import HypothesisAnswer, judged_by_data
 from .keeping import Keep, KeptFit, Tell
 from .learned import Learned, LearnedDirection, LearnedFormula, learned_answer
+from .parts import Parts
 from .prediction import Prediction
 from .result import Discovery, predict_states
 from .saving import report_data, write_reports, write_run_report
@@ -52,15 +54,16 @@ __all__ = [
     "Learned",
     "LearnedDirection",
     "LearnedFormula",
+    "Parts",
     "Prediction",
     "Refits",
     "RunError",
     "RunFolder",
     "Tell",
+    "Trained",
     "along",
     "analysis_of",
     "check_library",
-    "check_model",
     "data_answer",
     "discover",
     "first_words",

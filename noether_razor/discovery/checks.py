@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from ..diagnostics import (
     vector_field_posterior,
 )
 from ..inference import Posterior
-from ..prediction import learned_hamiltonian
+from ..prediction import learned_hamiltonian, learned_substep_error
 from ..random import stream
 from ..training import Report
 from ..trajectories import Trajectories, scaled_trajectories
@@ -90,43 +90,54 @@ def _entry(check: Any, **said: Any) -> dict[str, Any]:
     return numbers | said
 
 
+class _Tested(NamedTuple):
+    """What a model is tested on, in the coordinates of training, and the variance of its noise there."""
+
+    trajectories: Trajectories
+    noise: Float[np.ndarray, " dim"]
+    fresh: bool
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "_Tested":
+        problem = fitted.problem
+        test = kept_aside(problem, fitted.posterior)
+        noise = np.broadcast_to(test.noise_variance, problem.scale.scales.shape) / problem.scale.scales**2
+        return cls(scaled_trajectories(test.trajectories, problem.scale), noise, test.fresh)
+
+
+def _keys(fitted: Fitted) -> PRNGKey:
+    """For the field, the structure, the energy, and the bands."""
+    return jax.random.split(stream(fitted.problem.seed, "checks"), 4)
+
+
 def check_model(
     fitted: Fitted,
     plain: Posterior | None,
+    field: Posterior | None,
+    calibration: Calibration | None,
     failed: dict[str, str],
-    *,
-    keep: Keep = in_memory,
-    tell: Tell = say_nothing,
 ) -> Checks:
     """All checks of a model of measured trajectories; what fails is named in `failed`.
 
     Whether there is a Hamiltonian is asked of `plain`, the fit without symmetry, which differs from the
-    unstructured field in nothing else; None: of the model itself.
+    unstructured `field` (see `unstructured_field`, None: there is none to compare with) in nothing else;
+    None: of the model itself. `calibration` is that of `calibrated_bands`.
     """
     problem = fitted.problem
-    test = kept_aside(problem, fitted.posterior)
-    scaled = scaled_trajectories(test.trajectories, problem.scale)
-    noise = np.broadcast_to(test.noise_variance, problem.scale.scales.shape) / problem.scale.scales**2
-    for_field, for_structure, for_energy, for_bands = jax.random.split(stream(problem.seed, "checks"), 4)
+    scaled, noise, fresh = _Tested.of(fitted)
+    _, for_structure, for_energy, _ = _keys(fitted)
     predictor = problem.predictor
     model = fitted.posterior if plain is None else plain
     hamiltonian = learned_hamiltonian(
         model, for_energy, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
     )
 
-    def checked(name: str, make: Callable[[], Check]) -> Check | None:
-        try:
-            return make()
-        except Exception as error:  # whatever a check fails of costs that check alone
-            failed[name] = f"{type(error).__name__}: {error}"
-            return None
-
     def structure() -> StructureCheck:
         few = scaled[:CHECKED_TRAJECTORIES]
         every = scaled_trajectories(problem.recorded[:CHECKED_TRAJECTORIES], problem.scale)
         return structure_check(
             model,
-            _field(fitted, for_field, failed, keep, tell),
+            field,
             for_structure,
             few.first(max(2, CHECKED_POINTS // len(few))),
             noise_variance=noise,
@@ -136,26 +147,42 @@ def check_model(
         )
 
     def sampling() -> SamplingCheck:
-        variance = float(model.noise_variance())
-        return sampling_check(hamiltonian, problem.data, noise_variance=variance, estimator=problem.estimator)
+        transitions, variance = problem.data.transitions(), float(model.noise_variance())
+
+        def error(substeps: int) -> float:
+            finer = replace(predictor, substeps=substeps)
+            return learned_substep_error(model, for_energy, transitions, estimator=finer)
+
+        return sampling_check(error, problem.data, noise_variance=variance)
 
     return Checks(
         trajectories=len(problem.measured),
         held_out_trajectories=len(problem.recorded) - len(problem.measured),
         transitions=problem.data.transitions().size,
-        structure=checked("structure", structure),
-        sampling=checked("sampling", sampling),
-        calibration=checked("calibration", lambda: _calibration(fitted, scaled, noise, for_bands)),
-        kept_aside=test.fresh,
+        structure=_checked("structure", structure, failed),
+        sampling=_checked("sampling", sampling, failed),
+        calibration=calibration,
+        kept_aside=fresh,
     )
 
 
-def _field(fitted: Fitted, key: PRNGKey, failed: dict[str, str], keep: Keep, tell: Tell) -> Posterior | None:
+def _checked(name: str, make: Callable[[], Check], failed: dict[str, str]) -> Check | None:
+    """What a check says; None where it fails, which `failed` says."""
+    try:
+        return make()
+    except Exception as error:  # whatever a check fails of costs that check alone
+        failed[name] = f"{type(error).__name__}: {error}"
+        return None
+
+
+def unstructured_field(
+    fitted: Fitted, failed: dict[str, str], keep: Keep = in_memory, tell: Tell = say_nothing
+) -> Posterior | None:
     """The unstructured field fitted to the same data; None where the fit fails."""
     problem, network = fitted.problem, fitted.problem.options.network
     kept = keep("field", [network.layers, network.width, problem.training.steps])
 
-    for_start, for_fit = jax.random.split(key)
+    for_start, for_fit = jax.random.split(_keys(fitted)[0])
     start = vector_field_posterior(
         problem.observations,
         for_start,
@@ -185,17 +212,19 @@ def _field(fitted: Fitted, key: PRNGKey, failed: dict[str, str], keep: Keep, tel
         return None
 
 
-def _calibration(
-    fitted: Fitted, trajectories: Trajectories, noise: Float[np.ndarray, " dim"], key: PRNGKey
-) -> Calibration:
-    """Coverage of rollouts on `trajectories` with noise of variance `noise`, in scaled coordinates."""
-    problem = fitted.problem
-    followed = trajectories.first(CALIBRATED_LENGTH)
-    return rollout_calibration(
-        fitted.posterior,
-        key,
-        followed[: max(2, CALIBRATED_POINTS // followed.times.shape[1])],
-        estimator=problem.evaluator,
-        longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
-        noise_variance=noise,
-    )
+def calibrated_bands(fitted: Fitted, failed: dict[str, str]) -> Calibration | None:
+    """Coverage of rollouts on the trajectories that a model is tested on; None where they fail."""
+    problem, tested = fitted.problem, _Tested.of(fitted)
+    followed = tested.trajectories.first(CALIBRATED_LENGTH)
+
+    def bands() -> Calibration:
+        return rollout_calibration(
+            fitted.posterior,
+            _keys(fitted)[3],
+            followed[: max(2, CALIBRATED_POINTS // followed.times.shape[1])],
+            estimator=problem.predictor,
+            longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
+            noise_variance=tested.noise,
+        )
+
+    return _checked("calibration", bands, failed)

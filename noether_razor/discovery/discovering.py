@@ -3,15 +3,15 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..beyond import LibraryOptions
 from ..bracket import with_canonical_momenta
-from ..inference import Posterior
 from ..invariants.dictionary import DICTIONARIES, dictionary_of
-from ..modelling import make_problem
+from ..modelling import Problem, make_problem
 from ..options import (
     EstimateOptions,
     InferenceOptions,
@@ -26,46 +26,63 @@ from ..random import stream
 from ..training import NotLearnedError, Rates, Report, early_check, fit
 from ..trajectories import Trajectories
 from .beyond import LIBRARY, beyond_answer, check_library, with_suggestions
-from .checks import check_model
+from .checks import calibrated_bands, check_model, unstructured_field
 from .exact import exact_answer
-from .examination import analysis_of, data_answer, weigh
+from .examination import Evidence, analysis_of, data_answer, weigh
 from .fitted import Fitted, kept_aside_sets, named_noise
-from .hypotheses import judged_by_data, judged_by_exact
+from .hypotheses import HypothesisAnswer, judged_by_data, judged_by_exact
 from .keeping import Keep, Tell, in_memory, say_nothing
 from .learned import learned_answer
+from .parts import Parts
 from .result import Discovery
 from .summary import reached, summarise
 
 HELD_OUT = 0.25
 """Share of the trajectories that is kept aside to test the model's predictions on."""
+WORDS, MODEL, ESTIMATES = "exact evidence and library", "model", "ELBO and errors"
+"""Parts that are computed side by side, by what they are called."""
 WINDS = 3
 """Turns that a position covers in the data, from which it may be an angle."""
 
 RECIPE = Options(
-    network=NetworkOptions(layers=3, width=200),
+    network=NetworkOptions(layers=3, width=64),
     symmetry=SymmetryOptions(initial_scale=0.03),
     inference=InferenceOptions(group_samples=16, weight_samples=5, noise_variance="learned"),
     training=TrainingOptions(steps=3000, batch=20, rates=Rates(quantities=3e-3)),
     estimates=EstimateOptions(),
     held_out=HELD_OUT,
 )
-"""What `discover` does unless told otherwise: `configs/systems/base.toml` for measured trajectories."""
+"""What `discover` does unless told otherwise: `configs/systems/measured.toml`."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to learn: gradient steps of each fit, and fits of each kind for the Delta-ELBO. Of a single
-    fit of each kind it has no error, and is no evidence.
+    """How long to learn.
+
+    steps: gradient steps of each fit. repeats: fits of each kind for the Delta-ELBO; of a single one it has
+    no error, and is no evidence; 0: none. always: whether they are made also where a Hamiltonian that is a
+    formula explains the motion, so that the exact evidence judges. field: whether a field without structure
+    is fitted too, to compare the Hamiltonian with. nll_stderr: see `EstimateOptions`.
     """
 
     steps: int
     repeats: int
+    always: bool = False
+    field: bool = True
+    nll_stderr: float = 0.02
+
+    def fits(self, found: Discovery) -> int:
+        """The fits of each kind that are made after what was `found` without a model."""
+        exact, beyond = found.exact, found.beyond
+        judged = exact is not None and exact.adequate and not exact.withdrawn
+        judged = judged or (beyond is not None and beyond.hamiltonian is not None)
+        return 0 if judged and not self.always else self.repeats
 
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(steps=1000, repeats=1),
-    "standard": Budget(steps=3000, repeats=1),
-    "thorough": Budget(steps=6000, repeats=3),
+    "quick": Budget(steps=1000, repeats=0, field=False, nll_stderr=0.1),
+    "standard": Budget(steps=3000, repeats=1, nll_stderr=0.1),
+    "thorough": Budget(steps=6000, repeats=3, always=True),
 }
 BudgetName = Literal["quick", "standard", "thorough"]
 
@@ -90,7 +107,7 @@ def discover(
     `family` names the terms that quantities are combinations of: "quadratic", of degree <= 2, or another of
     `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of
     `library` too: see `conserved_library`. `quantities` are formulas whose conservation is to be judged:
-    "q1*p2 - q2*p1", or several as "p1, p2"; each costs as many fits as the budget has repeats. `progress` is
+    "q1*p2 - q2*p1", or several as "p1, p2". `progress` is
     told the name of each fit and its logged steps; it may raise to stop. `options` take the place of
     `RECIPE`; the steps of the budget then do not count. Raises `OptionError` for options that do not fit the
     data, `HypothesisError` for formulas, and `LibraryError` for terms.
@@ -98,15 +115,46 @@ def discover(
     if budget not in BUDGETS:
         raise OptionError(f"budget: got {budget!r}, expected one of {', '.join(BUDGETS)}")
     spent = BUDGETS[budget]
-    data = with_canonical_momenta(data)
-    options = options or replace(RECIPE, training=replace(RECIPE.training, steps=spent.steps))
+    parts, library = Parts(), library or LibraryOptions()
+    with parts.timed("reading the columns"):
+        data = with_canonical_momenta(data)
+    if options is None:
+        training = replace(RECIPE.training, steps=spent.steps)
+        estimates = replace(RECIPE.estimates, nll_stderr=spent.nll_stderr)
+        options = replace(RECIPE, training=training, estimates=estimates)
     hypotheses = [
         parse_hypothesis(text, data.names, data.other_names(), data.angles()) for text in quantities
     ]
-    found = _without_training(data, options, hypotheses, family, library or LibraryOptions())
-    problem = make_problem(data, options, seed=seed)
+    check_library(data, library)
+    with parts.timed("the data alone"):
+        found = first_words(data, options, hypotheses, family=family)
+    problem, tell = make_problem(data, options, seed=seed), parts.told(progress or say_nothing)
+
+    def without_training() -> Discovery:
+        with parts.timed("exact evidence"):
+            exact = with_exact(found)
+        with parts.timed("library"):
+            return with_beyond(exact, options, library) if family == LIBRARY else exact
+
+    found, trained = parts.side_by_side(
+        {WORDS: without_training, MODEL: lambda: _trained(problem, seed, tell)}
+    )
+    if isinstance(trained, FloatingPointError):
+        return without_model(found, trained)
+    return with_model(found, trained, spent, parts=parts, tell=tell)
+
+
+class Trained(NamedTuple):
+    """A trained model, how its summary is made, and its metrics, one entry a logged step."""
+
+    fitted: Fitted
+    summary: Callable[[], Mapping[str, Any]]
+    metrics: Sequence[Mapping[str, Any]]
+
+
+def _trained(problem: Problem, seed: int, tell: Tell) -> Trained | FloatingPointError:
+    """The model; why there is none."""
     metrics: list[dict[str, Any]] = []
-    tell = progress or say_nothing
 
     def told(report: Report) -> None:
         metrics.append(step_metrics(report, report.seconds))
@@ -123,26 +171,14 @@ def discover(
             should_stop=early_check(problem.posterior, problem.observations, problem.training),
         )
         if result.stopped:
-            raise NotLearnedError(result.stopped)
+            return NotLearnedError(result.stopped)
     except FloatingPointError as error:
-        return without_model(found, error)
+        return error
     last, fitted = result.history[-1], Fitted(problem, result.posterior)
     seconds = {"wall_seconds": last.seconds, "compile_seconds": last.compile_seconds}
-    summary = summarise(fitted, kept_aside_sets(problem), steps=options.training.steps, seconds=seconds)
-    return with_model(found, fitted, summary, metrics, repeats=spent.repeats, tell=tell)
-
-
-def _without_training(
-    data: Trajectories,
-    options: Options,
-    hypotheses: Sequence[Hypothesis],
-    family: str,
-    library: LibraryOptions,
-) -> Discovery:
-    """All that is said before a network is trained."""
-    check_library(data, library)
-    found = with_exact(first_words(data, options, hypotheses, family=family))
-    return with_beyond(found, options, library) if family == LIBRARY else found
+    steps = problem.options.training.steps
+    summary = partial(summarise, fitted, kept_aside_sets(problem), steps=steps, seconds=seconds)
+    return Trained(fitted, summary, metrics)
 
 
 def first_words(
@@ -200,48 +236,63 @@ def without_model(found: Discovery, error: Exception) -> Discovery:
 
 def with_model(
     found: Discovery,
-    fitted: Fitted,
-    summary: Mapping[str, Any],
-    metrics: Sequence[Mapping[str, Any]],
+    trained: Trained,
+    budget: Budget,
     *,
-    repeats: int = 1,
+    parts: Parts,
     keep: Keep = in_memory,
     tell: Tell = say_nothing,
 ) -> Discovery:
-    """What the data say and a trained model adds: the Delta-ELBO over `repeats` fits of each kind, also of
-    the hypotheses, and checks. `summary` and `metrics` are those of its training. A part that fails is named
-    in `failed`.
+    """What the data say and a trained model adds: the Delta-ELBO over as many fits of each kind as the
+    `budget` has, also of the hypotheses, and checks. A part that fails is named in `failed`.
     """
     started = time.perf_counter()
     failed = dict(found.failed)
+    fitted = trained.fitted
     data, noise = found.trajectories, named_noise(fitted.problem)
-    analysis = analysis_of(fitted, data, noise, space=found.analysis.space)
-    bound = reached(summary)
-    evidence, answers = weigh(
-        fitted, analysis, bound, found.hypotheses, failed, repeats=repeats, keep=keep, tell=tell
-    )
-    plain: Posterior | None = None if evidence is None else evidence.plain
-    checks = check_model(fitted, plain, failed, keep=keep, tell=tell)
+    tell, repeats = parts.told(tell), budget.fits(found)
+    beside: dict[str, Callable[[], Any]] = {
+        "field": lambda: unstructured_field(fitted, failed, keep, tell) if budget.field else None,
+        "{C, H} of the model": lambda: analysis_of(fitted, data, noise, space=found.analysis.space),
+        "bands of rollouts": lambda: calibrated_bands(fitted, failed),
+    }
+    evidence, answers = None, found.hypotheses
+    if repeats:
+        with parts.timed(ESTIMATES):
+            summary = trained.summary()
+
+        def fits() -> tuple[Evidence | None, Sequence[HypothesisAnswer]]:
+            given = fitted, found.analysis, reached(summary), found.hypotheses, failed
+            return weigh(*given, repeats=repeats, keep=keep, tell=tell)
+
+        results = parts.side_by_side({"fits for the Delta-ELBO": fits, **beside})
+        evidence, answers = results[0]
+    else:
+        results = parts.side_by_side({ESTIMATES: trained.summary, **beside})
+        summary = results[0]
+    field, analysis, calibration = results[1:]
+    with parts.timed("checks"):
+        plain = None if evidence is None else evidence.plain
+        checks = check_model(fitted, plain, field, calibration, failed)
     # A symmetry that is built in makes H better.
-    best = (
-        fitted
-        if evidence is None or evidence.symmetric is None
-        else Fitted(fitted.problem, evidence.symmetric)
-    )
-    learned = learned_answer(fitted, data, failed, noise)
+    symmetric = None if evidence is None else evidence.symmetric
+    best = fitted if symmetric is None else Fitted(fitted.problem, symmetric)
+    with parts.timed("learned quantities"):
+        learned = learned_answer(fitted, data, failed, noise)
+        beyond = with_suggestions(found.beyond, analysis, best, data, failed)
     return replace(
         found,
         analysis=analysis,
         learned=learned,
-        beyond=with_suggestions(found.beyond, analysis, best, data, failed),
+        beyond=beyond,
         model=fitted,
         evidence=evidence,
-        hypotheses=answers,
+        hypotheses=tuple(answers),
         checks=checks,
         failed=failed,
         seconds=time.perf_counter() - started,
-        summary=summary,
-        metrics=tuple(metrics),
+        summary={**summary, "part_seconds": dict(parts.seconds)},
+        metrics=tuple(trained.metrics),
     )
 
 

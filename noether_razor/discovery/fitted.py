@@ -26,7 +26,7 @@ class Fitted(NamedTuple):
         """The mean of the learned Hamiltonian, in the units of the data."""
         problem = self.problem
         key = stream(problem.seed, "analysis")
-        learned = learned_hamiltonian(self.posterior, key, estimator=problem.evaluator)
+        learned = learned_hamiltonian(self.posterior, key, estimator=problem.predictor)
         return problem.scale.hamiltonian_back(learned)
 
     def quantities(self) -> Quadratics:

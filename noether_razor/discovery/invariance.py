@@ -36,5 +36,5 @@ def learned_bracket(problem: Problem, posterior: Posterior, quantities: Quadrati
     """`bracket` of the posterior mean of H at data points; `quantities` in the coordinates of training."""
     points = problem.data.points()
     states = points[evenly(len(points), POINTS)]
-    gradients = learned_gradients(posterior, key, states, estimator=problem.evaluator)
+    gradients = learned_gradients(posterior, key, states, estimator=problem.predictor)
     return bracket(states, gradients.astype(np.float64), quantities)

@@ -162,7 +162,7 @@ class Gradients:
         """{C, H} with the learned H, of each combination."""
         problem = fitted.problem
         key = stream(problem.seed, "invariance")
-        slopes = learned_gradients(fitted.posterior, key, self.points, estimator=problem.evaluator)
+        slopes = learned_gradients(fitted.posterior, key, self.points, estimator=problem.predictor)
         position, momentum = np.split(slopes * self.sizes, 2, axis=1)
         turned = np.concatenate([momentum, -position], axis=1)
         found = np.einsum("pki,pi->pk", self.gradients, turned)

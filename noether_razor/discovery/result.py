@@ -228,7 +228,7 @@ def predict_states(
         stream(problem.seed, "prediction"),
         scale.states(states),
         np.tile(scale.times(times), (len(states), 1)),
-        estimator=replace(problem.evaluator, weight_samples=samples),
+        estimator=replace(problem.predictor, weight_samples=samples),
         longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),
         noise=Noise(observed=noise / scale.scales**2),
         spread_scale=spread_scale,

@@ -120,7 +120,7 @@ def report_data(
         summary=summary,
         metrics=[dict(line) for line in metrics],
         posterior=model.posterior,
-        evaluator=problem.evaluator,
+        predictor=problem.predictor,
         data=problem.measured,
         scale=problem.scale,
         test_sets=test_sets,

@@ -37,7 +37,7 @@ class ReportData:
     summary: Mapping[str, Any]
     metrics: Sequence[dict[str, Any]]
     posterior: Posterior
-    evaluator: Estimator
+    predictor: Estimator
     data: Trajectories
     test_sets: Mapping[str, Trajectories]
     system: HamiltonianSystem | None
@@ -69,7 +69,7 @@ class ReportData:
                 key,
                 scale.states(shown.states[:, 0]),
                 scale.times(shown.times),
-                estimator=replace(self.evaluator, weight_samples=BAND_SAMPLES),
+                estimator=replace(self.predictor, weight_samples=BAND_SAMPLES),
                 spread_scale=self.spread_scale,
             )
         except FloatingPointError:  # a network that has learned little: there is nothing to show

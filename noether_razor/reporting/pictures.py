@@ -203,7 +203,7 @@ def _contours(data: ReportData) -> Figure:
     position, momentum = (np.linspace(-r, r, GRID) for r in reach)
     grid = np.zeros((GRID, GRID, 2 * dof))
     grid[:, :, 0], grid[:, :, dof] = np.meshgrid(position, momentum)
-    learned = learned_hamiltonian(data.posterior, key, estimator=data.evaluator)
+    learned = learned_hamiltonian(data.posterior, key, estimator=data.predictor)
     scale = data.scale or PhaseScale.identity(dof)
 
     def energy(hamiltonian: Hamiltonian, points: np.ndarray) -> np.ndarray:
@@ -230,7 +230,7 @@ def _formula(data: ReportData) -> Figure | None:
     grid = np.tile(points[0], (GRID, GRID, 1))
     grid[:, :, 0], grid[:, :, dof] = np.meshgrid(*sides)
     key, _ = jax.random.split(data.key)
-    learned = jax.jit(jax.vmap(learned_hamiltonian(data.posterior, key, estimator=data.evaluator)))
+    learned = jax.jit(jax.vmap(learned_hamiltonian(data.posterior, key, estimator=data.predictor)))
     exact = jax.jit(jax.vmap(formula))
 
     def both(states: np.ndarray) -> list[np.ndarray]:

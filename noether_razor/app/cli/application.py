@@ -20,6 +20,7 @@ from . import report as _report
 from . import reproduce as _reproduce
 from . import simulate as _simulate
 from . import train as _train
+from .compiled import keep_compiled
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
@@ -72,6 +73,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    keep_compiled()
     if not debug:
         # What threads that write checkpoints have to say is raised as well.
         logging.getLogger("absl").setLevel(logging.CRITICAL)

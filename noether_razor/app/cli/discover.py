@@ -1,7 +1,7 @@
 """``discover DATA``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -44,7 +44,9 @@ def discover(
     ] = "standard",
     repeats: Annotated[
         int | None,
-        typer.Option(min=1, help="Fits of each kind for the Delta-ELBO; default: set by the budget."),
+        typer.Option(
+            min=0, help="Fits of each kind for the Delta-ELBO, 0 for none; default: set by the budget."
+        ),
     ] = None,
     table: dict[str, Any] | None = None,
     overrides: Annotated[
@@ -53,52 +55,61 @@ def discover(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print at the end where the time was spent.")
+    ] = False,
 ) -> None:
     """Find what a file of trajectories conserves and what it cannot tell; write a run folder with a report.
 
     A file DATA.toml beside the data can also describe the columns.
     """
-    asked = {"quantities": quantity or [], "family": family, "repeats": repeats, "resume": resume}
+    asked = {"quantities": quantity or [], "family": family, "resume": resume}
     asked["library"] = (term or [], degree, most_terms)
-    _discover(data, out, table or {}, budget, overrides or [], asked, quiet)
+    _discover(data, out, table or {}, (budget, repeats), overrides or [], asked, _Output(quiet, verbose))
+
+
+class _Output(NamedTuple):
+    quiet: bool
+    verbose: bool
 
 
 def _discover(
     data: Path,
     out: Path | None,
     mapping: dict[str, Any],
-    budget: str,
+    budget: tuple[str, int | None],
     overrides: list[str],
     asked: dict[str, Any],
-    quiet: bool,
+    output: _Output,
 ) -> None:
     from ...discovery import RunFolder
     from ...reporting import beyond_text, exact_lines, symmetry_text
     from ..runs import Listener, budget_named, discover_config, discover_run, library_named
 
-    spent, asked["library"] = budget_named(budget), library_named(*asked["library"])
+    spent, asked["library"] = budget_named(*budget), library_named(*asked["library"])
     # What --set says goes before the budget.
-    config = discover_config(data, mapping, [f"training.steps={spent.steps}", *overrides])
+    steps = f"training.steps={spent.steps}"
+    config = discover_config(data, mapping, [steps, f"evaluation.nll_stderr={spent.nll_stderr}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
+    quiet = output.quiet
     with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
 
         def answer(found: "Discovery") -> None:
             if not quiet:
                 live.say(f"from the data alone: {symmetry_text(found.to_json()).rstrip()}")
-                live.doing = "exact evidence and library"
+                live.say("now learning the dynamics, beside the exact evidence and the library")
 
         def exact(found: "Discovery") -> None:
             if not quiet:
                 symmetry = found.to_json()
-                live.say(
-                    "\n".join([*exact_lines(symmetry), *beyond_text(symmetry), "now training the model"])
-                )
-                live.doing = "compiling"
+                live.say("\n".join([*exact_lines(symmetry), *beyond_text(symmetry)]))
 
         listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)
-        asked["repeats"] = asked["repeats"] or spent.repeats
-        found = discover_run(config, folder, listener=listener, **asked)
+        found = discover_run(config, folder, spent, listener=listener, **asked)
     if not quiet:
         typer.echo(str(found))
         if folder.page.exists():
             typer.echo(f"report {folder.page}")
+    if output.verbose:
+        for name, seconds in sorted(found.summary["part_seconds"].items(), key=lambda part: -part[1]):
+            typer.echo(f"{seconds:7.1f} s  {name}", err=True)

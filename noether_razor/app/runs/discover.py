@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from ...discovery import (
     LIBRARY,
     Budget,
     Discovery,
+    Parts,
     RunFolder,
+    Tell,
+    Trained,
     check_library,
     first_words,
     with_beyond,
@@ -20,8 +24,9 @@ from ...discovery import (
     without_model,
     write_reports,
 )
-from ...discovery.discovering import HELD_OUT
+from ...discovery.discovering import HELD_OUT, MODEL, WORDS
 from ...options import OptionError
+from ...quantities import Hypothesis
 from ...training import Report
 from ...trajectories import DataFile, read_data_file
 from ..config import Config, ConfigError, load_recipe, read_data
@@ -29,7 +34,7 @@ from .analyse import parsed
 from .listening import SILENT, Listener
 from .run import evaluated, load_run, refuse_other_run, train_to_end
 
-RECIPE = "systems/base.toml"
+RECIPE = "systems/measured.toml"
 
 
 def discover_config(
@@ -42,11 +47,13 @@ def discover_config(
     return load_recipe(RECIPE, table, overrides, source="discover")
 
 
-def budget_named(name: str) -> Budget:
-    """The budget of this name. Raises `ConfigError` where there is none."""
+def budget_named(name: str, repeats: int | None = None) -> Budget:
+    """The budget of this name, with `repeats` fits of each kind where they are given. Raises `ConfigError`
+    where there is none.
+    """
     if name not in BUDGETS:
         raise ConfigError(f"--budget: got {name!r}, expected one of {', '.join(BUDGETS)}")
-    return BUDGETS[name]
+    return BUDGETS[name] if repeats is None else replace(BUDGETS[name], repeats=repeats, always=True)
 
 
 def library_named(terms: Sequence[str], degree: int | None, most_terms: int | None) -> LibraryOptions:
@@ -61,10 +68,10 @@ def library_named(terms: Sequence[str], degree: int | None, most_terms: int | No
 def discover_run(
     config: Config,
     folder: RunFolder,
+    budget: Budget,
     *,
     quantities: Sequence[str] = (),
     family: str = LIBRARY,
-    repeats: int = 1,
     resume: bool = False,
     listener: Listener = SILENT,
     library: LibraryOptions | None = None,
@@ -73,39 +80,112 @@ def discover_run(
     and write symmetry.json and the reports.
 
     All trajectories say what is conserved, before anything is learned: that answer is told first, then what
-    the exact evidence and the terms of `library` add, and all are written. The rest is as in
-    `noether_razor.discover`, with `repeats` (at least 1) fits of each kind. With `resume` training and refits
-    go on from their checkpoints. Nothing is written before data and formulas have been read. Raises as
-    `train_run` and `analyse_run` do.
+    the exact evidence and the terms of `library` add, while the model is trained. The rest is as in
+    `noether_razor.discover`; the steps are those of `config`. With `resume` training and refits go on from
+    their checkpoints. Nothing is written before data and formulas have been read; an interrupted run leaves
+    the answer so far in symmetry.json and report.html. Raises as `train_run` and `analyse_run` do.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
-    kept = refuse_other_run(config, folder, resume) and folder.data.exists()
-    data = read_data_file(folder.data) if kept else read_data(config, listener.reading)
+    parts = Parts()
+    with parts.timed("reading"):
+        kept = refuse_other_run(config, folder, resume) and folder.data.exists()
+        data = read_data_file(folder.data) if kept else read_data(config, listener.reading)
     # A wrong formula is said before anything is trained.
     hypotheses = parsed(quantities, data.trajectories)
+    library = library or LibraryOptions()
+    with parts.timed("the data alone"):
+        found = _first_words(data, config, hypotheses, family, library)
+    listener.answer(found)
+    words = _Words(found, config, None if family != LIBRARY else library, listener)
+    try:
+        found, trained = parts.side_by_side(
+            {
+                WORDS: lambda: words.speak(parts),
+                MODEL: lambda: _trained(config, folder, data, listener),
+            }
+        )
+    except BaseException:
+        _write_first(words.found, folder)
+        raise
+    _write_first(found, folder, page=False)
+    if isinstance(trained, FloatingPointError):
+        found = without_model(found, trained)
+    else:
+        try:
+            tell = _told(listener)
+            found = with_model(found, trained, budget, parts=parts, keep=folder.keep, tell=tell)
+        except BaseException:
+            _write_page(found, folder)
+            raise
+    folder.write_symmetry(found.to_json())
+    with parts.timed("report"):
+        found = _reported(found, folder)
+    if found.model is not None:
+        folder.write_summary({**found.summary, "part_seconds": parts.seconds})
+    return replace(found, summary={**found.summary, "part_seconds": parts.seconds})
+
+
+def _first_words(
+    data: DataFile, config: Config, hypotheses: Sequence[Hypothesis], family: str, library: LibraryOptions
+) -> Discovery:
     try:
         found = first_words(data.trajectories, config.options(), hypotheses, family=family)
     except OptionError as error:
         raise ConfigError(f"--{error}" if str(error).startswith("family") else str(error)) from None
-    library = library or LibraryOptions()
     try:
         check_library(data.trajectories, library)
     except LibraryError as error:
         raise ConfigError(f"--{error}" if str(error).startswith(("term", "degree")) else str(error)) from None
-    found = found.with_notes(data.notes)
-    listener.answer(found)
-    if not listener.interrupted():
-        found = with_exact(found)
-    if family == LIBRARY and not listener.interrupted():
-        found = with_beyond(found, config.options(), library)
+    return found.with_notes(data.notes)
+
+
+class _Words:
+    """The answer that needs no model, as far as it has been `found`."""
+
+    def __init__(self, found: Discovery, config: Config, library: LibraryOptions | None, listener: Listener):
+        self.found, self.library, self.listener = found, library, listener
+        self.options = config.options()
+
+    def speak(self, parts: Parts) -> Discovery:
+        """Add the exact evidence, and what is conserved in the library, where there is one."""
+        if not self.listener.interrupted():
+            with parts.timed("exact evidence"):
+                self.found = with_exact(self.found)
+        if self.library is not None and not self.listener.interrupted():
+            with parts.timed("library"):
+                self.found = with_beyond(self.found, self.options, self.library)
+        if self.listener.interrupted():
+            raise KeyboardInterrupt
+        self.listener.exact(self.found)
+        return self.found
+
+
+def _told(listener: Listener) -> Tell:
+    """What a refit tells; raises where the run is to stop."""
+
+    def told(name: str, report: Report) -> None:
+        listener.refit(name, report)
+        if listener.interrupted():
+            raise KeyboardInterrupt
+
+    return told
+
+
+def _write_first(found: Discovery, folder: RunFolder, *, page: bool = True) -> None:
+    """Write an answer without a model, where there is none yet."""
     if not folder.symmetry.exists():
         folder.write_symmetry(found.to_json())
-    if listener.interrupted():
-        raise KeyboardInterrupt
-    listener.exact(found)
-    found = _with_trained_model(found, config, folder, data, repeats, listener)
-    folder.write_symmetry(found.to_json())
+        if page:
+            _write_page(found, folder)
+
+
+def _write_page(found: Discovery, folder: RunFolder) -> None:
+    """Write the page of an answer without a model, where there is none yet."""
+    if not folder.page.exists():
+        write_reports(found, folder)
+
+
+def _reported(found: Discovery, folder: RunFolder) -> Discovery:
+    """Write the reports; what they fail of is named."""
     try:
         write_reports(found, folder)
     except Exception as error:  # whatever a picture fails of costs the report alone
@@ -115,23 +195,16 @@ def discover_run(
     return found
 
 
-def _with_trained_model(
-    found: Discovery, config: Config, folder: RunFolder, data: DataFile, repeats: int, listener: Listener
-) -> Discovery:
-    """What the data say and a model adds, trained now or before; without one where training fails."""
-
-    def told(name: str, report: Report) -> None:
-        listener.refit(name, report)
-        if listener.interrupted():
-            raise KeyboardInterrupt
-
-    try:
-        if folder.summary.exists():
-            run, summary = load_run(folder), folder.read_summary()
-        else:
+def _trained(
+    config: Config, folder: RunFolder, data: DataFile, listener: Listener
+) -> Trained | FloatingPointError:
+    """The model, trained now or before; why there is none where training fails."""
+    if folder.summary.exists():
+        run, summary = load_run(folder), folder.read_summary
+    else:
+        try:
             run = train_to_end(config, folder, listener=listener, data=data, early=True)
-            summary = evaluated(run, folder)
-    except FloatingPointError as error:
-        return without_model(found, error)
-    metrics = folder.read_metrics()
-    return with_model(found, run.fitted, summary, metrics, repeats=repeats, keep=folder.keep, tell=told)
+        except FloatingPointError as error:
+            return error
+        summary = partial(evaluated, run, folder)
+    return Trained(run.fitted, summary, folder.read_metrics())

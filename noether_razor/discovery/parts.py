@@ -1,0 +1,86 @@
+"""The parts of an answer: independent ones side by side on the cores there are, and how long each takes."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import jax
+from threadpoolctl import threadpool_limits
+
+from ..training import Report
+from .keeping import Tell
+
+Result = TypeVar("Result")
+
+
+class Abandoned(BaseException):
+    """Ends a part whose result nobody waits for."""
+
+
+class Parts:
+    """Runs the parts of one answer, and keeps the wall `seconds` of each by name.
+
+    Threads serve: the compiler and compiled code let other threads run, and small products leave half of the
+    cores idle.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._over = threading.Event()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Keep the seconds that its body takes, whatever it raises."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def told(self, tell: Tell) -> Tell:
+        """`tell`, which also ends a part once another has failed."""
+
+        def told(name: str, report: Report) -> None:
+            if self._over.is_set():
+                raise Abandoned
+            tell(name, report)
+
+        return told
+
+    def side_by_side(self, parts: Mapping[str, Callable[[], Any]]) -> list[Any]:
+        """What each part returns, in their order, in which they begin.
+
+        The first part that fails ends those that are told of, by `told`; what it raises is raised when all
+        have ended.
+        """
+        # The default device is a thread's own.
+        device = jax.config.jax_default_device  # type: ignore[attr-defined]
+        first: list[BaseException] = []
+
+        def run(name: str, part: Callable[[], Result]) -> Result | None:
+            with jax.default_device(device), self.timed(name):
+                try:
+                    return part()
+                except BaseException as error:
+                    first.append(error)
+                    self._over.set()
+                    return None
+
+        # The threads of a BLAS spin while they wait for each other, and others wait for them: three times as long.
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool,
+        ):
+            waiting = [pool.submit(run, name, part) for name, part in parts.items()]
+            try:
+                results = [one.result() for one in waiting]
+            except BaseException:  # a second interrupt, which does not wait
+                self._over.set()
+                raise
+        if first:
+            raise first[0]
+        return results

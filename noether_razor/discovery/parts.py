@@ -70,7 +70,7 @@ class Parts:
                     self._over.set()
                     return None
 
-        # The threads of a BLAS spin while they wait for each other, and others wait for them: three times as long.
+        # The threads of a BLAS spin while they wait for each other: three times as long beside other work.
         with (
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool,

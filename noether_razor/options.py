@@ -44,11 +44,11 @@ class SymmetryOptions:
     of their gradients, in spreads of the data. initialise: learned quantities start at random, or from what
     the data alone show to be conserved, the rest at random.
 
-    family: what learned quantities are: quadratic, polynomial, library, network, or a registered dictionary.
-    degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms: formulas that
-    the library has besides. width: units of a network's two hidden layers. flow_length: the
-    longest orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps
-    along it.
+    family: what learned quantities are: quadratic, polynomial, library, terms, network, or a registered
+    dictionary. degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms:
+    formulas that the library has besides, or that the family terms has alone. width: units of a network's
+    two hidden layers. flow_length: the longest orbit of quantities that are not quadratic, in spreads of the
+    data. flow_steps: integrator steps along it.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"

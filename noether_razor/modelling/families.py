@@ -238,7 +238,7 @@ def _without_powers(
     """What an expression is besides whole powers of `symbols`, and their exponents."""
     powers = expression.as_powers_dict()
     exponents = tuple(int(p) if (p := powers.get(s, 0)) in range(1, 9) else 0 for s in symbols)
-    taken = sympy.Mul(*(s**e for s, e in zip(symbols, exponents, strict=True) if e))
+    taken = sympy.Mul(*(s**e for s, e in zip(symbols, exponents, strict=True) if s and e))
     return expression / taken, exponents
 
 

@@ -168,7 +168,13 @@ def _of_terms(options: SymmetryOptions, described: Described, count: int) -> Ter
     # Combinations of one size, uncorrelated: of a random start no direction is preferred.
     basis = Basis(terms, _alike(gradients / np.sqrt(len(points))) * units)
     key = stream(described.seed, "quantities")
-    return TermQuantities.random(key, count, basis, options.initial_scale / np.sqrt(len(basis)))
+    one = 1 / float(np.sqrt(len(basis)))
+    if not options.fixed_size:
+        return TermQuantities.random(key, count, basis, options.initial_scale * one)
+    if count > len(basis):
+        raise OptionError(f"symmetry.quantities: got {count}, but the family has {len(basis)} terms")
+    # What steps are measured against is one, whatever the size.
+    return TermQuantities.random(key, count, basis, one, options.initial_scale)
 
 
 def _alike(gradients: Float[np.ndarray, "rows M"]) -> Float[np.ndarray, "M M"]:

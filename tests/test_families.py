@@ -177,6 +177,32 @@ def test_quantities_start_at_the_size_that_was_asked_for(family: str) -> None:
     np.testing.assert_allclose(np.sqrt(np.mean(sizes**2)), 0.2, rtol=0.35)
 
 
+def test_quantities_of_one_size_stay_so_and_independent() -> None:
+    problem = problem_of("polynomial", degree=3, quantities=2, initial_scale=1.5, fixed_size=True)
+    quantities = problem.posterior.quantities
+    assert isinstance(quantities, TermQuantities)
+    np.testing.assert_allclose(sizes_at_start(problem), 1.5, rtol=1e-2)
+    # Whatever the coefficients become.
+    quantities.coefficients[...] = jnp.array([[3.0, 0.4], [0.1, 0.5]]) @ quantities.coefficients[...]
+    rows = quantities.rows()
+    np.testing.assert_allclose(rows @ rows.T, 2.25 * np.eye(2), atol=1e-3)
+    weights, x = jnp.array([0.3, -1.2]), jnp.array([0.4, -0.7])
+    wanted = jax.grad(lambda state: weights @ quantities(state))(x)
+    np.testing.assert_allclose(quantities.gradient(weights)(x), wanted, rtol=1e-4)
+
+
+def test_quantities_move_from_the_start_where_orbits_grow() -> None:
+    made = ["training.steps=10", "training.orbit_growth=6", *SMALL, *options("polynomial")]
+    training = build_problem(load_config(CONFIGS / "debug.toml", made)).training
+    assert (training.quantities_after, training.group_warmup) == (0, 6)
+    plain = build_problem(load_config(CONFIGS / "debug.toml", [*made, "training.orbit_growth=0"])).training
+    assert (plain.quantities_after, plain.group_warmup) == (4, 0)
+    learned = build_problem(
+        load_config(CONFIGS / "debug.toml", [*made, 'symmetry.family="quadratic"'])
+    ).training
+    assert (learned.quantities_after, learned.group_warmup) == (0, 0)
+
+
 def test_polynomials_have_no_angles_and_waves_are_functions_on_the_circle() -> None:
     angle = Trajectories(
         times=np.arange(5.0)[None],
@@ -223,6 +249,15 @@ def test_a_network_of_quantities_is_smooth() -> None:
         (['symmetry.family="polynomal"'], ["symmetry.family", "polynomal", "did you mean polynomial?"]),
         (["symmetry.degree=0"], ["symmetry.degree"]),
         (['symmetry.family="terms"'], ["symmetry.terms", "none"]),
+        (
+            [
+                'symmetry.family="terms"',
+                'symmetry.terms=["q1^3"]',
+                "symmetry.fixed_size=true",
+                "symmetry.quantities=2",
+            ],
+            ["symmetry.quantities", "1 terms"],
+        ),
         (['symmetry.family="terms"', 'symmetry.terms=["q7"]'], ["symmetry.terms", "q7"]),
         (["symmetry.width=0"], ["symmetry.width"]),
         (['symmetry.family="library"', 'symmetry.terms=["sqrt(q1)"]'], ["symmetry.terms", "not finite"]),

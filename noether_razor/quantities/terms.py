@@ -16,6 +16,9 @@ from ..random import normal
 from ..typing import PRNGKey, Scalar, State, VectorField
 from .base import ConservedQuantities
 
+SAME = 1e-6
+"""Of the squares of rows of coefficients: below it they are not told apart."""
+
 Exponents = tuple[int, ...]
 """The powers of the coordinates in a monomial."""
 
@@ -179,7 +182,9 @@ class TermQuantities(ConservedQuantities):
         own = self.coefficients[...]
         if self.size is None:
             return own
-        root = jnp.linalg.cholesky(own @ own.T)
+        products = own @ own.T
+        # Finite where rows are the same.
+        root = jnp.linalg.cholesky(products + SAME * jnp.trace(products) * jnp.eye(len(own)))
         return self.size * jax.scipy.linalg.solve_triangular(root, own, lower=True)
 
     def _tensors(self, coefficients: Float[Array, "*K B"]) -> Tensors:

@@ -340,7 +340,7 @@ def calogero() -> Trajectories:
     """Two particles on a line, in a harmonic well, that repel each other by 1 / (q1 - q2)^2, with noise."""
     random, times = np.random.default_rng(5), np.arange(40) * 0.15
     places = np.sort(random.normal(size=(50, 2))) + np.array([-0.6, 0.6])
-    starts = np.concatenate([places, random.normal(size=(50, 2))], axis=1)
+    starts = np.concatenate([places, 0.7 * random.normal(size=(50, 2))], axis=1)
 
     def field(time: float, x: np.ndarray) -> np.ndarray:
         push = 2 / (x[0] - x[1]) ** 3

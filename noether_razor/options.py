@@ -44,11 +44,12 @@ class SymmetryOptions:
     of their gradients, in spreads of the data. initialise: learned quantities start at random, or from what
     the data alone show to be conserved, the rest at random.
 
-    family: what learned quantities are: quadratic, polynomial, library, network, or a registered dictionary.
-    degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms: formulas that
-    the library has besides. width: units of a network's two hidden layers. flow_length: the
-    longest orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps
-    along it.
+    family: what learned quantities are: quadratic, polynomial, library, terms, network, or a registered
+    dictionary. degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms:
+    formulas that the library has besides, or that the family terms has alone. width: units of a network's
+    two hidden layers. flow_length: the longest orbit of quantities that are not quadratic, in spreads of the
+    data. flow_steps: integrator steps along it. fixed_size: combinations of terms keep the size that they
+    start with, and stay independent: they are as many laws as are learned, and none can vanish.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -63,6 +64,7 @@ class SymmetryOptions:
     width: PositiveInt = 32
     flow_length: PositiveFloat = 1.5
     flow_steps: PositiveInt = 8
+    fixed_size: bool = False
 
     __pydantic_config__ = STRICT
 
@@ -99,7 +101,8 @@ class TrainingOptions:
 
     batch: transitions per step; None: all, at most 100. rates: peak learning rates. second_moment: Adam's
     beta2. kl_warmup: steps over which the KL term is faded in. orbit_growth: group warm-up, the steps over
-    which the group samples of fixed quantities grow to full size. log_every: steps between logged metrics.
+    which the group samples grow to full size, of quantities that are fixed, or learned and not quadratic:
+    these then move from the start. log_every: steps between logged metrics.
     """
 
     steps: PositiveInt = 3000

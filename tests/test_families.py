@@ -31,7 +31,7 @@ from noether_razor.options import (
 from noether_razor.quantities import GeneralQuantities, QuadraticQuantities, TermQuantities, quadratic_form
 from noether_razor.reporting import symmetry_text
 from noether_razor.scaling import PhaseScale
-from noether_razor.symmetry import FlowSamples, flow_samples
+from noether_razor.symmetry import CurveSamples, FlowAveraging, FlowSamples, GroupDraws, flow_samples
 from noether_razor.symmetry.limited import LENGTH
 from noether_razor.systems import CustomSystem, Pendulum
 from noether_razor.trajectories import Trajectories, simulate
@@ -118,6 +118,17 @@ class TestLimitedFlows:
         single = flow_samples(two, jnp.pad(w, ((0, 0), (0, 1))), flow_steps=16)(x)
         np.testing.assert_allclose(flow_samples(one, w, flow_steps=16)(x), single, atol=1e-5)
 
+    def test_images_of_an_averaging_are_those_of_its_length_along_unit_combinations(self) -> None:
+        quantities = general(quadratic_form(2, [{(0, 3): 1.0, (1, 2): -1.0}, {(2, 2): 0.5, (0, 0): 0.5}]))
+        x = jnp.array([0.3, -0.4, 0.5, 0.9])
+        for draws in (GroupDraws(5), GroupDraws(20)):
+            samples = FlowAveraging(length=3.0, flow_steps=32).sample(jax.random.key(1), quantities, draws)
+            assert isinstance(samples, CurveSamples) and samples(x).shape == (draws.samples, 4)
+            np.testing.assert_allclose(jnp.linalg.norm(samples.directions, axis=1), 1, rtol=1e-6)
+            w = samples.positions[:, :, None] * samples.directions[:, None]
+            single = FlowSamples(quantities, w.reshape(-1, 2), 32, length=3.0)(x)
+            np.testing.assert_allclose(samples(x), single, atol=1e-5)
+
 
 # Families
 
@@ -166,6 +177,32 @@ def test_quantities_start_at_the_size_that_was_asked_for(family: str) -> None:
     np.testing.assert_allclose(np.sqrt(np.mean(sizes**2)), 0.2, rtol=0.35)
 
 
+def test_quantities_of_one_size_stay_so_and_independent() -> None:
+    problem = problem_of("polynomial", degree=3, quantities=2, initial_scale=1.5, fixed_size=True)
+    quantities = problem.posterior.quantities
+    assert isinstance(quantities, TermQuantities)
+    np.testing.assert_allclose(sizes_at_start(problem), 1.5, rtol=1e-2)
+    # Whatever the coefficients become.
+    quantities.coefficients[...] = jnp.array([[3.0, 0.4], [0.1, 0.5]]) @ quantities.coefficients[...]
+    rows = quantities.rows()
+    np.testing.assert_allclose(rows @ rows.T, 2.25 * np.eye(2), atol=1e-3)
+    weights, x = jnp.array([0.3, -1.2]), jnp.array([0.4, -0.7])
+    wanted = jax.grad(lambda state: weights @ quantities(state))(x)
+    np.testing.assert_allclose(quantities.gradient(weights)(x), wanted, rtol=1e-4)
+
+
+def test_quantities_move_from_the_start_where_orbits_grow() -> None:
+    made = ["training.steps=10", "training.orbit_growth=6", *SMALL, *options("polynomial")]
+    training = build_problem(load_config(CONFIGS / "debug.toml", made)).training
+    assert (training.quantities_after, training.group_warmup) == (0, 6)
+    plain = build_problem(load_config(CONFIGS / "debug.toml", [*made, "training.orbit_growth=0"])).training
+    assert (plain.quantities_after, plain.group_warmup) == (4, 0)
+    learned = build_problem(
+        load_config(CONFIGS / "debug.toml", [*made, 'symmetry.family="quadratic"'])
+    ).training
+    assert (learned.quantities_after, learned.group_warmup) == (0, 0)
+
+
 def test_polynomials_have_no_angles_and_waves_are_functions_on_the_circle() -> None:
     angle = Trajectories(
         times=np.arange(5.0)[None],
@@ -179,6 +216,19 @@ def test_polynomials_have_no_angles_and_waves_are_functions_on_the_circle() -> N
         quantities = random_quantities(SymmetryOptions(family=family), described, 2)
         x = jnp.array([0.3, 0.8])
         np.testing.assert_allclose(quantities(x + turn), quantities(x), atol=1e-5)
+
+
+def test_a_family_of_named_terms_has_these_alone() -> None:
+    quantities = problem_of("terms", terms=["2*q1*p1^2", "q1^3", "exp(-q1^2)*p1"]).posterior.quantities
+    assert isinstance(quantities, TermQuantities) and len(quantities.basis.terms) == 3
+    assert quantities.basis.terms.exponents == ((1, 2), (3, 0), (0, 1))
+    # Their gradients are those of some combination of the three.
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(20, 2)), jnp.float32)
+    q, p = x[:, 0], x[:, 1]
+    own = jnp.stack([q * p**2, q**3, jnp.exp(-(q**2)) * p], axis=1)
+    values = jax.vmap(quantities)(x)
+    weights = jnp.linalg.lstsq(own, values)[0]
+    np.testing.assert_allclose(own @ weights, values, atol=1e-4 * float(jnp.abs(values).max()))
 
 
 def test_problems_of_equal_data_share_their_compiled_steps() -> None:
@@ -198,6 +248,17 @@ def test_a_network_of_quantities_is_smooth() -> None:
     [
         (['symmetry.family="polynomal"'], ["symmetry.family", "polynomal", "did you mean polynomial?"]),
         (["symmetry.degree=0"], ["symmetry.degree"]),
+        (['symmetry.family="terms"'], ["symmetry.terms", "none"]),
+        (
+            [
+                'symmetry.family="terms"',
+                'symmetry.terms=["q1^3"]',
+                "symmetry.fixed_size=true",
+                "symmetry.quantities=2",
+            ],
+            ["symmetry.quantities", "1 terms"],
+        ),
+        (['symmetry.family="terms"', 'symmetry.terms=["q7"]'], ["symmetry.terms", "q7"]),
         (["symmetry.width=0"], ["symmetry.width"]),
         (['symmetry.family="library"', 'symmetry.terms=["sqrt(q1)"]'], ["symmetry.terms", "not finite"]),
         (['symmetry.family="library"', 'symmetry.terms=["q7"]'], ["symmetry.terms", "q7"]),

@@ -24,3 +24,10 @@ def test_the_energy_of_a_pendulum_is_learned_as_a_network() -> None:
     found = families.learn("pendulum")
     assert found["at the start"][0] < 0.8
     assert found["learned"][0] > 0.92
+
+
+@pytest.mark.slow
+def test_the_cubic_pair_of_a_resonance_is_learned_among_all_cubics() -> None:
+    found = families.learn("resonance")
+    assert found["pair at the start"][0] < 0.4
+    assert found["pair"][0] > 0.9

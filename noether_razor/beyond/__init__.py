@@ -8,6 +8,7 @@ from .options import LibraryError, LibraryOptions
 from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, LibraryQuantity, Searched
 from .search import conserved_library
+from .user_terms import user_terms
 
 __all__ = [
     "Beyond",
@@ -25,4 +26,5 @@ __all__ = [
     "evidence",
     "libraries",
     "suggested",
+    "user_terms",
 ]

@@ -83,10 +83,12 @@ class Attempt(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """Some terms of a library by its weak form, and the description length with the best of them."""
+    """Some terms of a library by its weak form, `fewest` of them, with which the description length is the
+    shortest, and that length.
+    """
 
-    library: Library
-    features: LibraryFeatures
+    active: LibraryFeatures
+    fewest: LibraryFeatures
     length: float
 
 
@@ -99,16 +101,14 @@ def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attemp
     probably zero go, and those that stay are fitted again alone. None where H does not explain the motion to
     its noise, and where energy is lost.
     """
-    why = "no library has a term of finite values along the motion"
+    # Of the library that describes the motion best.
+    why = ""
     for fitted in library_fits(data, libraries):
-        if isinstance(fitted, str):
-            why = fitted
-            continue
-        found = shot_of(fitted)
+        found = Attempt(None, fitted) if isinstance(fitted, str) else shot_of(fitted)
         if found.hamiltonian is not None:
             return found
-        why = found.why
-    return Attempt(None, why)
+        why = why or found.why
+    return Attempt(None, why or "no library has a term of finite values along the motion")
 
 
 def library_fits(
@@ -116,7 +116,8 @@ def library_fits(
 ) -> Iterator[Fitted | str]:
     """The fits of the two libraries that describe the motion best by their weak forms, or why there is none:
     computed as they are asked for. With `kin` beside the terms that the weak form needs those that share a
-    prior variance with them, as far as these are at most 40.
+    prior variance with them, as far as these are at most 40. Where these do not fit, the terms that the weak
+    form needs alone: from more, a bad start may not find its way.
     """
     few = data[evenly(len(data), max(4, len(data) * MOST_ROWS // max(1, int(data.lengths.sum()))))]
     pieces, _ = pieces_of(few)
@@ -126,12 +127,29 @@ def library_fits(
     rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
-        problem = Problem.of(choice.features, scaled, rest)
-        try:
-            fitted = Comparison.of(problem, scaled.segments(), expected_noise(scaled))
-            yield Fitted(choice.library, scaled, scale, fitted, adequacy(fitted, scaled))
-        except (FitError, np.linalg.LinAlgError) as error:
-            yield f"no H of {choice.library.label} fits: {error}"
+        own = choice.active
+        fitted = _fitted(own, scaled, scale, rest)
+        if len(choice.fewest.library) < len(own.library) and not _found(fitted):
+            again = _fitted(choice.fewest, scaled, scale, rest)
+            fitted = again if _found(again) else fitted
+        yield fitted
+
+
+def _fitted(
+    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, rest: Float[np.ndarray, " dof"]
+) -> Fitted | str:
+    """The fit of all its terms, or why there is none."""
+    library = features.library
+    try:
+        found = Comparison.of(Problem.of(features, scaled, rest), scaled.segments(), expected_noise(scaled))
+    except (FitError, np.linalg.LinAlgError) as error:
+        return f"no H of {library.label} fits: {error}"
+    return Fitted(library, scaled, scale, found, adequacy(found, scaled))
+
+
+def _found(fitted: Fitted | str) -> bool:
+    """Whether a fit has found its way, to noise or not."""
+    return not isinstance(fitted, str) and fitted.comparison.none.converged
 
 
 def _chosen(library: Library, scale: PhaseScale, windows: Windows, *, kin: bool) -> _Choice | None:
@@ -151,8 +169,12 @@ def _chosen(library: Library, scale: PhaseScale, windows: Windows, *, kin: bool)
         for group in np.unique(groups[needed]):
             more = np.union1d(kept, np.flatnonzero(groups == group))
             kept = more if len(more) <= MOST_WITH_KIN else kept
-    active = library.chosen(at[kept])
-    return _Choice(library, LibraryFeatures.of(active, scale, scale.states_back(windows.points)), length)
+    states = scale.states_back(windows.points)
+    active, fewest = (
+        LibraryFeatures.of(library.chosen(at[some]), scale, states)
+        for some in (kept, needed if len(needed) else kept)
+    )
+    return _Choice(active, fewest, length)
 
 
 def _functions(library: Library) -> Bool[np.ndarray, " M"]:

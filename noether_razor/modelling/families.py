@@ -9,7 +9,7 @@ import sympy
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from ..beyond import Library, LibraryError, LibraryOptions, Products, libraries
+from ..beyond import Library, LibraryError, LibraryOptions, Products, libraries, user_terms
 from ..formula import parse_formula
 from ..formula.parse import canonical_names
 from ..invariants import DICTIONARIES, Dictionary, Monomials, noise_estimate
@@ -85,6 +85,8 @@ def family_terms(options: SymmetryOptions, measured: Trajectories) -> Library:
     if name == "polynomial":
         made = Monomials.of(measured.names, degree)
         return Library.of([made], f"polynomials of degree {degree}", degree)
+    if name == "terms":
+        return _named(options, measured)
     if name not in FAMILIES:
         return Library.of([dictionary_of(name, measured)], name, 0)
     noise = np.broadcast_to(noise_estimate(measured).variance, measured.states.shape[2:])
@@ -104,6 +106,17 @@ def family_terms(options: SymmetryOptions, measured: Trajectories) -> Library:
                 parts = [*together.parts, *more.parts]
                 together = Library.of(parts, plainest.label, plainest.largest, legend)
     return together if len(together) <= wanted.most_terms else plainest
+
+
+def _named(options: SymmetryOptions, measured: Trajectories) -> Library:
+    """The terms that `options` name, and no others."""
+    try:
+        made = user_terms(options.terms, measured, "terms")
+    except LibraryError as error:
+        raise OptionError(f"symmetry.{error}") from None
+    if made is None:
+        raise OptionError('symmetry.terms: got none, expected formulas: family = "terms" has these alone')
+    return Library.of([made], "terms", 0)
 
 
 def _option(message: str) -> str:
@@ -155,7 +168,13 @@ def _of_terms(options: SymmetryOptions, described: Described, count: int) -> Ter
     # Combinations of one size, uncorrelated: of a random start no direction is preferred.
     basis = Basis(terms, _alike(gradients / np.sqrt(len(points))) * units)
     key = stream(described.seed, "quantities")
-    return TermQuantities.random(key, count, basis, options.initial_scale / np.sqrt(len(basis)))
+    one = 1 / float(np.sqrt(len(basis)))
+    if not options.fixed_size:
+        return TermQuantities.random(key, count, basis, options.initial_scale * one)
+    if count > len(basis):
+        raise OptionError(f"symmetry.quantities: got {count}, but the family has {len(basis)} terms")
+    # What steps are measured against is one, whatever the size.
+    return TermQuantities.random(key, count, basis, one, options.initial_scale)
 
 
 def _alike(gradients: Float[np.ndarray, "rows M"]) -> Float[np.ndarray, "M M"]:
@@ -175,15 +194,17 @@ def _in_training(
     """Terms `kept` in the coordinates of training over the spreads of these, and each own one over that."""
     factors: list[sympy.Expr] = []
     exponents, which = [], []
-    every = [entry for part in library.parts for entry in _factored(part)]
+    every = [entry for part in library.parts for entry in _factored(part, described.scale)]
+    numbers = []
     for factor, powers in (every[k] for k in kept.tolist()):
         exponents.append(powers)
+        numbers.append(float(factor) if factor.is_Number else 1.0)
         if not factor.is_Number and factor not in factors:
             factors.append(factor)
         which.append(-1 if factor.is_Number else factors.index(factor))
     functions = _in_jax(factors, library.variables, described.scale) if factors else None
     sizes = np.array(described.spreads) * described.scale.scales
-    units = np.array([np.prod(sizes ** np.array(powers)) for powers in exponents])
+    units = np.array(numbers) * np.array([np.prod(sizes ** np.array(powers)) for powers in exponents])
     return Terms(described.spreads, tuple(exponents), tuple(which), functions), units
 
 
@@ -201,7 +222,7 @@ def _in_jax(factors: Sequence[sympy.Expr], variables: Sequence[str], scale: Phas
     return Functions((texts, scale), len(formulas), call)
 
 
-def _factored(part: Dictionary) -> list[tuple[sympy.Expr, tuple[int, ...]]]:
+def _factored(part: Dictionary, scale: PhaseScale) -> list[tuple[sympy.Expr, tuple[int, ...]]]:
     """Each term as a function and the exponents of a monomial."""
     if isinstance(part, Monomials):
         every = monomials(part.dim, part.degree or 0)
@@ -209,13 +230,29 @@ def _factored(part: Dictionary) -> list[tuple[sympy.Expr, tuple[int, ...]]]:
     if isinstance(part, Products):
         pairs = zip(part.which.tolist(), part.exponents.tolist(), strict=True)
         return [(part.factors[k].expression, tuple(exponents)) for k, exponents in pairs]
-    return [(term.expression, (0,) * part.dim) for term in part.terms]
+    # A power of a coordinate that training shifts is none of the shifted one.
+    own = [
+        None if shift else sympy.Symbol(name)
+        for name, shift in zip(part.variables, np.asarray(scale.shifts).tolist(), strict=True)
+    ]
+    return [_without_powers(term.expression, own) for term in part.terms]
+
+
+def _without_powers(
+    expression: sympy.Expr, symbols: Sequence[sympy.Symbol | None]
+) -> tuple[sympy.Expr, tuple[int, ...]]:
+    """What an expression is besides whole powers of `symbols`, and their exponents."""
+    powers = expression.as_powers_dict()
+    exponents = tuple(int(p) if (p := powers.get(s, 0)) in range(1, 9) else 0 for s in symbols)
+    taken = sympy.Mul(*(s**e for s, e in zip(symbols, exponents, strict=True) if s and e))
+    return expression / taken, exponents
 
 
 FAMILIES: dict[str, MakeQuantities] = {
     "quadratic": _quadratic,
     "polynomial": _of_terms,
     "library": _of_terms,
+    "terms": _of_terms,
     "network": _network,
 }
 """What makes the quantities of a family, by its name."""

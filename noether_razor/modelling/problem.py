@@ -357,16 +357,23 @@ def _training(options: Options, data: Trajectories, *, measured: bool) -> Traini
         noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
         kl_warmup=table.kl_warmup,
         quantities_after=_quantities_after(options),
-        group_warmup=table.orbit_growth if options.symmetry.mode == "fixed" else 0,
+        group_warmup=0 if _quadratic(options) else table.orbit_growth,
         spreads=_spreads(data),
         log_every=table.log_every,
     )
 
 
 def _quantities_after(options: Options) -> int:
-    """Steps before learned quantities begin to move: none of degree two, whose flows go round."""
-    quadratic = options.symmetry.mode != "learned" or options.symmetry.family == "quadratic"
-    return 0 if quadratic else round(HEAD_START * options.training.steps)
+    """Steps before learned quantities begin to move: none of degree two, whose flows go round, and none where
+    orbits begin small.
+    """
+    ready = options.symmetry.mode != "learned" or _quadratic(options) or options.training.orbit_growth
+    return 0 if ready else round(HEAD_START * options.training.steps)
+
+
+def _quadratic(options: Options) -> bool:
+    """Whether quantities of degree two are learned."""
+    return options.symmetry.mode == "learned" and options.symmetry.family == "quadratic"
 
 
 def _spreads(data: Trajectories) -> tuple[float, ...]:

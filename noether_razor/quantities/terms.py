@@ -16,6 +16,9 @@ from ..random import normal
 from ..typing import PRNGKey, Scalar, State, VectorField
 from .base import ConservedQuantities
 
+SAME = 1e-6
+"""Of the squares of rows of coefficients: below it they are not told apart."""
+
 Exponents = tuple[int, ...]
 """The powers of the coordinates in a monomial."""
 
@@ -125,31 +128,38 @@ class Basis:
 
 
 class TermQuantities(ConservedQuantities):
-    """K quantities C_k(x) = sum_b c_kb phi_b(x) in the B functions of a `basis`: `coefficients` (K, B)."""
+    """K quantities C_k(x) = sum_b c_kb phi_b(x) in the B functions of a `basis`.
 
-    def __init__(self, coefficients: Float[Array, "K B"], basis: Basis):
+    c are the `coefficients` (K, B) as they are; with a `size`, orthogonal rows of that norm which span the
+    same. Then quantities can neither shrink to nothing nor become alike.
+    """
+
+    def __init__(self, coefficients: Float[Array, "K B"], basis: Basis, size: float | None = None):
         if coefficients.ndim != 2 or coefficients.shape[1] != len(basis):
             raise ValueError(f"coefficients must have shape (K, {len(basis)}), got {coefficients.shape}")
         self.coefficients = nnx.Param(coefficients)
         self.basis = basis
+        self.size = size
 
     def __repr__(self) -> str:
         return f"TermQuantities({self.count} of {len(self.basis.terms)} terms)"
 
     @classmethod
-    def random(cls, key: PRNGKey, count: int, basis: Basis, scale: float) -> "TermQuantities":
+    def random(
+        cls, key: PRNGKey, count: int, basis: Basis, scale: float, size: float | None = None
+    ) -> "TermQuantities":
         """Quantities with independent N(0, scale^2) coefficients, to start learning from."""
-        return cls(jnp.asarray(scale * normal(key, (count, len(basis)))), basis)
+        return cls(jnp.asarray(scale * normal(key, (count, len(basis)))), basis, size)
 
     @property
     def count(self) -> int:
         return self.coefficients.shape[0]
 
     def __call__(self, state: State) -> Float[Array, " K"]:
-        return jax.vmap(self._value, in_axes=(0, None))(self._tensors(self.coefficients[...]), state)
+        return jax.vmap(self._value, in_axes=(0, None))(self._tensors(self.rows()), state)
 
     def gradient(self, weights: Float[Array, " K"]) -> VectorField:
-        terms, tensors = self.basis.terms, self._tensors(weights @ self.coefficients[...])
+        terms, tensors = self.basis.terms, self._tensors(weights @ self.rows())
         # Symmetric tensors: grad T[y^k] = k T[y^(k-1)].
         starts = np.cumsum([terms.dim**k for k in range(terms.degree + 1)])
         parts = jnp.split(jnp.asarray(tensors.polynomials), starts[:-1])[1:]
@@ -166,6 +176,16 @@ class TermQuantities(ConservedQuantities):
         if terms.degree == 0:
             return multiples
         return lambda state: plain(state) + multiples(state)
+
+    def rows(self) -> Float[Array, "K B"]:
+        """c."""
+        own = self.coefficients[...]
+        if self.size is None:
+            return own
+        products = own @ own.T
+        # Finite where rows are the same.
+        root = jnp.linalg.cholesky(products + SAME * jnp.trace(products) * jnp.eye(len(own)))
+        return self.size * jax.scipy.linalg.solve_triangular(root, own, lower=True)
 
     def _tensors(self, coefficients: Float[Array, "*K B"]) -> Tensors:
         return Tensors(*(jnp.tensordot(coefficients, jnp.asarray(part), 1) for part in self.basis.tensors))

@@ -5,7 +5,7 @@ from .built_in import BuiltIn, BuiltInAveraging, CannotBuildInError, Slice, Slic
 from .exponential import expm
 from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import HaarRotation, HaarUnitary
-from .limited import FlowSamples, limited_field
+from .limited import CurveSamples, FlowSamples, limited_field
 from .measures import MEASURES, Ball, Box, Gaussian, GroupMeasure, register_measure
 from .sized import sized
 
@@ -18,6 +18,7 @@ __all__ = [
     "BuiltIn",
     "BuiltInAveraging",
     "CannotBuildInError",
+    "CurveSamples",
     "FlowAveraging",
     "FlowSamples",
     "Gaussian",

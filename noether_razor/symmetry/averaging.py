@@ -6,12 +6,18 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from ..quantities import ConservedQuantities
+from ..quantities import ConservedQuantities, QuadraticQuantities
+from ..random import normal
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
 from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
 from .haar import CompactGroup
-from .limited import FLOW_STEPS, LENGTH
+from .limited import FLOW_STEPS, LENGTH, CurveSamples
 from .measures import Ball, GroupMeasure
+
+ON_A_CURVE = 16
+"""Images of a state on the curve of one combination of several quantities. Equally spaced ones leave little
+noise, which those of as many combinations would.
+"""
 
 
 class GroupDraws(NamedTuple):
@@ -49,7 +55,8 @@ class NoAveraging:
 class FlowAveraging:
     """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3).
 
-    `flow_steps`, `spreads` and `length` are those of flows without a closed form: see `flow_samples`.
+    Where the flows have no closed form, images lie along those of random combinations of unit length: by the
+    measure in one dimension on each curve. `flow_steps`, `spreads` and `length` are those of `CurveSamples`.
     """
 
     measure: GroupMeasure = field(default_factory=Ball)
@@ -60,8 +67,21 @@ class FlowAveraging:
     def sample(self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws) -> GroupSamples:
         if quantities is None:
             raise ValueError("averaging over flows needs conserved quantities, got None")
-        drawn = self.measure.sample(key, quantities.count, draws.samples, independent=draws.independent)
-        return flow_samples(quantities, draws.scale * drawn, flow_steps=self.flow_steps, spreads=self.spreads)
+        if isinstance(quantities, QuadraticQuantities):
+            drawn = self.measure.sample(key, quantities.count, draws.samples, independent=draws.independent)
+            return flow_samples(quantities, draws.scale * drawn)
+        return self._curves(key, quantities, draws)
+
+    def _curves(self, key: PRNGKey, quantities: ConservedQuantities, draws: GroupDraws) -> CurveSamples:
+        count = quantities.count
+        curves = 1 if count == 1 else -(-draws.samples // ON_A_CURVE)
+        for_directions, *for_curves = jax.random.split(key, 1 + curves)
+        directions = jnp.ones((1, 1)) if count == 1 else normal(for_directions, (curves, count))
+        directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+        each = -(-draws.samples // curves)
+        along = [self.measure.sample(k, 1, each, independent=draws.independent)[:, 0] for k in for_curves]
+        positions = draws.scale * jnp.stack(along)
+        return CurveSamples(quantities, directions, positions, self.flow_steps, self.spreads, self.length)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,6 @@ def limited_field(gradient: VectorField, spreads: tuple[float, ...] | None = Non
 class FlowSamples(NamedTuple):
     """Images under the speed-limited flows of u . C, u = w / |w|, for the time `length` |w|, by the rows w of
     `coordinates`: of order 4 in 1 / `steps`.
-
-    Of a single quantity all images of a state lie on one curve. It is integrated once in either direction,
-    and the images are taken from its cubic Hermite interpolation, whatever their number.
     """
 
     quantities: ConservedQuantities
@@ -58,19 +55,42 @@ class FlowSamples(NamedTuple):
     length: float = LENGTH
 
     def __call__(self, state: State) -> Float[Array, "samples dim"]:
-        if self.coordinates.shape[1] == 1:
-            return self._on_a_curve(state)
+        w = self.coordinates
+        if w.shape[1] == 1:
+            one = jnp.ones((1, 1), w.dtype)
+            return CurveSamples(self.quantities, one, w.T, self.steps, self.spreads, self.length)(state)
 
         def image(w: Float[Array, " K"]) -> State:
             size = jnp.sqrt(jnp.maximum(jnp.sum(w**2), jnp.finfo(w.dtype).tiny))
             field = limited_field(self.quantities.gradient(w / size), self.spreads)
             return transition(field, state, self.length * size, substeps=self.steps)
 
-        return jax.vmap(image)(self.coordinates)
+        return jax.vmap(image)(w)
 
-    def _on_a_curve(self, state: State) -> Float[Array, "samples dim"]:
-        w = self.coordinates[:, 0]
-        field = limited_field(self.quantities.gradient(jnp.ones((1,), w.dtype)), self.spreads)
+
+class CurveSamples(NamedTuple):
+    """Images under the speed-limited flows of u . C, with u the rows of `directions`, for the times `length`
+    times those in the same row of `positions`: of order 4 in 1 / `steps`.
+
+    All images of a state by one direction lie on one curve. It is integrated once in either direction, and
+    the images are taken from its cubic Hermite interpolation, whatever their number.
+    """
+
+    quantities: ConservedQuantities
+    directions: Float[Array, "curves K"]
+    positions: Float[Array, "curves each"]
+    steps: int = FLOW_STEPS
+    spreads: tuple[float, ...] | None = None
+    length: float = LENGTH
+
+    def __call__(self, state: State) -> Float[Array, "samples dim"]:
+        images = jax.vmap(self._on_a_curve, in_axes=(None, 0, 0))(state, self.directions, self.positions)
+        return images.reshape(-1, state.shape[0])
+
+    def _on_a_curve(
+        self, state: State, direction: Float[Array, " K"], w: Float[Array, " each"]
+    ) -> Float[Array, "each dim"]:
+        field = limited_field(self.quantities.gradient(direction), self.spreads)
         longest = jnp.maximum(jnp.max(jnp.abs(w)), jnp.finfo(w.dtype).tiny)
         size = self.length * longest / self.steps
 

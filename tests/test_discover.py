@@ -1,16 +1,25 @@
 """The verb `discover`, from a CSV to the answer, and what it refuses."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import assert_bad_input, assert_only_progress, files, run
+from test_cli import assert_bad_input, files, run
 
 from noether_razor.app.config import Config, build_problem
-from noether_razor.app.runs import Listener, analyse_run, config_of, discover_config, discover_run, load_run
+from noether_razor.app.runs import (
+    Listener,
+    analyse_run,
+    budget_named,
+    config_of,
+    discover_config,
+    discover_run,
+    load_run,
+)
 from noether_razor.discovery import Discovery, HypothesisError, RunFolder, parse_hypothesis
 from noether_razor.inference import Posterior
 from noether_razor.reporting import discovery_text, symmetry_text
@@ -62,11 +71,23 @@ def discovered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("discover")
     data = write_oscillator(folder / "mine.csv")
     questions = ("--quantity", "q1^2 + p1^2", "--quantity", "q1*p1")
-    result = run("discover", data, "--out", folder / "run", *questions, "--unit", "q1=m", *small())
+    asked = (*questions, "--repeats", 1, "--unit", "q1=m", "--verbose")
+    result = run("discover", data, "--out", folder / "run", *asked, *small())
     assert result.returncode == 0, result.stderr
     # What the data alone say comes before anything is learned.
     assert result.stderr.startswith("from the data alone: 1 conserved quantity of degree <= 2, u(1)")
-    assert_only_progress(result.stderr.split("now training the model\n")[1])
+    first, said = result.stderr.split(
+        "now learning the dynamics, beside the exact evidence and the library\n"
+    )
+    assert "exact evidence" not in first
+    # Then, beside lines of progress, what the exact evidence adds; last where the time was spent.
+    answer, times = said.split("conservation was tested")
+    assert "exact evidence (polynomials of degree 4): 1 conserved" in answer
+    spent = times[times.index("\n") + 1 :].splitlines()
+    parts = [line for line in spent if not re.match(r" *\d+ s  \S", line)]
+    assert len(parts) > 8 and all(re.match(r" *\d+\.\d s  \S", line) for line in parts), times
+    taken = json.loads((folder / "run" / "summary.json").read_text())["part_seconds"]
+    assert {"model", "library", "fits for the Delta-ELBO", "report"} <= set(taken)
     return folder / "run", result.stdout
 
 
@@ -206,6 +227,7 @@ def test_resumed_it_trains_nothing_again(discovered, tmp_path):
     found = discover_run(
         given_config(discovered),
         folder,
+        budget=budget_named("standard", 1),
         quantities=("q1^2 + p1^2", "q1*p1"),
         resume=True,
         listener=Listener(progress=lambda line: trained.append("run"), refit=on_refit),
@@ -305,7 +327,7 @@ def test_a_learned_noise_has_a_floor(tmp_path):
 def test_what_simulation_says_of_noise_is_not_taken_for_a_file(tmp_path):
     config = discover_config(tmp_path / "mine.csv", {"masses": [2.0]}, ["seed=3"])
     assert config.inference.noise_variance == "learned" and config.data.masses == (2.0,)
-    assert (config.seed, config.data.held_out, config.network.width) == (3, 0.25, 200)
+    assert (config.seed, config.data.held_out, config.network.width) == (3, 0.25, 64)
 
 
 def test_hypotheses_are_read_in_the_names_of_the_data():

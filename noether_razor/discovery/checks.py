@@ -105,9 +105,17 @@ class _Tested(NamedTuple):
         return cls(scaled_trajectories(test.trajectories, problem.scale), noise, test.fresh)
 
 
-def _keys(fitted: Fitted) -> PRNGKey:
-    """For the field, the structure, the energy, and the bands."""
-    return jax.random.split(stream(fitted.problem.seed, "checks"), 4)
+class _Keys(NamedTuple):
+    """Randomness of each check."""
+
+    field: PRNGKey
+    structure: PRNGKey
+    energy: PRNGKey
+    bands: PRNGKey
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "_Keys":
+        return cls(*jax.random.split(stream(fitted.problem.seed, "checks"), 4))
 
 
 def check_model(
@@ -125,11 +133,11 @@ def check_model(
     """
     problem = fitted.problem
     scaled, noise, fresh = _Tested.of(fitted)
-    _, for_structure, for_energy, _ = _keys(fitted)
+    keys = _Keys.of(fitted)
     predictor = problem.predictor
     model = fitted.posterior if plain is None else plain
     hamiltonian = learned_hamiltonian(
-        model, for_energy, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
+        model, keys.energy, estimator=replace(predictor, weight_samples=ENERGY_SAMPLES)
     )
 
     def structure() -> StructureCheck:
@@ -138,7 +146,7 @@ def check_model(
         return structure_check(
             model,
             field,
-            for_structure,
+            keys.structure,
             few.first(max(2, CHECKED_POINTS // len(few))),
             noise_variance=noise,
             hamiltonian=hamiltonian,
@@ -151,7 +159,7 @@ def check_model(
 
         def error(substeps: int) -> float:
             finer = replace(predictor, substeps=substeps)
-            return learned_substep_error(model, for_energy, transitions, estimator=finer)
+            return learned_substep_error(model, keys.energy, transitions, estimator=finer)
 
         return sampling_check(error, problem.data, noise_variance=variance)
 
@@ -182,7 +190,7 @@ def unstructured_field(
     problem, network = fitted.problem, fitted.problem.options.network
     kept = keep("field", [network.layers, network.width, problem.training.steps])
 
-    for_start, for_fit = jax.random.split(_keys(fitted)[0])
+    for_start, for_fit = jax.random.split(_Keys.of(fitted).field)
     start = vector_field_posterior(
         problem.observations,
         for_start,
@@ -220,7 +228,7 @@ def calibrated_bands(fitted: Fitted, failed: dict[str, str]) -> Calibration | No
     def bands() -> Calibration:
         return rollout_calibration(
             fitted.posterior,
-            _keys(fitted)[3],
+            _Keys.of(fitted).bands,
             followed[: max(2, CALIBRATED_POINTS // followed.times.shape[1])],
             estimator=problem.predictor,
             longest_step=float(np.quantile(problem.data.transitions().dt, 0.95)),

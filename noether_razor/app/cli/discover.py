@@ -105,7 +105,7 @@ def _discover(
                 live.say("\n".join([*exact_lines(symmetry), *beyond_text(symmetry)]))
 
         listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)
-        found = discover_run(config, folder, spent, listener=listener, **asked)
+        found = discover_run(config, folder, budget=spent, listener=listener, **asked)
     if not quiet:
         typer.echo(str(found))
         if folder.page.exists():

@@ -68,8 +68,8 @@ def library_named(terms: Sequence[str], degree: int | None, most_terms: int | No
 def discover_run(
     config: Config,
     folder: RunFolder,
-    budget: Budget,
     *,
+    budget: Budget = BUDGETS["standard"],
     quantities: Sequence[str] = (),
     family: str = LIBRARY,
     resume: bool = False,

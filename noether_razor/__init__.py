@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .beyond import conserved_library as conserved_library
     from .beyond import evidence as evidence
     from .bracket import Bracket as Bracket
+    from .bracket import LiePoisson as LiePoisson
+    from .bracket import lie_poisson as lie_poisson
     from .bracket import poisson_matrix as poisson_matrix
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
@@ -104,6 +106,7 @@ __all__ = [
     "LibraryError",
     "LibraryOptions",
     "LieAlgebra",
+    "LiePoisson",
     "NBody",
     "NoAveraging",
     "OptionError",
@@ -132,6 +135,7 @@ __all__ = [
     "hamiltonian_field",
     "learned_hamiltonian",
     "lie_algebra",
+    "lie_poisson",
     "load_trajectories",
     "poisson_bracket",
     "poisson_matrix",
@@ -147,7 +151,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library", "evidence"),
-    "bracket": ("Bracket", "poisson_matrix"),
+    "bracket": ("Bracket", "LiePoisson", "lie_poisson", "poisson_matrix"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),

@@ -1,6 +1,7 @@
-"""The Poisson matrix of positions and velocities: canonical momenta from data that have none."""
+"""Poisson matrices from data: canonical momenta of velocities, and brackets of states that are no pairs."""
 
 from .finding import poisson_matrix, with_canonical_momenta
+from .lie_poisson import LiePoisson, lie_poisson
 from .result import Bracket
 
-__all__ = ["Bracket", "poisson_matrix", "with_canonical_momenta"]
+__all__ = ["Bracket", "LiePoisson", "lie_poisson", "poisson_matrix", "with_canonical_momenta"]

@@ -11,7 +11,7 @@ from ..exact_evidence.engine import pieces_of
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
 from ..spelling import suggestion
-from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
+from ..trajectories import UNPAIRED, CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from ..trajectories.canonical import momentum_names
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
@@ -72,6 +72,8 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
     """
     if not data.bracket:
         return data
+    if data.bracket == UNPAIRED:
+        data.require_canonical()
     return poisson_matrix(data, data.bracket, progress=progress).canonical(data)
 
 

@@ -254,7 +254,7 @@ def _jacobians(
     field: VectorField,
     parameters: Float[jax.Array, "draws P"],
     states: Float[jax.Array, "points dim"],
-    rest: Float[jax.Array, " dof"],
+    rest: Float[jax.Array, " rubbed"],
 ) -> Float[jax.Array, "draws points dim dim"]:
     def one(own: jax.Array) -> jax.Array:
         prepared = field.prepared(own, rest)

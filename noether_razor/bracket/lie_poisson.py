@@ -14,7 +14,8 @@ from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.shooting import FitError
 from ..exact_evidence.start import Windows
 from ..trajectories import UNPAIRED, Trajectories
-from .casimirs import KINDS, LieFit, LieSetup
+from .bilinear import BilinearFit, BilinearSetup
+from .casimirs import KINDS, Casimirs
 from .choice import WORTH
 from .pencils import Quadratic, Reading, in_scaled_columns, reading, structure_constants
 
@@ -212,9 +213,9 @@ def lie_poisson(data: Trajectories, *, progress: Callable[[str], None] | None = 
     if why := _unusable(pieces):
         return _nothing(data, why)
     scaled, scales, time = _scaled(pieces)
-    fits: dict[str, tuple[LieFit, Adequacy]] = {}
+    fits: dict[str, tuple[BilinearFit, Adequacy]] = {}
     failed = ""
-    setup = LieSetup(scaled)
+    setup = BilinearSetup(scaled, Casimirs())
     for parts in KINDS:
         tell(f"the bracket of three columns: {parts.name}")
         try:
@@ -257,8 +258,8 @@ def _nothing(data: Trajectories, why: str, **known: Any) -> LiePoisson:
 
 def _answer(
     data: Trajectories,
-    setup: LieSetup,
-    fits: dict[str, tuple[LieFit, Adequacy]],
+    setup: BilinearSetup,
+    fits: dict[str, tuple[BilinearFit, Adequacy]],
     scales: Float[np.ndarray, " three"],
     time: float,
 ) -> LiePoisson:
@@ -287,12 +288,16 @@ def _answer(
 
 
 def _with_simple(
-    setup: LieSetup, fitted: LieFit, found: Reading, scales: Float[np.ndarray, " three"], time: float
+    setup: BilinearSetup,
+    fitted: BilinearFit,
+    found: Reading,
+    scales: Float[np.ndarray, " three"],
+    time: float,
 ) -> Reading:
     """What the fit with a simple Casimir says, where that is no worse."""
     assert found.simple is not None
     try:
-        again = setup.with_casimir(fitted.parts, in_scaled_columns(found.simple, scales))
+        again = setup.with_matrix(fitted.parts, in_scaled_columns(found.simple, scales))
     except (FitError, np.linalg.LinAlgError):
         return found
     worse = again.fit.log_evidence < fitted.fit.log_evidence - WORTH

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from ..exact_evidence.hamiltonian import with_error
 from ..lie import AbstractAlgebra, abstract_algebra
-from .casimirs import LINEAR, QUADRATICS, SQUARES, LieFit
+from .bilinear import BilinearFit
+from .casimirs import LINEAR, QUADRATICS, SQUARES
 
 SURE = 4.0
 """Standard deviations from which a number is not zero."""
@@ -118,9 +119,11 @@ class Reading:
     simple: Float[np.ndarray, "3 3"] | None
 
 
-def reading(fitted: LieFit, scales: Float[np.ndarray, " three"], time: float) -> Reading:
+def reading(fitted: BilinearFit, scales: Float[np.ndarray, " three"], time: float) -> Reading:
     """What a fit to scaled columns says, in the units of the data."""
-    casimirs, energies = fitted.draws(DRAWS)
+    own, energies = fitted.draws(DRAWS)
+    casimirs = np.zeros_like(energies)
+    casimirs[:, fitted.parts.own] = own
     # Of functions of x / s, (grad C x grad H)_i is s_i / (s_1 s_2 s_3) times that by the scaled columns.
     casimir = Quadratic.of(casimirs, scales)
     energy = Quadratic.of(energies * np.prod(scales) / time, scales)

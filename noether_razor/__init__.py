@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .beyond import evidence as evidence
     from .bracket import Bracket as Bracket
     from .bracket import LiePoisson as LiePoisson
+    from .bracket import LogCanonical as LogCanonical
     from .bracket import lie_poisson as lie_poisson
+    from .bracket import log_canonical as log_canonical
     from .bracket import poisson_matrix as poisson_matrix
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
@@ -107,6 +109,7 @@ __all__ = [
     "LibraryOptions",
     "LieAlgebra",
     "LiePoisson",
+    "LogCanonical",
     "NBody",
     "NoAveraging",
     "OptionError",
@@ -137,6 +140,7 @@ __all__ = [
     "lie_algebra",
     "lie_poisson",
     "load_trajectories",
+    "log_canonical",
     "poisson_bracket",
     "poisson_matrix",
     "predict",
@@ -151,7 +155,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library", "evidence"),
-    "bracket": ("Bracket", "LiePoisson", "lie_poisson", "poisson_matrix"),
+    "bracket": ("Bracket", "LiePoisson", "LogCanonical", "lie_poisson", "log_canonical", "poisson_matrix"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),

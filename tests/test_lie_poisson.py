@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from scipy.integrate import solve_ivp
 
 import noether_razor as nr
 from noether_razor.app.cli.application import app
+from noether_razor.bracket import bracket_of_states
 from noether_razor.bracket.casimirs import CasimirMatrix
+from noether_razor.bracket.logarithms import LogarithmicBrackets, LogarithmicMatrix
 from noether_razor.bracket.pencils import structure_constants
 from noether_razor.lie import abstract_algebra
 from noether_razor.trajectories import DataFileError, Layout, load_trajectories, save_trajectories
@@ -54,9 +57,8 @@ def top() -> nr.LiePoisson:
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("affine", [False, True])
-def test_matrix_obeys_jacobi_with_the_derivatives_of_autodiff(affine):
-    structure = CasimirMatrix(affine)
+@pytest.mark.parametrize("structure", [CasimirMatrix(False), CasimirMatrix(True), LogarithmicMatrix(3)])
+def test_matrix_obeys_jacobi_with_the_derivatives_of_autodiff(structure):
     rng = np.random.default_rng(0)
     theta, state, gradient = (jnp.asarray(rng.normal(size=n)) for n in (structure.size, 3, 3))
 
@@ -170,6 +172,59 @@ class TestRefused:
             nr.Trajectories(times, states)
         with pytest.raises(ValueError, match="no pairs"):
             Layout(states=("a", "b"), positions=("c",))
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_features_of_logarithms_have_the_derivatives_of_autodiff():
+    features = LogarithmicBrackets(2).features
+    rng = np.random.default_rng(0)
+    state, c = jnp.asarray(rng.uniform(0.5, 2, 2)), jnp.asarray(rng.normal(size=features.size))
+    slopes = features.slopes(state, features.prepared(c))
+    assert_allclose(slopes.gradient, jax.grad(lambda x: features.values(x) @ c)(state), atol=1e-12)
+    assert_allclose(slopes.hessian, jax.hessian(lambda x: features.values(x) @ c)(state), atol=1e-12)
+    assert_allclose(features.slopes_of_all(state), jax.jacfwd(features.values)(state).T, atol=1e-12)
+
+
+def populations(field, dim=2, seed=0) -> nr.Trajectories:
+    rng = np.random.default_rng(seed)
+    starts = rng.uniform(0.4, 2, size=(20, dim))
+    paths = [solve_ivp(lambda _, x: field(x), (0, 10), x, t_eval=TIMES, rtol=1e-9).y.T for x in starts]
+    states = np.array(paths)
+    states = states + 0.01 * states.std(axis=(0, 1)) * rng.normal(size=states.shape)
+    return nr.Trajectories(np.tile(TIMES, (20, 1)), states, bracket="unpaired")
+
+
+def volterra(x: np.ndarray) -> np.ndarray:
+    return np.array([x[0] * (1.1 - 0.7 * x[1]), x[1] * (-0.8 + 0.5 * x[0])])
+
+
+class TestPositiveColumns:
+    def test_predator_and_prey(self):
+        one = bracket_of_states(populations(volterra))
+        assert one.fits and one.brackets() == ["{x1, x2} = x1*x2"]
+        true = np.array([0.8, 1.1, -0.5, -0.7, 0, 0, 0])
+        assert np.all(np.abs(one.energy.coefficients[0] - true) <= 4 * one.energy.errors + 1e-12)
+        assert "log(x1)" in one.sentences()[1] and one.to_json()["rank"] == 1
+
+    def test_limited_growth_is_refused(self):
+        for rate in (0.02, 0.002):
+            found = bracket_of_states(populations(lambda x, r=rate: volterra(x) - [r * x[0] ** 2, 0]))
+            assert not found.fits and "nothing is said to be conserved" in found.sentences()[0]
+
+    def test_three_in_a_circle_have_a_casimir(self):
+        matrix = np.array([[0, 1, -0.8], [-1, 0, 0.6], [0.8, -0.6, 0]])
+        one = bracket_of_states(populations(lambda x: x * (matrix @ x), dim=3))
+        assert isinstance(one, nr.LogCanonical) and one.fits
+        assert_allclose(one.matrix, matrix, atol=4e-3)
+        assert_allclose(one.casimir.coefficients[0], [0.6, 0.8, 1.0], atol=4e-3)
+        assert [entry["role"] for entry in one.to_json()["quantities"]] == ["energy", "Casimir"]
+
+    def test_bad_input(self):
+        data = populations(volterra)
+        with pytest.raises(ValueError, match="got 2 columns with values that are not positive"):
+            bracket_of_states(replace(data, states=data.states - 1))
+        with pytest.raises(ValueError, match="positive in all rows"):
+            nr.log_canonical(replace(data, states=data.states - 1))
 
 
 class TestFiles:

@@ -2,6 +2,17 @@
 
 from .finding import poisson_matrix, with_canonical_momenta
 from .lie_poisson import LiePoisson, lie_poisson
+from .log_canonical import LogCanonical, log_canonical
 from .result import Bracket
+from .states import bracket_of_states
 
-__all__ = ["Bracket", "LiePoisson", "lie_poisson", "poisson_matrix", "with_canonical_momenta"]
+__all__ = [
+    "Bracket",
+    "LiePoisson",
+    "LogCanonical",
+    "bracket_of_states",
+    "lie_poisson",
+    "log_canonical",
+    "poisson_matrix",
+    "with_canonical_momenta",
+]

@@ -1,34 +1,17 @@
 """A bracket linear in the states, with its Casimir and the energy, from trajectories of three columns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from ..exact_evidence.built_in import Comparison
-from ..exact_evidence.checks import Adequacy, adequacy
-from ..exact_evidence.engine import pieces_of
-from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.shooting import FitError
-from ..exact_evidence.start import Windows
-from ..trajectories import UNPAIRED, Trajectories
-from .bilinear import BilinearFit, BilinearSetup
+from ..trajectories import Trajectories
 from .casimirs import KINDS, Casimirs
 from .choice import WORTH
+from .choosing import Choice, Scaled, chosen, drifts
 from .pencils import Quadratic, Reading, in_scaled_columns, reading, structure_constants
-
-MOST_ROWS = 4000
-"""Rows that are used."""
-ERRORS = 3.0
-"""Standard deviations from which damping is seen."""
-DRIFT = 25.0
-"""Squared change of C or H with time over its variance, of three numbers, from which it is not conserved."""
-FEWEST_ROWS = 5
-"""Of a trajectory."""
-STILL = 1e-9
-"""Standard deviation of a column over its size below which it does not move."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,131 +182,45 @@ def lie_poisson(data: Trajectories, *, progress: Callable[[str], None] | None = 
     ``Trajectories(times, states, bracket="unpaired")``. Every algebra of dimension 3 whose adjoint matrices
     have no trace has such a bracket: so(3), sl(2,R), e(2), e(1,1) and that of Heisenberg. C and H are fitted
     together by multiple shooting, with a damping x' = .. - rate x; where the fit is not adequate, or the data
-    show a damping, nothing is claimed. H of degree one is
-    tried, then both homogeneous, then C, then none.
-    `progress` is told what is being fitted. Raises ValueError for data with another number of columns, or
-    with targets beside states.
+    show a damping, nothing is claimed. H of degree one is tried, then C and H both homogeneous, then C alone,
+    then none. `progress` is told what is being fitted. Raises ValueError for data with another number of
+    columns, or with targets beside states.
     """
     if (dim := data.states.shape[2]) != 3:
         raise ValueError(f"a bracket linear in the states is found for three columns, got {dim}")
     if data.targets is not None:
         raise ValueError("a bracket is found from measured states, not from states with noisy targets")
-    pieces, _ = pieces_of(replace(data, bracket=UNPAIRED, periods=()), MOST_ROWS)
-    tell = progress or (lambda _: None)
-    if why := _unusable(pieces):
-        return _nothing(data, why)
-    scaled, scales, time = _scaled(pieces)
-    fits: dict[str, tuple[BilinearFit, Adequacy]] = {}
-    failed = ""
-    setup = BilinearSetup(scaled, Casimirs())
-    for parts in KINDS:
-        tell(f"the bracket of three columns: {parts.name}")
-        try:
-            made = setup.fitted(parts)
-            fits[parts.name] = made, adequacy(Comparison(made.problem, made.fit), scaled)
-        except (FitError, np.linalg.LinAlgError) as error:
-            failed = str(error)
-    if not fits:
-        return _nothing(data, failed or "no fit stays near the data")
-    return _answer(data, setup, fits, scales, time)
-
-
-def _unusable(data: Trajectories) -> str:
-    """Why nothing can be said of data, empty where something can."""
-    if int(data.lengths.max()) < FEWEST_ROWS:
-        return f"trajectories have at most {int(data.lengths.max())} rows, {FEWEST_ROWS} are needed"
-    points = data.points()
-    still = data.spreads() <= STILL * np.abs(points).max()
-    if still.any():
-        return f"column {data.names[int(np.argmax(still))]} does not move"
-    return ""
-
-
-def _scaled(data: Trajectories) -> tuple[Trajectories, Float[np.ndarray, " three"], float]:
-    """Columns over their r.m.s., so that they stay linear, and time in which they move by as much."""
-    scales = np.sqrt(np.mean(data.points() ** 2, axis=0))
-    windows = Windows.of([(t, x / scales) for t, x in data.segments()], exact=False)
-    speeds = windows.changes.reshape(len(windows.spans), -1) / windows.spans.sum(axis=1)[:, None]
-    time = 1 / max(float(np.sqrt(np.mean(speeds**2))), 1e-300)
-    scaled = replace(
-        data, times=data.times / time, states=data.states / scales, units=(), time_unit="", velocities={}
-    )
-    return scaled, scales, time
-
-
-def _nothing(data: Trajectories, why: str, **known: Any) -> LiePoisson:
-    given: dict[str, Any] = {"gains": {}, "chi2": None, "damping": None} | known
-    return LiePoisson(data.names, False, why, "unknown", None, **given)
-
-
-def _answer(
-    data: Trajectories,
-    setup: BilinearSetup,
-    fits: dict[str, tuple[BilinearFit, Adequacy]],
-    scales: Float[np.ndarray, " three"],
-    time: float,
-) -> LiePoisson:
-    able = {name: one.fit.log_evidence for name, (one, checked) in fits.items() if checked.adequate}
-    # From the simplest.
-    chosen = next((name for name, value in able.items() if value > max(able.values()) - WORTH), None)
-    nearest = max(fits, key=lambda name: fits[name][0].fit.log_evidence) if chosen is None else chosen
-    fitted, checked = fits[nearest]
-    best = fitted.fit.log_evidence
-    known = {
-        "gains": {name: one.fit.log_evidence - best for name, (one, _) in fits.items()},
-        "chi2": checked.chi2,
-    }
-    if chosen is None:
-        return _nothing(data, checked.why, **known)
-    rate, sd = (value / time for value in fitted.friction)
-    if abs(rate) > ERRORS * sd:
-        why = f"the motion is damped, at the rate {with_error(rate, sd)}"
-        return _nothing(data, why, **known, damping=(rate, sd))
-    found = reading(fitted, scales, time)
-    if drifts(data, found):
-        return _nothing(data, "what would be conserved changes along trajectories", **known)
-    if found.simple is not None:
-        found = _with_simple(setup, fitted, found, scales, time)
-    return LiePoisson(data.names, True, "", chosen, found, damping=None, **known)
-
-
-def _with_simple(
-    setup: BilinearSetup,
-    fitted: BilinearFit,
-    found: Reading,
-    scales: Float[np.ndarray, " three"],
-    time: float,
-) -> Reading:
-    """What the fit with a simple Casimir says, where that is no worse."""
-    assert found.simple is not None
     try:
-        again = setup.with_matrix(fitted.parts, in_scaled_columns(found.simple, scales))
+        scaled = Scaled.of(data)
+    except FitError as error:
+        return LiePoisson(data.names, False, str(error), "unknown", None, {}, None, None)
+    taken = chosen(scaled, Casimirs(), KINDS, progress or (lambda _: None))
+    found, why = None, taken.why
+    if taken.fitted is not None:
+        found = reading(taken.fitted, scaled.scales, scaled.time)
+        if drifts(data, (found.casimir.values, found.energy.values)):
+            found, why = None, "what would be conserved changes along trajectories"
+        elif found.simple is not None:
+            found = _with_simple(taken, found, scaled)
+    return LiePoisson(
+        columns=data.names,
+        fits=found is not None,
+        why=why,
+        kind="unknown" if found is None or taken.fitted is None else taken.fitted.parts.name,
+        found=found,
+        gains=taken.gains,
+        chi2=taken.chi2,
+        damping=taken.damping,
+    )
+
+
+def _with_simple(taken: Choice, found: Reading, scaled: Scaled) -> Reading:
+    """What the fit with a simple Casimir says, where that is no worse."""
+    assert found.simple is not None and taken.fitted is not None
+    before = taken.fitted
+    try:
+        again = taken.setup.with_matrix(before.parts, in_scaled_columns(found.simple, scaled.scales))
     except (FitError, np.linalg.LinAlgError):
         return found
-    worse = again.fit.log_evidence < fitted.fit.log_evidence - WORTH
-    return found if worse or not again.fit.converged else reading(again, scales, time)
-
-
-def drifts(data: Trajectories, found: Reading) -> bool:
-    """Whether C or H changes with time along trajectories, by an amount that is a combination of 1, C and H:
-    a damping of any kind that the residuals do not show yet.
-    """
-    values, spans, groups = [], [], []
-    for number, (times, states) in enumerate(data.segments()):
-        both = [one.values(states) for one in (found.casimir, found.energy)]
-        values.append(np.stack(both, axis=1))
-        spans.append(times - times.mean())
-        groups.append(np.full(len(times), number))
-    own, span, group = np.concatenate(values), np.concatenate(spans), np.concatenate(groups)
-    means = np.stack([part.mean(axis=0) for part in values])
-    scale = np.maximum(np.abs(means).max(axis=0), 1e-300)
-    design = span[:, None] * np.concatenate([np.ones((len(span), 1)), (means / scale)[group]], axis=1)
-    inverse = np.linalg.pinv(design.T @ design)
-    for changes in (own - means[group]).T:
-        slopes = inverse @ design.T @ changes
-        # Noise of a quadratic varies with the state.
-        weighted = design * (changes - design @ slopes)[:, None]
-        covariance = inverse @ weighted.T @ weighted @ inverse
-        if slopes @ np.linalg.pinv(covariance, hermitian=True) @ slopes > DRIFT:
-            return True
-    return False
+    worse = again.fit.log_evidence < before.fit.log_evidence - WORTH
+    return found if worse or not again.fit.converged else reading(again, scaled.scales, scaled.time)

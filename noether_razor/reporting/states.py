@@ -23,8 +23,10 @@ def states_headline(symmetry: Mapping[str, Any]) -> str:
     if not symmetry["bracket"]["adequate"]:
         return "no conserved quantities: no bracket of the columns fits"
     names = [one["role"] for one in symmetry["quantities"]]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{len(names)} conserved quantities, {listed}; algebra {symmetry['algebra']['name']}"
+    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    count = f"{len(names)} conserved quantit{'y' if len(names) == 1 else 'ies'}, {listed}"
+    algebra = symmetry["algebra"]
+    return count if algebra["dimension"] is None else f"{count}; algebra {algebra['name']}"
 
 
 def states_html(symmetry: Mapping[str, Any], title: str) -> str:

@@ -232,6 +232,7 @@ class _Finder:
             raise self.fail(
                 f"no positions, expected columns q1..qn, got {self.listed()}: "
                 + self.options((), others, "all")
+                + f"; or {self.layout.option('states', config=False)} where columns are no such pairs"
             )
         if momenta and velocities:
             raise self.fail(

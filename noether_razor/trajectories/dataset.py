@@ -65,8 +65,8 @@ class Trajectories:
     of the velocities; empty where momenta were measured. `bracket` is not empty where the last n coordinates
     are velocities of which no masses are known: it names the kind of Poisson matrix to look for (see
     `poisson_matrix`); "unpaired" says that the coordinates, of any number, are no positions and momenta (see
-    `lie_poisson`). `canonical` says how canonical coordinates were made of the columns of a file, None
-    where the columns are these.
+    `lie_poisson` and `log_canonical`). `canonical` says how canonical coordinates were made of the columns of
+    a file, None where the columns are these.
 
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
@@ -316,7 +316,7 @@ class Trajectories:
         if self.bracket == UNPAIRED:
             raise ValueError(
                 "these states are no pairs of positions and momenta: ask noether_razor.lie_poisson(data) "
-                "for their bracket"
+                "or log_canonical(data) for their bracket"
             )
         if self.bracket:
             raise ValueError(

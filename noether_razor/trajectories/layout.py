@@ -33,7 +33,7 @@ class Layout:
     velocities, masses: in place of momenta, p_i = m_i v_i; by default v1..vn. One mass for each, or one for
         all. Without masses canonical momenta are to be found from the data (see `poisson_matrix`).
     states: in place of positions and momenta, the columns of states that are no such pairs, as the angular
-        momentum L1, L2, L3 of a rigid body: any number of them (see `lie_poisson`).
+        momentum L1, L2, L3 of a rigid body, or populations (see `lie_poisson`, `log_canonical`).
     bracket: the kind of Poisson matrix that is looked for where masses are not known; by default "auto".
     ignore: columns that are no part of the data.
     periodic: positions that are angles, to be unwrapped. None: none is, and a coordinate that jumps by a

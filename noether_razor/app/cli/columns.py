@@ -56,7 +56,7 @@ def data_table(
         typer.Option(
             "--states",
             metavar="NAMES",
-            help="Columns that are no pairs of positions and momenta, as L1,L2,L3 of a rigid body.",
+            help="Columns that are no pairs: L1,L2,L3 of a rigid body, or populations.",
         ),
     ] = None,
     masses: Annotated[

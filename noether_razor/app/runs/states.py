@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ...bracket import lie_poisson
+from ...bracket import bracket_of_states
 from ...discovery import RunFolder
 from ...files import write_whole
 from ...reporting import states_html, states_text
@@ -26,7 +26,7 @@ def states_run(
     listener: Listener = SILENT,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """The bracket of the columns, its Casimir and the energy: see `lie_poisson`. Writes the data,
+    """The bracket of the columns, its Casimir and the energy: see `bracket_of_states`. Writes the data,
     symmetry.json, report.md and report.html into `folder`, and returns what is in symmetry.json. `tell` is
     told what is being fitted. Raises `ConfigError`, `DataFileError`, and `RunError` where the folder holds a
     run.
@@ -35,7 +35,7 @@ def states_run(
     assert config.data.file is not None
     data = read_data_file(config.data.file, file_layout(config), progress=listener.reading)
     try:
-        found = lie_poisson(data.trajectories, progress=tell)
+        found = bracket_of_states(data.trajectories, progress=tell)
     except ValueError as error:
         raise ConfigError(f"data.columns.states: {error}") from None
     symmetry = found.to_json() | {"notes": list(data.notes)}

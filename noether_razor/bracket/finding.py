@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..exact_evidence.checks import NEGLIGIBLE
 from ..exact_evidence.engine import pieces_of
+from ..exact_evidence.sums import Sum
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
 from ..spelling import suggestion
@@ -20,6 +22,7 @@ from .fitting import Fitted, Setup
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
 from .result import Bracket
+from .sources import Sources
 from .surface import on_surface
 
 MOST_ROWS = 4000
@@ -58,7 +61,8 @@ def poisson_matrix(
     scale = fit_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
     rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
-    search = Search(scaled, rest, progress or (lambda _: None))
+    stretches = np.array(scale.positions) / scale.positions[0]
+    search = Search(scaled, rest, stretches, progress or (lambda _: None))
     if on_surface(scaled):
         search.why = SURFACE
     else:
@@ -101,7 +105,8 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
             name: None if one.checked is None else one.checked.chi2 for name, one in search.attempts.items()
         },
         mass_ratios=_mass_ratios(data.dof, search),
-        friction=None if fitted is None else _friction(fitted, scale),
+        friction=None if fitted is None else _friction(fitted, data, scale),
+        sources=() if fitted is None else _sources(fitted, scale),
         adequate=chosen is not None,
         converged=fitted is not None and fitted.fit.converged,
         why="" if chosen is not None else search.why or _why(search),
@@ -112,7 +117,8 @@ def _why(search: Search) -> str:
     """What is wrong with the best of the fits."""
     checked = [one for one in search.attempts.values() if one.checked is not None]
     if not checked:
-        return "no polynomial Hamiltonian stays near the data"
+        failed = [f"; {one.kind.name}: {one.failed}" for one in search.attempts.values() if one.failed]
+        return "no Hamiltonian that was tried stays near the data" + "".join(failed[:1])
     best = max(checked, key=log_evidence)
     assert best.checked is not None
     return f"{best.kind.name}: {best.checked.why}"
@@ -171,6 +177,20 @@ def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
     return tuple((1 - float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in places)
 
 
-def _friction(fitted: Fitted, scale: PhaseScale) -> tuple[float, float] | None:
+def _friction(fitted: Fitted, data: Trajectories, scale: PhaseScale) -> tuple[float, float] | None:
     rate, sd = (value / scale.time for value in fitted.friction)
-    return (rate, sd) if abs(rate) > ERRORS * sd else None
+    longest = float(np.ptp(data.times, axis=1).max())
+    return (rate, sd) if abs(rate) > max(ERRORS * sd, NEGLIGIBLE / longest) else None
+
+
+def _sources(fitted: Fitted, scale: PhaseScale) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The laws and places of points that forces are towards, in the units of the data."""
+    features = fitted.problem.features
+    parts = features.parts if isinstance(features, Sum) else ()
+    places = np.array(scale.positions), np.array(scale.shifts[: scale.dof])
+    return tuple(
+        (part.law, tuple((centre * places[0] + places[1]).tolist()))
+        for part in parts
+        if isinstance(part, Sources)
+        for centre in np.asarray(part.centres)
+    )

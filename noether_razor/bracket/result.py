@@ -29,7 +29,9 @@ class Bracket:
     where `bounded` has its name, because its fit was given up. chi2: squared residuals of each over the noise
     variance that neighbouring rows show, None where that is not known. mass_ratios: m_i / m_1 and its
     standard deviation from the second position on; empty where masses are not constant. friction: its rate
-    and standard deviation, None where the data show none. why: what is wrong where no kind fits.
+    and standard deviation, None where the data show none. sources: the law ("1/r" or "log(r)") and the place
+    of each point that a force is towards, where no polynomial follows the forces. why: what is wrong where
+    no kind fits.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Bracket:
     chi2: Mapping[str, float | None]
     mass_ratios: tuple[tuple[float, float], ...]
     friction: tuple[float, float] | None
+    sources: tuple[tuple[str, tuple[float, ...]], ...]
     adequate: bool
     converged: bool
     why: str
@@ -88,6 +91,9 @@ class Bracket:
         if self.friction is not None:
             rate, sd = self.friction
             told.append(f"the motion is damped at the rate {with_error(rate, sd)}")
+        for law, place in self.sources:
+            where = ", ".join(f"{value:.4g}" for value in place)
+            told.append(f"H has a term in {law}, of the distance to ({where})")
         return told
 
     def _limits(self) -> list[str]:
@@ -147,6 +153,7 @@ class Bracket:
             "friction": None
             if self.friction is None
             else dict(zip(("rate", "sd"), self.friction, strict=True)),
+            "sources": [{"law": law, "place": list(place)} for law, place in self.sources],
             "adequate": self.adequate,
             "converged": self.converged,
             "why": self.why,
@@ -167,9 +174,13 @@ def _masses(found: Bracket) -> str:
 
 
 def _field(found: Bracket) -> str:
+    rate = ""
+    if found.dof == 2:
+        value, sd = (abs(float(part[2, 3])) / 2 for part in (found.matrix, found.sd))
+        rate = f", {with_error(value, sd)}"
     return (
         f"m v is not canonical here: {', '.join(found.entries('vv'))} (a uniform field, or a frame that "
-        "rotates at half this rate)"
+        f"rotates at half this rate{rate})"
     )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ..exact_evidence.hamiltonian import with_error
 from ..trajectories import CanonicalMap, Trajectories
+from .writing import written
 
 LARGE = 0.1
 """Standard deviation of the ratio of two masses, over the ratio, from which the data do not tell it."""
@@ -23,7 +24,8 @@ class Bracket:
     kind: "canonical", "masses", "field", "natural", "constant" or "form", the simplest that fits; "unknown"
     where none does, and then `matrix` is that of canonical columns. matrix, sd (2n, 2n): B and the standard
     deviations of its posterior, in the units of the data, at `at` (2n,) where it changes; its scale is fixed
-    by p_1 = v_1 + .... map: canonical coordinates. spectrum: singular values of what the motion does to
+    by p_1 = v_1 + .... map: canonical coordinates, and map_sd the standard deviations of their
+    coefficients. spectrum: singular values of what the motion does to
     constant forms, over that of forms which it does not preserve; forms: how many of these it preserves.
     gains: the log evidence of each kind that was tried less that of the one taken, in nats; at most so much
     where `bounded` has its name, because its fit was given up. chi2: squared residuals of each over the noise
@@ -40,6 +42,7 @@ class Bracket:
     sd: Float[np.ndarray, "dim dim"]
     at: Float[np.ndarray, " dim"]
     map: CanonicalMap
+    map_sd: Float[np.ndarray, "dim T"]
     spectrum: tuple[float, ...]
     forms: int
     gains: Mapping[str, float]
@@ -85,8 +88,7 @@ class Bracket:
         """What was found, in words."""
         told = [_KINDS[self.kind](self)]
         if self.kind not in ("canonical", "unknown"):
-            formulas = (f"{name} = {text}" for name, text in self.map.formulas().items())
-            told.append(f"canonical momenta: {', '.join(formulas)}")
+            told.append(f"canonical momenta: {', '.join(self.momenta())}")
         told += self._limits()
         if self.friction is not None:
             rate, sd = self.friction
@@ -94,6 +96,16 @@ class Bracket:
         for law, place in self.sources:
             where = ", ".join(f"{value:.4g}" for value in place)
             told.append(f"H has a term in {law}, of the distance to ({where})")
+        return told
+
+    def momenta(self) -> list[str]:
+        """The canonical coordinates that are no columns, with errors: p_x = vx - 0.7501(6)*y."""
+        told = []
+        for k, name in enumerate(self.map.names):
+            if name not in self.columns:
+                rows = map(tuple, self.map.exponents.tolist())
+                errors = dict(zip(rows, self.map_sd[k].tolist(), strict=True))
+                told.append(f"{name} = {written(self.map.polynomial(k), self.columns, errors)}")
         return told
 
     def _limits(self) -> list[str]:

@@ -83,6 +83,13 @@ class Sources(LinearFeatures):
         moved = -slope[:, None] * stretches**2 * off
         return jnp.concatenate([own[:, None], moved], axis=1).reshape(-1)
 
+    def forces(self, positions: Float[np.ndarray, "rows dof"]) -> Float[np.ndarray, "rows dof sources"]:
+        """The gradients of the functions themselves."""
+        off = positions[:, :, None] - np.asarray(self.centres).T
+        square = np.sum((self.stretches[:, None] * off) ** 2, axis=1) + SOFTENED**2
+        slope = -(square**-1.5) if self.law == "1/r" else 1 / square
+        return slope[:, None] * self.stretches[:, None] ** 2 * off
+
     def prepared(self, coefficients: Float[Array, " P"]) -> Any:
         return coefficients
 
@@ -205,12 +212,12 @@ class _Search:
         """Mean squares that regressions leave, for terms of all components, and for forces of sources."""
         ones = np.ones((len(plain), 1))
         design = self.integrated(np.concatenate([ones, plain], axis=1))
-        forces = None if sources is None else sources.gradients(self.windows.points)[:, : self.dof]
+        forces = None if sources is None else sources.forces(self.windows.points[:, : self.dof])
         total = 0.0
         for i in range(self.dof):
             columns = design
             if forces is not None:
-                columns = np.concatenate([design, self.integrated(forces[:, i, :: 1 + self.dof])], axis=1)
+                columns = np.concatenate([design, self.integrated(forces[:, i])], axis=1)
             columns = columns / np.maximum(np.sqrt(np.mean(columns**2, axis=0)), 1e-12)
             change = self.changes[:, i]
             rest = change - columns @ np.linalg.lstsq(columns, change, rcond=1e-10)[0]

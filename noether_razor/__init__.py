@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .beyond import conserved_library as conserved_library
     from .beyond import evidence as evidence
     from .bracket import Bracket as Bracket
+    from .bracket import LiePoisson as LiePoisson
+    from .bracket import LogCanonical as LogCanonical
+    from .bracket import lie_poisson as lie_poisson
+    from .bracket import log_canonical as log_canonical
     from .bracket import poisson_matrix as poisson_matrix
     from .discovery import Discovery as Discovery
     from .discovery import HypothesisError as HypothesisError
@@ -104,6 +108,8 @@ __all__ = [
     "LibraryError",
     "LibraryOptions",
     "LieAlgebra",
+    "LiePoisson",
+    "LogCanonical",
     "NBody",
     "NoAveraging",
     "OptionError",
@@ -132,7 +138,9 @@ __all__ = [
     "hamiltonian_field",
     "learned_hamiltonian",
     "lie_algebra",
+    "lie_poisson",
     "load_trajectories",
+    "log_canonical",
     "poisson_bracket",
     "poisson_matrix",
     "predict",
@@ -147,7 +155,7 @@ __all__ = [
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "beyond": ("Beyond", "LibraryError", "LibraryOptions", "conserved_library", "evidence"),
-    "bracket": ("Bracket", "poisson_matrix"),
+    "bracket": ("Bracket", "LiePoisson", "LogCanonical", "lie_poisson", "log_canonical", "poisson_matrix"),
     "discovery": ("Discovery", "HypothesisError", "Prediction", "data_answer", "discover"),
     "exact_evidence": ("Evidence", "EvidenceError"),
     "inference": ("ELBO", "Estimator", "Posterior", "elbo_and_gradient", "estimate_elbo"),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
 
 import noether_razor as nr
 from noether_razor.bracket import with_canonical_momenta
@@ -16,11 +17,13 @@ from noether_razor.bracket.coordinates import canonical_coordinates, darboux
 from noether_razor.bracket.fitting import constant_kinds, matrices_at
 from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
 from noether_razor.bracket.free_field import spectrum
+from noether_razor.bracket.sources import OfPositions, Sources
 from noether_razor.bracket.surface import on_surface
 from noether_razor.discovery import first_words
 from noether_razor.discovery.discovering import RECIPE
 from noether_razor.exact_evidence.fields import CanonicalField, PoissonField
 from noether_razor.exact_evidence.polynomials import Polynomials
+from noether_razor.exact_evidence.sums import Sum
 from noether_razor.paper.bracket import SYSTEMS, measured
 from noether_razor.paper.bracket.systems import matrix_of
 from noether_razor.paper.bracket.target import scored
@@ -262,6 +265,51 @@ class TestFiles:
         for verb in (nr.evidence, nr.conserved_library):
             with pytest.raises(ValueError, match="velocities without masses: find canonical momenta first"):
                 verb(data)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("law", ["1/r", "log(r)"])
+def test_forces_towards_points_have_the_derivatives_of_autodiff(law):
+    centres, stretches = np.array([[2.0, 0.3], [-1.0, 1.5]]), np.array([1.0, 0.5])
+    features = Sum.of(OfPositions(4, 3), Sources(4, law, centres, stretches))
+    state, c = jnp.asarray(draws(4)), jnp.asarray(draws(features.size, seed=1))
+    slopes = features.slopes(state, features.prepared(c))
+    assert_allclose(slopes.gradient, jax.grad(lambda x: features.values(x) @ c)(state), atol=1e-12)
+    assert_allclose(slopes.hessian, jax.hessian(lambda x: features.values(x) @ c)(state), atol=1e-12)
+    assert_allclose(features.slopes_of_all(state), jax.jacfwd(features.values)(state).T, atol=1e-12)
+    forces = features.parts[1].forces(np.asarray(state)[None, :2])[0]
+    assert_allclose(features.parts[1].slopes_of_all(state)[:2, ::3], forces, atol=1e-12)
+    moved = Sources(4, law, centres + 1e-4, stretches)
+    ours, theirs = (np.asarray(one.values(state)).reshape(2, 3) for one in (features.parts[1], moved))
+    assert_allclose(theirs[:, 0] - ours[:, 0], 1e-4 * ours[:, 1:].sum(axis=1), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_frame_that_turns_with_the_moon():
+    """Orbits about the Earth: the rate of the frame, and where Earth and Moon are."""
+    mass, random = 0.01215, np.random.default_rng(5)
+
+    def field(_, state):
+        x, y, u, v = state
+        earth, moon = np.hypot(x + mass, y) ** 3, np.hypot(x - 1 + mass, y) ** 3
+        pull = (1 - mass) / earth + mass / moon
+        offset = (1 - mass) * mass / earth - mass * (1 - mass) / moon
+        return [u, v, x + 2 * v - pull * x - offset, y - 2 * u - pull * y]
+
+    paths, times = [], np.arange(0, 3, 0.05)
+    for _ in range(24):
+        r, angle = random.uniform(0.3, 0.55), random.uniform(0, 2 * np.pi)
+        speed = np.sqrt(1 / r) * random.uniform(0.85, 1.1) - r
+        x, y = np.cos(angle), np.sin(angle)
+        start = [r * x - mass, r * y, -speed * y, speed * x]
+        paths.append(solve_ivp(field, (0, 3), start, t_eval=times, rtol=1e-10, atol=1e-12).y.T)
+    names = ("x", "y", "vx", "vy")
+    data = Trajectories.from_arrays(times, paths, names=names, masses="unknown")
+    found = nr.poisson_matrix(data)
+    assert found.kind == "field" and abs(found.matrix[2, 3] - 2) < 1e-4
+    assert [law for law, _ in found.sources] == ["1/r", "1/r"]
+    assert_allclose([place for _, place in found.sources], [[-mass, 0], [1 - mass, 0]], atol=2e-3)
+    assert "rotates at half this rate, 1.0" in repr(found)
 
 
 class TestMaps:

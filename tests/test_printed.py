@@ -72,6 +72,7 @@ def bracket() -> nr.Bracket:
         sd=np.where(np.abs(matrix) == 1.5, 1e-3, 0.0),
         at=np.zeros(4),
         map=CanonicalMap(names, names, np.eye(4, dtype=int), np.eye(4)),
+        map_sd=np.zeros((4, 4)),
         spectrum=(0.0, 0.2, 0.4, 0.4, 0.9, 0.9),
         forms=1,
         gains={"field": 0.0, "natural": -16.0},
@@ -79,10 +80,21 @@ def bracket() -> nr.Bracket:
         chi2={"field": 1.0},
         mass_ratios=((1.0, 1e-3),),
         friction=None,
+        sources=(),
         adequate=True,
         converged=True,
         why="",
     )
+
+
+def top() -> nr.LiePoisson:
+    """A bracket of three columns that was not found."""
+    return nr.LiePoisson(("L1", "L2", "L3"), False, "why", "unknown", None, {}, None, None)
+
+
+def populations() -> nr.LogCanonical:
+    """A bracket of two positive columns that was not found."""
+    return nr.LogCanonical(("x", "y"), False, "why", np.zeros((2, 2)), np.zeros((2, 2)), None, None, {}, None)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +141,8 @@ def objects(found: Analysis) -> dict[str, object]:
         "box": nr.Box(),
         "scale": nr.Gaussian(),
         "bracket": bracket(),
+        "top": top(),
+        "populations": populations(),
         "haar": nr.HaarAveraging(HaarUnitary(2)),
         "none": nr.NoAveraging(),
         "oscillators": nr.Oscillators((1.0,) * 5),

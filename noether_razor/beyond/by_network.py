@@ -112,7 +112,10 @@ def _in_library(
     made = [
         Row(row * size, np.diag((error * size) ** 2), pivot)
         for row, size, pivot in zip(rows, ratio, at.tolist(), strict=True)
+        if row[pivot]  # below its error the term that a row is written by has gone
     ]
+    if not made:
+        return ()
     try:
         listed = replace(
             listed_rows(library, made, found.units, data, noise_variance, energies), source="network"

@@ -1,6 +1,18 @@
-"""The Poisson matrix of positions and velocities: canonical momenta from data that have none."""
+"""Poisson matrices from data: canonical momenta of velocities, and brackets of states that are no pairs."""
 
 from .finding import poisson_matrix, with_canonical_momenta
+from .lie_poisson import LiePoisson, lie_poisson
+from .log_canonical import LogCanonical, log_canonical
 from .result import Bracket
+from .states import bracket_of_states
 
-__all__ = ["Bracket", "poisson_matrix", "with_canonical_momenta"]
+__all__ = [
+    "Bracket",
+    "LiePoisson",
+    "LogCanonical",
+    "bracket_of_states",
+    "lie_poisson",
+    "log_canonical",
+    "poisson_matrix",
+    "with_canonical_momenta",
+]

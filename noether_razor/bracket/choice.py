@@ -8,16 +8,18 @@ import numpy as np
 from jaxtyping import Float
 
 from ..exact_evidence.built_in import Comparison
-from ..exact_evidence.checks import Adequacy, adequacy
+from ..exact_evidence.checks import NEGLIGIBLE, Adequacy, adequacy, expected_noise
 from ..exact_evidence.choice import DictionaryError, first_dictionary
 from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.hamiltonian import needed_terms
 from ..exact_evidence.polynomials import Polynomials, polynomial_count
 from ..exact_evidence.shooting import HOPELESS, FitError, Problem
+from ..exact_evidence.sums import Sum
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .fitting import UNKNOWN, Fitted, Kind, Setup, constant_kinds
 from .forms import MomentumForm, momentum_form
+from .sources import OfPositions, found_sources
 
 WORTH = 10.0
 """Nats of a kind with more freedom from which it is taken."""
@@ -33,6 +35,8 @@ FORMS = ((2, 4), (4, 6))
 """Degrees of forms in the positions, and of the Hamiltonians with them."""
 STEADY = 1.03
 """Noise with whole trajectories over that of short pieces, up to which a form is rich enough."""
+SMOOTH = {2: 8, 3: 5}
+"""Degrees of polynomials of the positions beside forces towards points, by degrees of freedom."""
 MOST_TERMS = 300
 """Terms of a Hamiltonian and of a form together."""
 MOST_DOF = 3
@@ -43,28 +47,32 @@ Tell = Callable[[str], None]
 
 class Attempt(NamedTuple):
     """A kind with its fit, or by how many nats at least it fell behind another before it was given up; and
-    whether it fits the data to within their noise, None where this was not asked.
+    whether it fits the data to within their noise, None where this was not asked. `exact`: residuals are
+    negligible, whatever the noise is. `failed`: why there is no fit.
     """
 
     kind: Kind
     fitted: Fitted | None
     behind: float
     checked: Adequacy | None
+    exact: bool = False
+    failed: str = ""
 
     @property
     def usable(self) -> bool:
-        """Whether it fits."""
-        return self.checked is not None and self.checked.adequate
+        """Whether it fits, as far as it matters."""
+        return self.checked is not None and (self.checked.adequate or self.exact)
 
 
 @dataclass
 class Search:
     """Attempts on scaled trajectories, by the name of the kind. `rest` is the scaled velocity of the origin,
-    from the velocity that is zero in the units of the data.
+    from the velocity that is zero in the units of the data, `stretches` the scales of the positions.
     """
 
     data: Trajectories
     rest: Float[np.ndarray, " dof"]
+    stretches: Float[np.ndarray, " dof"]
     tell: Tell
     attempts: dict[str, Attempt] = field(default_factory=dict)
     chosen: Attempt | None = None
@@ -77,7 +85,10 @@ class Search:
         for features in self.dictionaries():
             if kind == "form" or self.chosen is not None:
                 break
-            self.setup = Setup(self.data, Problem.of(features, self.data, self.rest))
+            # What follows the first is costly, and given up early.
+            first = self.setup is None or kind != "auto"
+            expected = None if first else expected_noise(self.data)
+            self.setup = Setup(self.data, Problem.of(features, self.data, self.rest), expected=expected)
             if kind == "auto":
                 self.constant(self.setup, every)
             else:
@@ -86,13 +97,21 @@ class Search:
             self.changing()
 
     def dictionaries(self) -> Iterator[LinearFeatures]:
-        """Those of constant matrices: a richer H is simpler than a form that changes with the position."""
+        """Those of constant matrices: a richer H is simpler than a form that changes with the position, and a
+        force towards a point simpler than a rich polynomial.
+        """
         try:
             first = first_dictionary(self.data, PhaseScale.identity(self.data.dof), None, "polynomials")
         except DictionaryError:
             return
         yield first
         if isinstance(first, Polynomials):
+            if self.setup is not None and (dof := self.data.dof) in SMOOTH:
+                self.tell("forces towards points")
+                if (sources := found_sources(self.setup.windows, self.stretches)) is not None:
+                    plain, smooth = Polynomials(2 * dof, 2), OfPositions(2 * dof, SMOOTH[dof])
+                    yield Sum.of(plain, sources)
+                    yield Sum.of(plain, smooth, sources)
             richer = Polynomials(first.dim, first.degree + (2 if self.data.dof > 1 else 4))
             if richer.size <= MOST_TERMS:
                 yield richer
@@ -101,19 +120,26 @@ class Search:
         """The fit of one kind, checked where it is not far behind a `rival`."""
         self.tell(f"the Poisson matrix: {kind.name}")
         try:
-            found = setup.fitted(kind, None if rival is None else rival.fit, [] if rival is None else [rival])
+            alike = rival is not None and consistent(kind, rival)
+            # What is nearly the same is not hopeless beside residuals that are negligible.
+            first = None if rival is None or (alike and self.negligible(rival)) else rival.fit
+            found = setup.fitted(kind, first, [] if rival is None else [rival])
             behind = 0.0
             if rival is not None:
                 found = self.better(setup, kind, found, rival)
                 behind = rival.fit.log_evidence - found.fit.log_evidence
-            alike = rival is not None and consistent(kind, rival)
             fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS or alike
             checked = adequacy(fitted, self.data, keep_back=False) if near else None
-            made = Attempt(kind, found, behind, checked)
+            made = Attempt(kind, found, behind, checked, self.negligible(found))
         except (FitError, np.linalg.LinAlgError) as error:
-            made = Attempt(kind, None, getattr(error, "behind", np.inf), None)
+            made = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))
         self.attempts[kind.name] = made
         return made
+
+    def negligible(self, found: Fitted) -> bool:
+        """Whether its residuals do not matter, whatever the noise is."""
+        least = (NEGLIGIBLE * self.data.spreads()) ** 2
+        return bool(found.fit.converged and np.all(found.fit.point.noise < least))
 
     def better(self, setup: Setup, kind: Kind, found: Fitted, rival: Fitted) -> Fitted:
         """Where a simpler kind falls behind, it may be at another maximum: that from the rival is tried."""
@@ -135,7 +161,7 @@ class Search:
         richest = kinds["natural"] if kinds["natural"].size else kinds["canonical"]
         natural = self.attempt(setup, richest)
         if not natural.usable or natural.fitted is None:
-            if kinds["constant"].size:
+            if kinds["constant"].size and not isinstance(setup.features, Sum):
                 self.mixed(self.attempt(setup, kinds["constant"]))
             return
         better = self.setup = setup.along(natural.fitted)
@@ -167,7 +193,8 @@ class Search:
             form = momentum_form(dof, degree)
             if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
                 continue
-            setup = self.setup = Setup(plain, Problem.of(Polynomials(2 * dof, power), plain, self.rest))
+            problem = Problem.of(Polynomials(2 * dof, power), plain, self.rest)
+            setup = self.setup = Setup(plain, problem, expected=expected_noise(plain))
             whole = self.attempt(setup, Kind("form", form, np.eye(form.size)))
             if not whole.usable or whole.fitted is None:
                 continue
@@ -197,7 +224,7 @@ def consistent(kind: Kind, richer: Fitted) -> bool:
         return False
     fixed = richer.kind.basis.any(axis=1) & ~kind.basis.any(axis=1)
     errors = np.sqrt(np.diag(richer.covariance))
-    return bool(np.all(np.abs(richer.theta[fixed]) < SAME * errors[fixed]))
+    return bool(np.all(np.abs(richer.theta[fixed]) < np.maximum(SAME * errors[fixed], NEGLIGIBLE)))
 
 
 def log_evidence(attempt: Attempt) -> float:

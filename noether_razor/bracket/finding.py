@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..exact_evidence.checks import NEGLIGIBLE
 from ..exact_evidence.engine import pieces_of
+from ..exact_evidence.sums import Sum
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
 from ..spelling import suggestion
-from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
+from ..trajectories import UNPAIRED, CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from ..trajectories.canonical import momentum_names
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
@@ -20,6 +22,7 @@ from .fitting import Fitted, Setup
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
 from .result import Bracket
+from .sources import Sources
 from .surface import on_surface
 
 MOST_ROWS = 4000
@@ -30,6 +33,8 @@ SURFACE = (
     "the rows lie on a surface, beside which nothing is known: a constraint, a column that does not move, or "
     "too few rows"
 )
+MAPS = 40
+"""The same for the errors of canonical coordinates."""
 ERRORS = 3.0
 """Standard deviations from which friction is seen."""
 
@@ -58,7 +63,8 @@ def poisson_matrix(
     scale = fit_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
     rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
-    search = Search(scaled, rest, progress or (lambda _: None))
+    stretches = np.array(scale.positions) / scale.positions[0]
+    search = Search(scaled, rest, stretches, progress or (lambda _: None))
     if on_surface(scaled):
         search.why = SURFACE
     else:
@@ -72,6 +78,8 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
     """
     if not data.bracket:
         return data
+    if data.bracket == UNPAIRED:
+        data.require_canonical()
     return poisson_matrix(data, data.bracket, progress=progress).canonical(data)
 
 
@@ -84,13 +92,15 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
     best = best if chosen is None else log_evidence(chosen)
     given_up = {name: -one.behind for name, one in search.attempts.items() if one.fitted is None}
     of = {name: log_evidence(one) - best for name, one in search.attempts.items() if one.fitted is not None}
+    made = _map(data, fitted, scale)
     return Bracket(
         kind="unknown" if chosen is None else chosen.kind.name,
         columns=data.names,
         matrix=values,
         sd=sd,
         at=scale.states_back(np.zeros(2 * data.dof)),
-        map=_map(data, fitted, scale),
+        map=made,
+        map_sd=_map_errors(made, fitted, scale),
         spectrum=() if found is None else tuple(found.values.tolist()),
         forms=0 if found is None else found.preserved,
         gains={**of, **given_up},
@@ -99,7 +109,8 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
             name: None if one.checked is None else one.checked.chi2 for name, one in search.attempts.items()
         },
         mass_ratios=_mass_ratios(data.dof, search),
-        friction=None if fitted is None else _friction(fitted, scale),
+        friction=None if fitted is None else _friction(fitted, data, scale),
+        sources=() if fitted is None else _sources(fitted, scale),
         adequate=chosen is not None,
         converged=fitted is not None and fitted.fit.converged,
         why="" if chosen is not None else search.why or _why(search),
@@ -110,7 +121,8 @@ def _why(search: Search) -> str:
     """What is wrong with the best of the fits."""
     checked = [one for one in search.attempts.values() if one.checked is not None]
     if not checked:
-        return "no polynomial Hamiltonian stays near the data"
+        failed = [f"; {one.kind.name}: {one.failed}" for one in search.attempts.values() if one.failed]
+        return "no Hamiltonian that was tried stays near the data" + "".join(failed[:1])
     best = max(checked, key=log_evidence)
     assert best.checked is not None
     return f"{best.kind.name}: {best.checked.why}"
@@ -154,6 +166,20 @@ def _map(data: Trajectories, fitted: Fitted | None, scale: PhaseScale) -> Canoni
     return CanonicalMap.of([*names, *momenta], data.names, coordinates, {})
 
 
+def _map_errors(made: CanonicalMap, fitted: Fitted | None, scale: PhaseScale) -> Float[np.ndarray, "dim T"]:
+    """Standard deviations of the coefficients of a map, by draws of the posterior of the form."""
+    if fitted is None or not fitted.kind.size:
+        return np.zeros(made.coefficients.shape)
+    values, vectors = np.linalg.eigh(fitted.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    rows = [tuple(row) for row in made.exponents.tolist()]
+    found = []
+    for normal in np.random.default_rng(0).normal(size=(MAPS, len(values))):
+        drawn = canonical_coordinates(fitted.kind.form, fitted.theta + root @ normal, scale)
+        found.append([[one.get(row, 0.0) for row in rows] for one in drawn])
+    return np.std(found, axis=0)
+
+
 def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
     """m_i / m_1, with all natural entries free unless masses are all that differs."""
     chosen = search.chosen
@@ -169,6 +195,20 @@ def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
     return tuple((1 - float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in places)
 
 
-def _friction(fitted: Fitted, scale: PhaseScale) -> tuple[float, float] | None:
+def _friction(fitted: Fitted, data: Trajectories, scale: PhaseScale) -> tuple[float, float] | None:
     rate, sd = (value / scale.time for value in fitted.friction)
-    return (rate, sd) if abs(rate) > ERRORS * sd else None
+    longest = float(np.ptp(data.times, axis=1).max())
+    return (rate, sd) if abs(rate) > max(ERRORS * sd, NEGLIGIBLE / longest) else None
+
+
+def _sources(fitted: Fitted, scale: PhaseScale) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The laws and places of points that forces are towards, in the units of the data."""
+    features = fitted.problem.features
+    parts = features.parts if isinstance(features, Sum) else ()
+    places = np.array(scale.positions), np.array(scale.shifts[: scale.dof])
+    return tuple(
+        (part.law, tuple((centre * places[0] + places[1]).tolist()))
+        for part in parts
+        if isinstance(part, Sources)
+        for centre in np.asarray(part.centres)
+    )

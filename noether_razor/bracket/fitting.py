@@ -20,6 +20,7 @@ from ..exact_evidence.start import Ridge, Windows, ridge
 from ..trajectories import Trajectories
 from .forms import ConstantForm, Form
 from .free_field import MOST_POINTS, FreeField, nearest_form
+from .sources import recentred
 
 UNKNOWN = 10.0
 """The prior variance of the entries of a form in scaled coordinates, where 1 is that of canonical ones."""
@@ -120,12 +121,14 @@ class Fitted(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Setup:
     """Scaled trajectories with what all fits to them begin with; `paths` are their states without noise,
-    where another fit gave them.
+    where another fit gave them. `expected` are variances of their noise: what is far above at short segments
+    is given up.
     """
 
     data: Trajectories
     problem: Problem
     paths: tuple[Float[np.ndarray, "_ dim"], ...] = ()
+    expected: Float[np.ndarray, " dim"] | None = None
 
     @property
     def features(self) -> LinearFeatures:
@@ -141,9 +144,12 @@ class Setup:
         return Windows.of([(t, x) for (t, _), x in zip(segments, self.paths, strict=True)], exact=True)
 
     def along(self, fitted: "Fitted") -> "Setup":
-        """The same with the states of a fit, which have less noise than smoothed ones, and its steps."""
+        """The same with the states of a fit, which have less noise than smoothed ones, its steps, and points
+        that forces are towards where it says.
+        """
         states = zip(fitted.fit.states, self.data.lengths.tolist(), strict=True)
-        problem = replace(self.problem, panels=fitted.problem.panels)
+        features = recentred(self.features, fitted.fit.parameters[: self.features.size])
+        problem = replace(self.problem, features=features, panels=fitted.problem.panels)
         return Setup(self.data, problem, tuple(path[:length] for path, length in states))
 
     @cached_property
@@ -164,7 +170,8 @@ class Setup:
         states, noise = first_guess(self.problem, self.windows.smoothed)
         rivals = None if rival is None else {n: stage.log_evidence for n, stage in rival.stages.items()}
         begin = Begin(np.concatenate([start.mean, z, [0.0]]), states, np.array([*first, FRICTION]), noise)
-        return self._finest(kind, fit_problem(problem, model, begin, rivals=rivals))
+        found = fit_problem(problem, model, begin, rivals=rivals, expected=self.expected)
+        return self._finest(kind, found)
 
     def refitted(self, kind: Kind, near: "Fitted") -> Fitted:
         """The same, begun at a fit with more freedom, whose forms contain those of this kind. Raises
@@ -254,7 +261,7 @@ def _jacobians(
     field: VectorField,
     parameters: Float[jax.Array, "draws P"],
     states: Float[jax.Array, "points dim"],
-    rest: Float[jax.Array, " dof"],
+    rest: Float[jax.Array, " rubbed"],
 ) -> Float[jax.Array, "draws points dim dim"]:
     def one(own: jax.Array) -> jax.Array:
         prepared = field.prepared(own, rest)

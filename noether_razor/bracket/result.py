@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ..exact_evidence.hamiltonian import with_error
 from ..trajectories import CanonicalMap, Trajectories
+from .writing import written
 
 LARGE = 0.1
 """Standard deviation of the ratio of two masses, over the ratio, from which the data do not tell it."""
@@ -23,13 +24,16 @@ class Bracket:
     kind: "canonical", "masses", "field", "natural", "constant" or "form", the simplest that fits; "unknown"
     where none does, and then `matrix` is that of canonical columns. matrix, sd (2n, 2n): B and the standard
     deviations of its posterior, in the units of the data, at `at` (2n,) where it changes; its scale is fixed
-    by p_1 = v_1 + .... map: canonical coordinates. spectrum: singular values of what the motion does to
+    by p_1 = v_1 + .... map: canonical coordinates, and map_sd the standard deviations of their
+    coefficients. spectrum: singular values of what the motion does to
     constant forms, over that of forms which it does not preserve; forms: how many of these it preserves.
     gains: the log evidence of each kind that was tried less that of the one taken, in nats; at most so much
     where `bounded` has its name, because its fit was given up. chi2: squared residuals of each over the noise
     variance that neighbouring rows show, None where that is not known. mass_ratios: m_i / m_1 and its
     standard deviation from the second position on; empty where masses are not constant. friction: its rate
-    and standard deviation, None where the data show none. why: what is wrong where no kind fits.
+    and standard deviation, None where the data show none. sources: the law ("1/r" or "log(r)") and the place
+    of each point that a force is towards, where no polynomial follows the forces. why: what is wrong where
+    no kind fits.
     """
 
     kind: str
@@ -38,6 +42,7 @@ class Bracket:
     sd: Float[np.ndarray, "dim dim"]
     at: Float[np.ndarray, " dim"]
     map: CanonicalMap
+    map_sd: Float[np.ndarray, "dim T"]
     spectrum: tuple[float, ...]
     forms: int
     gains: Mapping[str, float]
@@ -45,6 +50,7 @@ class Bracket:
     chi2: Mapping[str, float | None]
     mass_ratios: tuple[tuple[float, float], ...]
     friction: tuple[float, float] | None
+    sources: tuple[tuple[str, tuple[float, ...]], ...]
     adequate: bool
     converged: bool
     why: str
@@ -82,12 +88,24 @@ class Bracket:
         """What was found, in words."""
         told = [_KINDS[self.kind](self)]
         if self.kind not in ("canonical", "unknown"):
-            formulas = (f"{name} = {text}" for name, text in self.map.formulas().items())
-            told.append(f"canonical momenta: {', '.join(formulas)}")
+            told.append(f"canonical momenta: {', '.join(self.momenta())}")
         told += self._limits()
         if self.friction is not None:
             rate, sd = self.friction
             told.append(f"the motion is damped at the rate {with_error(rate, sd)}")
+        for law, place in self.sources:
+            where = ", ".join(f"{value:.4g}" for value in place)
+            told.append(f"H has a term in {law}, of the distance to ({where})")
+        return told
+
+    def momenta(self) -> list[str]:
+        """The canonical coordinates that are no columns, with errors: p_x = vx - 0.7501(6)*y."""
+        told = []
+        for k, name in enumerate(self.map.names):
+            if name not in self.columns:
+                rows = map(tuple, self.map.exponents.tolist())
+                errors = dict(zip(rows, self.map_sd[k].tolist(), strict=True))
+                told.append(f"{name} = {written(self.map.polynomial(k), self.columns, errors)}")
         return told
 
     def _limits(self) -> list[str]:
@@ -147,6 +165,7 @@ class Bracket:
             "friction": None
             if self.friction is None
             else dict(zip(("rate", "sd"), self.friction, strict=True)),
+            "sources": [{"law": law, "place": list(place)} for law, place in self.sources],
             "adequate": self.adequate,
             "converged": self.converged,
             "why": self.why,
@@ -167,9 +186,13 @@ def _masses(found: Bracket) -> str:
 
 
 def _field(found: Bracket) -> str:
+    rate = ""
+    if found.dof == 2:
+        value, sd = (abs(float(part[2, 3])) / 2 for part in (found.matrix, found.sd))
+        rate = f", {with_error(value, sd)}"
     return (
         f"m v is not canonical here: {', '.join(found.entries('vv'))} (a uniform field, or a frame that "
-        "rotates at half this rate)"
+        f"rotates at half this rate{rate})"
     )
 
 

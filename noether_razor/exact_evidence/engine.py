@@ -125,6 +125,7 @@ def pieces_of(data: Trajectories, most: int = MOST_ROWS) -> tuple[Trajectories, 
         recordings=np.array(recordings),
         velocities=data.velocities,
         periods=data.periods,
+        bracket=data.bracket,
     )
     cut = replace(cut, canonical=data.canonical)
     notes.append(f"trajectories are cut into {len(segments)} pieces of at most {LONGEST} rows")

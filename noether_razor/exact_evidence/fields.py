@@ -28,9 +28,10 @@ class VectorField(ABC):
         """P, the number of parameters."""
 
     @abstractmethod
-    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
-        """What the other methods need of the parameters, computed once for all states. `rest` is the scaled
-        momentum of the origin, from the momentum that is zero in the units of the data.
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " rubbed"]) -> Any:
+        """What the other methods need of the parameters, computed once for all states. Friction acts on the
+        last coordinates, as many as `rest` has: it is their scaled value at the origin, from that which is
+        zero in the units of the data.
         """
 
     @abstractmethod
@@ -67,13 +68,13 @@ class CanonicalField(VectorField):
     def size(self) -> int:
         return self.features.size + 1
 
-    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " rubbed"]) -> Any:
         return self.features.prepared(parameters[:-1]), parameters[-1], rest
 
     def at(self, state: State, prepared: Any) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
         of_hamiltonian, friction, rest = prepared
         found = self.features.slopes(state, of_hamiltonian)
-        matrix = symplectic_gradient(found.hessian) - friction * jnp.diag(_momentum(jnp.ones(self.dim)))
+        matrix = symplectic_gradient(found.hessian) - friction * jnp.diag(_last(jnp.ones(self.dim), rest))
         return symplectic_gradient(found.gradient) - friction * rubbed(state, rest), matrix
 
     def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:
@@ -94,15 +95,15 @@ class CanonicalField(VectorField):
         return -jnp.exp(friction * time) * symplectic_gradient(flow.T @ turned)
 
 
-def rubbed(state: State, rest: Float[Array, " dof"]) -> Float[Array, " dim"]:
+def rubbed(state: State, rest: Float[Array, " rubbed"]) -> Float[Array, " dim"]:
     """(0, p + rest), by which friction acts."""
-    return _momentum(state) + jnp.concatenate([jnp.zeros_like(rest), rest])
+    return _last(state, rest) + jnp.concatenate([jnp.zeros(len(state) - len(rest)), rest])
 
 
-def _momentum(state: State) -> Float[Array, " dim"]:
-    """(0, p)."""
-    dof = state.shape[0] // 2
-    return jnp.concatenate([jnp.zeros(dof, state.dtype), state[dof:]])
+def _last(state: State, rest: Float[Array, " rubbed"]) -> Float[Array, " dim"]:
+    """(0, p), with as many p as `rest` has."""
+    others = len(state) - len(rest)
+    return jnp.concatenate([jnp.zeros(others, state.dtype), state[others:]])
 
 
 class PoissonStructure(ABC):
@@ -142,7 +143,7 @@ class PoissonStructure(ABC):
 @dataclass(frozen=True)
 class PoissonField(VectorField):
     """x' = B(x) grad H(x) - gamma (0, v + rest) of H(x) = phi(x)^T c; the parameters are c, those of B, and
-    gamma. The second half of a state are momenta or velocities, on which friction acts.
+    gamma. The last coordinates of a state, momenta or velocities v, are those on which friction acts.
     """
 
     features: LinearFeatures
@@ -156,7 +157,7 @@ class PoissonField(VectorField):
     def size(self) -> int:
         return self.features.size + self.structure.size + 1
 
-    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " dof"]) -> Any:
+    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " rubbed"]) -> Any:
         c, own = parameters[: self.features.size], parameters[self.features.size : -1]
         return self.features.prepared(c), self.structure.prepared(own), parameters[-1], rest
 
@@ -165,7 +166,7 @@ class PoissonField(VectorField):
         found = self.features.slopes(state, of_hamiltonian)
         matrix = self.structure.matrix(state, own)
         jacobian = matrix @ found.hessian + self.structure.of_state(state, found.gradient, own)
-        jacobian = jacobian - friction * jnp.diag(_momentum(jnp.ones(self.dim)))
+        jacobian = jacobian - friction * jnp.diag(_last(jnp.ones(self.dim), rest))
         return matrix @ found.gradient - friction * rubbed(state, rest), jacobian
 
     def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:

@@ -59,7 +59,7 @@ def normal_equations(
     firsts: Float[Array, "B M dim"],
     rows: Rows,
     weights: Float[Array, " dim"],
-    rest: Float[Array, " dof"],
+    rest: Float[Array, " rubbed"],
     panels: Int[Array, ""],
 ) -> Blocks:
     """The blocks at `parameters` of the field and first states, for features of the given `tables`; `weights`

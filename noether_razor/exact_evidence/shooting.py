@@ -73,13 +73,15 @@ class Problem:
     times: Float[np.ndarray, "B K"]
     measured: Float[np.ndarray, "B K dim"]
     seen: Float[np.ndarray, "B K"]
-    rest: Float[np.ndarray, " dof"]
+    rest: Float[np.ndarray, " rubbed"]
     exact: bool
     panels: int
     structure: PoissonStructure | None = None
 
     @classmethod
-    def of(cls, features: LinearFeatures, data: Trajectories, rest: Float[np.ndarray, " dof"]) -> "Problem":
+    def of(
+        cls, features: LinearFeatures, data: Trajectories, rest: Float[np.ndarray, " rubbed"]
+    ) -> "Problem":
         """That of scaled trajectories; where they have targets, states are exact, and each transition is a
         trajectory of its own.
         """

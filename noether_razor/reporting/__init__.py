@@ -10,6 +10,7 @@ from .html import answer_html
 from .learning import charges_report, charges_text, symmetries_report, symmetry_spectrum_figure
 from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures, png_of
 from .report import Reports, summary_text, symmetry_section, write_report
+from .states import states_html, states_text
 
 __all__ = [
     "ANSWER_PICTURES",
@@ -34,6 +35,8 @@ __all__ = [
     "headline",
     "png_of",
     "spectra_figure",
+    "states_html",
+    "states_text",
     "summary_text",
     "symmetries_report",
     "symmetry_section",

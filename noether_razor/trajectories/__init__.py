@@ -2,7 +2,7 @@
 
 from .assemble import DataFile
 from .canonical import CanonicalMap
-from .dataset import Trajectories, Transitions
+from .dataset import UNPAIRED, Trajectories, Transitions
 from .error import DataFileError
 from .files import (
     DataFileWarning,
@@ -19,6 +19,7 @@ from .scaled import fit_scale, scaled_trajectories
 from .simulation import EscapeError, GaussianNoise, simulate
 
 __all__ = [
+    "UNPAIRED",
     "CanonicalMap",
     "DataFile",
     "DataFileError",

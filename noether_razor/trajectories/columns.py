@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..spelling import suggestion
+from .dataset import UNPAIRED
 from .error import DataFileError
 from .layout import Layout
 
@@ -170,7 +171,9 @@ class _Finder:
 
     def check_named(self, labels: tuple[str, ...]) -> None:
         layout = self.layout
-        coordinates = () if labels else (*layout.positions, *layout.momenta, *layout.velocities)
+        coordinates = (
+            () if labels else (*layout.positions, *layout.momenta, *layout.velocities, *layout.states)
+        )
         for name in (*coordinates, *(layout.ignore if self.timed else ())):
             if name not in self.index:
                 raise self.fail(f"is missing, {suggestion(name, list(self.index))}", name)
@@ -178,7 +181,7 @@ class _Finder:
     def free(self) -> list[str]:
         """The columns that no option names."""
         layout = self.layout
-        taken = {*layout.positions, *layout.momenta, *layout.velocities, *layout.ignore}
+        taken = {*layout.positions, *layout.momenta, *layout.velocities, *layout.states, *layout.ignore}
         return [name for name in self.index if name not in taken]
 
     def mark(self, kind: str, name: str, others: Sequence[str]) -> str | None:
@@ -215,9 +218,11 @@ class _Finder:
         self, labels: tuple[str, ...]
     ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[float, ...] | None, str]:
         """The names of positions and of momenta or velocities, in pairs; the masses of the latter, and the
-        Poisson matrix to look for where there are none.
+        Poisson matrix to look for where there are none. States without pairs are all positions.
         """
         layout, free = self.layout, self.free()
+        if layout.states:
+            return layout.states, (), None, UNPAIRED
         positions = layout.positions or self.numbered(free, "q")
         momenta = layout.momenta or (() if layout.velocities else self.numbered(free, "p"))
         velocities = layout.velocities or (() if layout.momenta else self.numbered(free, "v"))
@@ -227,6 +232,7 @@ class _Finder:
             raise self.fail(
                 f"no positions, expected columns q1..qn, got {self.listed()}: "
                 + self.options((), others, "all")
+                + f"; or {self.layout.option('states', config=False)} where columns are no such pairs"
             )
         if momenta and velocities:
             raise self.fail(
@@ -335,7 +341,7 @@ def _without_units(header: Sequence[str], layout: Layout) -> tuple[tuple[str, ..
     is in its brackets is a number, and where two would be the same without.
     """
     known = {layout.trajectory, layout.time, *layout.positions, *layout.momenta, *layout.velocities}
-    known |= {*layout.ignore, *layout.units, *(layout.periodic or ())}
+    known |= {*layout.states, *layout.ignore, *layout.units, *(layout.periodic or ())}
     matches = [UNIT.fullmatch(name) for name in header]
     units = [(match[2] or match[3] or "").strip() if match else "" for match in matches]
     names = [

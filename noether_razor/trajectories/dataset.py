@@ -29,6 +29,8 @@ class Transitions(NamedTuple):
         return f"Transitions(states {np.shape(self.states)}, targets {np.shape(self.targets)}{dt})"
 
 
+UNPAIRED = "unpaired"
+"""The bracket of states that are no pairs of positions and momenta."""
 MOST_NAMES, LONGEST_NAME = 12, 40
 """Columns that are named where a set of trajectories is printed, and letters of each."""
 
@@ -62,8 +64,9 @@ class Trajectories:
     the masses by which velocities, in the order of the momenta, were multiplied to make these, by the names
     of the velocities; empty where momenta were measured. `bracket` is not empty where the last n coordinates
     are velocities of which no masses are known: it names the kind of Poisson matrix to look for (see
-    `poisson_matrix`). `canonical` says how canonical coordinates were made of the columns of a file, None
-    where the columns are these.
+    `poisson_matrix`); "unpaired" says that the coordinates, of any number, are no positions and momenta (see
+    `lie_poisson` and `log_canonical`). `canonical` says how canonical coordinates were made of the columns of
+    a file, None where the columns are these.
 
     Raises ValueError, with what was got and what is expected, on any other input. Arrays are kept in float64.
     """
@@ -91,7 +94,8 @@ class Trajectories:
         if self.states.ndim != 3:
             raise ValueError(f"states must have shape (trajectories, time, 2n), got {self.states.shape}")
         count, length, dim = self.states.shape
-        if dim == 0 or dim % 2:
+        paired = self.bracket != UNPAIRED
+        if dim == 0 or (paired and dim % 2):
             raise ValueError(
                 f"states need as many momenta as positions, got {dim} columns, an odd number or none"
             )
@@ -126,7 +130,8 @@ class Trajectories:
                 f"times must increase along each trajectory, got {self.times[trajectory, step]} then "
                 f"{self.times[trajectory, step + 1]} in trajectory {trajectory}"
             )
-        object.__setattr__(self, "names", tuple(self.names) or default_names(dim // 2))
+        usual = default_names(dim // 2) if paired else tuple(f"x{i + 1}" for i in range(dim))
+        object.__setattr__(self, "names", tuple(self.names) or usual)
         object.__setattr__(self, "units", tuple(self.units) or ("",) * dim)
         object.__setattr__(self, "periods", tuple(self.periods) or (None,) * dim)
         for name in ("names", "units", "periods"):
@@ -193,6 +198,7 @@ class Trajectories:
         momenta: Sequence[str] | None = None,
         velocities: Sequence[str] | None = None,
         masses: float | int | Sequence[float | int] | None = None,
+        states: Sequence[str] | None = None,
         step: float | None = None,
         periodic: Sequence[str] | None = None,
         period: float | None = None,
@@ -219,6 +225,7 @@ class Trajectories:
             momenta=momenta,
             velocities=velocities,
             masses=masses,
+            states=states,
             step=step,
             periodic=periodic,
             period=period,
@@ -285,7 +292,9 @@ class Trajectories:
             shown = masses if len(set(masses)) > 1 else masses[:1]
             more = ", ..." if len(shown) > most else ""
             lines.append(f"  momenta are mass times velocity, masses {', '.join(shown[:most])}{more}")
-        if self.bracket:
+        if self.bracket == UNPAIRED:
+            lines.append("  without pairs of positions and momenta")
+        elif self.bracket:
             lines.append("  the last columns are velocities of unknown masses")
         if self.canonical is not None and (formulas := self.canonical.formulas()):
             lines.append("  " + ", ".join(f"{name} = {text}" for name, text in formulas.items()))
@@ -303,7 +312,12 @@ class Trajectories:
         return found | (self.canonical.other_names() if self.canonical is not None else {})
 
     def require_canonical(self) -> None:
-        """Raises ValueError where the coordinates are positions and velocities of unknown masses."""
+        """Raises ValueError where the coordinates are not positions and momenta: velocities, or no pairs."""
+        if self.bracket == UNPAIRED:
+            raise ValueError(
+                "these states are no pairs of positions and momenta: ask noether_razor.lie_poisson(data) "
+                "or log_canonical(data) for their bracket"
+            )
         if self.bracket:
             raise ValueError(
                 "these are velocities without masses: find canonical momenta first, "

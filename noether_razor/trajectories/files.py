@@ -245,7 +245,7 @@ def _whole(path: Path, arrays: Arrays, layout: Layout) -> DataFile:
     for name in {"times", "states", "targets"} & set(arrays):
         if not np.issubdtype(arrays[name].dtype, np.number) or np.iscomplexobj(arrays[name]):
             raise DataFileError(path, name, f"must hold real numbers, got {arrays[name].dtype}")
-    for key in ("positions", "momenta", "velocities", "masses", "bracket", "ignore", "gap"):
+    for key in ("positions", "momenta", "velocities", "masses", "states", "bracket", "ignore", "gap"):
         if getattr(layout, key):
             raise DataFileError(path, key, "is for files of columns, but this one has times and states")
     try:

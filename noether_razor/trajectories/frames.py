@@ -47,7 +47,7 @@ def read_frame(frame: Any, layout: Layout) -> DataFile:
 def frame_layout(**options: Any) -> Layout:
     """The layout of keywords, those that are None left out. Raises ValueError naming the keyword."""
     given = {key: value for key, value in options.items() if value is not None}
-    for key in ("positions", "momenta", "velocities", "ignore", "periodic", "masses"):
+    for key in ("positions", "momenta", "velocities", "states", "ignore", "periodic", "masses"):
         if key in given and not isinstance(given[key], str):
             given[key] = (
                 np.atleast_1d(np.asarray(given[key])).tolist() if key == "masses" else list(given[key])

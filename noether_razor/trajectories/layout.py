@@ -10,7 +10,7 @@ from typing import Any
 from ..spelling import suggestion
 from .error import DataFileError
 
-COLUMN_KEYS = ("names", "trajectory", "time", "positions", "momenta", "velocities", "ignore")
+COLUMN_KEYS = ("names", "trajectory", "time", "positions", "momenta", "velocities", "states", "ignore")
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
 DEGREES = {"deg", "degree", "degrees", "°"}
@@ -32,6 +32,8 @@ class Layout:
         the labels of trajectories that lie side by side: "x{}" for x1, x2, ...
     velocities, masses: in place of momenta, p_i = m_i v_i; by default v1..vn. One mass for each, or one for
         all. Without masses canonical momenta are to be found from the data (see `poisson_matrix`).
+    states: in place of positions and momenta, the columns of states that are no such pairs, as the angular
+        momentum L1, L2, L3 of a rigid body, or populations (see `lie_poisson`, `log_canonical`).
     bracket: the kind of Poisson matrix that is looked for where masses are not known; by default "auto".
     ignore: columns that are no part of the data.
     periodic: positions that are angles, to be unwrapped. None: none is, and a coordinate that jumps by a
@@ -55,6 +57,7 @@ class Layout:
     momenta: tuple[str, ...] = ()
     velocities: tuple[str, ...] = ()
     masses: tuple[float, ...] = ()
+    states: tuple[str, ...] = ()
     bracket: str = ""
     ignore: tuple[str, ...] = ()
     periodic: tuple[str, ...] | None = None
@@ -73,6 +76,11 @@ class Layout:
                 raise ValueError(
                     f"{name}: got {len(given)} for {len(self.positions)} positions, expected one a position"
                 )
+        if self.states and (self.positions or self.masses or self.bracket or self.periodic):
+            raise ValueError(
+                "states: are columns that are no pairs, so leave positions, momenta, velocities, masses, "
+                "bracket and periodic out"
+            )
         if any(not (mass > 0 and math.isfinite(mass)) for mass in self.masses):
             raise ValueError(f"masses: got {list(self.masses)}, expected positive numbers")
         if self.bracket and self.bracket not in BRACKETS:
@@ -122,8 +130,8 @@ class Layout:
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> "Layout":
         """The layout of a table as TOML gives it: ``[columns]`` with names, trajectory, time, positions,
-        momenta, velocities and ignore; step, masses, bracket, periodic, period, units, gap and delimiter
-        beside it.
+        momenta, velocities, states and ignore; step, masses, bracket, periodic, period, units, gap and
+        delimiter beside it.
 
         Raises ValueError naming the key.
         """

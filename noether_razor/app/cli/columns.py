@@ -51,6 +51,14 @@ def data_table(
     velocities: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Velocity columns instead of momenta.")
     ] = None,
+    states: Annotated[
+        str | None,
+        typer.Option(
+            "--states",
+            metavar="NAMES",
+            help="Columns that are no pairs: L1,L2,L3 of a rigid body, or populations.",
+        ),
+    ] = None,
     masses: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +83,7 @@ def data_table(
         "positions": _names(positions),
         "momenta": _names(momenta),
         "velocities": _names(velocities),
+        "states": _names(states),
         "ignore": _names(ignore),
     }
     mapping = {

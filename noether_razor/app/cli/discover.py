@@ -9,7 +9,8 @@ from .columns import with_columns
 from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
-    from ...discovery import Discovery
+    from ...discovery import Discovery, RunFolder
+    from ..config import Config
 
 
 @with_columns
@@ -84,7 +85,7 @@ def _discover(
 ) -> None:
     from ...discovery import RunFolder
     from ...reporting import beyond_text, exact_lines, symmetry_text
-    from ..runs import Listener, budget_named, discover_config, discover_run, library_named
+    from ..runs import Listener, budget_named, discover_config, discover_run, has_states, library_named
 
     spent, asked["library"] = budget_named(*budget), library_named(*asked["library"])
     # What --set says goes before the budget.
@@ -92,6 +93,9 @@ def _discover(
     config = discover_config(data, mapping, [steps, f"evaluation.nll_stderr={spent.nll_stderr}", *overrides])
     folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
     quiet = output.quiet
+    if has_states(config):
+        _discover_states(config, folder, asked, quiet)
+        return
     with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
 
         def answer(found: "Discovery") -> None:
@@ -113,3 +117,19 @@ def _discover(
     if output.verbose:
         for name, seconds in sorted(found.summary["part_seconds"].items(), key=lambda part: -part[1]):
             typer.echo(f"{seconds:7.1f} s  {name}", err=True)
+
+
+def _discover_states(config: "Config", folder: "RunFolder", asked: dict[str, Any], quiet: bool) -> None:
+    """The answer for columns that are no pairs of positions and momenta."""
+    from ...reporting import states_text
+    from ..config import ConfigError
+    from ..runs import Listener, states_run
+
+    if asked["quantities"]:
+        raise ConfigError("--quantity: is judged for pairs of positions and momenta, not with --states")
+    with LiveProgress(quiet) as live:
+        listener = Listener(reading=live.reading)
+        symmetry = states_run(config, folder, resume=asked["resume"], listener=listener, tell=live.now)
+    if not quiet:
+        typer.echo(states_text(symmetry).rstrip())
+        typer.echo(f"report {folder.page}")

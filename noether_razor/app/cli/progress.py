@@ -110,6 +110,11 @@ class LiveProgress:
     def refit(self, name: str, report: "Report") -> None:
         self._says(f"fit {name}  -ELBO {report.negative_elbo:9.3f}", report.step)
 
+    def now(self, text: str) -> None:
+        """What is being done, in place of what was."""
+        self.doing = text
+        self.live.update(self.task, description=text)
+
     def say(self, text: str) -> None:
         """A line of its own, above the live one."""
         if self.lines:

@@ -15,6 +15,7 @@ from ...quantities import QuadraticQuantities
 from ...random import stream
 from ...systems import SYSTEMS, CustomSystem, HamiltonianSystem, InitialStates
 from ...trajectories import (
+    UNPAIRED,
     DataFile,
     DataFileError,
     EscapeError,
@@ -142,6 +143,8 @@ def read_data(config: Config, on_reading: Callable[[int, int], None] | None = No
     """
     assert config.data.file is not None
     found = read_data_file(config.data.file, file_layout(config), progress=on_reading)
+    if found.trajectories.bracket == UNPAIRED:
+        raise ConfigError("data.columns.states: columns that are no pairs are for discover alone")
     return found._replace(trajectories=with_canonical_momenta(found.trajectories))
 
 

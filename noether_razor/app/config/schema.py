@@ -110,6 +110,9 @@ class ColumnsTable(_Table):
     velocities: tuple[str, ...] | None = Field(
         default=None, description="velocity columns instead of momenta"
     )
+    states: tuple[str, ...] | None = Field(
+        default=None, description="columns of states that are no pairs of positions and momenta"
+    )
     ignore: tuple[str, ...] | None = None
 
 

@@ -10,6 +10,7 @@ from .learning import charges_run, symmetries_run
 from .listening import Listener
 from .predict import predict_run
 from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
+from .states import has_states, states_run
 
 __all__ = [
     "Listener",
@@ -24,12 +25,14 @@ __all__ = [
     "embedding_config",
     "evaluate_run",
     "evidence_of_file",
+    "has_states",
     "held_out",
     "library_named",
     "load_run",
     "predict_run",
     "report_run",
     "require_same",
+    "states_run",
     "symmetries_run",
     "train_run",
     "warm_start_config",

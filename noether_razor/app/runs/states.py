@@ -1,0 +1,49 @@
+"""`discover` of columns that are no pairs of positions and momenta, in a run folder."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...bracket import bracket_of_states
+from ...discovery import RunFolder
+from ...files import write_whole
+from ...reporting import states_html, states_text
+from ...trajectories import read_data_file, save_trajectories
+from ..config import Config, ConfigError, file_layout
+from .listening import SILENT, Listener
+from .run import refuse_other_run
+
+
+def has_states(config: Config) -> bool:
+    """Whether the columns of the configuration's file are no pairs."""
+    return bool(file_layout(config).states)
+
+
+def states_run(
+    config: Config,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    listener: Listener = SILENT,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """The bracket of the columns, its Casimir and the energy: see `bracket_of_states`. Writes the data,
+    symmetry.json, report.md and report.html into `folder`, and returns what is in symmetry.json. `tell` is
+    told what is being fitted. Raises `ConfigError`, `DataFileError`, and `RunError` where the folder holds a
+    run.
+    """
+    refuse_other_run(config, folder, resume)
+    assert config.data.file is not None
+    data = read_data_file(config.data.file, file_layout(config), progress=listener.reading)
+    try:
+        found = bracket_of_states(data.trajectories, progress=tell)
+    except ValueError as error:
+        raise ConfigError(f"data.columns.states: {error}") from None
+    symmetry = found.to_json() | {"notes": list(data.notes)}
+    # The data before the configuration, which marks a folder as a run.
+    save_trajectories(folder.data, data.trajectories, data.notes)
+    folder.write_tables(config.model_dump(mode="json"))
+    folder.write_symmetry(symmetry)
+    title = folder.path.resolve().name
+    write_whole(folder.report, f"# {title}\n\n```\n{states_text(symmetry)}```\n")
+    write_whole(folder.page, states_html(symmetry, title))
+    return symmetry

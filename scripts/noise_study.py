@@ -22,8 +22,8 @@ LIKELIHOODS = ("transitions", "windows")
 HEADING = """# Noise on all states
 
 `scripts/noise_study` writes this page. The files have independent normal noise on every row and column,
-given as a share of each column's spread. The recipe is `configs/systems/base.toml`, as `discover` used it when this was measured,
-with the noise learned.
+given as a share of each column's spread. The recipe is `configs/systems/base.toml`, which was that of
+`discover` when this was measured, with the noise learned.
 
 - *Noise / step* is the ratio by which `inference.likelihood = "auto"` decides, and *auto* is its choice.
   `windows` is multiple shooting.

@@ -277,7 +277,8 @@ def test_forces_towards_points_have_the_derivatives_of_autodiff(law):
     assert_allclose(slopes.gradient, jax.grad(lambda x: features.values(x) @ c)(state), atol=1e-12)
     assert_allclose(slopes.hessian, jax.hessian(lambda x: features.values(x) @ c)(state), atol=1e-12)
     assert_allclose(features.slopes_of_all(state), jax.jacfwd(features.values)(state).T, atol=1e-12)
-    forces = features.parts[1].forces(np.asarray(state)[None, :2])[0]
+    sources: Any = features.parts[1]
+    forces = sources.forces(np.asarray(state)[None, :2])[0]
     assert_allclose(features.parts[1].slopes_of_all(state)[:2, ::3], forces, atol=1e-12)
     moved = Sources(4, law, centres + 1e-4, stretches)
     ours, theirs = (np.asarray(one.values(state)).reshape(2, 3) for one in (features.parts[1], moved))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +47,13 @@ def states_of(field, seed=0, noise=0.01, size=1.0, time=1.0) -> np.ndarray:
     return states + noise * states.std(axis=(0, 1)) * rng.normal(size=states.shape)
 
 
-def found(field, **options) -> nr.LiePoisson:
+def found(field, **options) -> Any:
     times = np.tile(TIMES * options.get("time", 1.0), (20, 1))
     return nr.lie_poisson(nr.Trajectories(times, states_of(field, **options), bracket="unpaired"))
 
 
 @pytest.fixture(scope="module")
-def top() -> nr.LiePoisson:
+def top() -> Any:
     return found(rigid((1, 2, 3)))
 
 
@@ -200,7 +201,7 @@ def volterra(x: np.ndarray) -> np.ndarray:
 
 class TestPositiveColumns:
     def test_predator_and_prey(self):
-        one = bracket_of_states(populations(volterra))
+        one: Any = bracket_of_states(populations(volterra))
         assert one.fits and one.brackets() == ["{x1, x2} = x1*x2"]
         true = np.array([0.8, 1.1, -0.5, -0.7, 0, 0, 0])
         assert np.all(np.abs(one.energy.coefficients[0] - true) <= 4 * one.energy.errors + 1e-12)
@@ -213,8 +214,8 @@ class TestPositiveColumns:
 
     def test_three_in_a_circle_have_a_casimir(self):
         matrix = np.array([[0, 1, -0.8], [-1, 0, 0.6], [0.8, -0.6, 0]])
-        one = bracket_of_states(populations(lambda x: x * (matrix @ x), dim=3))
-        assert isinstance(one, nr.LogCanonical) and one.fits
+        one: Any = bracket_of_states(populations(lambda x: x * (matrix @ x), dim=3))
+        assert type(one) is nr.LogCanonical and one.fits
         assert_allclose(one.matrix, matrix, atol=4e-3)
         assert_allclose(one.casimir.coefficients[0], [0.6, 0.8, 1.0], atol=4e-3)
         assert [entry["role"] for entry in one.to_json()["quantities"]] == ["energy", "Casimir"]

@@ -274,8 +274,8 @@ def _linear(casimir: Quadratic, energy: Quadratic, choice: bool) -> Quadratic | 
         return None
     if np.abs(np.linalg.eigvalsh(casimir.matrices[0])).min() < ALIKE:
         return None
-    ratios, _ = np.linalg.eig(np.linalg.solve(casimir.matrices, energy.matrices))
-    ratios = np.sort(ratios.real, axis=1)
+    ratios = np.linalg.eigvals(np.linalg.solve(casimir.matrices, energy.matrices))
+    ratios = np.sort(np.real(ratios), axis=1)
     gaps = np.diff(ratios, axis=1)
     k = int(np.argmin(gaps[0]))
     if gaps[0, k] > min(DOUBLE * gaps[1:, k].std(), ALIKE * np.ptp(ratios[0])):

@@ -157,7 +157,7 @@ class OfSources(NamedTuple):
 
     dim: int
     law: Law
-    count: int
+    places: int
 
     def filled(self, tables: tuple[Any, Any]) -> Sources:
         """Those at given places."""

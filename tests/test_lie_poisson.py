@@ -134,6 +134,7 @@ class TestFound:
             left = matrix - true.T @ np.linalg.lstsq(true.T, matrix, rcond=None)[0]
             assert np.abs(left).max() < 5e-3 * np.abs(matrix).max()
 
+    @pytest.mark.slow
     def test_offset_of_the_columns(self):
         one = found(crossing(np.eye(3), np.diag([1, 0.5, 0.3]), (0.5, 0.2, 0), (0.7, -0.3, 0.2)))
         assert one.kind == "affine" and one.algebra == "so(3)"
@@ -141,7 +142,14 @@ class TestFound:
 
 
 class TestRefused:
-    @pytest.mark.parametrize("damping", [(0.01, 0.01, 0.01), (0.02, 0, 0), (0.002, 0, 0.001)])
+    @pytest.mark.parametrize(
+        "damping",
+        [
+            (0.01, 0.01, 0.01),
+            pytest.param((0.02, 0, 0), marks=pytest.mark.slow),
+            pytest.param((0.002, 0, 0.001), marks=pytest.mark.slow),
+        ],
+    )
     def test_damped_rigid_body(self, damping):
         one = found(rigid((1, 2, 3), damping=damping))
         assert not one.fits and one.to_json()["rank"] == 0 and one.algebra == ""
@@ -151,6 +159,7 @@ class TestRefused:
         rate, sd = one.damping
         assert abs(rate - 0.05) < 5 * sd and "damped" in one.why
 
+    @pytest.mark.slow
     def test_lorenz_and_decay(self):
         lorenz = found(
             lambda x: np.array([10 * (x[1] - x[0]), x[0] * (28 - x[2]) - x[1], x[0] * x[1] - 8 / 3 * x[2]]),
@@ -212,6 +221,7 @@ class TestPositiveColumns:
             found = bracket_of_states(populations(lambda x, r=rate: volterra(x) - [r * x[0] ** 2, 0]))
             assert not found.fits and "nothing is said to be conserved" in found.sentences()[0]
 
+    @pytest.mark.slow
     def test_three_in_a_circle_have_a_casimir(self):
         matrix = np.array([[0, 1, -0.8], [-1, 0, 0.6], [0.8, -0.6, 0]])
         one: Any = bracket_of_states(populations(lambda x: x * (matrix @ x), dim=3))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
-from math import gcd, inf, log
+from math import gcd, log
 from typing import NamedTuple
 
 import numpy as np
@@ -155,24 +155,26 @@ def simple_number(value: float, error: float) -> SimpleNumber | None:
     size, error = abs(value), max(error, 1e-15 * abs(value), np.finfo(float).tiny)
     prior, reach = _prior(), NEAR * error
     first, last = np.searchsorted(prior.values, [size - reach, size + reach])
+    near = slice(int(first), int(last))
     # No two are as near to each other as both to be sure.
-    sure = (k for k in range(first, last) if prior.masses[k] >= _SURE * _mass_within(prior.values[k], reach))
-    if (found := next(sure, None)) is None:
+    sure = prior.masses[near] >= _SURE * _masses_within(prior.values[near], reach)
+    if not sure.any():
         return None
-    number = prior.numbers[found]
+    number = prior.numbers[near.start + int(np.argmax(sure))]
     if value > 0:
         return number
     return _multiple(number, Fraction(-1)) if isinstance(number, Surd) else -number
 
 
-def _mass_within(center: float, reach: float) -> float:
-    """The prior probability of everything that is as near to `center`."""
-    if reach >= center:
-        return inf
-    prior = _prior()
-    first, last = np.searchsorted(prior.values, [center - reach, center + reach])
-    arbitrary = log((center + reach) / (center - reach)) / (2 * _DECADES * log(10))
-    return float(prior.below[last] - prior.below[first]) + arbitrary
+def _masses_within(centers: Float[np.ndarray, " near"], reach: float) -> Float[np.ndarray, " near"]:
+    """The prior probability of everything that is as near to each of `centers`; infinite around 0."""
+    prior, low, high = _prior(), centers - reach, centers + reach
+    simple = (
+        prior.below[np.searchsorted(prior.values, high)] - prior.below[np.searchsorted(prior.values, low)]
+    )
+    far = low > 0
+    arbitrary = np.log(np.divide(high, low, out=np.ones_like(low), where=far)) / (2 * _DECADES * log(10))
+    return np.where(far, simple + arbitrary, np.inf)
 
 
 def nearest_ratio(value: float, within: float) -> Fraction | None:

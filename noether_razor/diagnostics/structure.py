@@ -111,10 +111,14 @@ class StructureCheck(NamedTuple):
         return float(np.sqrt(np.maximum(error - self.floor, 0.0) / signal))
 
     @property
+    def at_noise(self) -> bool:
+        """Whether nothing but noise is left of motion that is larger."""
+        return self.mse_hamiltonian <= AT_NOISE * self.floor and self.floor < self.motion / 2
+
+    @property
     def verdict(self) -> Verdict:
         """Whether the Hamiltonian fit explains the motion."""
-        at_noise = self.mse_hamiltonian <= AT_NOISE * self.floor and self.floor < self.motion / 2
-        if at_noise or self.unexplained <= EXPLAINED:
+        if self.at_noise or self.unexplained <= EXPLAINED:
             return "explained"
         return "partly explained" if self.unexplained <= PARTLY else "not explained"
 

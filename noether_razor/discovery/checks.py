@@ -68,6 +68,7 @@ class Checks:
                 asymmetry=None if found.asymmetry is None else found.asymmetry._asdict(),
                 hamiltonian=found.hamiltonian,
                 verdict=found.verdict,
+                at_noise=found.at_noise,
                 unexplained=found.unexplained if math.isfinite(found.unexplained) else None,
                 reason=found.reason,
                 text=found.text(),

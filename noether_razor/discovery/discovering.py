@@ -73,10 +73,7 @@ class Budget:
 
     def fits(self, found: Discovery) -> int:
         """The fits of each kind that are made after what was `found` without a model."""
-        exact, beyond = found.exact, found.beyond
-        judged = exact is not None and exact.adequate and not exact.withdrawn
-        judged = judged or (beyond is not None and beyond.hamiltonian is not None)
-        return 0 if judged and not self.always else self.repeats
+        return 0 if found.has_formula and not self.always else self.repeats
 
 
 BUDGETS: dict[str, Budget] = {

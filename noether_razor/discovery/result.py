@@ -84,14 +84,22 @@ class Discovery:
     @property
     def hamiltonian(self) -> bool | None:
         """Whether a Hamiltonian explains the motion: False where something speaks against it, None where the
-        model cannot say. Where momenta were made of velocities, what the model leaves unexplained may be that
-        they are not canonical.
+        model cannot say. Where momenta were made of velocities, what the model leaves unexplained beyond
+        noise may be that they are not canonical, unless a formula of H explains the motion.
         """
         structure = None if self.checks is None else self.checks.structure
         if structure is None:
             return None
-        unsure = bool(self.trajectories.velocities) and structure.verdict == "partly explained"
+        unsure = bool(self.trajectories.velocities) and not (structure.at_noise or self.has_formula)
         return None if unsure and structure.hamiltonian else structure.hamiltonian
+
+    @property
+    def has_formula(self) -> bool:
+        """Whether a Hamiltonian that is a formula explains the motion: of the exact evidence, or of the
+        library.
+        """
+        exact = self.exact is not None and self.exact.adequate and not self.exact.withdrawn
+        return exact or (self.beyond is not None and self.beyond.hamiltonian is not None)
 
     def along(self) -> Along | None:
         """How the quantities move along a few trajectories."""

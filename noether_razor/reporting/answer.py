@@ -216,7 +216,7 @@ def _doubts(symmetry: Mapping[str, Any]) -> list[str]:
             doubts.append(
                 f"the model explains the motion only in part ({percent(structure['unexplained'])} is left)"
             )
-        if structure["reason"] is None and structure["verdict"] != "explained" and symmetry["velocities"]:
+        if structure["reason"] is None and symmetry["hamiltonian"] is None and symmetry["velocities"]:
             doubts.append(VELOCITIES)
         if structure["verdict"] == "explained" and not not_canonical:
             brackets = [q["bracket_with_hamiltonian"] for q in symmetry["quantities"]]

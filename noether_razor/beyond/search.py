@@ -99,8 +99,9 @@ def conserved_library(
         if constant.moves:
             # Smoothed motion may come nearer to a singular term than noisy rows allow.
             every = libraries(data, np.zeros(data.states.shape[2]), options)
-            shot, why, fitted = shot_hamiltonian(data, every)
+            shot, why, fitted, lost = shot_hamiltonian(data, every)
             commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
+            constant = _unconfirmed(constant, data) if lost else constant
     except Exception as error:  # whatever this fails of, trajectories have their own answer
         why = f"{type(error).__name__}: {error}"
     if shot is None:
@@ -118,10 +119,24 @@ def conserved_library(
     )
 
 
+def _unconfirmed(constant: _Route, data: Trajectories) -> _Route:
+    """With a doubt of quantities beyond degree two where no fit of H found its way: near walls and in close
+    passes terms that resemble each other along the motion take the place of the true ones.
+    """
+    bold = [constant.listed.names[k] for k in _beyond_two(constant.listed, data)]
+    if not bold:
+        return constant
+    doubt = f"no fit of H converged that could confirm the terms of {', '.join(bold)}"
+    return constant._replace(doubts=(*constant.doubts, doubt))
+
+
 def _not_judged(parts: Listed, data: Trajectories, readable: ReadableHamiltonian | None) -> list[int]:
     """The independent quantities without those that the fit of `readable` has judged: of degree <= 2."""
-    if readable is None:
-        return list(parts.generating)
+    return list(parts.generating) if readable is None else _beyond_two(parts, data)
+
+
+def _beyond_two(parts: Listed, data: Trajectories) -> list[int]:
+    """The independent quantities that are no polynomials of degree <= 2."""
     return [k for k in parts.generating if not of_degree_two(str(parts.quantities[k].expression), data)]
 
 

@@ -75,11 +75,15 @@ class Fitted(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """H of the best library with the fit that it is from, or None, and why not: one line, empty with H."""
+    """H of the best library with the fit that it is from, or None, and why not: one line, empty with H.
+
+    lost: whether no fit found its way, so that none says anything of the terms.
+    """
 
     hamiltonian: ShotHamiltonian | None
     why: str
     fitted: Fitted | None = None
+    lost: bool = False
 
 
 class _Choice(NamedTuple):
@@ -102,13 +106,13 @@ def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attemp
     its noise, and where energy is lost.
     """
     # Of the library that describes the motion best.
-    why = ""
+    why, lost = "", True
     for fitted in library_fits(data, libraries):
         found = Attempt(None, fitted) if isinstance(fitted, str) else shot_of(fitted)
         if found.hamiltonian is not None:
             return found
-        why = why or found.why
-    return Attempt(None, why or "no library has a term of finite values along the motion")
+        why, lost = why or found.why, lost and not _found(fitted)
+    return Attempt(None, why or "no library has a term of finite values along the motion", lost=lost)
 
 
 def library_fits(

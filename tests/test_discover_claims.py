@@ -67,7 +67,7 @@ def _with_friction(decay: float, initial: np.ndarray, times: np.ndarray) -> np.n
 
 
 def discover(folder: Path, data: Path) -> tuple[dict[str, Any], str]:
-    result = run("discover", data, "--out", folder / "run")
+    result = run("discover", data, "--out", folder / "run", "--repeats", 1)
     assert result.returncode == 0, result.stderr
     print(result.stdout)
     return json.loads((folder / "run" / "symmetry.json").read_text()), result.stdout

@@ -225,7 +225,7 @@ class TestPositiveColumns:
     def test_three_in_a_circle_have_a_casimir(self):
         matrix = np.array([[0, 1, -0.8], [-1, 0, 0.6], [0.8, -0.6, 0]])
         one: Any = bracket_of_states(populations(lambda x: x * (matrix @ x), dim=3))
-        assert one.to_json()["kind"] == "log-canonical" and one.fits
+        assert one.to_json()["bracket"]["kind"] == "log-canonical" and one.fits
         assert_allclose(one.matrix, matrix, atol=4e-3)
         assert_allclose(one.casimir.coefficients[0], [0.6, 0.8, 1.0], atol=4e-3)
         assert [entry["role"] for entry in one.to_json()["quantities"]] == ["energy", "Casimir"]

@@ -11,6 +11,7 @@ from ..exact_evidence.built_in import Comparison
 from ..exact_evidence.checks import Adequacy, adequacy, expected_noise
 from ..exact_evidence.engine import pieces_of
 from ..exact_evidence.hamiltonian import fit_alone, needed_terms
+from ..exact_evidence.prior import covariance_root
 from ..exact_evidence.shooting import FitError, Problem
 from ..exact_evidence.space import NEEDED, NEEDLESS, pruned
 from ..exact_evidence.start import WeakForm, Windows
@@ -58,8 +59,7 @@ class ShotHamiltonian:
 
     def draws(self, count: int) -> Float[np.ndarray, "count K"]:
         """Coefficients from the posterior."""
-        values, axes = np.linalg.eigh(self.covariance)
-        root = axes * np.sqrt(np.maximum(values, 0.0))
+        root = covariance_root(self.covariance)
         normal = np.random.default_rng(0).normal(size=(count, len(root)))
         return self.coefficients + normal @ root.T
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from ..exact_evidence.built_in import FRICTION, Comparison, first_guess
 from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.fields import PoissonStructure
-from ..exact_evidence.prior import Prior
+from ..exact_evidence.prior import Prior, covariance_root
 from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
 from ..exact_evidence.shooting import fit as fit_problem
 from ..exact_evidence.start import Windows
@@ -94,10 +94,9 @@ class BilinearFit(NamedTuple):
         self, count: int, seed: int = 0
     ) -> tuple[Float[np.ndarray, "draws Z"], Float[np.ndarray, "draws P"]]:
         """Parameters of B and of H: the mean, and `count` draws of the posterior."""
-        values, vectors = np.linalg.eigh(self.fit.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        normal = np.random.default_rng(seed).normal(size=(count, len(values)))
-        every = self.fit.parameters + np.concatenate([np.zeros((1, len(values))), normal @ root.T])
+        root = covariance_root(self.fit.covariance)
+        normal = np.random.default_rng(seed).normal(size=(count, len(root)))
+        every = self.fit.parameters + np.concatenate([np.zeros((1, len(root))), normal @ root.T])
         size = self.problem.features.size
         return every[:, size:-1], every[:, :size]
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ..exact_evidence.checks import NEGLIGIBLE
 from ..exact_evidence.engine import pieces_of
+from ..exact_evidence.prior import covariance_root
 from ..exact_evidence.sums import Sum
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
@@ -170,11 +171,10 @@ def _map_errors(made: CanonicalMap, fitted: Fitted | None, scale: PhaseScale) ->
     """Standard deviations of the coefficients of a map, by draws of the posterior of the form."""
     if fitted is None or not fitted.kind.size:
         return np.zeros(made.coefficients.shape)
-    values, vectors = np.linalg.eigh(fitted.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    root = covariance_root(fitted.covariance)
     rows = [tuple(row) for row in made.exponents.tolist()]
     found = []
-    for normal in np.random.default_rng(0).normal(size=(MAPS, len(values))):
+    for normal in np.random.default_rng(0).normal(size=(MAPS, len(root))):
         drawn = canonical_coordinates(fitted.kind.form, fitted.theta + root @ normal, scale)
         found.append([[one.get(row, 0.0) for row in rows] for one in drawn])
     return np.std(found, axis=0)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from ..exact_evidence.built_in import FRICTION, Comparison, first_guess
 from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.fields import VectorField
-from ..exact_evidence.prior import Prior
+from ..exact_evidence.prior import Prior, covariance_root
 from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
 from ..exact_evidence.shooting import fit as fit_problem
 from ..exact_evidence.start import Ridge, Windows, ridge
@@ -101,9 +101,7 @@ class Fitted(NamedTuple):
         self, states: Float[np.ndarray, "points dim"], draws: int, seed: int = 0
     ) -> Float[np.ndarray, "draws points dim dim"]:
         """Those of the motion without friction at some states, by the mean and by draws of the posterior."""
-        mean, covariance = self.fit.parameters, self.fit.covariance
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        mean, root = self.fit.parameters, covariance_root(self.fit.covariance)
         every = mean + np.random.default_rng(seed).normal(size=(draws, len(mean))) @ root.T
         every = np.concatenate([mean[None], every])
         every[:, -1] = 0.0

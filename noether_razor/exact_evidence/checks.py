@@ -9,7 +9,7 @@ from ..invariants.noise import noise_estimate
 from ..quadratic_forms import Quadratics
 from ..trajectories import Trajectories
 from .built_in import Comparison
-from .prior import Prior
+from .prior import Prior, covariance_root
 from .shooting import Begin, Fit, FitError, LinearModel, Problem, fit
 
 GROWS = 1.1
@@ -98,8 +98,7 @@ def _kept_back(comparison: Comparison) -> tuple[float, int]:
         other = fit(problem, none.model, begin, lengths=whole, seen=fitted)
         # Their parameters are draws of the posterior: with the best of these, the sum of squares has as many
         # degrees of freedom as there are numbers, less those of the first states.
-        values, axes = np.linalg.eigh(other.covariance)
-        root, every = axes * np.sqrt(np.maximum(values, 0.0)), np.eye(problem.size)
+        root, every = covariance_root(other.covariance), np.eye(problem.size)
         posterior = LinearModel(root, Prior.of(every, np.zeros(problem.size, int)), other.parameters)
         begin = Begin(np.zeros(problem.size), none.states, np.ones(1), other.point.noise)
         found = fit(problem, posterior, begin, lengths=whole, seen=kept, fixed=True)

@@ -14,7 +14,7 @@ from ..trajectories import Trajectories
 from ..typing import Hamiltonian, Scalar, State
 from .built_in import Comparison
 from .features import Features
-from .prior import Prior
+from .prior import Prior, covariance_root
 from .shooting import Begin, Fit, FitError, LinearModel, fit
 from .space import NEEDED, pruned
 from .terms import Terms
@@ -153,8 +153,7 @@ class ReadableHamiltonian:
             raise ValueError("the covariance of so many terms is not kept in files, fit the data again")
         size = len(self.covariance)
         unit = np.sqrt(np.maximum(np.diag(self.covariance), np.finfo(float).tiny))
-        values, vectors = np.linalg.eigh(self.covariance / unit / unit[:, None])
-        root = unit[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+        root = unit[:, None] * covariance_root(self.covariance / unit / unit[:, None])
         found[:, :size] += np.random.default_rng(seed).normal(size=(samples, size)) @ root.T
         return found
 

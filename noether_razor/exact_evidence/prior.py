@@ -197,6 +197,12 @@ def log_determinant(matrix: Float[np.ndarray, "*batch n n"]) -> float:
     return 2 * float(np.log(np.einsum("...ii->...i", _cholesky(matrix))).sum())
 
 
+def covariance_root(covariance: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """R with R R^T = `covariance`, of which rounding may have made an eigenvalue negative: for draws."""
+    values, axes = np.linalg.eigh(covariance)
+    return axes * np.sqrt(np.maximum(values, 0.0))
+
+
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
     """The factor of a matrix of which rounding may have made an eigenvalue negative."""
     size = np.sqrt(np.maximum(np.einsum("...ii->...i", matrix), np.finfo(float).tiny))

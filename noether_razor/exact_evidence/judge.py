@@ -115,7 +115,8 @@ class Judge(NamedTuple):
         seen = approximate if relaxed - gain > preferred else None
         broken = breaking(question, seen or self.comparison.none)
         near = broken.hi <= question.small and relaxed >= SUPPORTED
-        verdict, why = self.verdict(gain, moved, broken, near=near, beaten=relaxed - gain > preferred)
+        by = relaxed - gain if seen else 0.0
+        verdict, why = self.verdict(gain, moved, broken, near=near, beaten=by)
         return QuantityEvidence(
             quantity=question.formula,
             gain=gain,
@@ -138,10 +139,10 @@ class Judge(NamedTuple):
         )
 
     def verdict(
-        self, gain: float, moved: float | None, broken: Breaking, *, near: bool, beaten: bool
+        self, gain: float, moved: float | None, broken: Breaking, *, near: bool, beaten: float
     ) -> tuple[Verdict, str]:
         """Exact, approximate, rejected or undecided, and why; `near`: whether an approximate symmetry is
-        supported, and `beaten`, whether it fits better than the exact one.
+        supported, and `beaten`, by how many nats it beats the exact one, 0 where chance would do as well.
         """
         if self.withdrawn:
             return "undecided", self.withdrawn
@@ -152,7 +153,9 @@ class Judge(NamedTuple):
         if moved is not None and gain + moved <= 0:
             return "undecided", "a richer dictionary says otherwise"
         if beaten:
-            return ("approximate", "") if near else ("undecided", "a broken symmetry fits better")
+            if near and beaten >= SUPPORTED:
+                return "approximate", ""
+            return "undecided", f"a broken symmetry fits better by {beaten:.2g} nats"
         if not self.friction.absent:
             return "approximate", "friction breaks it"
         if broken.hi > SEEN:

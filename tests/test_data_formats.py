@@ -334,9 +334,13 @@ def test_trajectories_side_by_side() -> None:
         ("t,x,y,px,py", "txyuv", ["add --positions x,y --momenta px,py (or"]),
         ("t,theta,omega", "txu", ["add --positions theta --velocities omega (or"]),
         ("t,x,y,xdot,note", "txyux", ["add --positions x --velocities xdot --ignore y,note (or"]),
-        ("t,x,y", "txy", ["got t, x, y", "positions alone are no state, momenta or velocities are needed"]),
-        ("t,q1,q2", "txy", ["positions (q1, q2) without momenta", "--momenta NAMES"]),
-        ("t,q1,w,z", "txuv", ["positions (q1) without momenta", "--velocities NAMES"]),
+        ("t,x,y", "txy", ["got t, x, y", "or --positions NAMES alone to take velocities from the positions"]),
+        ("t,q1,q2,note", "txyu", ["positions (q1, q2) without momenta", "--momenta NAMES"]),
+        (
+            "t,q1,w,z",
+            "txuv",
+            ["positions (q1) without momenta", "--velocities NAMES, or --ignore w,z to take"],
+        ),
         ("t,q1,p1,a,b", "txuxu", ["column a: unknown, add --ignore a,b (columns.ignore)"]),
     ],
 )

@@ -185,7 +185,7 @@ ROW = "trajectory,time,q1,p1\n"
     ("content", "arguments", "parts"),
     [
         (ROW + "a,0,1,x\n", (), ("mine.csv", "line 2, column p1", "'x'")),
-        ("time,q1\n0,1\n1,2\n", (), ("mine.csv", "without momenta")),
+        ("time,q1\n0,1\n1,2\n", (), ("mine.csv", "positions alone need 18 rows")),
         ("good", ("--quantity", "q1*p9"), ("--quantity", "column 4", "p9")),
         ("good", ("--quantity", "q1^3"), ("--quantity", "degree at most 2")),
         ("good", ("--quantity", "__import__('os')"), ("--quantity",)),

@@ -141,7 +141,7 @@ def test_what_was_done_is_a_warning():
             {},
             r"add positions=\['x', 'y'\], momenta=\['px'",
         ),
-        (renamed(table(), p1="a", p2="b"), {}, r"momenta=\[...\], or velocities=\[...\]$"),
+        (renamed(table(), p1="a", p2="b"), {}, r"momenta=\[...\], or velocities=\[...\], or ignore="),
         (
             renamed(table(), p1="v1", p2="v2"),
             {"masses": [1, 2, 3]},

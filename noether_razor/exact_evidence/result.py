@@ -28,9 +28,10 @@ class QuantityEvidence:
     gain: log evidence with {C, H} = 0 built in exactly, less that without, in nats; where it is far below 0
     the best such H is not looked for, and only the sign counts. approximate: log evidence with prior
     variances of their own for what C forbids, less that of the exact one; from 10 a broken symmetry is
-    preferred, between 3 and 10 nothing is decided. dims_removed: coefficients that the symmetry removes. basis_sensitivity: change of the gain
-    with a dictionary of two degrees more, None where that was not tried. stderr: of the gain, by searching
-    again from elsewhere and by the dictionary. why: what the verdict rests on.
+    preferred, between 3 and 10 nothing is decided. dims_removed: coefficients that the symmetry removes.
+    basis_sensitivity: change of the gain with a dictionary of two degrees more, None where that was not
+    tried. stderr: of the gain, by searching again from elsewhere and by the dictionary. why: what the verdict
+    rests on.
     """
 
     quantity: str

@@ -12,6 +12,7 @@ from .csv import LARGEST, Table
 from .dataset import Trajectories
 from .error import DataFileError
 from .layout import Layout
+from .positions import FEWEST, PositionsError, Span, velocities
 
 LARGEST_PADDING = 2 << 30
 """Bytes that trajectories of very unequal length may be padded to."""
@@ -59,40 +60,80 @@ def assemble(path: Path, table: Table, layout: Layout) -> DataFile:
     same = ~(breaks | gaps)
     states = rows.states
     _angles(path, table, layout, states, same, rows, notes)
+    long_enough = ends - starts >= 2
+    spans = list(zip(starts[long_enough].tolist(), ends[long_enough].tolist(), strict=True))
+    if not spans:
+        raise DataFileError(path, "", "gaps leave no two rows together, set gap higher")
+    times, recording = rows.time, rows.trajectory
+    if len(columns.names) > states.shape[1]:
+        times, states, spans, recording = _with_velocities(path, rows, columns, spans, notes)
     if columns.masses is not None:
         states[:, len(columns.positions) :] *= np.array(columns.masses)
         notes.append(
             "momenta are mass times velocity: these are canonical in an inertial frame without a magnetic "
             "field, and not in a rotating frame or a magnetic field"
         )
-    long_enough = ends - starts >= 2
-    spans = list(zip(starts[long_enough], ends[long_enough], strict=True))
-    if not spans:
-        raise DataFileError(path, "", "gaps leave no two rows together, set gap higher")
-    recordings = np.unique(rows.trajectory[starts[long_enough]], return_inverse=True)[1].reshape(-1)
+    firsts = [first for first, _ in spans]
+    recordings = np.unique(recording[firsts], return_inverse=True)[1].reshape(-1)
     if gaps.any():
-        pieces = np.bincount(recordings)
-        broken = pieces[pieces > 1]
-        into = f" break {_many(len(broken), 'recording')} into {broken.sum()} pieces" if len(broken) else ""
-        notes.append(
-            f"{_many(int(gaps.sum()), 'gap')} longer than {limit:.6g}, the first before {table.counted} "
-            f"{rows.where[int(np.argmax(gaps))]},{into or ' leave no further piece'}"
-            + ("; for what is conserved they count as one" if into else "")
-        )
+        first = f"{table.counted} {rows.where[int(np.argmax(gaps))]}"
+        notes.append(_of_gaps(int(gaps.sum()), limit, first, recordings))
     if not long_enough.all():
         notes.append(f"{_many(int((~long_enough).sum()), 'row')} left alone between gaps cannot be used")
     _check_padding(path, spans, states.shape[1])
     trajectories = Trajectories.of_segments(
-        [(rows.time[start:end], states[start:end]) for start, end in spans],
+        [(times[start:end], states[start:end]) for start, end in spans],
         names=columns.names,
         units=columns.units,
         time_unit=time_unit,
         recordings=recordings,
         velocities=dict(zip(columns.velocities, columns.masses or (), strict=True)),
         bracket=columns.bracket,
-        periods=(*columns.periods, *[None] * len(columns.second)),
+        periods=(*columns.periods, *[None] * (len(columns.names) - len(columns.periods))),
     )
     return DataFile(trajectories, tuple(notes))
+
+
+def _with_velocities(
+    path: Path, rows: "_Ordered", columns: Columns, spans: list[Span], notes: list[str]
+) -> tuple[
+    Float[np.ndarray, " blocks"], Float[np.ndarray, "blocks dim"], list[Span], Int[np.ndarray, " blocks"]
+]:
+    """Times, states, trajectories and their recordings of blocks of rows, where only positions are given."""
+    dof = len(columns.positions)
+    try:
+        found = velocities(rows.time, rows.states, spans, columns.names[:dof])
+    except PositionsError as error:
+        raise DataFileError(path, "", str(error)) from None
+    sizes = ", ".join(
+        f"{name} {error:.2g}" for name, error in zip(columns.names[dof:], found.errors, strict=True)
+    )
+    notes.append(
+        f"no momenta and no velocities: velocities are taken from the positions, one from each "
+        f"{found.rows} rows by a polynomial of degree {found.degree}, with errors of {sizes}; "
+        f"{len(found.times)} rows with positions and velocities take the place of {len(rows.time)}"
+    )
+    if (short := len(spans) - len(found.kept)) > 0:
+        notes.append(
+            f"{_many(short, 'piece')} with less than {FEWEST * found.rows} rows cannot be used for velocities"
+        )
+    recording = np.empty(len(found.times), np.int64)
+    for (first, end), kept in zip(found.spans, found.kept, strict=True):
+        recording[first:end] = rows.trajectory[spans[kept][0]]
+    return found.times, np.hstack([found.positions, found.velocities]), list(found.spans), recording
+
+
+def _of_gaps(count: int, limit: float, first: str, recordings: Int[np.ndarray, " pieces"]) -> str:
+    """What is said of gaps longer than `limit`, of which the first is before the row `first`."""
+    pieces = np.bincount(recordings)
+    broken = pieces[pieces > 1]
+    begins = f"{_many(count, 'gap')} longer than {limit:.6g}, the first before {first},"
+    if not len(broken):
+        return f"{begins} leave no further piece"
+    return (
+        f"{begins} break {_many(len(broken), 'recording')} into {broken.sum()} pieces; for what is conserved "
+        "they count as one"
+    )
 
 
 def _many(count: int, noun: str) -> str:

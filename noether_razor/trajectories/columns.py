@@ -31,7 +31,8 @@ ALONE = {
 
 class Columns(NamedTuple):
     """Where in a table the parts of a state stand; `second` are momenta, or velocities where `masses` is not
-    None, or where a `bracket` is to be found. `trajectory` is None where there is no such column, `time` too
+    None, or where a `bracket` is to be found; empty with velocities that are to be had from the positions,
+    and for states that are no pairs. `trajectory` is None where there is no such column, `time` too
     where rows are counted.
 
     `header` has the names of the columns without their units. Where trajectories lie side by side, `labels`
@@ -109,6 +110,7 @@ class _Finder:
         single = trajectory is None and not labels
         self.check_used([*marks, *(name for group in groups for name in group)], single)
         plain = tuple(_plain(name) for name in (*positions, *second))
+        alone = not second and not layout.states
         if len(set(plain)) < len(plain):
             raise self.fail(f"got {', '.join((*positions, *second))}, of which two differ in {{}} only")
         dof = len(positions)
@@ -127,6 +129,9 @@ class _Finder:
             if name not in plain[:dof]:
                 raise self.fail(f"is periodic but no position, {suggestion(name, plain[:dof])}", name)
         names, kinds = plain, tuple(units[name] for name in plain)
+        if alone:
+            names, kinds = _with_velocities(names, kinds, units[clock])
+        velocities = names[dof:] if masses is not None else ()
         if masses is not None:
             names, kinds = with_momenta(names, kinds)
         return Columns(
@@ -142,7 +147,7 @@ class _Finder:
             periods=tuple(
                 layout.period_of(units[name]) if name in periodic else None for name in plain[:dof]
             ),
-            velocities=plain[dof:] if masses is not None else (),
+            velocities=velocities,
             bracket=bracket,
             labels=labels,
             wide=tuple(self.index[name] for group in groups for name in group) if labels else (),
@@ -228,6 +233,8 @@ class _Finder:
         velocities = layout.velocities or (() if layout.momenta else self.numbered(free, "v"))
         marks = (layout.trajectory, layout.time, *self.guessed)
         others = [name for name in free if name not in (*marks, *positions, *momenta, *velocities)]
+        if labels:
+            others = []  # what is left over is told by `check_used`
         if not positions:
             raise self.fail(
                 f"no positions, expected columns q1..qn, got {self.listed()}: "
@@ -238,18 +245,19 @@ class _Finder:
             raise self.fail(
                 "both momenta and velocities are given, name those not to use in ignore", velocities[0]
             )
-        if not momenta and not velocities:
+        alone = not momenta and not velocities
+        if alone and (others or not self.timed):
             raise self.fail(
                 f"positions ({', '.join(positions)}) without momenta are no state of a Hamiltonian system, "
                 "expected momenta p1..pn, or velocities v1..vn: " + self.options(positions, others, "momenta")
             )
         second, kind = (momenta, "momenta") if momenta else (velocities, "velocities")
-        if len(second) != len(positions):
+        if not alone and len(second) != len(positions):
             raise self.fail(
                 f"{len(positions)} positions ({', '.join(positions)}) and {len(second)} {kind} "
                 f"({', '.join(second)}), expected as many of each"
             )
-        if not velocities:
+        if momenta:
             if layout.masses:
                 raise self.fail("masses belong to velocities, but the file gives momenta")
             if layout.bracket:
@@ -290,8 +298,9 @@ class _Finder:
             keys = "" if self.layout.keywords else " (or these keys of [data.columns])"
             return f"add {between.join(parts)}{keys}"
         named = "" if positions else f"{option('positions')} and "
+        alone = f"{option('positions')} alone" if wanted == "all" else option("ignore", others)
         return f"add {named}{option('momenta')}, or {option('velocities')}" + (
-            " (positions alone are no state, momenta or velocities are needed)" if wanted == "all" else ""
+            f", or {alone} to take velocities from the positions" if self.timed else ""
         )
 
     def numbered(self, names: Sequence[str], letter: str) -> tuple[str, ...]:
@@ -329,6 +338,20 @@ def with_momenta(names: tuple[str, ...], units: tuple[str, ...]) -> tuple[tuple[
     momenta = (f"p{i + 1}" if numbered else f"m_{name}" for i, name in enumerate(names[dof:]))
     kinds = (unit and f"mass {unit}" for unit in units[dof:])
     return (*names[:dof], *momenta), (*units[:dof], *kinds)
+
+
+def _with_velocities(
+    names: tuple[str, ...], units: tuple[str, ...], time: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names and units of positions as those of positions and velocities: v1 for q1, v_x for x."""
+    second = []
+    for name in names:
+        own = f"v{name[1:]}" if re.fullmatch(r"q[1-9][0-9]*", name) else f"v_{name}"
+        while own in names:
+            own += "_"
+        second.append(own)
+    rates = (f"{unit}/{time}" if unit and time else "" for unit in units)
+    return (*names, *second), (*units, *rates)
 
 
 def _plain(name: str) -> str:

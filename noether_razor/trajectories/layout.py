@@ -31,7 +31,8 @@ class Layout:
         q1..qn and p1..pn, however many there are. In names with ``{}``, which all have or none, it stands for
         the labels of trajectories that lie side by side: "x{}" for x1, x2, ...
     velocities, masses: in place of momenta, p_i = m_i v_i; by default v1..vn. One mass for each, or one for
-        all. Without masses canonical momenta are to be found from the data (see `poisson_matrix`).
+        all. Without masses canonical momenta are to be found from the data (see `poisson_matrix`). Where no
+        column is left beside the positions, velocities are taken from these (see `positions.velocities`).
     states: in place of positions and momenta, the columns of states that are no such pairs, as the angular
         momentum L1, L2, L3 of a rigid body, or populations (see `lie_poisson`, `log_canonical`).
     bracket: the kind of Poisson matrix that is looked for where masses are not known; by default "auto".
@@ -90,7 +91,7 @@ class Layout:
         coordinates = (*self.positions, *self.momenta, *self.velocities)
         if any("{}" in name for name in coordinates):
             odd = [name for name in coordinates if name.count("{}") != 1]
-            if odd or not (self.momenta or self.velocities):
+            if odd:
                 raise ValueError(
                     f"positions: got {list(coordinates)}, expected {{}} once in all of these "
                     "and their momenta or velocities, or in none"

@@ -157,15 +157,23 @@ class Search:
             self.chosen = attempt
 
     def constant(self, setup: Setup, kinds: dict[str, Kind]) -> None:
-        """Where "natural" fits, the simplest kind that is no worse; else all entries of the matrix."""
+        """Where "natural" fits, the simplest kind that is no worse; where it does not settle, as where the
+        motion preserves many matrices, the simplest that does; else all entries of the matrix.
+        """
         richest = kinds["natural"] if kinds["natural"].size else kinds["canonical"]
         natural = self.attempt(setup, richest)
+        simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
         if not natural.usable or natural.fitted is None:
-            if kinds["constant"].size and not isinstance(setup.features, Sum):
+            settled = natural.fitted is not None and natural.fitted.fit.converged
+            tried = [] if settled else [self.attempt(setup, kind) for kind in simpler]
+            if able := [one for one in tried if one.usable]:
+                best = max(map(log_evidence, able))
+                near = [one for one in able if log_evidence(one) > best - WORTH]
+                self.chosen = min(near, key=lambda one: (one.kind.size, -log_evidence(one)))
+            elif kinds["constant"].size and not isinstance(setup.features, Sum):
                 self.mixed(self.attempt(setup, kinds["constant"]))
             return
         better = self.setup = setup.along(natural.fitted)
-        simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
         tried = [natural, *(self.attempt(better, kind, natural.fitted) for kind in simpler)]
         able = [one for one in tried if one.usable]
         best = max(map(log_evidence, able))

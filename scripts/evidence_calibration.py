@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from evidence_suite import ANGULAR, NOISE, ROWS, STEP, SUITE, TRAJECTORIES, Item, clean_trajectories
+from jaxtyping import Float
 from scipy.stats import chi2, kstest
 
 from noether_razor.exact_evidence import Polynomials, evidence
@@ -21,6 +23,7 @@ from noether_razor.exact_evidence.questions import QuadraticQuestion
 from noether_razor.exact_evidence.shooting import Begin, Fit, LinearModel, Point, Problem, evaluate, fit
 from noether_razor.files import write_whole
 from noether_razor.quantities import parse_hypothesis
+from noether_razor.systems import CustomSystem
 from noether_razor.thinning import evenly
 from noether_razor.trajectories import Trajectories, fit_scale, scaled_trajectories
 
@@ -182,10 +185,34 @@ def searched(item: Item, seed: int) -> Answer:
 
 
 def rank_of(item: Item, trajectories: int, noise: float, seed: int) -> Answer:
-    """The dimension of the space that one file shows."""
+    """The dimension of the space that one file shows, the breaking of its quantities that it cannot exclude,
+    and the true one.
+    """
     clean = clean_trajectories(item, seed)
     found = evidence(noisy(clean[np.arange(trajectories)], seed, noise))
-    return {"rank": found.rank, "margin": min(found.rank_margin, 1e9), "withdrawn": found.withdrawn}
+    space = found.degree_two
+    return {
+        "rank": found.rank,
+        "margin": min(found.rank_margin, 1e9),
+        "withdrawn": found.withdrawn,
+        "limit": space.broken,
+        "broken": max(
+            (_true_breaking(item, clean, *one) for one in zip(space.matrices, space.vectors, strict=True)),
+            default=0.0,
+        ),
+    }
+
+
+def _true_breaking(
+    item: Item, clean: Trajectories, matrix: Float[np.ndarray, "dim dim"], vector: Float[np.ndarray, " dim"]
+) -> float:
+    """R.m.s. {C, H} of x^T A x / 2 + b^T x over that of |grad C| |grad H| along trajectories."""
+    points = clean.points()
+    slopes = np.asarray(jax.vmap(jax.grad(CustomSystem(2, item.hamiltonian).hamiltonian))(points))
+    own = points @ matrix + vector
+    brackets = np.sum(own[:, :2] * slopes[:, 2:] - own[:, 2:] * slopes[:, :2], axis=1)
+    sizes = np.linalg.norm(own, axis=1) * np.linalg.norm(slopes, axis=1)
+    return float(np.sqrt(np.mean(brackets**2) / np.mean(sizes**2)))
 
 
 def verdict_of(data: Trajectories, degree: int | None = None) -> Answer:
@@ -286,13 +313,16 @@ def ranks(store: Store, files: int) -> list[str]:
                 said = "undecided"
                 if found["margin"] >= DECIDED and not found["withdrawn"]:
                     said = "right" if found["rank"] == item.rank else "wrong"
+                    if found["rank"] > item.rank and found["broken"] <= found["limit"]:
+                        said = "within its limit"
                 count[said] += 1
                 if said == "wrong":
                     wrong.append(f"{item.name}: {found['rank']} with {found['margin']:.0f} nats")
         which = f" ({'; '.join(wrong)})" if wrong else ""
         lines.append(
             f"| dimension of the space, {len(RANKED)} systems; {trajectories} trajectories, {noise:.0%} "
-            f"noise | {files * len(RANKED)} | right {count['right']}, undecided {count['undecided']}, "
+            f"noise | {files * len(RANKED)} | right {count['right']}, right within the limit that it states "
+            f"{count['within its limit']}, undecided {count['undecided']}, "
             f"wrong {count['wrong']}{which} |"
         )
         print(lines[-1], flush=True)

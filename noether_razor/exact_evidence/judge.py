@@ -20,6 +20,8 @@ PREFERRED, FEW, BY_CHANCE = 3.0, 4, 0.5
 """Nats by which the approximate symmetry must beat the exact one: chance alone gives up to about one for few
 variances of what is broken, and so much more for each further one.
 """
+BROKEN = 6.0
+"""Nats from which it is called broken: chance gives as much in one of 2000 files."""
 SEEN = 0.005
 """Breaking that the data must exclude before a symmetry is called exact: simplicity alone gains nats too."""
 NEAR = 50.0
@@ -146,15 +148,15 @@ class Judge(NamedTuple):
         """
         if self.withdrawn:
             return "undecided", self.withdrawn
+        if near and beaten >= BROKEN:
+            return "approximate", ""
         if gain <= -SUPPORTED:
-            return ("approximate", "") if near else ("rejected", "")
+            return "rejected", ""
         if gain < SUPPORTED:
             return "undecided", "the data say too little"
         if moved is not None and gain + moved <= 0:
             return "undecided", "a richer dictionary says otherwise"
         if beaten:
-            if near and beaten >= SUPPORTED:
-                return "approximate", ""
             return "undecided", f"a broken symmetry fits better by {beaten:.2g} nats"
         if not self.friction.absent:
             return "approximate", "friction breaks it"

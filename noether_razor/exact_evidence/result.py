@@ -27,8 +27,8 @@ class QuantityEvidence:
 
     gain: log evidence with {C, H} = 0 built in exactly, less that without, in nats; where it is far below 0
     the best such H is not looked for, and only the sign counts. approximate: log evidence with prior
-    variances of their own for what C forbids, less that of the exact one; from 10 a broken symmetry is
-    preferred, between 3 and 10 nothing is decided. dims_removed: coefficients that the symmetry removes.
+    variances of their own for what C forbids, less that of the exact one; from 6 a broken symmetry is
+    preferred, between 3 and 6 nothing is decided. dims_removed: coefficients that the symmetry removes.
     basis_sensitivity: change of the gain with a dictionary of two degrees more, None where that was not
     tried. stderr: of the gain, by searching again from elsewhere and by the dictionary. why: what the verdict
     rests on.
@@ -88,13 +88,16 @@ class Space:
 
     log_evidence: by its dimension, against the dimension that every H of the dictionary has; -inf where no
     such H was found. margin: nats between the two best dimensions. angle: 95 % bound in degrees of the angle
-    between this space and the true one. matrices (rank, 2n, 2n) and vectors (rank, 2n): a basis.
+    between this space and the true one; broken: 95 % bound of {C, H} over |grad C| |grad H| for the quantity
+    of the basis that is known worst: less cannot be told from none. matrices (rank, 2n, 2n) and vectors
+    (rank, 2n): a basis.
     """
 
     rank: int
     log_evidence: tuple[float, ...]
     margin: float
     angle: float
+    broken: float
     matrices: Float[np.ndarray, "rank dim dim"]
     vectors: Float[np.ndarray, "rank dim"]
 
@@ -102,7 +105,8 @@ class Space:
     def of(cls, found: SpacePosterior, scale: PhaseScale) -> "Space":
         """That of scaled coordinates in the units of `scale`."""
         basis = scale.quantities_back(found.quantities())
-        return cls(found.rank, found.log_evidence, found.margin, found.angle, basis.matrices, basis.vectors)
+        known = (found.rank, found.log_evidence, found.margin, found.angle, found.broken)
+        return cls(*known, basis.matrices, basis.vectors)
 
     @property
     def decided(self) -> bool:
@@ -118,6 +122,7 @@ class Space:
             log_evidence=tuple(_known(value, -np.inf) for value in entry["log_evidence_rank"]),
             margin=_known(entry["rank_margin"], np.inf),
             angle=entry["rank_angle"],
+            broken=_known(entry.get("rank_broken"), np.nan),
             matrices=np.array([one["A"] for one in basis], float).reshape(len(basis), dim, dim),
             vectors=np.array([one["b"] for one in basis], float).reshape(len(basis), dim),
         )
@@ -130,6 +135,7 @@ class Space:
             "log_evidence_rank": [_finite(value) for value in self.log_evidence],
             "rank_margin": _finite(self.margin),
             "rank_angle": self.angle,
+            "rank_broken": _finite(self.broken),
             "space": [{"A": matrix, "b": vector} for matrix, vector in basis],
         }
 
@@ -282,7 +288,7 @@ class Evidence:
             margin = f"margin {space.margin:.0f} nats, " if np.isfinite(space.margin) else ""
             lines.append(
                 f"conserved quantities of degree <= 2: {space.rank}{certain} ({margin}directions to "
-                f"{space.angle:.2g} degrees)"
+                f"{space.angle:.2g} degrees, broken by less than {_percent(space.broken)})"
             )
         if self.higher is not None:
             lines.append(str(self.higher))

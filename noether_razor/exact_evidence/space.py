@@ -11,9 +11,11 @@ from ..null_space import null_space
 from ..quadratic_forms import Quadratics
 from ..thinning import evenly
 from ..trajectories import Trajectories
+from .breaking import breaking
 from .built_in import Comparison, no_symmetry
 from .features import Features, LinearFeatures
 from .prior import log_determinant
+from .questions import QuadraticQuestion
 from .shooting import Begin, Fit, fit
 
 STEPS = 15
@@ -84,7 +86,8 @@ class SpacePosterior:
     rank: its dimension; log_evidence: of dimensions 0, 1, .., against that of the fitted H, -inf where not
     tried or where no such H was found; margin: nats between the best two; rows (rank, M): a basis, of scaled
     coordinates, without terms in angles; angle: the 95 % bound in degrees of its largest principal angle to
-    the truth.
+    the truth; broken: that of {C, H} over |grad C| |grad H| for the quantity of the basis that is known
+    worst.
     """
 
     rank: int
@@ -92,11 +95,11 @@ class SpacePosterior:
     margin: float
     rows: Float[np.ndarray, "rank M"]
     angle: float
+    broken: float
 
     def quantities(self) -> Quadratics:
         """The basis, in scaled coordinates."""
-        dim = round((np.sqrt(9 + 8 * self.rows.shape[1]) - 3) / 2)
-        return Quadratics(*quadratic_parts(self.rows, dim), np.zeros(len(self.rows)))
+        return _quadratics(self.rows)
 
 
 class Brackets:
@@ -143,7 +146,13 @@ def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], n
     angle = _angle(found) if best.rank else 0.0
     rows = np.zeros((best.rank, len(every)))
     rows[:, [every.index(m) for m in found.brackets.candidates]] = best.rows
-    return SpacePosterior(best.rank, found.log_evidence, found.margin, rows, angle)
+    limits = [breaking(QuadraticQuestion("", _quadratics(row[None])), none).hi for row in rows]
+    return SpacePosterior(best.rank, found.log_evidence, found.margin, rows, angle, max(limits, default=0.0))
+
+
+def _quadratics(rows: Float[np.ndarray, "rank M"]) -> Quadratics:
+    dim = round((np.sqrt(9 + 8 * rows.shape[1]) - 3) / 2)
+    return Quadratics(*quadratic_parts(rows, dim), np.zeros(len(rows)))
 
 
 def nearest_spaces(

@@ -335,8 +335,33 @@ class TestData:
         assert not found.told and found.rank == 4
         # Said how large it is, it need not be told.
         known = conserved_space(data, noise_variance=(0.003 * data.points().std(axis=0)) ** 2)
-        assert known.told and known.rank == 4 and known.decided
+        assert known.told and known.rank == 4
+        # Frequencies that differ by a turn between rows give the same rows, and conserve two.
+        other = oscillators((1.0, 1.0 + 2 * np.pi / step), 40, dt=step)
+        np.testing.assert_allclose(other.states, oscillators((1.0, 1.0), 40, dt=step).states, atol=1e-9)
+        assert not known.decided and known.unresolved.startswith("rows are too far apart, about ")
         assert conserved_space(measured(oscillators((1.0, 1.7), 40, dt=step), 0.003)).rank == 2
+
+    @pytest.mark.parametrize(
+        ("step", "rows"), [(0.2, 31.4), (1.2, 5.24), (1.7, 3.7), (2.9, 2.17), (np.pi, 2.0)]
+    )
+    def test_rows_in_a_period_are_those_of_the_fastest_motion(self, step, rows):
+        data = measured(oscillators((0.3, 1.0), 20, dt=step), 0.02)
+        found = conserved_space(data)
+        assert abs(found.per_period / rows - 1) < 0.02 and found.resolved == (rows > 4)
+        assert found.decided == found.resolved
+
+    def test_columns_without_noise_and_rows_far_apart_are_no_error(self):
+        """Differences of two rows a period are as large as the motion: no noise is left for columns."""
+        found = conserved_space(measured(oscillators((1.0, 1.3), 20, 100, dt=2.6), 0.01))
+        assert not found.decided and not found.resolved
+
+    def test_rows_at_unequal_steps_are_not_counted(self):
+        data = oscillators((1.0,), 10)
+        jittered = replace(
+            data, times=np.sort(data.times + 0.1 * np.random.default_rng(0).random(data.times.shape))
+        )
+        assert conserved_space(jittered).per_period == np.inf
 
     def test_exact_data_need_no_noise(self):
         assert conserved_space(oscillators((1.0, 1.0), 20)).rank == 4

@@ -67,6 +67,8 @@ class LibrarySpace:
         space, found = self.space, []
         if not space.moves:
             return ("nothing moves along trajectories beyond noise",)
+        if not space.resolved:
+            return (space.unresolved,)
         if space.motion.recordings < 2:
             return ("a single trajectory has one value of every quantity",)
         if not space.enough:

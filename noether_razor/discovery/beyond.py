@@ -33,11 +33,11 @@ def beyond_answer(
     """What the library of `options` conserves; with the Hamiltonian of the exact evidence, where that fits,
     to know how much can exist.
 
-    None for another family than the quadratic one, of a single recording, and where nothing moves. What fails
-    is named in `failed`.
+    None for another family than the quadratic one, of a single recording, and where nothing moves, or rows do
+    not show how. What fails is named in `failed`.
     """
     space = analysis.space
-    if not analysis.dictionary.quadratic or space.motion.recordings < 2 or not space.moves:
+    if not analysis.dictionary.quadratic or space.motion.recordings < 2 or not space.shows_motion:
         return None
     degree = options.degree
     if degree is None and not options.terms and analysis.decided and analysis.independent == 2 * data.dof - 1:

@@ -32,12 +32,12 @@ def exact_answer(
     whether the space of its quantities is that of the analysis: on the same file, and on independent halves.
 
     None, where nothing is asked, above three degrees of freedom, of a single recording, and where nothing
-    moves. What fails is named in `failed`.
+    moves, or rows do not show how. What fails is named in `failed`.
     """
     if not analysis.dictionary.quadratic:
         return None, None
     space = analysis.space
-    if not hypotheses and (data.dof > FREEDOMS or space.motion.recordings < 2 or not space.moves):
+    if not hypotheses and (data.dof > FREEDOMS or space.motion.recordings < 2 or not space.shows_motion):
         return None, None
     few = _few(data)
     first, second = halves(data)

@@ -180,6 +180,8 @@ class Analysis:
                 "clear": space.clear,
                 "hidden": space.hidden,
                 "moves": space.moves,
+                "unresolved": space.unresolved,
+                "rows_per_period": space.per_period if np.isfinite(space.per_period) else None,
                 "local": self.local,
                 "rows_alike": space.motion.alike,
                 "noise_told": space.told,

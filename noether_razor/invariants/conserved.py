@@ -8,11 +8,12 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..trajectories import Trajectories
-from .correlated import LOUDEST, CorrelatedNoise, lifts, rows_alike
+from .correlated import LEAST_LEVEL, LOUDEST, CorrelatedNoise, lifts, rows_alike
 from .dictionary import Dictionary, dictionary_of
 from .motion import ROUNDING, STANDARD_ERRORS, Drift, Motion, means
 from .noise import within_variance
 from .readings import doubtful_readings
+from .resolution import FEWEST_PER_PERIOD, rows_per_period, too_far_apart
 
 SLOW = 0.07
 """R.m.s. change within a turn of the motion, over the spread and over the change of the terms, up to which
@@ -141,6 +142,26 @@ class ConservedSpace:
         return bool(np.any(seen & (within > AT_REST * self.motion.noise.variance)))
 
     @cached_property
+    def per_period(self) -> float:
+        """How many rows a period of the fastest motion has, as far as rows show it."""
+        return rows_per_period(self.motion.trajectories)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether rows are so close that they show how the motion goes from one to the next."""
+        return self.per_period >= FEWEST_PER_PERIOD
+
+    @property
+    def unresolved(self) -> str:
+        """What is said of rows that are too far apart; empty where they are not."""
+        return "" if self.resolved else too_far_apart(self.per_period)
+
+    @property
+    def shows_motion(self) -> bool:
+        """Whether something moves, and rows show how."""
+        return self.moves and self.resolved
+
+    @cached_property
     def turns(self) -> bool:
         """Whether the states of a typical trajectory come back some of the way to where it began."""
         motion = self.motion
@@ -153,7 +174,7 @@ class ConservedSpace:
     def decided(self) -> bool:
         """Whether the file can tell how many there are."""
         return (
-            self.moves
+            self.shows_motion
             and self.enough
             and self.settled
             and self.clear
@@ -435,7 +456,9 @@ class _Problem:
             for i, slope in zip(np.flatnonzero(motion.profile.any(axis=0)), motion.slopes, strict=True):
                 parts[:, :, i] = (slope @ rows.T) ** 2
             factors = lifts(squares, parts)
-            left = squares.mean(axis=0) / np.maximum((parts @ factors).mean(axis=0), np.finfo(float).tiny)
+            seen = squares.mean(axis=0)
+            noise = np.maximum((parts @ factors).mean(axis=0), LEAST_LEVEL * seen)
+            left = seen / np.maximum(noise, np.finfo(float).tiny)
             # The noise of columns is that of all that is constant, or it is none.
             if np.all(np.abs(np.log(left)) < np.log(CONSISTENT)):
                 return CorrelatedNoise(factors, float(np.mean(found[:count])))

@@ -20,6 +20,8 @@ LOUDEST = 0.2
 """The standard deviation of such noise over the spread, up to which it is told from what is not conserved."""
 FEWEST = 100
 """Values of the noise of which correlations of 0.1 can be seen."""
+LEAST_LEVEL = 1e-12
+"""Variance of the noise beside the largest below which there is none."""
 MOST_LAGS, STANDARD_ERRORS = 100, 2.5
 
 
@@ -74,10 +76,15 @@ def lifts(
     have explain the mean squares of these.
     """
     flat = parts.reshape(-1, parts.shape[2])
-    level = np.maximum(flat.sum(axis=1), np.finfo(float).tiny)
+    level = flat.sum(axis=1)
+    # Where columns have no noise, there is none to be lifted.
+    noisy = level > LEAST_LEVEL * level.max(initial=0.0)
+    if not noisy.any():
+        return np.ones(parts.shape[2])
+    flat, level = flat[noisy], level[noisy]
     size = np.sqrt(np.mean((flat / level[:, None]) ** 2, axis=0))
     used = size > 0
-    more = (squares.reshape(-1) - level) / level
+    more = (squares.reshape(-1)[noisy] - level) / level
     found = nnls(flat[:, used] / level[:, None] / size[used], more)[0]
     factors = np.ones(parts.shape[2])
     factors[used] += found / size[used]

@@ -60,7 +60,7 @@ def symmetry_text(symmetry: Mapping[str, Any]) -> str:
     lines += _lines(quantities, limit_text, symmetry)
     if symmetry["rank"]:
         lines += about_space(symmetry)
-    if drifting := symmetry["drifting"]:
+    if (drifting := symmetry["drifting"]) and not symmetry["data"].get("unresolved"):
         lines.append(
             "slowly drifting, not counted (a weak perturbation; a coarse integrator or smoothing looks alike)"
         )
@@ -110,6 +110,8 @@ def headline(symmetry: Mapping[str, Any]) -> str:
         said = "cannot tell what is conserved: too few rows"
     elif not data.get("moves", True):
         said = "cannot tell what is conserved: nothing moves along trajectories beyond noise"
+    elif data.get("unresolved"):
+        said = f"cannot tell what is conserved: {data['unresolved']}"
     elif data["recordings"] == 1:
         stay = _many(data["staying"], "combination stays", "combinations stay")
         said = f"cannot tell from one orbit: {stay} constant along it"
@@ -130,12 +132,13 @@ def headline(symmetry: Mapping[str, Any]) -> str:
     named = symmetry["algebra"]["name"]
     canonical = symmetry["hamiltonian"] is not False
     told = "not named" not in named and not named.startswith(NOT_COMPUTED)
-    if rank and data["enough"] and data.get("moves", True) and symmetry["closes"] and canonical and told:
+    shown = data["enough"] and data.get("moves", True) and not data.get("unresolved")
+    if rank and shown and symmetry["closes"] and canonical and told:
         aliases = symmetry["algebra"]["aliases"]
         with_same = f", and with what is constant in the whole file {named}"
         said += with_same if symmetry.get("with_same") else f", {named}"
         said += f" = {aliases[0]}" if aliases else ""
-    if drifting := len(symmetry["drifting"]):
+    if (drifting := len(symmetry["drifting"])) and not data.get("unresolved"):
         said += f"; {drifting} more {'drifts' if drifting == 1 else 'drift'} slowly"
     said = "; ".join([said, *filter(None, [beyond_headline(symmetry)]), *limits_of_file(symmetry)])
     return f"{said}; BUT {'; '.join(doubts)}" if doubts else said
@@ -167,7 +170,7 @@ def limits_of_file(symmetry: Mapping[str, Any]) -> list[str]:
         limits.append(
             f"{data['rows']} rows, but {data['rows_needed']} are needed to test all {among(symmetry)}"
         )
-    elif not data.get("moves", True):
+    elif not data.get("moves", True) or data.get("unresolved"):
         return limits
     elif data["recordings"] == 1:
         limits.append(needed)
@@ -264,7 +267,11 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
 
 
 def about_space(symmetry: Mapping[str, Any]) -> list[str]:
-    """How many quantities are functionally independent, and the algebra that they span."""
+    """How many quantities are functionally independent, and the algebra that they span; empty where rows do
+    not show the motion.
+    """
+    if symmetry["data"].get("unresolved"):
+        return []
     rank, algebra = symmetry["rank"], symmetry["algebra"]
     independent = f"  functionally independent: {symmetry['independent']}"
     if symmetry["independent"] < rank:

@@ -50,7 +50,8 @@ def _data(symmetry: Mapping[str, Any]) -> Light:
     data = symmetry["data"]
     limits = limits_of_file(symmetry)
     single = data["recordings"] == 1
-    colour: Colour = "red" if not data["enough"] or single else "amber" if limits else "green"
+    untold = not data["enough"] or single or data.get("unresolved")
+    colour: Colour = "red" if untold else "amber" if limits else "green"
     said = "; ".join([data_text(symmetry), *limits])
     return Light(colour, "Do the data decide?", sentence(said))
 

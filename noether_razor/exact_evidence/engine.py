@@ -16,7 +16,7 @@ from .judge import Judge, Tell
 from .polynomials import polynomial_count
 from .questions import QuadraticQuestion
 from .result import Evidence, Space
-from .shooting import FitError, Problem
+from .shooting import Fit, FitError, Problem
 from .space import space_of_part, space_posterior
 
 MOST_ROWS, LONGEST = 20_000, 100
@@ -67,16 +67,19 @@ def evidence(
     pieces, notes = pieces_of(data)
     judge = _judge(pieces, degree, features, tell)
     every = asked if judge.withdrawn else [*asked, *beside]
-    answers = [
-        judge.answer(QuadraticQuestion(one.formula, judge.scale.quantities(one.quadratics))) for one in every
+    answered = [
+        judge.answered(QuadraticQuestion(one.formula, judge.scale.quantities(one.quadratics)))
+        for one in every
     ]
     tell("the space of quantities")
     none, scale, used = judge.comparison.none, judge.scale, judge.comparison.problem.features
-    space = _space(judge)
+    # What is known to be conserved is where the search for all that is may begin.
+    known = [exact for one, exact in answered if one.verdict == "exact" and exact is not None]
+    space = _space(judge, known)
     wanted = space_degree > 2 and not judge.withdrawn
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
-        quantities=tuple(answers),
+        quantities=tuple(one for one, _ in answered),
         logZ_none=none.log_evidence,
         noise=dict(zip(data.names, sizes.tolist(), strict=True)),
         degree=used.degree,
@@ -150,15 +153,15 @@ def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: T
     return Judge.of(scaled, scale, comparison, wider, instead=INSTEAD, tell=tell)
 
 
-def _space(judge: Judge) -> Space | None:
-    """The posterior of the space of quantities; None for features that no symmetry is a condition on. Raises
-    `EvidenceError`.
+def _space(judge: Judge, known: Sequence[Fit]) -> Space | None:
+    """The posterior of the space of quantities, from fits with symmetries too; None for features that no
+    symmetry is a condition on. Raises `EvidenceError`.
     """
     comparison = judge.comparison
     if comparison.problem.features.averaged:
         return None
     try:
-        found = space_posterior(comparison.features, judge.data.points(), comparison.none)
+        found = space_posterior(comparison.features, judge.data.points(), comparison.none, known)
     except np.linalg.LinAlgError:
         raise _one_value(2) from None
     return Space.of(found, judge.scale)

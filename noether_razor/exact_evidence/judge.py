@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..invariants.resolution import FEWEST_PER_PERIOD, rows_per_period, too_far_apart
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
 from .breaking import Breaking, breaking
@@ -83,7 +84,9 @@ class Judge(NamedTuple):
         supported = [name for name, gain in gains.items() if gain > 0]
         features = comparison.problem.features
         withdrawn = "" if fitted.adequate else f"{features.name} do not fit ({fitted.why}); {instead}"
-        if supported:
+        if (rows := rows_per_period(scaled)) < FEWEST_PER_PERIOD:
+            withdrawn = too_far_apart(rows)
+        elif supported:
             withdrawn = f"it would also support {', '.join(supported)}, which the data show to change"
         return cls(scaled, scale, comparison, wider, fitted, rubbed, gains, withdrawn, again, none, tell)
 
@@ -93,9 +96,13 @@ class Judge(NamedTuple):
 
     def answer(self, question: Question) -> QuantityEvidence:
         """What is said of one question."""
+        return self.answered(question)[0]
+
+    def answered(self, question: Question) -> tuple[QuantityEvidence, Fit | None]:
+        """What is said of one question, and the fit with what is built in."""
         self.tell(question.formula)
         if not self.comparison.builds_in(question):
-            return self._not_built_in(question)
+            return self._not_built_in(question), None
         gain, exact = self.gain(question)
         removed = self.comparison.removed(question)
         try:
@@ -119,7 +126,7 @@ class Judge(NamedTuple):
         near = broken.hi <= question.small and relaxed >= SUPPORTED
         by = relaxed - gain if seen else 0.0
         verdict, why = self.verdict(gain, moved, broken, near=near, beaten=by)
-        return QuantityEvidence(
+        answer = QuantityEvidence(
             quantity=question.formula,
             gain=gain,
             approximate=relaxed - gain,
@@ -131,6 +138,7 @@ class Judge(NamedTuple):
             stderr=error,
             converged=exact is not None and exact.converged,
         )
+        return answer, exact
 
     def _not_built_in(self, question: Question) -> QuantityEvidence:
         """What is said of a symmetry for which only the breaking is known."""

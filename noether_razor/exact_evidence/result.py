@@ -113,6 +113,16 @@ class Space:
         """Whether the dimension is 8 nats ahead of any other."""
         return self.margin >= DECIDED
 
+    def limits(self) -> str:
+        """What is known of it, in brackets."""
+        known = [f"margin {self.margin:.0f} nats"] if np.isfinite(self.margin) else []
+        if self.rank:
+            known += [
+                f"directions to {self.angle:.2g} degrees",
+                f"broken by less than {_percent(self.broken)}",
+            ]
+        return f" ({', '.join(known)})" if known else ""
+
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Space":
         """From what `to_json` gives."""
@@ -285,11 +295,7 @@ class Evidence:
         lines = [str(one) for one in self.quantities]
         if (space := self.space) is not None:
             certain = "" if space.decided else ", undecided"
-            margin = f"margin {space.margin:.0f} nats, " if np.isfinite(space.margin) else ""
-            lines.append(
-                f"conserved quantities of degree <= 2: {space.rank}{certain} ({margin}directions to "
-                f"{space.angle:.2g} degrees, broken by less than {_percent(space.broken)})"
-            )
+            lines.append(f"conserved quantities of degree <= 2: {space.rank}{certain}{space.limits()}")
         if self.higher is not None:
             lines.append(str(self.higher))
         noise = ", ".join(f"{name} {size:.3g}" for name, size in self.noise.items())

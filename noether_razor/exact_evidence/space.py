@@ -1,5 +1,6 @@
 """The posterior of the space of conserved quantities: its dimension, and its directions with their errors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -139,9 +140,13 @@ class Brackets:
         return (self.maps @ coefficients).T
 
 
-def space_posterior(features: Features, states: Float[np.ndarray, "rows dim"], none: Fit) -> SpacePosterior:
-    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry."""
-    found = nearest_spaces(features, states, none)
+def space_posterior(
+    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, known: Sequence[Fit] = ()
+) -> SpacePosterior:
+    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry; fits `known` to
+    have some are where the search begins too.
+    """
+    found = nearest_spaces(features, states, none, starts=[one.parameters[:-1] for one in known])
     best, every = found.best, monomials(features.dim)
     angle = _angle(found) if best.rank else 0.0
     rows = np.zeros((best.rank, len(every)))
@@ -156,9 +161,14 @@ def _quadratics(rows: Float[np.ndarray, "rank M"]) -> Quadratics:
 
 
 def nearest_spaces(
-    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, degree: int = 2
+    features: Features,
+    states: Float[np.ndarray, "rows dim"],
+    none: Fit,
+    degree: int = 2,
+    starts: Sequence[Float[np.ndarray, " P"]] = (),
 ) -> NearestSpaces:
     """The space of the quantities of degree <= `degree`, of scaled `states` and the fit without symmetry.
+    `starts` are coefficients of H with some of them, from which the search begins too.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
@@ -172,13 +182,21 @@ def nearest_spaces(
     count = brackets.units.shape[0]
     free, left = _nullity(brackets.at(mean))
     found = {free: Nearest(free, mean, 0.0, (brackets.units @ left).T)}
-    for rank in range(free + 1, count + 1):
-        nearest = _nearest(brackets, rank, mean, covariance, prior)
-        if nearest is None:
-            continue
+
+    def add(nearest: Nearest) -> None:
         known = found.get(nearest.rank)
         if known is None or nearest.log_evidence > known.log_evidence:
             found[nearest.rank] = nearest
+
+    for start in starts:
+        rank = _nullity(brackets.at(start[used]))[0]
+        if rank > free and (nearest := _nearest(brackets, rank, mean, covariance, prior, start[used])):
+            add(nearest)
+    for rank in range(free + 1, count + 1):
+        nearest = _nearest(brackets, rank, mean, covariance, prior, mean)
+        if nearest is None:
+            continue
+        add(nearest)
         best = max(one.log_evidence for one in found.values())
         if nearest.log_evidence < best - GIVEN_UP:
             break
@@ -221,9 +239,12 @@ def _nearest(
     mean: Float[np.ndarray, " P"],
     covariance: Float[np.ndarray, "P P"],
     prior: Float[np.ndarray, " P"],
+    start: Float[np.ndarray, " P"],
 ) -> Nearest | None:
-    """By sequential quadratic programming over c and the quantities; None where c does not settle."""
-    current = mean
+    """By sequential quadratic programming over c and the quantities, from `start`; None where c does not
+    settle.
+    """
+    current = start
     for _ in range(STEPS):
         normal = _normal(brackets, current, *_split(brackets.at(current), rank))
         own = covariance @ normal.T

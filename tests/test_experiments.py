@@ -48,6 +48,8 @@ from noether_razor.trajectories import Trajectories
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
+AFFINITY = hasattr(os, "sched_setaffinity")
+"""Whether the cores of a process are known here."""
 PAPER = sorted((ROOT / "configs" / "paper").rglob("*.toml"))
 
 TINY = (
@@ -280,7 +282,7 @@ def work(
     *,
     on_progress: Progress,
     interrupted: Callable[[], bool],
-) -> int:
+) -> tuple[int, tuple[int, ...]]:
     """A job: it leaves a file, waits for another's, reports, and fails if it is number 0 or 9."""
     (folder / str(number)).touch()
     deadline = time.monotonic() + 60
@@ -294,7 +296,7 @@ def work(
         raise NonFiniteELBOError(3, "the likelihood")
     if number == 9:
         raise ConfigError("wrong key")
-    return os.getpid()
+    return os.getpid(), tuple(sorted(os.sched_getaffinity(0))) if AFFINITY else ()
 
 
 class TestJobsSideBySide:
@@ -302,7 +304,12 @@ class TestJobsSideBySide:
     def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(workers, "places", lambda jobs: [Place(cores=None)] * min(jobs, 2))
 
-    def test_an_error_of_one_does_not_lose_the_others(self, tmp_path: Path) -> None:
+    def test_an_error_of_one_does_not_lose_the_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = os.sched_getaffinity(0) if AFFINITY else set()
+        own = (min(before),) if AFFINITY else None
+        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=own)] * 2)
         told, done = [], []
         # The first waits for the file of the second: both run at once.
         jobs = [partial(work, k, tmp_path / str(1 - k) if k < 2 else None, tmp_path) for k in range(4)]
@@ -310,11 +317,15 @@ class TestJobsSideBySide:
             share_out(
                 jobs,
                 on_progress=lambda name, line: told.append((name, line)),
-                on_result=lambda number, process: done.append((number, process)),
+                on_result=lambda number, result: done.append((number, result)),
             )
         assert sorted(told) == [(f"job {k}", {"step": 1}) for k in range(4)]
         assert sorted(number for number, _ in done) == [1, 2, 3]
-        assert os.getpid() not in {process for _, process in done}
+        assert os.getpid() not in {process for _, (process, _) in done}
+        # A process is kept to its cores when it begins; this one has all of its own again.
+        if AFFINITY:
+            assert {cores for _, (_, cores) in done} == {own}
+            assert os.sched_getaffinity(0) == before
 
     def test_bad_input_and_interruption_stop_the_others(self, tmp_path: Path) -> None:
         never = tmp_path / "never"
@@ -326,21 +337,9 @@ class TestJobsSideBySide:
         with pytest.raises(KeyboardInterrupt):
             share_out(jobs, interrupted=lambda: (tmp_path / "3").exists() and (tmp_path / "4").exists())
 
-    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores of a process are not known here")
-    def test_a_process_is_kept_to_its_cores_when_it_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = os.sched_getaffinity(0)
-        own = min(before)
-        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=(own,))] * 2)
-        assert share_out([cores, cores]) == [[own], [own]]
-        assert os.sched_getaffinity(0) == before
-
     def test_a_worker_that_dies_is_said(self) -> None:
         with pytest.raises(RuntimeError, match="exit code 7"):
             share_out([die, die])
-
-
-def cores(*, on_progress: Progress, interrupted: Callable[[], bool]) -> list[int]:
-    return sorted(os.sched_getaffinity(0))
 
 
 def die(*, on_progress: Progress, interrupted: Callable[[], bool]) -> None:

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,9 @@ from unittest.mock import patch
 import jax
 import numpy as np
 import pytest
+from jobs import AFFINITY, die, work
 
+from noether_razor import workers
 from noether_razor.app.cli import main
 from noether_razor.app.config import ConfigError, build_problem, load_config
 from noether_razor.app.runs import Listener, config_of, train_run, warm_start_config
@@ -28,7 +28,6 @@ from noether_razor.paper import (
     FullAlgebra,
     NearFloor,
     PhasePlane,
-    Progress,
     Spectrum,
     plan,
     reproduce,
@@ -37,19 +36,16 @@ from noether_razor.paper import (
     share_out,
     table_result,
     targets,
-    workers,
 )
 from noether_razor.paper.claims import mean_and_stderr
 from noether_razor.paper.reproduction import noise_floors, table_lines
 from noether_razor.paper.runner import wall_seconds
-from noether_razor.paper.workers import Place, makespan, places
 from noether_razor.training import NonFiniteELBOError
 from noether_razor.trajectories import Trajectories
+from noether_razor.workers import Place, makespan, places
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
-AFFINITY = hasattr(os, "sched_setaffinity")
-"""Whether the cores of a process are known here."""
 PAPER = sorted((ROOT / "configs" / "paper").rglob("*.toml"))
 
 TINY = (
@@ -275,30 +271,6 @@ def test_runs_of_different_budgets_and_seeds_have_folders_of_their_own(tmp_path:
     assert len({run.warm_start.path for run in runs if run.warm_start}) == 6
 
 
-def work(
-    number: int,
-    wait_for: Path | None,
-    folder: Path,
-    *,
-    on_progress: Progress,
-    interrupted: Callable[[], bool],
-) -> tuple[int, tuple[int, ...]]:
-    """A job: it leaves a file, waits for another's, reports, and fails if it is number 0 or 9."""
-    (folder / str(number)).touch()
-    deadline = time.monotonic() + 60
-    while wait_for is not None and not wait_for.exists():
-        if interrupted():
-            raise KeyboardInterrupt
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    on_progress(f"job {number}", {"step": 1})
-    if number == 0:
-        raise NonFiniteELBOError(3, "the likelihood")
-    if number == 9:
-        raise ConfigError("wrong key")
-    return os.getpid(), tuple(sorted(os.sched_getaffinity(0))) if AFFINITY else ()
-
-
 class TestJobsSideBySide:
     @pytest.fixture(autouse=True)
     def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,10 +312,6 @@ class TestJobsSideBySide:
     def test_a_worker_that_dies_is_said(self) -> None:
         with pytest.raises(RuntimeError, match="exit code 7"):
             share_out([die, die])
-
-
-def die(*, on_progress: Progress, interrupted: Callable[[], bool]) -> None:
-    os._exit(7)
 
 
 def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ RANKS = [
     {"discovery"},
     {"app.config"},
     {"app.runs"},
+    {"workers"},
     {"paper"},
     {"app.cli"},
 ]

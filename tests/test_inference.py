@@ -47,7 +47,7 @@ def random_normal(rows: int, columns: int, *, factors: bool, dtype=np.float64) -
     )
 
 
-def flattened(normal: KroneckerNormal) -> tuple[np.ndarray, np.ndarray]:
+def flattened(normal: KroneckerNormal) -> tuple[np.ndarray, Any]:
     """The mean and covariance of the entries row by row: the Kronecker product R R^T x A A^T."""
     row, column = np.asarray(normal.scale_tril_row()), np.asarray(normal.scale_tril_column())
     return np.asarray(normal.loc).reshape(-1), np.kron(row @ row.T, column @ column.T)

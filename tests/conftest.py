@@ -30,23 +30,25 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 
 LONGEST = (
     "test_beyond",
-    "test_cli",
     "test_discover",
+    "test_cli",
     "test_examples",
     "test_families",
+    "test_lie_poisson",
     "test_experiments",
-    "test_lie_algebra",
-    "test_embedding",
-    "test_field_files",
-    "test_invariants",
+    "test_bracket",
     "test_exact_evidence",
-    "test_readme",
     "test_dictionaries",
-    "test_analyse",
-    "test_embed_command",
     "test_noisy_states",
+    "test_readme",
+    "test_inference",
+    "test_field_files",
+    "test_embedding",
+    "test_embed_command",
     "test_analyse_run",
     "test_training",
+    "test_invariants",
+    "test_lie_algebra",
 )
 """The files of the default suite that take longest, the longest first."""
 MOST = 1.25

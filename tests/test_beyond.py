@@ -279,10 +279,14 @@ class TestHamiltonian:
         scaled, scales = scale.states(states), scale.scales
         np.testing.assert_allclose(features.values_at(scaled) * features.units, library.values(states))
         with jax.enable_x64(True):
-            slopes = np.asarray(jax.vmap(features.slopes_of_all)(jnp.asarray(scaled)))
             weights = jnp.asarray(np.random.default_rng(0).normal(size=features.size))
-            bends = jax.vmap(lambda x: features.slopes(x, features.prepared(weights)).hessian)
-            found = np.asarray(bends(jnp.asarray(scaled)))
+
+            @jax.jit
+            @jax.vmap
+            def both(x):
+                return features.slopes_of_all(x), features.slopes(x, features.prepared(weights)).hessian
+
+            slopes, found = map(np.asarray, both(jnp.asarray(scaled)))
         np.testing.assert_allclose(slopes, features.gradients(scaled), rtol=1e-9, atol=1e-12)
         for i, j in np.ndindex(found.shape[1:]):
             own = library.bends(states, i, j) / features.units @ np.asarray(weights) * scales[i] * scales[j]

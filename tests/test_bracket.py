@@ -273,10 +273,18 @@ def test_forces_towards_points_have_the_derivatives_of_autodiff(law):
     centres, stretches = np.array([[2.0, 0.3], [-1.0, 1.5]]), np.array([1.0, 0.5])
     features = Sum.of(OfPositions(4, 3), Sources(4, law, centres, stretches))
     state, c = jnp.asarray(draws(4)), jnp.asarray(draws(features.size, seed=1))
-    slopes = features.slopes(state, features.prepared(c))
-    assert_allclose(slopes.gradient, jax.grad(lambda x: features.values(x) @ c)(state), atol=1e-12)
-    assert_allclose(slopes.hessian, jax.hessian(lambda x: features.values(x) @ c)(state), atol=1e-12)
-    assert_allclose(features.slopes_of_all(state), jax.jacfwd(features.values)(state).T, atol=1e-12)
+
+    def hamiltonian(x):
+        return features.values(x) @ c
+
+    @jax.jit
+    def both(x):
+        slopes = features.slopes(x, features.prepared(c))
+        ours = slopes.gradient, slopes.hessian, features.slopes_of_all(x)
+        return ours, (jax.grad(hamiltonian)(x), jax.hessian(hamiltonian)(x), jax.jacfwd(features.values)(x).T)
+
+    for ours, theirs in zip(*both(state), strict=True):
+        assert_allclose(ours, theirs, atol=1e-12)
     sources: Any = features.parts[1]
     forces = sources.forces(np.asarray(state)[None, :2])[0]
     assert_allclose(features.parts[1].slopes_of_all(state)[:2, ::3], forces, atol=1e-12)

@@ -21,7 +21,7 @@ def test_the_average_is_the_same_for_any_chunk(posterior: Posterior, chunk: int)
     samples = flow_samples(posterior.quantities, jnp.linspace(-1, 1, 12)[:, None])
     state = jnp.array([0.4, -0.7])
     whole, parts = (
-        jax.value_and_grad(symmetrised(posterior.network, samples, chunk=size))(state)  # type: ignore[arg-type]
+        jax.jit(jax.value_and_grad(symmetrised(posterior.network, samples, chunk=size)))(state)  # type: ignore[arg-type]
         for size in (None, chunk)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), whole, parts)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,27 +157,43 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started_and_stopped(folder: Path, number: signal.Signals, after: int, *more: str) -> tuple[int, str]:
-    """The exit code and stderr of a training that gets a signal once so many steps are logged."""
-    logged = folder / "metrics.jsonl"
-    running = process("train", DEBUG, "--out", folder, *more, *EACH_STEP)
-    while not logged.exists() or len(logged.read_text().splitlines()) < after:
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    running.send_signal(number)
-    errors = running.communicate()[1]
-    assert not (folder / "summary.json").exists()
-    assert after <= len(arrays(folder)) < STEPS
-    return running.returncode, errors
-
-
 def test_an_interrupted_and_killed_run_resumes_as_if_never_stopped(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
-    code, errors = started_and_stopped(folder, signal.SIGINT, 5)
-    assert code == 130
-    stopping, said = errors.splitlines()
-    assert "stopping" in stopping and "--resume" in said
-    started_and_stopped(folder, signal.SIGKILL, len(arrays(folder)) + 3, "--resume")
+    logged = folder / "metrics.jsonl"
+
+    def steps() -> int:
+        return len(logged.read_text().splitlines()) if logged.exists() else 0
+
+    # Interrupted in this process.
+    def interrupt() -> None:
+        while not over.wait(0.005):
+            if steps() >= 5:
+                signal.raise_signal(signal.SIGINT)
+                return
+
+    over = threading.Event()
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    try:
+        result = run("train", DEBUG, "--out", folder, *EACH_STEP)
+    finally:
+        over.set()
+        waiting.join()
+    said = [line for line in result.stderr.splitlines() if not re.match(r" *\d+ s  \S", line)]
+    assert result.returncode == 130, result
+    stopping, going_on = said
+    assert "stopping" in stopping and "--resume" in going_on
+    assert not (folder / "summary.json").exists() and 5 <= steps() < STEPS
+
+    # Killed in one of its own.
+    running, wanted = process("train", DEBUG, "--out", folder, "--resume", *EACH_STEP), steps() + 3
+    while steps() < wanted:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+    running.kill()
+    running.communicate()
+    assert not (folder / "summary.json").exists() and wanted <= len(arrays(folder)) < STEPS
+
     assert run("train", DEBUG, "--out", folder, "--resume", *EACH_STEP).returncode == 0
     assert arrays(folder) == arrays(whole)
     ours, theirs = (json.loads((one / "summary.json").read_text()) for one in (folder, whole))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,11 +56,15 @@ class TestEveryDictionary:
         def hamiltonian(x: jax.Array) -> jax.Array:
             return features.values(x) @ c
 
-        found = features.slopes(state, features.prepared(c))
-        np.testing.assert_allclose(found.gradient, jax.grad(hamiltonian)(state), rtol=1e-11, atol=1e-11)
-        np.testing.assert_allclose(found.hessian, jax.hessian(hamiltonian)(state), rtol=1e-11, atol=1e-11)
-        every = jax.jacfwd(features.values)(state).T
-        np.testing.assert_allclose(features.slopes_of_all(state), every, rtol=1e-11, atol=1e-11)
+        @jax.jit
+        def both(x: jax.Array) -> Any:
+            found = features.slopes(x, features.prepared(c))
+            every = jax.jacfwd(features.values)(x).T
+            ours = found.gradient, found.hessian, features.slopes_of_all(x)
+            return ours, (jax.grad(hamiltonian)(x), jax.hessian(hamiltonian)(x), every)
+
+        for ours, theirs in zip(*both(state), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
 
     @pytest.mark.parametrize(
         ("features", "text"),
@@ -77,7 +82,8 @@ class TestEveryDictionary:
             quantity = partial(quadratic, jnp.asarray(matrix), jnp.asarray(vector))
             c = jnp.asarray(np.random.default_rng(2).normal(size=features.size))
             along = poisson_bracket(quantity, partial(combined, features, c))
-            np.testing.assert_allclose(own @ c, jax.vmap(along)(jnp.asarray(states)), rtol=1e-9, atol=1e-9)
+            expected = jax.jit(jax.vmap(along))(jnp.asarray(states))
+            np.testing.assert_allclose(own @ c, expected, rtol=1e-9, atol=1e-9)
 
     @every_dictionary
     def test_richer_ones_hold_it(self, features: Features):

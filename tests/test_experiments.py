@@ -6,8 +6,6 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,9 @@ from unittest.mock import patch
 import jax
 import numpy as np
 import pytest
+from jobs import AFFINITY, die, work
 
+from noether_razor import workers
 from noether_razor.app.cli import main
 from noether_razor.app.config import ConfigError, build_problem, load_config
 from noether_razor.app.runs import Listener, config_of, train_run, warm_start_config
@@ -28,7 +28,6 @@ from noether_razor.paper import (
     FullAlgebra,
     NearFloor,
     PhasePlane,
-    Progress,
     Spectrum,
     plan,
     reproduce,
@@ -37,14 +36,13 @@ from noether_razor.paper import (
     share_out,
     table_result,
     targets,
-    workers,
 )
 from noether_razor.paper.claims import mean_and_stderr
 from noether_razor.paper.reproduction import noise_floors, table_lines
 from noether_razor.paper.runner import wall_seconds
-from noether_razor.paper.workers import Place, makespan, places
 from noether_razor.training import NonFiniteELBOError
 from noether_razor.trajectories import Trajectories
+from noether_razor.workers import Place, makespan, places
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
@@ -273,36 +271,17 @@ def test_runs_of_different_budgets_and_seeds_have_folders_of_their_own(tmp_path:
     assert len({run.warm_start.path for run in runs if run.warm_start}) == 6
 
 
-def work(
-    number: int,
-    wait_for: Path | None,
-    folder: Path,
-    *,
-    on_progress: Progress,
-    interrupted: Callable[[], bool],
-) -> int:
-    """A job: it leaves a file, waits for another's, reports, and fails if it is number 0 or 9."""
-    (folder / str(number)).touch()
-    deadline = time.monotonic() + 60
-    while wait_for is not None and not wait_for.exists():
-        if interrupted():
-            raise KeyboardInterrupt
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    on_progress(f"job {number}", {"step": 1})
-    if number == 0:
-        raise NonFiniteELBOError(3, "the likelihood")
-    if number == 9:
-        raise ConfigError("wrong key")
-    return os.getpid()
-
-
 class TestJobsSideBySide:
     @pytest.fixture(autouse=True)
     def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(workers, "places", lambda jobs: [Place(cores=None)] * min(jobs, 2))
 
-    def test_an_error_of_one_does_not_lose_the_others(self, tmp_path: Path) -> None:
+    def test_an_error_of_one_does_not_lose_the_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = os.sched_getaffinity(0) if AFFINITY else set()
+        own = (min(before),) if AFFINITY else None
+        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=own)] * 2)
         told, done = [], []
         # The first waits for the file of the second: both run at once.
         jobs = [partial(work, k, tmp_path / str(1 - k) if k < 2 else None, tmp_path) for k in range(4)]
@@ -310,11 +289,15 @@ class TestJobsSideBySide:
             share_out(
                 jobs,
                 on_progress=lambda name, line: told.append((name, line)),
-                on_result=lambda number, process: done.append((number, process)),
+                on_result=lambda number, result: done.append((number, result)),
             )
         assert sorted(told) == [(f"job {k}", {"step": 1}) for k in range(4)]
         assert sorted(number for number, _ in done) == [1, 2, 3]
-        assert os.getpid() not in {process for _, process in done}
+        assert os.getpid() not in {process for _, (process, _) in done}
+        # A process is kept to its cores when it begins; this one has all of its own again.
+        if AFFINITY:
+            assert {cores for _, (_, cores) in done} == {own}
+            assert os.sched_getaffinity(0) == before
 
     def test_bad_input_and_interruption_stop_the_others(self, tmp_path: Path) -> None:
         never = tmp_path / "never"
@@ -326,25 +309,9 @@ class TestJobsSideBySide:
         with pytest.raises(KeyboardInterrupt):
             share_out(jobs, interrupted=lambda: (tmp_path / "3").exists() and (tmp_path / "4").exists())
 
-    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores of a process are not known here")
-    def test_a_process_is_kept_to_its_cores_when_it_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = os.sched_getaffinity(0)
-        own = min(before)
-        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=(own,))] * 2)
-        assert share_out([cores, cores]) == [[own], [own]]
-        assert os.sched_getaffinity(0) == before
-
     def test_a_worker_that_dies_is_said(self) -> None:
         with pytest.raises(RuntimeError, match="exit code 7"):
             share_out([die, die])
-
-
-def cores(*, on_progress: Progress, interrupted: Callable[[], bool]) -> list[int]:
-    return sorted(os.sched_getaffinity(0))
-
-
-def die(*, on_progress: Progress, interrupted: Callable[[], bool]) -> None:
-    os._exit(7)
 
 
 def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

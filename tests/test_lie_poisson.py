@@ -66,12 +66,18 @@ def test_matrix_obeys_jacobi_with_the_derivatives_of_autodiff(structure):
     def velocity(x, own):
         return structure.matrix(x, structure.prepared(own)) @ gradient
 
-    prepared = structure.prepared(theta)
-    by_state, by_theta = jax.jacfwd(velocity, (0, 1))(state, theta)
-    assert_allclose(structure.of_state(state, gradient, prepared), by_state, atol=1e-12)
-    assert_allclose(structure.of_parameters(state, gradient, prepared), by_theta, atol=1e-12)
-    slopes = jax.jacfwd(lambda x: structure.matrix(x, prepared))(state)
-    once = jnp.einsum("ijl,lk->ijk", slopes, structure.matrix(state, prepared))
+    @jax.jit
+    def every(x, own):
+        prepared = structure.prepared(own)
+        ours = structure.of_state(x, gradient, prepared), structure.of_parameters(x, gradient, prepared)
+        slopes = jax.jacfwd(lambda y: structure.matrix(y, prepared))(x)
+        once = jnp.einsum("ijl,lk->ijk", slopes, structure.matrix(x, prepared))
+        return ours, jax.jacfwd(velocity, (0, 1))(x, own), once
+
+    ours, theirs, once = every(state, theta)
+    for found, expected in zip(ours, theirs, strict=True):
+        assert_allclose(found, expected, atol=1e-12)
+    once = np.asarray(once)
     assert np.abs(once + once.transpose(1, 2, 0) + once.transpose(2, 0, 1)).max() < 1e-12
 
 
@@ -189,10 +195,18 @@ def test_features_of_logarithms_have_the_derivatives_of_autodiff():
     features = LogarithmicBrackets(2).features
     rng = np.random.default_rng(0)
     state, c = jnp.asarray(rng.uniform(0.5, 2, 2)), jnp.asarray(rng.normal(size=features.size))
-    slopes = features.slopes(state, features.prepared(c))
-    assert_allclose(slopes.gradient, jax.grad(lambda x: features.values(x) @ c)(state), atol=1e-12)
-    assert_allclose(slopes.hessian, jax.hessian(lambda x: features.values(x) @ c)(state), atol=1e-12)
-    assert_allclose(features.slopes_of_all(state), jax.jacfwd(features.values)(state).T, atol=1e-12)
+
+    def hamiltonian(x):
+        return features.values(x) @ c
+
+    @jax.jit
+    def both(x):
+        slopes = features.slopes(x, features.prepared(c))
+        ours = slopes.gradient, slopes.hessian, features.slopes_of_all(x)
+        return ours, (jax.grad(hamiltonian)(x), jax.hessian(hamiltonian)(x), jax.jacfwd(features.values)(x).T)
+
+    for ours, theirs in zip(*both(state), strict=True):
+        assert_allclose(ours, theirs, atol=1e-12)
 
 
 def populations(field, dim=2, seed=0) -> nr.Trajectories:

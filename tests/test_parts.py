@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from noether_razor.app.cli import compiled
 from noether_razor.discovery import BUDGETS, Discovery
 from noether_razor.discovery.parts import Abandoned, Parts
+from noether_razor.threads import on_one_thread
 from noether_razor.training import Report
 
 
@@ -36,11 +37,16 @@ def test_parts_run_at_the_same_time_and_keep_their_order_and_seconds():
         both.wait()
         return np.asarray(jax.jit(jnp.sin)(jnp.zeros(3)))
 
-    before = blas_threads()
-    found = parts.side_by_side({"first": first, "second": second, "threads": blas_threads})
-    assert found[0] == 10 and found[1].shape == (3,) and found[2] == {1}
-    assert blas_threads() == before
+    with threadpool_limits(2, user_api="blas"):
+        found = parts.side_by_side({"first": first, "second": second, "threads": blas_threads})
+        assert found[0] == 10 and found[1].shape == (3,) and found[2] == {1}
+        assert blas_threads() == {2}
     assert set(parts.seconds) == {"first", "second", "threads"} and min(parts.seconds.values()) >= 0
+
+
+def test_a_function_on_one_thread_leaves_the_others_as_they_were():
+    with threadpool_limits(2, user_api="blas"):
+        assert on_one_thread(blas_threads)() == {1} and blas_threads() == {2}
 
 
 def test_a_part_that_fails_ends_those_that_tell_of_their_steps():

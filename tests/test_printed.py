@@ -112,13 +112,14 @@ def objects(found: Analysis) -> dict[str, object]:
     quantities = nr.QuadraticQuantities.random(jax.random.key(1), count=9, dof=2, scale=0.1)
     posterior = nr.Posterior(network, quantities, noise_variance=1e-3)
     training = nr.Training(steps=10)
+    many = answer(oscillators(5, 60, 20))
     return {
         "data": data,
         "long": long,
         "transitions": data.transitions(),
         "in jax": jax.tree.map(jax.numpy.asarray, data.transitions()),
         "analysis": found,
-        "of many": answer(oscillators(5, 60, 20)),
+        "of many": many,
         "quantity": found.quantities[0],
         "space": found.space,
         "motion": found.space.motion,
@@ -154,7 +155,7 @@ def objects(found: Analysis) -> dict[str, object]:
         "layout": nr.Layout(),
         "error": nr.DataFileError("data.csv", "line 3", "why"),
         "discovery": nr.Discovery(data, found),
-        "long discovery": nr.Discovery(data, answer(oscillators(5, 60, 20))),
+        "long discovery": nr.Discovery(data, many),
         "prediction": nr.Prediction(np.arange(50.0), bands(np.ones((9, 20, 50, 60))), long.names, long.units),
         "options": nr.Options(),
         "option error": nr.OptionError("scale: why"),

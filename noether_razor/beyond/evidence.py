@@ -16,6 +16,7 @@ from ..formula import FormulaError, parse_formula
 from ..invariants import Dictionary, FunctionDictionary, noise_estimate
 from ..quantities import Hypothesis, HypothesisError
 from ..scaling import PhaseScale
+from ..threads import on_one_thread
 from ..trajectories import Trajectories
 from .by_hamiltonian import library_hamiltonian
 from .choice import SMOOTH, features_of
@@ -30,6 +31,7 @@ FREEDOMS = 2
 """Degrees of freedom up to which smooth functions are tried where nothing else fits."""
 
 
+@on_one_thread
 def evidence(
     data: Trajectories,
     quantities: Sequence[str] = (),

@@ -15,6 +15,7 @@ from ..formula.parse import canonical_names
 from ..invariants import noise_estimate
 from ..invariants.found import FEW_TERMS
 from ..thinning import evenly
+from ..threads import on_one_thread
 from ..trajectories import Trajectories, fit_scale
 from ..typing import Hamiltonian
 from .brackets import Brackets, brackets_of, verdict
@@ -61,6 +62,7 @@ class _Route(NamedTuple):
         return len(self.listed.quantities), self.listed.independent
 
 
+@on_one_thread
 def conserved_library(
     data: Trajectories,
     *,

@@ -211,7 +211,7 @@ class BilinearSetup:
         """
         by_energy = np.einsum("rab,a->rb", self.products, own)[:, parts.energy]
         by_own = np.einsum("rab,b->ra", self.products, energy)[:, parts.own]
-        _, values, vectors = np.linalg.svd(np.concatenate([by_energy, by_own], axis=1))
+        _, values, vectors = np.linalg.svd(np.concatenate([by_energy, by_own], axis=1), full_matrices=False)
         left = self.changes - np.einsum("rab,a,b->r", self.products, own, energy)
         noise = float(np.sqrt(np.mean(left**2)))
         free = vectors[: np.sum(values > max(EXACTLY * values[0], noise / np.sqrt(UNKNOWN)))].T

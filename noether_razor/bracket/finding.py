@@ -14,6 +14,7 @@ from ..exact_evidence.sums import Sum
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
 from ..spelling import suggestion
+from ..threads import on_one_thread
 from ..trajectories import UNPAIRED, CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from ..trajectories.canonical import momentum_names
 from ..trajectories.layout import BRACKETS
@@ -40,6 +41,7 @@ ERRORS = 3.0
 """Standard deviations from which friction is seen."""
 
 
+@on_one_thread
 def poisson_matrix(
     data: Trajectories, kind: str = "auto", *, progress: Callable[[str], None] | None = None
 ) -> Bracket:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..exact_evidence.shooting import FitError
+from ..threads import on_one_thread
 from ..trajectories import Trajectories
 from .casimirs import KINDS, Casimirs
 from .choice import WORTH
@@ -174,6 +175,7 @@ class LiePoisson:
         return parts
 
 
+@on_one_thread
 def lie_poisson(data: Trajectories, *, progress: Callable[[str], None] | None = None) -> LiePoisson:
     """The bracket of three columns that are no pairs of positions and momenta, as the angular momentum of a
     rigid body: x' = grad C x grad H, with a Casimir C and an energy H of degree two.

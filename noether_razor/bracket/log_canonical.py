@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.polynomials import Polynomials
 from ..exact_evidence.shooting import FitError
+from ..threads import on_one_thread
 from ..trajectories import Trajectories
 from .bilinear import BilinearFit
 from .choosing import Choice, Scaled, chosen, drifts
@@ -137,6 +138,7 @@ class LogCanonical:
         }
 
 
+@on_one_thread
 def log_canonical(data: Trajectories, *, progress: Callable[[str], None] | None = None) -> LogCanonical:
     """The bracket {x_i, x_j} = b_ij x_i x_j of positive columns, with which x' = B grad H for an energy H of
     logarithms and monomials up to degree two: the equations of Lotka and Volterra have one.

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -261,12 +260,12 @@ def evaluate(
         found = normal_equations(
             Compiled(problem.features.frame, problem.chunk, problem.structure),
             problem.features.tables,
-            jnp.asarray(parameters),
-            jnp.asarray(firsts),
-            jax.tree.map(jnp.asarray, rows),
-            jnp.asarray(1 / point.noise),
-            jnp.asarray(problem.rest),
-            jnp.asarray(panels or problem.panels),
+            parameters,
+            firsts,
+            rows,
+            1 / point.noise,
+            problem.rest,
+            np.asarray(panels or problem.panels),
         )
         found = Blocks(*map(np.asarray, found))
     count = len(problem.times)

@@ -63,17 +63,17 @@ class Windows(NamedTuple):
         windows = [
             (k, i, min(i + 2, len(t) - 1)) for k, (t, _) in enumerate(segments) for i in range(len(t) - 1)
         ]
-        stride = max(1, len(windows) // MOST_WINDOWS)
+        chosen = np.array(windows[:: max(1, len(windows) // MOST_WINDOWS)])
         nodes, shares = np.polynomial.legendre.leggauss(NODES)
         points, changes, spans = [], [], []
-        for k, first, last in windows[::stride]:
-            times = segments[k][0]
-            begin, end = times[first], times[last]
-            points.append(curves[k]((begin + end) / 2 + (end - begin) / 2 * nodes))
-            changes.append(curves[k](end) - curves[k](begin))
-            spans.append((end - begin) / 2 * shares)
+        for k in np.unique(chosen[:, 0]).tolist():
+            begin, end = segments[k][0][chosen[chosen[:, 0] == k, 1:].T]
+            middle, half = ((begin + end) / 2)[:, None], ((end - begin) / 2)[:, None]
+            points.append(curves[k]((middle + half * nodes).reshape(-1)))
+            changes.append((curves[k](end) - curves[k](begin)).reshape(-1))
+            spans.append(half * shares)
         smoothed = [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)]
-        return cls(np.concatenate(points), np.array(spans), np.concatenate(changes), smoothed)
+        return cls(np.concatenate(points), np.concatenate(spans), np.concatenate(changes), smoothed)
 
     def some(self, most: int) -> "Windows":
         """At most so many of them, spread evenly over all."""

@@ -1,12 +1,12 @@
 """The paper's tables and figures."""
 
+from ..workers import Progress, share_out
 from .claims import AtLeast, AtMost, Claim, Comparison, FullAlgebra, NearFloor, Spectrum, Verdict
 from .learning import EXPERIMENTS, Experiment, reproduce_experiment
 from .reproduction import reproduce, table_result
 from .runner import Run, plan, run_all
 from .suite import SUITE, Score, SuiteSystem, run_suite, score, suite_table
 from .targets import BUDGETS, TARGETS, Budget, Column, PhasePlane, Row, Spectra, Table, row_config
-from .workers import Progress, share_out
 
 __all__ = [
     "BUDGETS",

@@ -19,12 +19,12 @@ from ..prediction import learned_hamiltonian
 from ..random import stream
 from ..reporting import contour_figure, spectra_figure
 from ..typing import Hamiltonian
+from ..workers import Progress, places
 from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
 from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .seeded import SEEDED_TARGETS, reproduce_seeded
 from .targets import COLUMNS, TARGETS, Budget, PhasePlane, Spectra, Table
-from .workers import Progress, places
 from .writing import save_figure, verdict_lines
 
 SMOKE = "**Smoke run** (budget quick): it shows that all parts work together; its numbers mean nothing."

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ..app.config import Config
 from ..app.runs import Listener, require_same, train_run, warm_start_config
 from ..discovery import RunFolder
+from ..workers import Progress, makespan, share_out
 from .targets import Budget, Row, row_config
-from .workers import Progress, makespan, share_out
 
 
 class Run(NamedTuple):

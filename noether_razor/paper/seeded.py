@@ -12,12 +12,12 @@ from typing import Any
 
 from ..app.config import ConfigError
 from ..files import write_whole
+from ..workers import Progress, places, share_out
 from .beyond.target import BEYOND
 from .bracket.target import BRACKET
 from .claims import mean_and_stderr
 from .embedding import EMBEDDING_TARGETS
 from .seeded_target import Measured, SeededTarget
-from .workers import Progress, places, share_out
 from .writing import save_figure, verdict_lines
 
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}

@@ -13,7 +13,7 @@ from ..app.runs import Listener, analyse_run, train_run
 from ..discovery import RunFolder
 from ..files import write_whole
 from ..lie import lie_algebra
-from .workers import Progress, share_out
+from ..workers import Progress, share_out
 
 
 class SuiteSystem(NamedTuple):

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -48,6 +50,8 @@ ONE_OF = {
     "training data": "a training trajectory (none were held out)",
 }
 """What one of a set is called."""
+DOTS = 130
+"""An inch of a PNG file."""
 COLOURS = 128
 """Of a PNG file: enough for what is drawn, and a third of the size."""
 INK, PAPER = "#1b1c1e", "#fefefd"
@@ -57,7 +61,6 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": PAPER,
     "legend.facecolor": PAPER,
     "legend.edgecolor": "#a0a0a0",
-    "savefig.facecolor": PAPER,
     "grid.color": "#909090",
     **dict.fromkeys(
         ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"),
@@ -133,7 +136,11 @@ def drawn_pictures(pictures: Any, data: Any) -> tuple[list[Drawn], dict[str, str
 def png_of(figure: Figure) -> bytes:
     """A figure as a small PNG file."""
     file, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
+    # Not by `savefig`, which draws everything a second time to find the places of its parts.
+    before = figure.dpi
+    figure.set_dpi(DOTS)
+    FigureCanvasAgg(figure).print_png(file)
+    figure.set_dpi(before)
     drawn = Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     drawn.save(small, format="png", optimize=True)
     return small.getvalue()
@@ -142,7 +149,8 @@ def png_of(figure: Figure) -> bytes:
 def svg_of(figure: Figure, name: str) -> str:
     """A figure as an SVG element for a page: the page's own colours, and ids that no other figure has."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(file, metadata=metadata)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text).replace("xlink:href", "href")

@@ -2,7 +2,8 @@
 
 Processes, not threads: NumPyro's stack of handlers is one a process, so two threads must not trace at once.
 Small products leave cores idle, so that on a CPU two runs of one core each finish sooner than one after the
-other on both (docs/numerics.md).
+other on both (docs/numerics.md). What is heavy is imported where it is used: a process imports what its
+jobs need.
 """
 
 import contextlib
@@ -15,13 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-import jax
-
-from ..app.config import ConfigError
-from ..discovery import RunError
-from ..training import CheckpointError, NonFiniteELBOError
-from ..trajectories import DataFileError
-
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -29,9 +23,6 @@ Progress = Callable[[str, dict[str, Any]], None]
 """Told the name of a run and each step that it logs."""
 
 POLL_SECONDS = 0.2
-
-SENT = (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteELBOError)
-"""Errors that come back from a process as they are; of others the words do."""
 
 
 @runtime_checkable
@@ -50,6 +41,8 @@ class Place(NamedTuple):
 
 def places(jobs: int) -> list[Place]:
     """At most one place a job: each accelerator of this machine, or on a CPU its cores in equal shares."""
+    import jax
+
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         cores = _cores()
@@ -174,6 +167,18 @@ def _kept_to(cores: tuple[int, ...] | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def _comes_back(error: Exception) -> Exception:
+    """An error as a process sends it: as it is where it is one of this package, else its words."""
+    from .app.config import ConfigError
+    from .discovery import RunError
+    from .training import CheckpointError, NonFiniteELBOError
+    from .trajectories import DataFileError
+
+    if isinstance(error, (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteELBOError)):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 def _work(place: Place, waiting: Any, messages: Any, stop: Any, parent: int) -> None:
     """Do jobs until none is left; what happens goes into `messages`. JAX has not chosen its devices yet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the parent, which tells by `stop`
@@ -195,9 +200,7 @@ def _work(place: Place, waiting: Any, messages: Any, stop: Any, parent: int) -> 
         except Exception as error:
             if not isinstance(error, FloatingPointError):
                 stop.set()
-            if not isinstance(error, SENT):
-                error = RuntimeError(f"{type(error).__name__}: {error}")
-            messages.put(("error", index, error))
+            messages.put(("error", index, _comes_back(error)))
     messages.put(("end", None, None))
 
 

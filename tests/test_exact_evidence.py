@@ -280,6 +280,15 @@ class TestEvidence:
 class TestVerdicts:
     """Signs on noisy data; all of one shape, so that the programs are compiled once."""
 
+    def test_what_is_built_in_is_in_the_space_where_the_search_finds_none(self, tmp_path, monkeypatch):
+        """As for H with hundreds of coefficients, where no step of the search settles."""
+        file = tmp_path / "two.csv"
+        file.write_text(two_oscillators())
+        monkeypatch.setattr("noether_razor.exact_evidence.space._nearest", lambda *_: None)
+        found = nr.evidence(load_trajectories(file), ["q1*q2 + p1*p2, q1*p2 - q2*p1"], degree=2)
+        assert found[0].verdict == "exact" and found.rank == 4
+        assert found.rank_margin == pytest.approx(found[0].gain)
+
     def test_equal_oscillators(self, tmp_path):
         file = tmp_path / "two.csv"
         file.write_text(two_oscillators())
@@ -293,6 +302,7 @@ class TestVerdicts:
         assert position.breaking.lo > 0.3
         assert found.adequate and not found.withdrawn and found.friction.absent
         assert found.rank == 4 and found.rank_margin > 8 and found.rank_angle < 1
+        assert 0 < found.degree_two.broken < 0.003 and "broken by less than 0." in str(found)
         assert all(gain < -100 for gain in found.controls.values())
         assert found.noise["q1"] == pytest.approx(0.01, rel=0.2)
         assert "exact" in repr(found) and "nats" in str(found)

@@ -16,8 +16,8 @@ from .judge import Judge, Tell
 from .polynomials import polynomial_count
 from .questions import QuadraticQuestion
 from .result import Evidence, Space
-from .shooting import Fit, FitError, Problem
-from .space import space_of_part, space_posterior
+from .shooting import FitError, Problem
+from .space import Symmetric, space_of_part, space_posterior
 
 MOST_ROWS, LONGEST = 20_000, 100
 """Rows that are used, and the longest piece of a trajectory that is followed from one first state."""
@@ -73,8 +73,12 @@ def evidence(
     ]
     tell("the space of quantities")
     none, scale, used = judge.comparison.none, judge.scale, judge.comparison.problem.features
-    # What is known to be conserved is where the search for all that is may begin.
-    known = [exact for one, exact in answered if one.verdict == "exact" and exact is not None]
+    # The search for the space may not find what is known.
+    known = [
+        Symmetric(exact.parameters[:-1], one.gain)
+        for one, exact in answered
+        if one.verdict == "exact" and exact is not None
+    ]
     space = _space(judge, known)
     wanted = space_degree > 2 and not judge.withdrawn
     sizes = np.sqrt(none.point.noise) * scale.scales
@@ -153,9 +157,9 @@ def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: T
     return Judge.of(scaled, scale, comparison, wider, instead=INSTEAD, tell=tell)
 
 
-def _space(judge: Judge, known: Sequence[Fit]) -> Space | None:
-    """The posterior of the space of quantities, from fits with symmetries too; None for features that no
-    symmetry is a condition on. Raises `EvidenceError`.
+def _space(judge: Judge, known: Sequence[Symmetric]) -> Space | None:
+    """The posterior of the space of quantities, with what is `known` to be conserved; None for features that
+    no symmetry is a condition on. Raises `EvidenceError`.
     """
     comparison = judge.comparison
     if comparison.problem.features.averaged:

@@ -15,7 +15,7 @@ from ..trajectories import Trajectories
 from .breaking import breaking
 from .built_in import Comparison, no_symmetry
 from .features import Features, LinearFeatures
-from .prior import log_determinant
+from .prior import covariance_root, log_determinant
 from .questions import QuadraticQuestion
 from .shooting import Begin, Fit, fit
 
@@ -49,6 +49,13 @@ class Nearest(NamedTuple):
     rows: Float[np.ndarray, "rank M"]
 
 
+class Symmetric(NamedTuple):
+    """Coefficients of an H with quantities built in, and its log evidence against none."""
+
+    coefficients: Float[np.ndarray, " P"]
+    gain: float
+
+
 class NearestSpaces(NamedTuple):
     """The search for the dimension of the space: the brackets of its candidates, the best dimension with its
     H, the posterior covariance of c, the log evidence by dimension, and the nats between the best two.
@@ -67,7 +74,7 @@ class NearestSpaces(NamedTuple):
         quantities = self.quantities()
         bracket = self.brackets.at(self.best.coefficients)
         back = np.linalg.pinv(bracket @ _split(bracket, self.best.rank)[1])
-        root = np.linalg.cholesky(self.covariance)
+        root = covariance_root(self.covariance)
         draws = np.random.default_rng(0).normal(size=(DRAWS, len(root))) @ root.T
         return np.stack([-back @ self.brackets.at(draw) @ quantities for draw in draws])
 
@@ -141,12 +148,12 @@ class Brackets:
 
 
 def space_posterior(
-    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, known: Sequence[Fit] = ()
+    features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, known: Sequence[Symmetric] = ()
 ) -> SpacePosterior:
-    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry; fits `known` to
-    have some are where the search begins too.
+    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry; spaces of H
+    that are `known` to have some are compared too.
     """
-    found = nearest_spaces(features, states, none, starts=[one.parameters[:-1] for one in known])
+    found = nearest_spaces(features, states, none, known=known)
     best, every = found.best, monomials(features.dim)
     angle = _angle(found) if best.rank else 0.0
     rows = np.zeros((best.rank, len(every)))
@@ -165,10 +172,10 @@ def nearest_spaces(
     states: Float[np.ndarray, "rows dim"],
     none: Fit,
     degree: int = 2,
-    starts: Sequence[Float[np.ndarray, " P"]] = (),
+    known: Sequence[Symmetric] = (),
 ) -> NearestSpaces:
     """The space of the quantities of degree <= `degree`, of scaled `states` and the fit without symmetry.
-    `starts` are coefficients of H with some of them, from which the search begins too.
+    Spaces of H that are `known` to have some are compared too.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
@@ -184,16 +191,17 @@ def nearest_spaces(
     found = {free: Nearest(free, mean, 0.0, (brackets.units @ left).T)}
 
     def add(nearest: Nearest) -> None:
-        known = found.get(nearest.rank)
-        if known is None or nearest.log_evidence > known.log_evidence:
+        before = found.get(nearest.rank)
+        if before is None or nearest.log_evidence > before.log_evidence:
             found[nearest.rank] = nearest
 
-    for start in starts:
-        rank = _nullity(brackets.at(start[used]))[0]
-        if rank > free and (nearest := _nearest(brackets, rank, mean, covariance, prior, start[used])):
-            add(nearest)
+    for one in known:
+        coefficients = one.coefficients[used]
+        rank, left = _nullity(brackets.at(coefficients))
+        if rank > free:
+            add(Nearest(rank, coefficients, one.gain, (brackets.units @ left).T))
     for rank in range(free + 1, count + 1):
-        nearest = _nearest(brackets, rank, mean, covariance, prior, mean)
+        nearest = _nearest(brackets, rank, mean, covariance, prior)
         if nearest is None:
             continue
         add(nearest)
@@ -239,12 +247,9 @@ def _nearest(
     mean: Float[np.ndarray, " P"],
     covariance: Float[np.ndarray, "P P"],
     prior: Float[np.ndarray, " P"],
-    start: Float[np.ndarray, " P"],
 ) -> Nearest | None:
-    """By sequential quadratic programming over c and the quantities, from `start`; None where c does not
-    settle.
-    """
-    current = start
+    """By sequential quadratic programming over c and the quantities; None where c does not settle."""
+    current = mean
     for _ in range(STEPS):
         normal = _normal(brackets, current, *_split(brackets.at(current), rank))
         own = covariance @ normal.T

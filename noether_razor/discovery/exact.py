@@ -51,6 +51,7 @@ def exact_answer(
             beside=[one for one in (*each, *together) if one.formula not in asked],
             apart=second.tolist(),
         )
+        found = _off_surfaces(analysis, found)
         halved = None
         if found.apart is not None:
             own = data_answer(data[np.flatnonzero(np.isin(data.recordings, first))])
@@ -60,6 +61,19 @@ def exact_answer(
         failed["exact evidence"] = str(error) if isinstance(error, EvidenceError) else repr(error)
         return None, None
     return found, replace(said, together=together[0].formula) if together else said
+
+
+def _off_surfaces(analysis: Analysis, found: Evidence) -> Evidence:
+    """The evidence without a verdict where all rows lie on a surface and it rejects what is conserved on it:
+    beside the surface the data say nothing of H, and so of {C, H}.
+    """
+    conserved = {one.text for one in analysis.quantities}
+    against = any(one.quantity in conserved and one.verdict in ("approximate", "rejected") for one in found)
+    if found.withdrawn or not against or not analysis.same:
+        return found
+    surface = analysis.same[0].text
+    why = f"{surface} has one value in the whole file: beside that surface H is not known"
+    return replace(found, withdrawn=why)
 
 
 def halves(data: Trajectories) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]]:

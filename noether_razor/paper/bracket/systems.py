@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...trajectories import Trajectories
+from ...trajectories.positions import velocities
 from ..beyond.systems import Field, followed, normal
 
 STEP, ROWS = 0.2, 51
@@ -17,7 +18,8 @@ MIXTURE = np.array([[1.0, 0.2, 0.1, 0.0], [-0.3, 1.0, 0.0, 0.2], [0.1, 0.0, 1.0,
 
 class System(NamedTuple):
     """Equations of motion of (q, v), draws of initial states, and the true Poisson matrix (dim, dim) at a
-    state with p_1 = v_1 + ...; the kind that is to be found, and what files of it are made with.
+    state with p_1 = v_1 + ...; the kind that is to be found, and what files of it are made with: `alone`,
+    positions alone, of which so many rows are in the time between two of other files; 0 for no such file.
     """
 
     field: Field
@@ -27,12 +29,14 @@ class System(NamedTuple):
     noise: float = 0.01
     runs: int = 20
     mixture: np.ndarray | None = None
+    alone: int = 0
 
 
 def measured(system: System, seed: int) -> Trajectories:
     """A file of it, with normal noise of a share of the spread of each column; masses are not known."""
     random = np.random.default_rng(seed)
-    times = STEP * np.arange(ROWS)
+    finer = max(system.alone, 1)
+    times = STEP / finer * np.arange(finer * ROWS)
     states = followed(system.field, system.starts(random, system.runs), times)
     if system.mixture is not None:
         states = states @ system.mixture.T
@@ -40,6 +44,14 @@ def measured(system: System, seed: int) -> Trajectories:
     spread = states.reshape(-1, 2 * dof).std(axis=0)
     states = states + system.noise * spread * random.normal(size=states.shape)
     names = tuple(f"{letter}{k + 1}" for letter in "qv" for k in range(dof))
+    if system.alone:
+        ends = len(times) * np.arange(system.runs + 1)
+        spans = list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+        rows = states[..., :dof].reshape(-1, dof)
+        found = velocities(np.tile(times, system.runs), rows, spans, names)
+        both = np.hstack([found.positions, found.velocities])
+        segments = [(found.times[a:b], both[a:b]) for a, b in found.spans]
+        return Trajectories.of_segments(segments, names=names, bracket="auto")
     return Trajectories(np.tile(times, (system.runs, 1)), states, names=names, bracket="auto")
 
 
@@ -182,6 +194,11 @@ SYSTEMS: dict[str, System] = {
         trap(), SOME, lambda _: MIXTURE @ plane()(_) @ MIXTURE.T, "constant", mixture=MIXTURE
     ),
     "masses and field in space": System(in_space, normal(*[0.7] * 6), _of_space, "natural", runs=40),
+    "positions alone, masses 1, 2.7": System(
+        trap(masses=(1.0, 2.7)), SOME, plane(mass=2.7), "masses", alone=6
+    ),
+    "positions alone, field 1.5": System(trap(field=1.5), SOME, plane(1.5), "field", alone=6),
+    "positions alone, frame, 0.4": System(rotating, SOME, plane(0.8), "field", alone=6),
     "field 1 + r^2/2": System(changing_field, SOME, _of_changing_field, "form"),
     "polar coordinates": System(polar, normal(*[0.25] * 4), _of_polar, "form"),
     "double pendulum, 0.25": System(double_pendulum, normal(*[0.25] * 4), _of_pendula, "form"),

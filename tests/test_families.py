@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ from noether_razor.scaling import PhaseScale
 from noether_razor.symmetry import CurveSamples, FlowAveraging, FlowSamples, GroupDraws, flow_samples
 from noether_razor.symmetry.limited import LENGTH
 from noether_razor.systems import CustomSystem, Pendulum
+from noether_razor.training import Report
 from noether_razor.trajectories import Trajectories, simulate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -353,9 +355,11 @@ def test_every_verb_takes_another_family(trained: tuple[RunFolder, RunFolder]) -
 def test_discover_says_what_another_family_learned(tmp_path: Path) -> None:
     system = CustomSystem(1, "p1^2/2 + q1^4/4", {})
     data = simulate(system, jax.random.key(0), trajectories=20, transitions=10, dt=0.2)
+    told: list[tuple[str, Any]] = []
     found = discover(
         data,
         family="quadratic",
+        progress=lambda name, what: told.append((name, what)),
         options=Options(
             network=NetworkOptions(layers=2, width=8),
             symmetry=SymmetryOptions(family="network", quantities=1, width=4),
@@ -365,5 +369,10 @@ def test_discover_says_what_another_family_learned(tmp_path: Path) -> None:
         ),
     )
     assert found.learned is not None and found.learned.family == "network" and not found.learned.exact
+    assert [name for name, what in told if isinstance(what, Discovery)] == [
+        "the data alone",
+        "exact evidence",
+    ]
+    assert {name for name, what in told if isinstance(what, Report)} >= {"model"}
     assert "learned with the bound, family network" in str(found)
     assert Discovery.load(found.save(tmp_path / "run")).learned == found.learned

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import noether_razor as nr
 from noether_razor.app.cli import compiled
 from noether_razor.discovery import BUDGETS, Discovery
 from noether_razor.discovery.parts import Abandoned, Parts
@@ -143,3 +144,23 @@ def test_jax_keeps_a_program_there_and_a_second_run_says_nothing(tmp_path):
         )
         assert (said.stdout, said.stderr) == ("7.0\n", "")
     assert any(path.stat().st_size > 100 for path in tmp_path.glob("*/*"))
+
+
+def test_a_caller_is_told_the_first_answer_and_may_stop_there():
+    class Enough(Exception):
+        pass
+
+    told = []
+
+    def progress(name, what):
+        told.append((name, what))
+        raise Enough
+
+    times = np.arange(40) * 0.2
+    phases = np.random.default_rng(0).uniform(0.5, 6, (12, 2))
+    states = [size * np.stack([np.cos(times + at), -np.sin(times + at)], axis=1) for size, at in phases]
+    with pytest.raises(Enough):
+        nr.discover(nr.Trajectories.from_arrays([times] * len(states), states), progress=progress)
+    ((name, found),) = told
+    assert name == "the data alone" and found.model is None
+    assert [one.text for one in found.quantities] == ["q1^2 + p1^2"]

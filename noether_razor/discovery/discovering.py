@@ -91,7 +91,7 @@ def discover(
     seed: int = 0,
     family: str = LIBRARY,
     budget: BudgetName = "standard",
-    progress: Callable[[str, Report], None] | None = None,
+    progress: Callable[[str, Report | Discovery], None] | None = None,
     options: Options | None = None,
     library: LibraryOptions | None = None,
 ) -> Discovery:
@@ -105,7 +105,9 @@ def discover(
     `invariants.DICTIONARIES`. After the quadratic ones "library", the default, searches the terms of
     `library` too: see `conserved_library`. `quantities` are formulas whose conservation is to be judged:
     "q1*p2 - q2*p1", or several as "p1, p2". `progress` is
-    told the name of each fit and its logged steps; it may raise to stop. `options` take the place of
+    told the name of a fit with each step that is logged, and the name of a part that is done with what is
+    known by then: "the data alone" after seconds, "exact evidence" and "library" while the model is trained,
+    in another thread; it may raise to stop. `options` take the place of
     `RECIPE`; the steps of the budget then do not count. Raises `OptionError` for options that do not fit the
     data, `HypothesisError` for formulas, and `LibraryError` for terms.
     """
@@ -125,13 +127,20 @@ def discover(
     check_library(data, library)
     with parts.timed("the data alone"):
         found = first_words(data, options, hypotheses, family=family)
-    problem, tell = make_problem(data, options, seed=seed), parts.told(progress or say_nothing)
+    tell = parts.told(progress or say_nothing)
+    tell("the data alone", found)
+    problem = make_problem(data, options, seed=seed)
 
     def without_training() -> Discovery:
         with parts.timed("exact evidence"):
             exact = with_exact(found)
+        tell("exact evidence", exact)
+        if family != LIBRARY:
+            return exact
         with parts.timed("library"):
-            return with_beyond(exact, options, library) if family == LIBRARY else exact
+            beyond = with_beyond(exact, options, library)
+        tell("library", beyond)
+        return beyond
 
     found, trained = parts.side_by_side(
         {WORDS: without_training, MODEL: lambda: _trained(problem, seed, tell)}

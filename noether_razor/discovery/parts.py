@@ -11,9 +11,6 @@ from typing import Any, TypeVar
 import jax
 from threadpoolctl import threadpool_limits
 
-from ..training import Report
-from .keeping import Tell
-
 Result = TypeVar("Result")
 
 
@@ -41,13 +38,13 @@ class Parts:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
-    def told(self, tell: Tell) -> Tell:
+    def told(self, tell: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
         """`tell`, which also ends a part once another has failed."""
 
-        def told(name: str, report: Report) -> None:
+        def told(name: str, what: Any) -> None:
             if self._over.is_set():
                 raise Abandoned
-            tell(name, report)
+            tell(name, what)
 
         return told
 

@@ -2,13 +2,14 @@
 
 from .checkpoint import Checkpoint, CheckpointError
 from .early import NotLearnedError, early_check, no_motion_nll
-from .fitting import FitResult, NonFiniteELBOError, Report, fit, initial_state
+from .fitting import CompiledLoop, FitResult, NonFiniteELBOError, Report, fit, initial_state
 from .loop import Progress, TrainState, make_loop
 from .optimiser import Rates, Training
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "CompiledLoop",
     "FitResult",
     "NonFiniteELBOError",
     "NotLearnedError",

@@ -154,6 +154,7 @@ EXCEPTIONS = {
     # A verb of the command line has one parameter an option, by which Typer names it.
     "app/cli/discover.py: discover",
     "app/cli/embed.py: embed",
+    "app/cli/train.py: train",
     "app/cli/columns.py: data_table",
     # The training loop: what is scanned closes over what the loop is made of.
     "training/loop.py: make_loop",

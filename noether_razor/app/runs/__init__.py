@@ -6,14 +6,25 @@ from .discover import budget_named, discover_config, discover_run, library_named
 from .embed import embed_run, embedding_config
 from .evidence import evidence_of_file
 from .held_out import held_out
+from .hosts import GONE, OtherProcessError
 from .learning import charges_run, symmetries_run
 from .listening import Listener
 from .predict import predict_run
-from .run import TrainedRun, evaluate_run, load_run, report_run, train_run, warm_start_config
+from .run import (
+    TrainedRun,
+    evaluate_run,
+    load_run,
+    report_run,
+    train_run,
+    train_with_others,
+    warm_start_config,
+)
 from .states import has_states, states_run
 
 __all__ = [
+    "GONE",
     "Listener",
+    "OtherProcessError",
     "TrainedRun",
     "analyse_run",
     "budget_named",
@@ -35,5 +46,6 @@ __all__ = [
     "states_run",
     "symmetries_run",
     "train_run",
+    "train_with_others",
     "warm_start_config",
 ]

@@ -15,10 +15,13 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noether_razor.app.config import build_problem, load_config
+from noether_razor.app.runs import dry_text
+from noether_razor.app.runs.dry import DryFit, Place
 from noether_razor.devices import DATA, SAMPLES, divided, full_precision, largest_share, mesh_of, undivided
 from noether_razor.inference import ELBO, Estimator, in_single_precision
 from noether_razor.integrators import euler_step
-from noether_razor.training import Training, initial_state, make_loop
+from noether_razor.training import CompiledLoop, StepCost, Training, initial_state, make_loop, step_cost
 
 FEW = 1e-5
 
@@ -147,3 +150,25 @@ def test_precision_is_what_the_user_says_where_he_says_it():
         asked = jax.jit(product).lower(jnp.ones((2, 2))).as_text()
     assert "HIGHEST" not in asked
     assert "HIGHEST" in jax.jit(product).lower(jnp.ones((2, 2))).as_text()
+
+
+# What it costs, on paper
+
+
+def test_a_place_that_is_faster_is_named():
+    cost = StepCost(parameters=1, images=1, operations=1e9, state=1, rows=1, working=1, share=1.0)
+    places = Place("gpu", 1, 10.0, 2e-3, 10), Place("cpu", 1, 1.0, 1e-3, 10)
+    said = dry_text([DryFit("training", 6000, 28, cost, places)])
+    assert "cpu          1.0 ms a step measured: faster here" in said
+    assert "whole run      about 0.4 min" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["table1", "table2", "table3"])
+@pytest.mark.parametrize("row", ["vanilla", "fixed", "learned"])
+def test_memory_is_predicted_to_a_fifth(table, row):
+    problem = build_problem(load_config(f"paper/{table}/{row}.toml"))
+    parts = problem.posterior, problem.observations, problem.objective, problem.training
+    sizes = CompiledLoop(*parts, jax.random.key(0)).program.memory_analysis()
+    compiled = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+    assert 0.8 < step_cost(*parts).memory / compiled < 1.2

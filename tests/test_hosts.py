@@ -66,7 +66,7 @@ def wait_for_steps(folder: Path, count: int, running: list[subprocess.Popen[str]
 
 def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """Exit codes and what was printed, by then at the latest."""
-    said = [one.communicate(timeout=60) for one in running]
+    said = [one.communicate(timeout=120) for one in running]
     return [(one.returncode, *texts) for one, texts in zip(running, said, strict=True)]
 
 

@@ -1,6 +1,7 @@
 """Maximising the ELBO: optimiser groups, the compiled loop, checkpoints."""
 
 from .checkpoint import Checkpoint, CheckpointError
+from .cost import StepCost, step_cost
 from .early import NotLearnedError, early_check, no_motion_nll
 from .fitting import CompiledLoop, FitResult, NonFiniteELBOError, Report, fit, initial_state
 from .loop import Progress, TrainState, make_loop
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "Rates",
     "Report",
+    "StepCost",
     "TrainState",
     "Training",
     "early_check",
@@ -23,4 +25,5 @@ __all__ = [
     "initial_state",
     "make_loop",
     "no_motion_nll",
+    "step_cost",
 ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool
 
 from ..devices import mesh_of, on_every_device, on_one_device, rows_on_devices
-from ..inference import Objective, Posterior, Rows, batch_axes, in_single_precision, likelihood_of
+from ..inference import Estimator, Objective, Posterior, Rows, batch_axes, in_single_precision, likelihood_of
 from ..symmetry import GroupDraws, NoAveraging
 from ..typing import PRNGKey
 from .loop import Progress, TrainState, make_loop, rows_a_step
@@ -157,7 +158,7 @@ class CompiledLoop:
         self, posterior: Posterior, data: Rows, objective: Objective, training: Training, key: PRNGKey
     ):
         graph, _ = nnx.split(posterior)
-        self.mesh = _mesh(posterior, data, objective, training)
+        self.mesh = mesh_of_fit(posterior, data, objective, training)
         self.key = self._placed(key)
         self.data = in_single_precision(data) if self.mesh is None else rows_on_devices(data, self.mesh)
         state = self._placed(initial_state(posterior, training))
@@ -170,7 +171,8 @@ class CompiledLoop:
         )
         # Each device has an executable of its own.
         device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
-        loop = _Loop(graph, training, objective, data.size, self.mesh)
+        # The mesh says which devices; a single one compiles as the default.
+        loop = _Loop(graph, replace(training, devices=()), objective, data.size, self.mesh)
         self.program = _compiled(loop, shapes, structure, device)
 
     def __call__(self, state: TrainState, stop: int) -> tuple[TrainState, Progress, Bool[Array, ""]]:
@@ -204,15 +206,19 @@ def _compiled(loop: _Loop, shapes: tuple[jax.ShapeDtypeStruct, ...], structure: 
         return jax.jit(function, out_shardings=everywhere).lower(*arguments).compile()
 
 
-def _mesh(posterior: Posterior, data: Rows, objective: Objective, training: Training) -> Mesh | None:
+def mesh_of_fit(posterior: Posterior, data: Rows, objective: Objective, training: Training) -> Mesh | None:
     """The mesh of the devices of `training`; None where there is one device."""
     if len(training.devices) < 2:
         return None
     estimator = objective.estimator
     batch = rows_a_step(data, training.batch, estimator)
-    alone = isinstance(posterior.averaging, NoAveraging) or estimator.chunk is not None
-    samples = 1 if alone else estimator.group_samples
+    samples = 1 if estimator.chunk is not None else group_samples_of(posterior, estimator)
     return mesh_of(training.devices, list(batch_axes(batch, estimator).values()), samples)
+
+
+def group_samples_of(posterior: Posterior, estimator: Estimator) -> int:
+    """Images of a state in the average that makes H."""
+    return 1 if isinstance(posterior.averaging, NoAveraging) else estimator.group_samples
 
 
 def _broken_part(posterior: Posterior, progress: Progress, dim: int) -> str:

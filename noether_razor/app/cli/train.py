@@ -21,6 +21,9 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither progress nor result.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run will cost, from a few steps; write nothing.")
+    ] = False,
     coordinator: Annotated[
         str | None,
         typer.Option(help="Share the run with other processes: host:port of the first, or auto."),
@@ -32,7 +35,7 @@ def train(
     from ...discovery import RunFolder
     from ...reporting import summary_text
     from ..config import ConfigError, load_config
-    from ..runs import Listener, train_run, train_with_others
+    from ..runs import Listener, dry_run, dry_text, train_run, train_with_others
 
     settings = load_config(config, overrides or [])
     folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
@@ -42,6 +45,14 @@ def train(
         raise ConfigError("--processes, --process-id: need --coordinator")
     import jax
 
+    if dry:
+        if coordinator is not None:
+            raise ConfigError("--dry-run: measures one process, without --coordinator")
+        everywhere = [tuple(jax.devices())]
+        if jax.default_backend() != "cpu":
+            everywhere.append(tuple(jax.devices("cpu")[:1]))
+        typer.echo(dry_text(dry_run(settings, everywhere)))
+        return
     quiet = quiet or jax.process_index() > 0
     with Interruption() as stop, LiveProgress(quiet, settings.training.steps) as live:
         listener = Listener(progress=live.update, reading=live.reading, interrupted=stop)

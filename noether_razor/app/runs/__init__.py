@@ -3,6 +3,7 @@
 from .analyse import analyse_run
 from .configured import config_of, require_same
 from .discover import budget_named, discover_config, discover_run, library_named
+from .dry import dry_run, dry_text
 from .embed import embed_run, embedding_config
 from .evidence import evidence_of_file
 from .held_out import held_out
@@ -32,6 +33,8 @@ __all__ = [
     "config_of",
     "discover_config",
     "discover_run",
+    "dry_run",
+    "dry_text",
     "embed_run",
     "embedding_config",
     "evaluate_run",

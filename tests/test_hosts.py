@@ -148,7 +148,11 @@ def test_a_run_killed_at_random_moments_ends_bitwise_as_an_undisturbed_one(tmp_p
     rng = np.random.default_rng([count, victim])
     for _ in range(KILLS):
         running = started(folder, count)
-        time.sleep(rng.uniform(0, 15))
+        wanted = len(lines(folder)) + int(rng.integers(1, 8))
+        # Later than the start, at which processes wait for each other for minutes.
+        while len(lines(folder)) < wanted and all(one.poll() is None for one in running):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
         running[victim].send_signal(signal.SIGKILL)
         codes = [code for code, *_ in ended(running)]
         # Killed or done; the one that is left says so, or was done.

@@ -134,7 +134,8 @@ def main() -> None:
     """Print the comparison as one JSON object."""
     if len(sys.argv) > 1:
         sys.exit(
-            f"scripts/benchmark takes no arguments but --scaling or --charges, got {' '.join(sys.argv[1:])}"
+            "scripts/benchmark takes no arguments but --scaling, --charges or --devices, "
+            f"got {' '.join(sys.argv[1:])}"
         )
     config = load_config(CONFIG)
     problem = build_problem(config)

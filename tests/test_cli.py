@@ -157,6 +157,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_dry_run_says_what_a_run_costs_and_writes_nothing(tmp_path: Path) -> None:
+    result = run("train", DEBUG, "--dry-run", "--out", tmp_path / "never")
+    assert result.returncode == 0 and result.stderr == ""
+    assert not (tmp_path / "never").exists()
+    said = re.search(r"([\d.]+) MB of a device predicted .* ([\d.]+) MB compiled", result.stdout)
+    # Of so small a network most is what the formula leaves out.
+    assert said and 0.2 < float(said[1]) / float(said[2]) < 2
+    assert re.search(r"training: 60 steps, cpu devices: 1\n  parameters +\d+", result.stdout)
+    assert re.search(r"a step +[\d.]+ ms measured", result.stdout) and "whole run" in result.stdout
+    assert_bad_input(run("train", DEBUG, "--dry-run", "--processes", "2"), "--coordinator")
+
+
 def test_an_interrupted_and_killed_run_resumes_as_if_never_stopped(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     logged = folder / "metrics.jsonl"

@@ -12,7 +12,7 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing", "files", "quadratic_forms", "spelling", "thinning", "threads", "null_space"},
+    {"typing", "files", "quadratic_forms", "spelling", "thinning", "threads", "null_space", "devices"},
     {"random", "formula"},
     {"phase_space"},
     {"scaling", "integrators", "mechanics"},
@@ -155,6 +155,7 @@ EXCEPTIONS = {
     # A verb of the command line has one parameter an option, by which Typer names it.
     "app/cli/discover.py: discover",
     "app/cli/embed.py: embed",
+    "app/cli/train.py: train",
     "app/cli/columns.py: data_table",
     # The training loop: what is scanned closes over what the loop is made of.
     "training/loop.py: make_loop",

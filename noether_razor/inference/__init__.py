@@ -4,7 +4,7 @@ from .elbo import ELBO, ELBOTerms, Objective, PriorPrecision
 from .elbo_estimate import ELBOEstimate, estimate_elbo, random_part
 from .estimator import Estimator, paper_estimator
 from .flow import flow_of, hamiltonian_of
-from .gradient import elbo_and_gradient
+from .gradient import batch_axes, elbo_and_gradient
 from .likelihoods.base import (
     LIKELIHOODS,
     OBSERVED,
@@ -41,6 +41,7 @@ __all__ = [
     "Segments",
     "TransitionLikelihood",
     "Weights",
+    "batch_axes",
     "elbo_and_gradient",
     "estimate_elbo",
     "flow_of",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.infer import TraceMeanField_ELBO
 
+from ..devices import full_precision
 from ..typing import PRNGKey, Scalar
 from .estimator import Estimator
 from .flow import flow_of
@@ -82,6 +83,7 @@ class ELBO:
         """The ELBO of all `data`."""
         return cls(len(likelihood_of(data).moves(data)), estimator, prior_precision, data.size)
 
+    @full_precision()
     def __call__(
         self,
         posterior: Posterior,

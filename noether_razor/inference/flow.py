@@ -5,6 +5,7 @@ from typing import cast
 
 import jax
 
+from ..devices import full_precision
 from ..integrators import transition
 from ..networks import VectorFieldNetwork
 from ..phase_space import hamiltonian_field
@@ -27,8 +28,9 @@ def hamiltonian_of(
     `group_scale`.
     """
     draws = GroupDraws(estimator.group_samples, estimator.independent, group_scale)
-    samples = posterior.averaging.sample(key, posterior.quantities, draws)
-    return symmetrised(posterior.network_with(weights), samples, chunk=estimator.chunk)
+    with full_precision():
+        samples = posterior.averaging.sample(key, posterior.quantities, draws)
+    return full_precision()(symmetrised(posterior.network_with(weights), samples, chunk=estimator.chunk))
 
 
 def flow_of(
@@ -41,7 +43,7 @@ def flow_of(
 ) -> Flow:
     """Its flow, by the integrator of `estimator`; of a `VectorFieldNetwork` that of its field."""
     if isinstance(posterior.network, VectorFieldNetwork):
-        field = cast(VectorField, posterior.network_with(weights))
+        field = full_precision()(cast(VectorField, posterior.network_with(weights)))
     else:
         field = hamiltonian_field(hamiltonian_of(posterior, weights, key, estimator, group_scale=group_scale))
     # Jitted, it is traced once for all stages of a step.

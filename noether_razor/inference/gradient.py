@@ -7,9 +7,21 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Int
 
+from ..devices import DATA, divided, division, mesh_size
 from ..typing import PRNGKey, Scalar
 from .elbo import ELBOTerms, Objective
+from .estimator import Estimator
 from .posterior import Posterior
+
+
+def batch_axes(size: int, estimator: Estimator) -> dict[int, int]:
+    """The axes along which a batch of `size` rows may be divided among devices, and their lengths: once it is
+    dealt out, weight samples and the rows of each. Weight samples one after the other cannot be divided.
+    """
+    if estimator.share_batch:
+        return {0: size}
+    rows = {1: size // estimator.weight_samples}
+    return rows if estimator.sequential else {0: estimator.weight_samples} | rows
 
 
 def elbo_and_gradient(
@@ -27,18 +39,20 @@ def elbo_and_gradient(
 
     `graph` and `params` are ``nnx.split(posterior)``. Unless the estimator shares the batch, its weight
     samples take equal parts of it in order, so the batch must be shuffled and a multiple of
-    ``weight_samples`` long (ValueError otherwise).
+    ``weight_samples`` long (ValueError otherwise). On a mesh of devices the weight samples are divided among
+    them, or the rows of each.
     """
     estimator, samples = objective.estimator, objective.estimator.weight_samples
     batch = jax.tree.map(jnp.asarray, batch)
     keys = jax.random.split(key, samples)
+    if not estimator.share_batch and batch.size % samples:
+        raise ValueError(
+            f"a batch of {batch.size} transitions or segments does not divide among {samples} weight samples"
+        )
+    axes = batch_axes(batch.size, estimator)
     if not estimator.share_batch:
-        if batch.size % samples:
-            raise ValueError(
-                f"a batch of {batch.size} transitions or segments does not divide among {samples} "
-                "weight samples"
-            )
         batch = jax.tree.map(lambda x: x.reshape(samples, -1, *x.shape[1:]), batch)
+    batch = divided(batch, DATA, list(axes)[division(list(axes.values()), mesh_size(DATA))])
 
     def loss(params: nnx.State, key: PRNGKey, part: Any) -> tuple[Scalar, ELBOTerms]:
         terms = objective(nnx.merge(graph, params), key, part, group_scale=group_scale)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from ..devices import SAMPLES, divided
 from ..quantities import ConservedQuantities, QuadraticQuantities
 from ..random import normal
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
@@ -106,13 +107,13 @@ def symmetrised(network: Hamiltonian, samples: GroupSamples, *, chunk: int | Non
 
     With `chunk` the network sees so many images at a time and its activations are computed again in every
     reverse pass, so that memory grows with `chunk` and no longer with the number of group samples. The
-    values are the same.
+    values are the same. Without it images are divided along the axis of a mesh of devices for group samples.
     """
 
     def average(state: State) -> Scalar:
         images = samples(state)
         if chunk is None or chunk >= images.shape[0]:
-            return jnp.mean(jax.vmap(network)(images))
+            return jnp.mean(jax.vmap(network)(divided(images, SAMPLES)))
         return jnp.mean(jax.lax.map(jax.checkpoint(network), images, batch_size=chunk))
 
     return average

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 
@@ -49,9 +50,10 @@ class Checkpoint:
             return
         leaves = _leaves(state)
         shapes = {name: list(leaf.shape) for name, leaf in leaves.items()}
-        with ocp.Checkpointer(_handler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             arguments = ocp.args.Composite(
-                state=ocp.args.PyTreeSave(leaves), info=ocp.args.JsonSave({"shapes": shapes, "info": info})
+                state=ocp.args.PyTreeSave({name: np.asarray(leaf) for name, leaf in leaves.items()}),
+                info=ocp.args.JsonSave({"shapes": shapes, "info": info}),
             )
             checkpointer.save(target, args=arguments)
         for old in self.steps():
@@ -68,20 +70,15 @@ class Checkpoint:
             return None
         folder = self.folder / str(steps[-1])
         wanted = _leaves(like)
-        abstract = {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in wanted.items()
-        }
+        as_numbers = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
         try:
-            with ocp.Checkpointer(_handler()) as checkpointer:
+            with _checkpointer() as checkpointer:
                 about = checkpointer.restore(folder, args=ocp.args.Composite(info=ocp.args.JsonRestore()))[
                     "info"
                 ]
                 if about["shapes"] != {name: list(leaf.shape) for name, leaf in wanted.items()}:
                     raise CheckpointError(f"{folder}: the checkpoint belongs to another model or optimiser")
-                arguments = ocp.args.PyTreeRestore(
-                    abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
-                )
+                arguments = ocp.args.PyTreeRestore(wanted, as_numbers)
                 leaves = checkpointer.restore(folder, args=ocp.args.Composite(state=arguments))["state"]
         except CheckpointError:
             raise
@@ -89,7 +86,8 @@ class Checkpoint:
             raise CheckpointError(
                 f"{folder}: damaged or incomplete checkpoint ({type(error).__name__})"
             ) from error
-        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted]), about["info"]
+        placed = [jax.device_put(leaves[name], leaf.sharding) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(like), placed), about["info"]
 
 
 def _leaves(state: Any) -> dict[str, jax.Array]:
@@ -101,7 +99,15 @@ def _leaves(state: Any) -> dict[str, jax.Array]:
     }
 
 
-def _handler() -> ocp.CompositeCheckpointHandler:
-    return ocp.CompositeCheckpointHandler(
-        state=ocp.PyTreeCheckpointHandler(), info=ocp.JsonCheckpointHandler()
+def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: where several share a run, one of them writes, and waits for no other."""
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
     )
+    handler = ocp.CompositeCheckpointHandler(
+        state=ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
+        info=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)

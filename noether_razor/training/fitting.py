@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool
 
-from ..inference import Objective, Posterior, Rows, in_single_precision, likelihood_of
-from ..symmetry import GroupDraws
+from ..devices import mesh_of, on_every_device, on_one_device, rows_on_devices
+from ..inference import Estimator, Objective, Posterior, Rows, batch_axes, in_single_precision, likelihood_of
+from ..symmetry import GroupDraws, NoAveraging
 from ..typing import PRNGKey
-from .loop import Progress, TrainState, make_loop
+from .loop import Progress, TrainState, make_loop, rows_a_step
 from .optimiser import Training
 
 
@@ -86,7 +90,8 @@ def fit(
     the initial state and returns the one to continue from, if any. `callback` is called every
     `training.log_every` steps, after compiled code has returned, so it may write, print or raise.
     `should_stop` is asked after it, and a reason, not empty, ends the fit there; `early_check` makes one.
-    `posterior` itself is not changed.
+    `posterior` itself is not changed. Where `training.devices` share the work, of one process or several
+    that all make the same call, what is reported and returned is on the first device of the process.
 
     Raises ValueError for a batch that does not fit the estimator or rows that do not fit the posterior, and
     `NonFiniteELBOError` when the objective or a gradient is not finite; what the callback has seen before
@@ -99,16 +104,15 @@ def fit(
         state = resume(state) or state
         if int(state.step) >= training.steps:
             return FitResult(nnx.merge(graph, state.params), state, [])
-    data = in_single_precision(data)
     started = time.perf_counter()
-    loop = _compiled_for(graph, training, objective, (state, data, key, jnp.zeros((), jnp.int32)))
+    run = CompiledLoop(posterior, data, objective, training, key)
     compile_seconds = time.perf_counter() - started
 
     history: list[Report] = []
     stopped = ""
     while not stopped and (step := int(state.step)) < training.steps:
         stop = min(training.steps, (step // training.log_every + 1) * training.log_every)
-        state, progress, finite = loop(state, data, key, jnp.asarray(stop, jnp.int32))
+        state, progress, finite = run(state, stop)
         if not bool(finite):
             broken = _broken_part(nnx.merge(graph, state.params), progress, data.states.shape[-1])
             raise NonFiniteELBOError(int(state.step), broken)
@@ -119,7 +123,7 @@ def fit(
             nll=float(progress.terms.nll),
             kl=float(progress.terms.total_kl()),
             gradient_norm=float(progress.gradient_norm),
-            noise_variance=float(jnp.exp(state.params["log_noise_variance"][...])),
+            noise_variance=float(jnp.exp(state.params["log_noise_variance"][...])),  # type: ignore[arg-type]
             state=state,
         )
         history.append(report)
@@ -142,31 +146,79 @@ def _require_latents(posterior: Posterior, data: Rows) -> None:
         )
 
 
-def _compiled_for(
-    graph: nnx.GraphDef[Posterior], training: Training, objective: Objective, arguments: tuple[Any, ...]
-) -> Any:
-    """The loop, compiled ahead of time: any later change of shape or type is an error, never a silent second
-    compilation. Each device has an executable of its own.
+class CompiledLoop:
+    """The training loop on its data, compiled ahead of time for the devices of `training`: (state, step to
+    stop at) -> (state, progress, whether all was finite), all on one device of this process.
+
+    Any later change of shape or type is an error, never a silent second compilation. Runs of one shape, such
+    as the seeds of a table, share a compilation. `program` is the executable.
     """
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
-    return _compiled(graph, training, objective, shapes, structure, device)
+
+    def __init__(
+        self, posterior: Posterior, data: Rows, objective: Objective, training: Training, key: PRNGKey
+    ):
+        graph, _ = nnx.split(posterior)
+        self.mesh = mesh_of_fit(posterior, data, objective, training)
+        self.key = self._placed(key)
+        self.data = in_single_precision(data) if self.mesh is None else rows_on_devices(data, self.mesh)
+        state = self._placed(initial_state(posterior, training))
+        arguments = state, self.data, self.key, self._placed(jnp.zeros((), jnp.int32))
+        leaves, structure = jax.tree.flatten(arguments)
+        where = [None if self.mesh is None else leaf.sharding for leaf in leaves]
+        shapes = tuple(
+            jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+            for leaf, place in zip(leaves, where, strict=True)
+        )
+        # Each device has an executable of its own.
+        device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
+        # The mesh says which devices; a single one compiles as the default.
+        loop = _Loop(graph, replace(training, devices=()), objective, data.size, self.mesh)
+        self.program = _compiled(loop, shapes, structure, device)
+
+    def __call__(self, state: TrainState, stop: int) -> tuple[TrainState, Progress, Bool[Array, ""]]:
+        end = self._placed(jnp.asarray(stop, jnp.int32))
+        found = self.program(self._placed(state), self.data, self.key, end)
+        return found if self.mesh is None else on_one_device(found)
+
+    def _placed(self, tree: Any) -> Any:
+        return tree if self.mesh is None else on_every_device(tree, self.mesh)
+
+
+class _Loop(NamedTuple):
+    """What a compiled loop depends on, besides shapes."""
+
+    graph: nnx.GraphDef[Posterior]
+    training: Training
+    objective: Objective
+    rows: int
+    mesh: Mesh | None
 
 
 @lru_cache(maxsize=8)
-def _compiled(
-    graph: nnx.GraphDef[Posterior],
-    training: Training,
-    objective: Objective,
-    shapes: tuple[jax.ShapeDtypeStruct, ...],
-    structure: Any,
-    device: str,
-) -> Any:
-    """Runs of one shape, such as the seeds of a table, share a compilation."""
+def _compiled(loop: _Loop, shapes: tuple[jax.ShapeDtypeStruct, ...], structure: Any, device: str) -> Any:
     del device
-    loop = jax.jit(make_loop(graph, training, objective))
-    return loop.lower(*jax.tree.unflatten(structure, shapes)).compile()
+    function = make_loop(loop.graph, loop.training, loop.objective, loop.rows)
+    arguments = jax.tree.unflatten(structure, shapes)
+    if loop.mesh is None:
+        return jax.jit(function).lower(*arguments).compile()
+    everywhere = NamedSharding(loop.mesh, PartitionSpec())
+    with jax.set_mesh(loop.mesh):
+        return jax.jit(function, out_shardings=everywhere).lower(*arguments).compile()
+
+
+def mesh_of_fit(posterior: Posterior, data: Rows, objective: Objective, training: Training) -> Mesh | None:
+    """The mesh of the devices of `training`; None where there is one device."""
+    if len(training.devices) < 2:
+        return None
+    estimator = objective.estimator
+    batch = rows_a_step(data, training.batch, estimator)
+    samples = 1 if estimator.chunk is not None else group_samples_of(posterior, estimator)
+    return mesh_of(training.devices, list(batch_axes(batch, estimator).values()), samples)
+
+
+def group_samples_of(posterior: Posterior, estimator: Estimator) -> int:
+    """Images of a state in the average that makes H."""
+    return 1 if isinstance(posterior.averaging, NoAveraging) else estimator.group_samples
 
 
 def _broken_part(posterior: Posterior, progress: Progress, dim: int) -> str:

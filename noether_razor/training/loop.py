@@ -9,6 +9,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Int
 
+from ..devices import full_precision, undivided
 from ..inference import ELBOTerms, Estimator, Objective, Posterior, Rows, elbo_and_gradient, steps_a_row
 from ..typing import PRNGKey, Scalar
 from .optimiser import Training
@@ -52,17 +53,19 @@ def batch_size(count: int, wanted: int | None, estimator: Estimator) -> int:
     return size // estimator.weight_samples * estimator.weight_samples
 
 
-def rows_a_step(data: Rows, wanted: int | None, estimator: Estimator) -> int:
+def rows_a_step(data: Rows, wanted: int | None, estimator: Estimator, count: int | None = None) -> int:
     """`batch_size` for about `wanted` transitions: so many rows, or as many whole segments as have no
-    more, but one for each weight sample at least.
+    more, but one for each weight sample at least. `count`: how many rows there are; None: all of `data`.
     """
     steps = steps_a_row(data)
     if wanted is not None and steps > 1:
         wanted = max(wanted // steps, 1 if estimator.share_batch else estimator.weight_samples)
-    return batch_size(data.size, wanted, estimator)
+    return batch_size(data.size if count is None else count, wanted, estimator)
 
 
-def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Objective) -> Loop:
+def make_loop(
+    graph: nnx.GraphDef[Posterior], training: Training, objective: Objective, rows: int | None = None
+) -> Loop:
     """The loop that minimises `objective`, to be jitted; the data and `stop` are arguments, so that one
     compilation serves a whole run, and every run of one shape.
 
@@ -71,7 +74,8 @@ def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Obj
     last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
     steps, the group coordinates with a factor that does so over `training.group_warmup`. Where the objective
     or a gradient is not finite, the state before that step is returned. The loop raises ValueError for a
-    batch that does not fit the estimator.
+    batch that does not fit the estimator. `rows` is how many of the data's rows count, where others follow
+    that only fill up the devices; None: all.
     """
     optimiser = training.optimiser(objective.total)
 
@@ -81,14 +85,14 @@ def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Obj
     # Jitted, it is traced once for its shapes and for the loop.
     @jax.jit
     def update(
-        state: TrainState, data: Any, key: PRNGKey, rows: Int[Array, " batch"]
+        state: TrainState, data: Any, key: PRNGKey, drawn: Int[Array, " batch"]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
         terms, gradient = elbo_and_gradient(
             objective,
             graph,
             state.params,
             jax.random.fold_in(key, state.step),
-            jax.tree.map(lambda x: x[rows], data),
+            jax.tree.map(lambda x: undivided(x[undivided(drawn)]), data),
             kl_weight=ramp(state.step, training.kl_warmup),
             group_scale=ramp(state.step, training.group_warmup),
         )
@@ -100,10 +104,12 @@ def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Obj
         kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
         return kept, Progress(terms, norm), finite
 
+    @full_precision()
     def loop(
         state: TrainState, data: Any, key: PRNGKey, stop: Int[Array, ""]
     ) -> tuple[TrainState, Progress, Bool[Array, ""]]:
-        count, batch = data.size, rows_a_step(data, training.batch, objective.estimator)
+        count = data.size if rows is None else rows
+        batch = rows_a_step(data, training.batch, objective.estimator, count)
         shuffle_every = max(1, count // batch)
 
         def shuffled(key: PRNGKey, step: Int[Array, ""]) -> Int[Array, " rows"]:
@@ -119,8 +125,8 @@ def make_loop(graph: nnx.GraphDef[Posterior], training: Training, objective: Obj
             order = jax.lax.cond(
                 state.step % shuffle_every == 0, lambda: shuffled(for_batches, state.step), lambda: order
             )
-            rows = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % count]
-            state, progress, finite = update(state, data, for_steps, rows)
+            drawn = order[(state.step % shuffle_every * batch + jnp.arange(batch)) % count]
+            state, progress, finite = update(state, data, for_steps, drawn)
             return state, jax.tree.map(jnp.add, summed, progress), order, finite
 
         shapes = jax.eval_shape(update, state, data, for_steps, order[:batch])[1]

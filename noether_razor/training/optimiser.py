@@ -11,6 +11,7 @@ import optax
 from annotated_types import Gt
 from flax import nnx
 
+from ..devices import Device
 from .whitening import whitened_coefficients, whitened_quadratic
 
 PositiveFloat = Annotated[float, Gt(0)]
@@ -61,6 +62,8 @@ class Training:
     group_warmup: steps over which the group coordinates grow from 0 to their size; quantities that are given
         rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.
+    devices: that divide the work of each step, and hold the rows between them; empty: the default device does
+        all. What a step computes depends on them by rounding alone.
     """
 
     steps: int
@@ -77,6 +80,7 @@ class Training:
     group_warmup: int = 0
     spreads: tuple[float, ...] | None = None
     log_every: int = 100
+    devices: tuple[Device, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "batch"):

@@ -124,7 +124,10 @@ def _unflatten(rows: Float[Array, "K size"], like: Any, spreads: tuple[float, ..
     leaves, structure = jax.tree.flatten(like)
     (i, j), weights, of_matrices, of_vectors = _basis(leaves[1].shape[1], spreads)
     entries = rows[:, : len(i)] / weights * of_matrices
-    matrices = jnp.zeros_like(leaves[0]).at[:, i, j].set(entries).at[:, j, i].set(entries)
+    dim = leaves[0].shape[1]
+    place = np.zeros((dim, dim), np.int32)
+    place[i, j] = place[j, i] = np.arange(len(i))
+    matrices = entries[:, place]
     return jax.tree.unflatten(structure, [matrices, rows[:, len(i) :] * of_vectors])
 
 

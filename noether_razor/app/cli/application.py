@@ -21,6 +21,7 @@ from . import reproduce as _reproduce
 from . import simulate as _simulate
 from . import train as _train
 from .compiled import keep_compiled
+from .joining import end_for_all
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
@@ -88,6 +89,8 @@ def main() -> None:
     if code == INTERRUPTED:
         how = "continue" if any(verb in arguments for verb in GO_ON) else "nothing was written; start again"
         _complain(f"interrupted; {how} with: {_to_go_on(arguments)}", debug=False)
+    if code:
+        end_for_all(code)
     sys.exit(code)
 
 
@@ -103,7 +106,10 @@ def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
     from ...training import CheckpointError
     from ...trajectories import DataFileError
     from ..config import ConfigError
+    from ..runs import OtherProcessError
 
+    if isinstance(error, OtherProcessError):
+        return FAILED, str(error)
     if isinstance(error, ConfigError | DataFileError | RunError | CheckpointError | OptimiserError):
         return BAD_INPUT, str(error)
     if FULL in str(error):

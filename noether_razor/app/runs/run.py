@@ -4,8 +4,10 @@ import time
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
 from flax import nnx
 
+from ...devices import Device
 from ...discovery import (
     Fitted,
     RunError,
@@ -23,6 +25,7 @@ from ...random import stream
 from ...training import NotLearnedError, Rates, Report, TrainState, early_check, fit, initial_state
 from ...trajectories import DataFile, Trajectories, read_data_file, save_trajectories
 from ..config import Config, build_problem, read_data, simulate_test_sets
+from . import hosts
 from .configured import config_of, require_same
 from .listening import SILENT, Listener
 
@@ -50,6 +53,7 @@ def train_run(
     resume: bool = False,
     warm_start: RunFolder | None = None,
     listener: Listener = SILENT,
+    devices: tuple[Device, ...] = (),
 ) -> dict[str, Any]:
     """Train `config` into `folder` and return its summary; everything that was written stays valid at any
     moment.
@@ -57,12 +61,34 @@ def train_run(
     A folder that already holds a run is a `RunError` unless `resume`; then the run goes on from its last
     checkpoint as if never stopped, starts over without one, and does nothing when it is finished. A
     configuration with a warm start makes it first, in `warm_start` (default: a folder inside the run's), or
-    takes it from there; its seconds count as the run's. Other errors: `ConfigError`, `DataFileError`,
-    `CheckpointError`, `NonFiniteELBOError`.
+    takes it from there; its seconds count as the run's. `devices` of this process share the work of each step
+    (`Training`). Other errors: `ConfigError`, `DataFileError`, `CheckpointError`, `NonFiniteELBOError`.
     """
     if refuse_other_run(config, folder, resume) and folder.summary.exists():
         return folder.read_summary()
-    return evaluated(train_to_end(config, folder, warm_start=warm_start, listener=listener), folder)
+    run = train_to_end(config, folder, warm_start=warm_start, listener=listener, devices=devices)
+    return evaluated(run, folder)
+
+
+def train_with_others(
+    config: Config, folder: RunFolder, *, resume: bool = False, listener: Listener = SILENT
+) -> dict[str, Any] | None:
+    """`train_run` on the devices of all processes that JAX has connected, each of which makes this call with
+    a `folder` that they share: the summary in the first, which evaluates the run alone; None in the others.
+
+    Raises as `train_run`, and `OtherProcessError` where another process has ended.
+    """
+    finished = refuse_other_run(config, folder, resume) and folder.summary.exists()
+    try:
+        # Before the first writes what the others look at.
+        finished = hosts.in_any(finished)
+        run = None if finished else train_to_end(config, folder, listener=listener, devices=(*jax.devices(),))
+        hosts.leave()
+    except Exception as error:
+        raise hosts.explained(error) from error
+    if not hosts.is_first():
+        return None
+    return folder.read_summary() if run is None else evaluated(run, folder)
 
 
 def refuse_other_run(config: Config, folder: RunFolder, resume: bool) -> bool:
@@ -105,16 +131,20 @@ def warm_start_config(config: Config) -> Config | None:
     )
 
 
-def _warm_start(config: Config, folder: RunFolder, listener: Listener) -> TrainedRun:
+def _warm_start(
+    config: Config, folder: RunFolder, listener: Listener, devices: tuple[Device, ...]
+) -> TrainedRun:
     if folder.holds_run():
         require_same(config, folder)
         if folder.checkpoint.steps()[-1:] == [config.training.steps]:
             return load_run(folder)
-    return train_to_end(config, folder, listener=listener)
+    return train_to_end(config, folder, listener=listener, devices=devices)
 
 
 class _Session:
-    """A fit that is kept in its run folder: logged steps, checkpoints, and seconds over all resumes."""
+    """A fit that is kept in its run folder: logged steps, checkpoints, and seconds over all resumes. Of
+    several processes the first keeps it.
+    """
 
     def __init__(self, config: Config, folder: RunFolder, listener: Listener):
         self.training, self.folder, self.listener = config.training, folder, listener
@@ -129,7 +159,9 @@ class _Session:
 
     def restore(self, state: TrainState) -> TrainState | None:
         """The state of the last checkpoint, for `fit`; None without one."""
-        if (found := self.folder.checkpoint.restore(state)) is None:
+        found = self.folder.checkpoint.restore(state)
+        hosts.require_same_step(0 if found is None else int(found[0].step), self.folder)
+        if found is None:
             return None
         restored, info = found
         self.before = {name: info[name] for name in self.before}
@@ -141,13 +173,15 @@ class _Session:
         spent = self.spent(report)
         line = step_metrics(report, spent["wall_seconds"])
         self.lines.append(line)
-        self.folder.write_metrics(self.lines)
-        stop, last = self.listener.interrupted(), report.step == self.training.steps
-        if stop or last or time.perf_counter() - self.saved >= self.training.checkpoint_seconds:
-            self.folder.checkpoint.save(report.state, spent)
-            self.saved = time.perf_counter()
+        stop, last = hosts.in_any(self.listener.interrupted()), report.step == self.training.steps
+        if hosts.is_first():
+            self.folder.write_metrics(self.lines)
+            if stop or last or time.perf_counter() - self.saved >= self.training.checkpoint_seconds:
+                self.folder.checkpoint.save(report.state, spent)
+                self.saved = time.perf_counter()
         self.listener.progress(line)
         if stop and not last:
+            hosts.leave()
             raise KeyboardInterrupt
 
 
@@ -159,12 +193,13 @@ def train_to_end(
     listener: Listener = SILENT,
     data: DataFile | None = None,
     early: bool = False,
+    devices: tuple[Device, ...] = (),
 ) -> TrainedRun:
     """Train from the last checkpoint of `folder`, or from the start, to the end.
 
     `data` are those of the configuration's file where they have been read already. With `early`, a fit that
     has learned nothing is ended after a fifth of its steps, by `NotLearnedError`. The others are as in
-    `train_run`.
+    `train_run`. Several processes that JAX has connected train together, each making the same call.
     """
     kept = folder.holds_run() and folder.data.exists()
     if data is None and kept:
@@ -173,15 +208,17 @@ def train_to_end(
         data = read_data(config, listener.reading)
     recorded, notes = data or (None, ())
     problem = build_problem(config, recorded)
-    # Write data before the config: config.json marks a valid run.
-    if not kept:
-        save_trajectories(folder.data, problem.recorded, notes)
-    folder.write_tables(config.model_dump(mode="json"))
+    hosts.require_alike(problem)
+    if hosts.is_first():
+        # Write data before the config: config.json marks a valid run.
+        if not kept:
+            save_trajectories(folder.data, problem.recorded, notes)
+        folder.write_tables(config.model_dump(mode="json"))
 
     session = _Session(config, folder, listener)
     before = warm_start_config(config)
     if before is not None and not folder.checkpoint.steps():
-        warm = _warm_start(before, warm_start or RunFolder(folder.path / "warm_start"), listener)
+        warm = _warm_start(before, warm_start or RunFolder(folder.path / "warm_start"), listener, devices)
         learned = nnx.state(warm.posterior)
         learned.pop("latents", None)  # those of other data
         nnx.update(problem.posterior, learned)
@@ -191,7 +228,7 @@ def train_to_end(
         problem.posterior,
         problem.observations,
         problem.objective,
-        problem.training,
+        replace(problem.training, devices=devices),
         key=stream(config.seed, "training"),
         resume=session.restore,
         callback=session.log,

@@ -130,24 +130,35 @@ def discover(
     tell = parts.told(progress or say_nothing)
     tell("the data alone", found)
     problem = make_problem(data, options, seed=seed)
-
-    def without_training() -> Discovery:
-        with parts.timed("exact evidence"):
-            exact = with_exact(found)
-        tell("exact evidence", exact)
-        if family != LIBRARY:
-            return exact
-        with parts.timed("library"):
-            beyond = with_beyond(exact, options, library)
-        tell("library", beyond)
-        return beyond
-
+    further = library if family == LIBRARY else None
     found, trained = parts.side_by_side(
-        {WORDS: without_training, MODEL: lambda: _trained(problem, seed, tell)}
+        {
+            WORDS: lambda: _without_training(found, options, further, parts, tell),
+            MODEL: lambda: _trained(problem, seed, tell),
+        }
     )
     if isinstance(trained, FloatingPointError):
         return without_model(found, trained)
     return with_model(found, trained, spent, parts=parts, tell=tell)
+
+
+def _without_training(
+    found: Discovery,
+    options: Options,
+    library: LibraryOptions | None,
+    parts: Parts,
+    tell: Callable[[str, Any], None],
+) -> Discovery:
+    """The first words with the exact evidence, and with what the library conserves, where there is one."""
+    with parts.timed("exact evidence"):
+        exact = with_exact(found)
+    tell("exact evidence", exact)
+    if library is None:
+        return exact
+    with parts.timed("library"):
+        beyond = with_beyond(exact, options, library)
+    tell("library", beyond)
+    return beyond
 
 
 class Trained(NamedTuple):

@@ -15,8 +15,8 @@ from .higher import MOST_CANDIDATES, PolynomialSpace, polynomial_space
 from .judge import Judge, Tell
 from .polynomials import polynomial_count
 from .questions import QuadraticQuestion
-from .result import Evidence, Space
-from .shooting import FitError, Problem
+from .result import Evidence, QuantityEvidence, Space
+from .shooting import Fit, FitError, Problem
 from .space import Symmetric, space_of_part, space_posterior
 
 MOST_ROWS, LONGEST = 20_000, 100
@@ -73,13 +73,7 @@ def evidence(
     ]
     tell("the space of quantities")
     none, scale, used = judge.comparison.none, judge.scale, judge.comparison.problem.features
-    # The search for the space may not find what is known.
-    known = [
-        Symmetric(exact.parameters[:-1], one.gain)
-        for one, exact in answered
-        if one.verdict == "exact" and exact is not None
-    ]
-    space = _space(judge, known)
+    space = _space(judge, answered)
     wanted = space_degree > 2 and not judge.withdrawn
     sizes = np.sqrt(none.point.noise) * scale.scales
     return Evidence(
@@ -157,10 +151,16 @@ def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: T
     return Judge.of(scaled, scale, comparison, wider, instead=INSTEAD, tell=tell)
 
 
-def _space(judge: Judge, known: Sequence[Symmetric]) -> Space | None:
-    """The posterior of the space of quantities, with what is `known` to be conserved; None for features that
-    no symmetry is a condition on. Raises `EvidenceError`.
+def _space(judge: Judge, answered: Sequence[tuple[QuantityEvidence, Fit | None]]) -> Space | None:
+    """The posterior of the space of quantities, with what was `answered` to be conserved exactly; None for
+    features that no symmetry is a condition on. Raises `EvidenceError`.
     """
+    # The search for the space may not find what is known.
+    known = [
+        Symmetric(exact.parameters[:-1], one.gain)
+        for one, exact in answered
+        if one.verdict == "exact" and exact is not None
+    ]
     comparison = judge.comparison
     if comparison.problem.features.averaged:
         return None

@@ -350,6 +350,15 @@ class TestMaps:
         matrix = np.array([[0.0, 0.0], [0.0, 2.0]])
         assert self.linear.in_columns(matrix, np.zeros(2)) == "9*v^2 + 3*x*v + 0.25*x^2"
 
+    def test_what_cancels_to_within_the_errors_of_a_map_is_not_written(self):
+        momenta = [{(0, 0, 1, 0): 1.0, (0, 1, 0, 0): -0.75}, {(0, 0, 0, 1): 1.0, (1, 0, 0, 0): 0.75}]
+        coordinates = [{(1, 0, 0, 0): 1.0}, {(0, 1, 0, 0): 1.0}, *momenta]
+        turned = CanonicalMap.of(("x", "y", "p_x", "p_y"), ("x", "y", "vx", "vy"), coordinates, {})
+        vector = np.array([0.0, 0.7500003, 1.0, 0.0])
+        assert turned.in_columns(np.zeros((4, 4)), vector) == "vx"
+        assert turned.in_columns(np.outer(vector, vector), np.zeros(4)) == "0.5*vx^2"
+        assert turned.in_columns(np.zeros((4, 4)), np.array([0.0, 0.2, 1.0, 0.0])) == "vx - 0.55*y"
+
     def test_brackets(self):
         state = np.array([[0.5, 0.4, 1.0, -0.3]])
         found = self.momenta.brackets(state)[0]

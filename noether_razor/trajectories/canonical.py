@@ -14,6 +14,8 @@ Polynomial = dict[tuple[int, ...], float]
 
 ROUNDING = 1e-9
 """Of a coefficient beside the largest, which is not written."""
+CANCELLED = 1e-3
+"""Of the sum of what makes a coefficient, which is left by errors of the map where it should vanish."""
 DIGITS = 4
 """Significant digits of a coefficient without an error."""
 
@@ -115,15 +117,19 @@ class CanonicalMap:
         }
 
     def in_columns(self, matrix: Float[np.ndarray, "dim dim"], vector: Float[np.ndarray, " dim"]) -> str:
-        """y^T A y / 2 + b^T y as a formula in the columns."""
+        """y^T A y / 2 + b^T y as a formula in the columns, without terms that cancel."""
         own = [self.polynomial(k) for k in range(len(self.names))]
+        parts = [(first, float(vector[i])) for i, first in enumerate(own)]
+        parts += [
+            (multiplied(own[i], own[j]), float(matrix[i, j]) / 2) for i, j in np.argwhere(matrix).tolist()
+        ]
         total: Polynomial = {}
-        for i, first in enumerate(own):
-            total = added(total, first, float(vector[i]))
-            for j, second in enumerate(own):
-                if matrix[i, j]:
-                    total = added(total, multiplied(first, second), float(matrix[i, j]) / 2)
-        return written(total, self.columns)
+        sizes: Polynomial = {}
+        for part, factor in parts:
+            total = added(total, part, factor)
+            sizes = added(sizes, {e: abs(value) for e, value in part.items()}, abs(factor))
+        kept = {e: value for e, value in total.items() if abs(value) > CANCELLED * sizes[e]}
+        return written(kept, self.columns)
 
 
 def added(first: Polynomial, second: Polynomial, factor: float = 1.0) -> Polynomial:

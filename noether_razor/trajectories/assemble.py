@@ -24,8 +24,8 @@ most the second is longer than what is bridged; dropped rows can be counted wher
 it, or is whole multiples.
 """
 BETWEEN, APART = 0.1, 0.25
-"""Distance from one and a half usual times between rows, over one, within which a step may be of one row or of
-two; and the share of the longer steps up to which such steps may be there, for dropped rows to be counted.
+"""Distance from one and a half usual times between rows, over one, within which a step may be of one row or
+of two; and the share of the longer steps up to which there may be such steps, for dropped rows to be counted.
 """
 COLLIDING = 0.05
 """Share of rows with the time of the row before by which their times have too few digits."""

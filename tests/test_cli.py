@@ -184,6 +184,25 @@ def test_an_interrupted_and_killed_run_resumes_as_if_never_stopped(whole: Path, 
         assert ours[key] == theirs[key]
 
 
+@pytest.mark.parametrize("verb", ["train", "discover", "charges", "symmetries", "embed"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_computed(tmp_path: Path, verb: str) -> None:
+    file, data = tmp_path / "file", tmp_path / "data.csv"
+    file.write_text("")
+    rows = [f"{run},{t},{t},1" for run in "ab" for t in range(3)]
+    data.write_text("trajectory,time,q1,p1\n" + "\n".join(rows))
+    config = {"train": DEBUG, "discover": data, "embed": data}.get(verb, "learning/digits.toml")
+    for out in (file, file / "below"):
+        assert_bad_input(run(verb, config, "--out", out), "--out", f"{file} is not a folder")
+    assert file.read_text() == ""
+
+
+def test_a_run_that_is_not_there_is_begun(tmp_path: Path) -> None:
+    with patch("noether_razor.app.runs.train_run", side_effect=KeyboardInterrupt):
+        told = run("train", DEBUG, "--out", tmp_path / "new", "--resume")
+    assert told.returncode == 130 and "nothing to resume in" in told.stderr.splitlines()[0]
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_seed_changes_everything_and_only_a_seed_does(trained: Path, tmp_path: Path) -> None:
     assert run("train", DEBUG, "--out", tmp_path / "same", "--quiet").returncode == 0
     assert run("train", DEBUG, "--out", tmp_path / "other", "--quiet", "--set", "seed=1").returncode == 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .columns import with_columns
+from .folders import run_folder
 from .progress import Interruption, LiveProgress
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _discover(
     # What --set says goes before the budget.
     steps = f"training.steps={spent.steps}"
     config = discover_config(data, mapping, [steps, f"evaluation.nll_stderr={spent.nll_stderr}", *overrides])
-    folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
+    folder = RunFolder(run_folder(out or Path("runs") / f"{data.stem}-{config.seed}", resume=asked["resume"]))
     quiet = output.quiet
     if has_states(config):
         _discover_states(config, folder, asked, quiet)

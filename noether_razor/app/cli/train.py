@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .folders import run_folder
 from .progress import Interruption, LiveProgress
 
 
@@ -28,7 +29,7 @@ def train(
     from ..runs import Listener, train_run
 
     settings = load_config(config, overrides or [])
-    folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
+    folder = RunFolder(run_folder(out or Path("runs") / f"{config.stem}-{settings.seed}", resume=resume))
     with Interruption() as stop, LiveProgress(quiet, settings.training.steps) as live:
         listener = Listener(progress=live.update, reading=live.reading, interrupted=stop)
         summary = train_run(settings, folder, resume=resume, listener=listener)

@@ -21,6 +21,7 @@ from . import reproduce as _reproduce
 from . import simulate as _simulate
 from . import train as _train
 from .compiled import keep_compiled
+from .progress import lost_interrupts_return
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
@@ -79,7 +80,8 @@ def main() -> None:
         logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         # Typer turns a KeyboardInterrupt into this code without a word.
-        code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
+        with lost_interrupts_return():
+            code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:

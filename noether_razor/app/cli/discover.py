@@ -7,7 +7,7 @@ import typer
 
 from .columns import with_columns
 from .folders import run_folder
-from .progress import Interruption, LiveProgress
+from .progress import PATIENCE, Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery, RunFolder
@@ -97,7 +97,7 @@ def _discover(
     if has_states(config):
         _discover_states(config, folder, asked, quiet)
         return
-    with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
+    with Interruption(PATIENCE) as stop, LiveProgress(quiet, config.training.steps) as live:
 
         def answer(found: "Discovery") -> None:
             if not quiet:

@@ -14,15 +14,12 @@ def run_folder(path: Path, *, resume: bool = False) -> Path:
     from ...discovery import RunFolder
     from ...files import require_writable
 
-    for one in (path, *path.parents):
-        if one.exists() and not one.is_dir():
-            raise typer.BadParameter(f"got {path}, but {one} is not a folder", param_hint="--out")
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{path} is not a folder", param_hint="--out")
     try:
         require_writable(path)
     except OSError as error:
-        raise typer.BadParameter(
-            f"{path} cannot be written to ({error.strerror})", param_hint="--out"
-        ) from None
+        raise typer.BadParameter(f"{path}: cannot be written: {error.strerror}", param_hint="--out") from None
     if resume and not RunFolder(path).holds_run():
         print(f"noether-razor: nothing to resume in {path}, starting", file=sys.stderr)
     return path

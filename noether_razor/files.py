@@ -2,6 +2,7 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +31,17 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder and those above it, and remove again what was not there. Raises OSError where that fails:
-    better before long work than after it.
+    """Make a folder and those above it, and a file in it, and remove again what was not there. Raises OSError
+    where that fails: better before long work than after it.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        path.rmdir()
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    finally:
+        for path in missing:
+            path.rmdir()
 
 
 def finite_only(value: Any) -> Any:

@@ -213,6 +213,59 @@ def test_an_interrupted_and_killed_run_resumes_as_if_never_stopped(whole: Path, 
         assert ours[key] == theirs[key]
 
 
+@pytest.mark.parametrize("verb", ["train", "discover", "charges", "symmetries", "embed"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_computed(tmp_path: Path, verb: str) -> None:
+    file, data = tmp_path / "file", tmp_path / "data.csv"
+    file.write_text("")
+    rows = [f"{run},{t},{t},1" for run in "ab" for t in range(3)]
+    data.write_text("trajectory,time,q1,p1\n" + "\n".join(rows))
+    config = {"train": DEBUG, "discover": data, "embed": data}.get(verb, "learning/digits.toml")
+    for out, why in ((file, "is not a folder"), (file / "below", "cannot be written: Not a directory")):
+        assert_bad_input(run(verb, config, "--out", out), "--out", f"{out}", why)
+    assert file.read_text() == ""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no pthread_kill")
+def test_an_interrupt_that_a_callback_drops_is_sent_again() -> None:
+    class Dropped:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), _progress.lost_interrupts_return():
+        Dropped()
+        time.sleep(20)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no pthread_kill")
+def test_what_does_not_listen_to_an_interrupt_is_stopped_later() -> None:
+    with pytest.raises(KeyboardInterrupt), _progress.Interruption(patience=0.05) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop()
+        time.sleep(20)
+
+
+def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Late:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'noether_razor.app.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from noether_razor.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130 and done.stderr == ""
+
+
+def test_a_run_that_is_not_there_is_begun(tmp_path: Path) -> None:
+    with patch("noether_razor.app.runs.train_run", side_effect=KeyboardInterrupt):
+        told = run("train", DEBUG, "--out", tmp_path / "new", "--resume")
+    assert told.returncode == 130 and "nothing to resume in" in told.stderr.splitlines()[0]
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_seed_changes_everything_and_only_a_seed_does(trained: Path, tmp_path: Path) -> None:
     assert run("train", DEBUG, "--out", tmp_path / "same", "--quiet").returncode == 0
     assert run("train", DEBUG, "--out", tmp_path / "other", "--quiet", "--set", "seed=1").returncode == 0

@@ -526,6 +526,12 @@ def test_dropped_rows_of_a_regular_file_are_bridged(length, dropped, jittered):
         assert notes == (notes[0],) and notes[0].startswith(f"{inner} dropped row")
 
 
+def test_no_row_of_times_that_jitter_is_dropped():
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, 300)
+    data, notes = read(HEAD + rows_of((np.arange(300) + jitter).tolist(), np.ones((300, 2)).tolist()))
+    assert data.lengths.tolist() == [300] and notes == ()
+
+
 def test_a_gap_breaks_a_recording_into_pieces_that_stay_together():
     rows = ""
     for label in "abcde":

@@ -534,6 +534,20 @@ class TestRowsThatAreNone:
         space = conserved_space(Trajectories(data.times, states))
         assert space.rank == 4 and space.left_out == 1 and space.decided
 
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_where_a_quantity_that_moves_is_flat_no_row_stands_out(self, seed):
+        """A bead on a rotating hoop, q'' = -sin q + 2 sin q cos q, conserves nothing of degree <= 2."""
+        rng, times = np.random.default_rng(seed), np.linspace(0, 12, 61)
+
+        def hoop(_, x):
+            return [x[1], -np.sin(x[0]) + np.sin(2 * x[0])]
+
+        starts = rng.uniform(-1, 1, (24, 2)) * [1.5, 0.8]
+        paths = [solve_ivp(hoop, (0, 12), x, t_eval=times, rtol=1e-9).y.T for x in starts]
+        data = measured(Trajectories(np.tile(times, (24, 1)), np.array(paths)), 0.01, seed)
+        space = conserved_space(data)
+        assert space.left_out == 0 and space.rank == 0
+
     def test_copies_count_once(self):
         data = measured(oscillators((1.0, 1.0), 4), 0.01)
         copied = Trajectories(np.tile(data.times, (5, 1)), np.tile(data.states, (5, 1, 1)))

@@ -174,7 +174,7 @@ class TestRefused:
         )
         decay = found(lambda x: -np.array([0.3, 0.5, 0.2]) * x)
         for one in (lorenz, decay):
-            assert not one.fits and one.why and "nothing is said to be conserved" in one.sentences()[0]
+            assert not one.fits and one.why and "no bracket tells what is conserved" in one.sentences()[0]
 
     def test_bad_input(self):
         times, states = np.tile(TIMES, (20, 1)), np.random.default_rng(0).normal(size=(20, 50, 5))
@@ -233,7 +233,7 @@ class TestPositiveColumns:
     def test_limited_growth_is_refused(self):
         for rate in (0.02, 0.002):
             found = bracket_of_states(populations(lambda x, r=rate: volterra(x) - [r * x[0] ** 2, 0]))
-            assert not found.fits and "nothing is said to be conserved" in found.sentences()[0]
+            assert not found.fits and "no bracket tells what is conserved" in found.sentences()[0]
 
     @pytest.mark.slow
     def test_three_in_a_circle_have_a_casimir(self):

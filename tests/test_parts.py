@@ -75,6 +75,19 @@ def test_a_part_that_fails_ends_those_that_tell_of_their_steps():
         parts.told(lambda name, _: None)("late", report)
 
 
+def test_an_interrupted_part_does_not_wait_for_the_others():
+    parts, over = Parts(), threading.Event()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        parts.side_by_side({"long": lambda: over.wait(30), "interrupted": interrupted})
+    assert time.monotonic() - started < 20
+    over.set()
+
+
 def judged(exact: Any, hamiltonian: Any) -> Discovery:
     """An answer without a model, with what a budget looks at."""
     found = object.__new__(Discovery)

@@ -4,7 +4,7 @@ from .finding import poisson_matrix, with_canonical_momenta
 from .lie_poisson import LiePoisson, lie_poisson
 from .log_canonical import LogCanonical, log_canonical
 from .result import Bracket
-from .states import bracket_of_states
+from .states import bracket_of_states, no_bracket
 
 __all__ = [
     "Bracket",
@@ -13,6 +13,7 @@ __all__ = [
     "bracket_of_states",
     "lie_poisson",
     "log_canonical",
+    "no_bracket",
     "poisson_matrix",
     "with_canonical_momenta",
 ]

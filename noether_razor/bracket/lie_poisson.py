@@ -73,7 +73,7 @@ class LiePoisson:
         if self.found is None:
             return [
                 "no bracket that is linear in the columns was found: the data do not follow x' = grad C x "
-                f"grad H with C and H of degree two ({self.why}); nothing is said to be conserved"
+                f"grad H with C and H of degree two ({self.why}); no bracket tells what is conserved"
             ]
         found, names = self.found, self.columns
         offset = self.kind == "affine"

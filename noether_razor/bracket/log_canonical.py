@@ -89,7 +89,7 @@ class LogCanonical:
         if self.energy is None:
             return [
                 "the columns are positive, but no constant bracket of their logarithms was found "
-                f"({self.why}); nothing is said to be conserved"
+                f"({self.why}); no bracket tells what is conserved"
             ]
         told = [f"the logarithms of the columns have a constant bracket: {', '.join(self.brackets())}"]
         if len(self.columns) == 2:

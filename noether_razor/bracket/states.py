@@ -1,6 +1,7 @@
 """The bracket of states that are no pairs of positions and momenta, of whichever family fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..trajectories import Trajectories
 from .lie_poisson import LiePoisson, lie_poisson
@@ -26,3 +27,22 @@ def bracket_of_states(
         "a bracket is found for three columns, or where all rows are positive for 2 to "
         f"{MOST_COLUMNS}, got {dim} columns" + ("" if positive else " with values that are not positive")
     )
+
+
+def no_bracket(columns: Sequence[str], why: str) -> dict[str, Any]:
+    """The contents of symmetry.json for columns of which no bracket is looked for."""
+    return {
+        "rank": 0,
+        "quantities": [],
+        "independent": 0,
+        "hamiltonian": None,
+        "algebra": {"name": "trivial", "dimension": 0},
+        "bracket": {
+            "kind": "unknown",
+            "sentences": [f"no bracket was looked for: {why}"],
+            "columns": list(columns),
+            "brackets": [],
+            "adequate": False,
+            "why": why,
+        },
+    }

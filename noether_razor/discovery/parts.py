@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -52,32 +52,36 @@ class Parts:
         """What each part returns, in their order, in which they begin.
 
         The first part that fails ends those that are told of, by `told`; what it raises is raised when all
-        have ended.
+        have ended. An interrupt, of a part or of this thread, does not wait for the others.
         """
         # The default device is a thread's own.
         device = jax.config.jax_default_device  # type: ignore[attr-defined]
         first: list[BaseException] = []
 
-        def run(name: str, part: Callable[[], Result]) -> Result | None:
+        def run(name: str, part: Callable[[], Result]) -> Result:
             with jax.default_device(device), self.timed(name):
                 try:
                     return part()
                 except BaseException as error:
                     first.append(error)
                     self._over.set()
-                    return None
+                    raise
 
+        pool = ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1))
         # The threads of a BLAS spin while they wait for each other: three times as long beside other work.
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool,
-        ):
+        with threadpool_limits(1, user_api="blas"):
             waiting = [pool.submit(run, name, part) for name, part in parts.items()]
             try:
-                results = [one.result() for one in waiting]
-            except BaseException:  # a second interrupt, which does not wait
+                wait(waiting, return_when=FIRST_EXCEPTION)
+                if not any(isinstance(error, KeyboardInterrupt) for error in first):
+                    wait(waiting)
+            except BaseException as error:  # an interrupt of this thread
+                first.insert(0, error)
                 self._over.set()
-                raise
+        interrupted = any(isinstance(error, KeyboardInterrupt) for error in first)
+        pool.shutdown(wait=not interrupted, cancel_futures=True)
+        if interrupted:
+            raise KeyboardInterrupt
         if first:
             raise first[0]
-        return results
+        return [one.result() for one in waiting]

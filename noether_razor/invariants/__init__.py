@@ -5,6 +5,8 @@ from .conserved import ConservedSpace, conserved_space
 from .dictionary import DICTIONARIES, Dictionary, FunctionDictionary, Term, register_dictionary
 from .formulas import Measurement, QuantityFormula, measured_text
 from .fourier import fourier
+from .laws import Laws, laws_of_states
+from .logarithmic import WithLogarithms
 from .monomials import Monomials, quadratic
 from .motion import Change, Drift, Motion
 from .noise import NoiseEstimate, noise_estimate
@@ -18,15 +20,18 @@ __all__ = [
     "Drift",
     "FoundQuantity",
     "FunctionDictionary",
+    "Laws",
     "Measurement",
     "Monomials",
     "Motion",
     "NoiseEstimate",
     "QuantityFormula",
     "Term",
+    "WithLogarithms",
     "analyse",
     "conserved_space",
     "fourier",
+    "laws_of_states",
     "measured_text",
     "noise_estimate",
     "quadratic",

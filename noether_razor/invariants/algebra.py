@@ -15,6 +15,8 @@ from .spans import monomial_units
 
 NOT_COMPUTED = "not computed for this family"
 """The name of an algebra of quantities that are not quadratic."""
+UNPAIRED_STATES = "not computed, as the columns are no pairs"
+"""The name where coordinates are no positions and momenta."""
 CONSTRAINED = "not computed, as columns are bound to each other"
 """The name where a combination of coordinates has one value in the whole file."""
 CLOSED = 0.05

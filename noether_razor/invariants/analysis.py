@@ -8,9 +8,9 @@ import sympy
 from jaxtyping import Float
 
 from ..lie import LieAlgebra
-from ..trajectories import Trajectories
+from ..trajectories import UNPAIRED, Trajectories
 from ..typing import Hamiltonian
-from .algebra import CONSTRAINED, algebra_of, no_algebra
+from .algebra import CONSTRAINED, UNPAIRED_STATES, algebra_of, no_algebra
 from .conserved import AT_REST, HIDDEN, ConservedSpace, conserved_space
 from .dictionary import Dictionary, dictionary_of
 from .energy import Energy
@@ -264,7 +264,9 @@ def _analysed(
     found = [quantity.row for quantity in quantities]
     independent, generating = independence(space.motion, found, same * make.units)
     of_space = span_basis(rows * make.units * space.motion.sizes)
-    if known.quadratic and len(bound_columns(same, known.dim)):
+    if trajectories.bracket == UNPAIRED:
+        algebra, closes = no_algebra(known.dim, UNPAIRED_STATES)
+    elif known.quadratic and len(bound_columns(same, known.dim)):
         algebra, closes = no_algebra(known.dim, CONSTRAINED)
     else:
         algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)

@@ -340,9 +340,14 @@ def _spikes(
     if trajectories.targets is not None or len(motion.values) < len(trajectories.points()) or not len(quiet):
         return out
     values = motion.values @ quiet.T
-    middle = np.stack([np.median(values[motion.recording == k], axis=0) for k in range(motion.recordings)])
-    # In units of the noise at each row, which is larger where a quantity is steep.
-    off = np.abs(values - middle[motion.recording]) / np.sqrt(levels)
+    mine = [motion.recording == k for k in range(motion.recordings)]
+    middle, usual = (
+        np.stack([np.median(part[own], axis=0) for own in mine])[motion.recording]
+        for part in (values, levels)
+    )
+    # In units of the noise at each row, which is larger where a quantity is steep; where one that moves is
+    # flat, which it is at single rows, that noise is no measure of it.
+    off = np.abs(values - middle) / np.sqrt(np.maximum(levels, usual))
     far = off > STANDS_OUT * np.maximum(1.4826 * np.median(off, axis=0), LEAST_SPREAD)
     beside = np.zeros_like(off)
     same = (motion.piece[1:] == motion.piece[:-1])[:, None]
@@ -608,7 +613,9 @@ def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) 
     motion = problem.motion
     if not len(rows) or motion.recordings < FEWEST:
         return ()
-    left = drift.unexplained(rows) / np.sqrt(problem.levels(rows))
+    # In a recording of little noise, the errors of what the state drives, which the others make, are more.
+    levels = problem.levels(rows)
+    left = drift.unexplained(rows) / np.sqrt(np.maximum(levels, np.median(levels, axis=0)))
     size = np.sqrt(means(left**2, motion.recording))
     middle = np.median(size, axis=0)
     # In most of them nothing is left but noise.

@@ -12,7 +12,7 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.optimize import brentq
 from scipy.stats import ncx2
 
-from ..trajectories import Trajectories
+from ..trajectories import UNPAIRED, Trajectories
 from .correlated import CorrelatedNoise
 from .dictionary import Dictionary, dictionary_of
 from .monomials import canonical_scales, spreads
@@ -138,9 +138,7 @@ class Motion:
         points, periods = trajectories.points(), trajectories.periods
         spread = points.std(axis=0)
         moving = spread > 1e-12 * np.abs(points).max(axis=0, initial=1e-300)
-        # No quadratic reads an angle: how far it winds then says how fast the motion is, and no more.
-        on_circle = () if dictionary.quadratic else periods
-        scales, shift = canonical_scales(points, on_circle), points.mean(axis=0)
+        scales, shift = _scales(trajectories, dictionary), points.mean(axis=0)
         used = dictionary.usable(points, moving, periods)
         to_scaled = dictionary.moved(shift, scales)
         from_scaled = None if to_scaled is None else dictionary.moved(-shift / scales, 1 / scales)
@@ -338,6 +336,13 @@ def _along(
         name = dictionary.terms[np.flatnonzero(used)[int(np.argmin(finite.all(axis=0)))]].name
         raise ValueError(f"term {name} is not finite at {int(np.sum(~finite.all(axis=1)))} rows")
     return found
+
+
+def _scales(trajectories: Trajectories, dictionary: Dictionary) -> Float[np.ndarray, " dim"]:
+    """Units of coordinates in which all spread alike: canonical ones of pairs."""
+    measured = spreads if trajectories.bracket == UNPAIRED else canonical_scales
+    # No quadratic reads an angle: how far it winds then says how fast the motion is, and no more.
+    return measured(trajectories.points(), () if dictionary.quadratic else trajectories.periods)
 
 
 def _slopes(

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 
 from ..lie import bracket
 from ..quadratic_forms import Quadratics
+from ..trajectories import UNPAIRED
 from .conserved import ConservedSpace
 from .formulas import sparse_basis
 from .monomials import coefficients, monomials, quadratic_parts
@@ -195,5 +196,6 @@ def listed(
         # On one energy shell su(2) stays su(2): brackets first, where they are clear of what is the same
         # everywhere.
         both = span_basis(np.concatenate([rows, same]))
-        rows = beside(rows, same, _derived(both, motion) if motion.dictionary.quadratic else both[:0])
+        paired = motion.dictionary.quadratic and motion.trajectories.bracket != UNPAIRED
+        rows = beside(rows, same, _derived(both, motion) if paired else both[:0])
     return rows, same if space.staying <= space.most else same[:0], slow

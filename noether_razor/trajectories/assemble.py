@@ -23,6 +23,10 @@ REGULAR, LONG, COUNTED = 0.75, 0.1, 0.9
 most the second is longer than what is bridged; dropped rows can be counted where the third is within half of
 it, or is whole multiples.
 """
+BETWEEN, APART = 0.1, 0.25
+"""Distance from one and a half usual times between rows, over one, within which a step may be of one row or
+of two; and the share of the longer steps up to which there may be such steps, for dropped rows to be counted.
+"""
 COLLIDING = 0.05
 """Share of rows with the time of the row before by which their times have too few digits."""
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -282,7 +286,12 @@ def _gaps(rows: _Ordered, layout: Layout, notes: list[str]) -> tuple[Bool[np.nda
     regular = np.mean(near) >= REGULAR and np.mean(gaps[within]) <= LONG
     if layout.gap is None and not regular:
         gaps &= rows.holes[1:] > 0
-    if layout.gap is None and regular and max(np.mean(near), np.mean(whole)) > COUNTED:
+    unclear, longer = (
+        np.sum(np.abs(multiples[within] - 1.5) < BETWEEN),
+        np.sum(multiples[within] > 1.5 + BETWEEN),
+    )
+    counted = max(np.mean(near), np.mean(whole)) > COUNTED and unclear <= APART * longer
+    if layout.gap is None and regular and counted:
         bridged = within & ~gaps & (multiples > 1.5)
         dropped = int((np.round(multiples[bridged]) - 1 - rows.holes[1:][bridged]).clip(0).sum())
         if dropped:

@@ -227,6 +227,7 @@ class _Finder:
         """
         layout, free = self.layout, self.free()
         if layout.states:
+            self.check_several()
             return layout.states, (), None, UNPAIRED
         positions = layout.positions or self.numbered(free, "q")
         momenta = layout.momenta or (() if layout.velocities else self.numbered(free, "p"))
@@ -301,6 +302,18 @@ class _Finder:
         alone = f"{option('positions')} alone" if wanted == "all" else option("ignore", others)
         return f"add {named}{option('momenta')}, or {option('velocities')}" + (
             f", or {alone} to take velocities from the positions" if self.timed else ""
+        )
+
+    def check_several(self) -> None:
+        """States without pairs are two columns or more."""
+        layout = self.layout
+        if len(layout.states) > 1:
+            return
+        others = ", ".join(name for name in self.free() if name not in (layout.trajectory, layout.time))
+        raise self.fail(
+            "one column alone conserves nothing that can be seen, name two states or more"
+            + (f": the others are {others}" if others else ""),
+            layout.states[0],
         )
 
     def numbered(self, names: Sequence[str], letter: str) -> tuple[str, ...]:

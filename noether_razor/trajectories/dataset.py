@@ -369,7 +369,7 @@ class Trajectories:
         """The same without these points; at least 2 of each trajectory must stay. Targets go with them."""
         kept = self.present() & ~rows
         segments = [(t[k], x[k]) for t, x, k in zip(self.times, self.states, kept, strict=True)]
-        shorter = Trajectories.of_segments(segments)
+        shorter = Trajectories.of_segments(segments, bracket=self.bracket)
         return replace(
             self, times=shorter.times, states=shorter.states, targets=None, lengths=shorter.lengths
         )

@@ -22,6 +22,7 @@ from . import simulate as _simulate
 from . import train as _train
 from .compiled import keep_compiled
 from .joining import end_for_all
+from .progress import lost_interrupts_return
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
@@ -80,7 +81,8 @@ def main() -> None:
         logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         # Typer turns a KeyboardInterrupt into this code without a word.
-        code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
+        with lost_interrupts_return():
+            code = int(app(args=[a for a in arguments if a != "--debug"], standalone_mode=False) or 0)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:

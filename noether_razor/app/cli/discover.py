@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .columns import with_columns
-from .progress import Interruption, LiveProgress
+from .folders import run_folder
+from .progress import PATIENCE, Interruption, LiveProgress
 
 if TYPE_CHECKING:
     from ...discovery import Discovery, RunFolder
@@ -91,12 +92,12 @@ def _discover(
     # What --set says goes before the budget.
     steps = f"training.steps={spent.steps}"
     config = discover_config(data, mapping, [steps, f"evaluation.nll_stderr={spent.nll_stderr}", *overrides])
-    folder = RunFolder(out or Path("runs") / f"{data.stem}-{config.seed}")
+    folder = RunFolder(run_folder(out or Path("runs") / f"{data.stem}-{config.seed}", resume=asked["resume"]))
     quiet = output.quiet
     if has_states(config):
         _discover_states(config, folder, asked, quiet)
         return
-    with Interruption() as stop, LiveProgress(quiet, config.training.steps) as live:
+    with Interruption(PATIENCE) as stop, LiveProgress(quiet, config.training.steps) as live:
 
         def answer(found: "Discovery") -> None:
             if not quiet:

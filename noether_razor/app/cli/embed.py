@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .folders import run_folder
+
 
 def embed(
     data: Annotated[
@@ -56,7 +58,7 @@ def embed(
         "seed": seed,
     }
     config = embedding_config(data, given, overrides or [])
-    folder = out or Path("runs") / f"{data.stem}-{config.seed}"
+    folder = run_folder(out or Path("runs") / f"{data.stem}-{config.seed}")
     live = not quiet and sys.stderr.isatty()
 
     def tell(what: str, step: int, value: float) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .folders import run_folder
 from .progress import Interruption
 
 CONFIG = typer.Argument(help="TOML file; shipped ones are found by name (learning/digits.toml).")
@@ -32,7 +33,7 @@ def charges(
             typer.echo(f"step {step}  loss {loss:.4f}", err=True)
 
     settings = load_learning(config, overrides or [])
-    folder = out or Path("runs") / f"charges-{config.stem}"
+    folder = run_folder(out or Path("runs") / f"charges-{config.stem}", resume=resume)
     with Interruption() as stop:
         text = charges_run(settings, folder, resume=resume, progress=tell, interrupted=stop)
     if not quiet:
@@ -54,7 +55,7 @@ def symmetries(
     from ..runs import symmetries_run
 
     settings = load_learning(config, overrides or [])
-    folder = out or Path("runs") / f"symmetries-{config.stem}"
+    folder = run_folder(out or Path("runs") / f"symmetries-{config.stem}", resume=resume)
     text = symmetries_run(settings, folder, resume=resume)
     if not quiet:
         typer.echo(f"run {folder}\n{text}")

@@ -1,30 +1,42 @@
 """What a command does while it runs: a line on stderr, and a stop that leaves a checkpoint."""
 
+import _thread
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...training import Report
 
 
+AGAIN = 0.1
+"""Seconds after which an interrupt that was lost is sent once more."""
+PATIENCE = 5.0
+"""Seconds that what is running has to end by itself, where it is told of an interrupt but may not listen."""
+
+
 class Interruption:
     """Turns the first SIGINT or SIGTERM into a request to stop after the running chunk; the second acts at
-    once.
+    once, as the first does `patience` seconds later (None: never).
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, patience: float | None = None) -> None:
+        self.asked, self.patience = False, patience
+        self.later: threading.Timer | None = None
 
     def __enter__(self) -> "Interruption":
         self.before = [signal.signal(number, self._ask) for number in self.SIGNALS]
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.later is not None:
+            self.later.cancel()
         for number, handler in zip(self.SIGNALS, self.before, strict=True):
             signal.signal(number, handler)
 
@@ -33,9 +45,47 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = True
         print("noether-razor: stopping after the running part; once more stops at once", file=sys.stderr)
+        if self.patience is not None:
+            self.later = interrupt_in(self.patience)
 
     def __call__(self) -> bool:
         return self.asked
+
+
+def interrupt_in(seconds: float) -> threading.Timer:
+    """Interrupt the main thread that much later, unless the timer is cancelled."""
+    later = threading.Timer(seconds, _interrupt_main)
+    later.daemon = True
+    later.start()
+    return later
+
+
+def _interrupt_main() -> None:
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)  # which wakes it, where it waits for another thread
+    else:
+        _thread.interrupt_main()
+
+
+@contextmanager
+def lost_interrupts_return() -> Iterator[None]:
+    """Send an interrupt again that was raised where Python drops exceptions: in a callback of the garbage
+    collector, as JAX has one, or while an object is deleted.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            interrupt_in(AGAIN)
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 HEARTBEAT = 20.0

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .folders import run_folder
 from .joining import join
 from .progress import Interruption, LiveProgress
 
@@ -38,7 +39,6 @@ def train(
     from ..runs import Listener, dry_run, dry_text, train_run, train_with_others
 
     settings = load_config(config, overrides or [])
-    folder = RunFolder(out or Path("runs") / f"{config.stem}-{settings.seed}")
     if coordinator is not None:
         join(coordinator, processes, process_id)
     elif processes is not None or process_id is not None:
@@ -53,7 +53,10 @@ def train(
             everywhere.append(tuple(jax.devices("cpu")[:1]))
         typer.echo(dry_text(dry_run(settings, everywhere)))
         return
-    quiet = quiet or jax.process_index() > 0
+    first = jax.process_index() == 0
+    quiet = quiet or not first
+    where = out or Path("runs") / f"{config.stem}-{settings.seed}"
+    folder = RunFolder(run_folder(where, resume=resume and first))
     with Interruption() as stop, LiveProgress(quiet, settings.training.steps) as live:
         listener = Listener(progress=live.update, reading=live.reading, interrupted=stop)
         if coordinator is None:

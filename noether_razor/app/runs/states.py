@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from ...bracket import bracket_of_states
+import numpy as np
+
+from ...bracket import bracket_of_states, no_bracket
 from ...discovery import RunFolder
 from ...files import write_whole
+from ...invariants import laws_of_states
 from ...reporting import states_html, states_text
 from ...trajectories import read_data_file, save_trajectories
 from ..config import Config, ConfigError, file_layout
@@ -26,19 +29,32 @@ def states_run(
     listener: Listener = SILENT,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """The bracket of the columns, its Casimir and the energy: see `bracket_of_states`. Writes the data,
-    symmetry.json, report.md and report.html into `folder`, and returns what is in symmetry.json. `tell` is
-    told what is being fitted. Raises `ConfigError`, `DataFileError`, and `RunError` where the folder holds a
-    run.
+    """The bracket of the columns, its Casimir and the energy: see `bracket_of_states`; and what the rows
+    alone say is conserved: see `laws_of_states`.
+
+    Writes the data, symmetry.json, report.md and report.html into `folder`, and returns what is in
+    symmetry.json. `tell` is told what is being fitted. Raises `ConfigError`, `DataFileError`, and `RunError`
+    where the folder holds a run.
     """
     refuse_other_run(config, folder, resume)
     assert config.data.file is not None
     data = read_data_file(config.data.file, file_layout(config), progress=listener.reading)
     try:
-        found = bracket_of_states(data.trajectories, progress=tell)
+        laws = laws_of_states(data.trajectories).to_json()
+    except (ValueError, np.linalg.LinAlgError) as error:
+        laws, failed = None, (f"what is conserved without a bracket cannot be told: {error}",)
+    else:
+        failed = ()
+    try:
+        found = bracket_of_states(data.trajectories, progress=tell).to_json()
     except ValueError as error:
-        raise ConfigError(f"data.columns.states: {error}") from None
-    symmetry = found.to_json() | {"notes": list(data.notes)}
+        if laws is None:
+            raise ConfigError(f"data.columns.states: {error}") from None
+        found = no_bracket(data.trajectories.names, str(error))
+    if laws is not None and not found["bracket"]["adequate"]:
+        found |= {key: laws[key] for key in ("rank", "independent")}
+        found["quantities"] = [one | {"role": "law"} for one in laws["quantities"]]
+    symmetry = found | {"laws": laws, "notes": [*data.notes, *failed]}
     # The data before the configuration, which marks a folder as a run.
     save_trajectories(folder.data, data.trajectories, data.notes)
     folder.write_tables(config.model_dump(mode="json"))

@@ -133,8 +133,9 @@ def discover(
         with parts.timed("library"):
             return with_beyond(exact, options, library) if family == LIBRARY else exact
 
+    untrained = too_few_rows(found)
     found, trained = parts.side_by_side(
-        {WORDS: without_training, MODEL: lambda: _trained(problem, seed, tell)}
+        {WORDS: without_training, MODEL: lambda: untrained or _trained(problem, seed, tell)}
     )
     if isinstance(trained, FloatingPointError):
         return without_model(found, trained)
@@ -223,6 +224,17 @@ def with_beyond(found: Discovery, options: Options, library: LibraryOptions) -> 
     noise = None if isinstance(given, str) else float(given)
     beyond = beyond_answer(found.trajectories, found.analysis, found.exact, library, failed, noise)
     return replace(found, beyond=beyond, failed=failed)
+
+
+def too_few_rows(found: Discovery) -> NotLearnedError | None:
+    """Why nothing is trained where there are fewer steps from row to row than terms of quantities: any model
+    fits them.
+    """
+    steps, terms = found.analysis.space.motion.degrees, len(found.analysis.space.ratios)
+    if steps >= terms:
+        return None
+    many = "1 step" if steps == 1 else f"{steps} steps"
+    return NotLearnedError(f"not trained: {many} from row to row, and at least {terms} are needed")
 
 
 def without_model(found: Discovery, error: Exception) -> Discovery:

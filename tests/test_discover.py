@@ -290,6 +290,20 @@ def test_a_model_that_fails_leaves_what_the_data_say(tmp_path, monkeypatch):
     assert "failed: model: " in symmetry_text(found) and "q1: rejected" in discovery_text(found)
 
 
+def test_of_too_few_rows_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("noether_razor.app.runs.run.fit", None)  # nothing calls it
+    data, out = tmp_path / "two.csv", tmp_path / "run"
+    data.write_text("trajectory,time,q1,p1\na,0,1,0.1\na,0.2,1.1,0.3\n")
+    told = run("discover", data, "--out", out)
+    assert told.returncode == 0 and "now learning" not in told.stderr
+    assert told.stdout.startswith("cannot tell what is conserved: too few rows")
+    why = "not trained: 1 step from row to row, and at least 5 are needed"
+    assert why in " ".join(told.stdout.split())
+    assert json.loads((out / "symmetry.json").read_text())["failed"]["model"].startswith(why)
+    again = run("discover", data, "--out", out, "--resume")
+    assert again.returncode == 0 and again.stdout == told.stdout
+
+
 def test_a_folder_with_a_run_is_not_written_over(discovered):
     folder, _ = discovered
     data = folder.parent / "mine.csv"

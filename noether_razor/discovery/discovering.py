@@ -129,12 +129,12 @@ def discover(
         found = first_words(data, options, hypotheses, family=family)
     tell = parts.told(progress or say_nothing)
     tell("the data alone", found)
-    problem = make_problem(data, options, seed=seed)
+    problem, untrained = make_problem(data, options, seed=seed), too_few_rows(found)
     further = library if family == LIBRARY else None
     found, trained = parts.side_by_side(
         {
             WORDS: lambda: _without_training(found, options, further, parts, tell),
-            MODEL: lambda: _trained(problem, seed, tell),
+            MODEL: lambda: untrained or _trained(problem, seed, tell),
         }
     )
     if isinstance(trained, FloatingPointError):
@@ -243,6 +243,17 @@ def with_beyond(found: Discovery, options: Options, library: LibraryOptions) -> 
     noise = None if isinstance(given, str) else float(given)
     beyond = beyond_answer(found.trajectories, found.analysis, found.exact, library, failed, noise)
     return replace(found, beyond=beyond, failed=failed)
+
+
+def too_few_rows(found: Discovery) -> NotLearnedError | None:
+    """Why nothing is trained where there are fewer steps from row to row than terms of quantities: any model
+    fits them.
+    """
+    steps, terms = found.analysis.space.motion.degrees, len(found.analysis.space.ratios)
+    if steps >= terms:
+        return None
+    many = "1 step" if steps == 1 else f"{steps} steps"
+    return NotLearnedError(f"not trained: {many} from row to row, and at least {terms} are needed")
 
 
 def without_model(found: Discovery, error: Exception) -> Discovery:

@@ -102,7 +102,8 @@ def _discover(
         def answer(found: "Discovery") -> None:
             if not quiet:
                 live.say(f"from the data alone: {symmetry_text(found.to_json()).rstrip()}")
-                live.say("now learning the dynamics, beside the exact evidence and the library")
+                if "model" not in found.failed:
+                    live.say("now learning the dynamics, beside the exact evidence and the library")
 
         def exact(found: "Discovery") -> None:
             if not quiet:

@@ -24,11 +24,11 @@ from ...discovery import (
     without_model,
     write_reports,
 )
-from ...discovery.discovering import HELD_OUT, MODEL, WORDS
+from ...discovery.discovering import HELD_OUT, MODEL, WORDS, too_few_rows
 from ...options import OptionError
 from ...quantities import Hypothesis
 from ...training import Report
-from ...trajectories import DataFile, read_data_file
+from ...trajectories import DataFile, read_data_file, save_trajectories
 from ..config import Config, ConfigError, load_recipe, read_data
 from .analyse import parsed
 from .listening import SILENT, Listener
@@ -94,13 +94,14 @@ def discover_run(
     library = library or LibraryOptions()
     with parts.timed("the data alone"):
         found = _first_words(data, config, hypotheses, family, library)
-    listener.answer(found)
+    untrained = too_few_rows(found)
+    listener.answer(found if untrained is None else without_model(found, untrained))
     words = _Words(found, config, None if family != LIBRARY else library, listener)
     try:
         found, trained = parts.side_by_side(
             {
                 WORDS: lambda: words.speak(parts),
-                MODEL: lambda: _trained(config, folder, data, listener),
+                MODEL: lambda: _trained(config, folder, data, listener, untrained),
             }
         )
     except BaseException:
@@ -196,9 +197,17 @@ def _reported(found: Discovery, folder: RunFolder) -> Discovery:
 
 
 def _trained(
-    config: Config, folder: RunFolder, data: DataFile, listener: Listener
+    config: Config,
+    folder: RunFolder,
+    data: DataFile,
+    listener: Listener,
+    untrained: FloatingPointError | None,
 ) -> Trained | FloatingPointError:
-    """The model, trained now or before; why there is none where training fails."""
+    """The model, trained now or before; why there is none where training fails, or is `untrained`."""
+    if untrained is not None:
+        save_trajectories(folder.data, data.trajectories, data.notes)
+        folder.write_tables(config.model_dump(mode="json"))
+        return untrained
     if folder.summary.exists():
         run, summary = load_run(folder), folder.read_summary
     else:

@@ -55,7 +55,7 @@ def evidence_of(count: int) -> nr.Evidence:
         noise={"q1": 0.01, "p1": 0.01},
         degree=4,
         adequacy=Adequacy(1.0, 1.0, 1.0, ""),
-        space=Space(4, (0.0, 1.0, 2.0, 3.0, 30.0), 27.0, 0.1, np.zeros((4, 2, 2)), np.zeros((4, 2))),
+        space=Space(4, (0.0, 1.0, 2.0, 3.0, 30.0), 27.0, 0.1, 0.002, np.zeros((4, 2, 2)), np.zeros((4, 2))),
         friction=Friction(1e-5, 6e-5, 0.0),
         controls={"q1": -9000.0},
     )

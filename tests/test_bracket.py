@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
+from test_positions import file_of
 
 import noether_razor as nr
 from noether_razor.bracket import with_canonical_momenta
@@ -166,6 +167,31 @@ class TestFiles:
         # Velocities may stand in formulas.
         asked = parse_hypothesis("v2^2", made.names, made.other_names())
         assert_allclose(asked.matrices[0][3, 3], 2 / ratio**2)
+
+    def test_masses_from_positions_alone(self, tmp_path):
+        path = file_of(tmp_path, 0.05, 0.01)
+        found = nr.poisson_matrix(read_data_file(path, Layout(positions=("x1", "x2"))).trajectories)
+        ratio, sd = found.mass_ratios[0]
+        assert found.kind == "masses" and abs(ratio - 2.5) < 4 * sd < 0.3
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", [1, 7])
+    def test_equal_oscillators_are_no_mixture(self, seed):
+        """The motion preserves four matrices, so that the richest kind does not settle on one."""
+        random = np.random.default_rng(seed)
+        step = random.uniform(0.2, 0.5)
+        times = step * np.arange(int(12 / step))
+        turned = np.stack([np.cos(times), np.sin(times)]), np.stack([-np.sin(times), np.cos(times)])
+        segments = []
+        for _ in range(15):
+            size = random.normal(size=2), random.normal(size=2)
+            states = np.hstack([part.T @ np.stack(size) for part in turned])
+            segments.append(
+                (times, states + np.array([0.005, 0.005, 0.03, 0.03]) * random.normal(size=states.shape))
+            )
+        data = Trajectories.of_segments(segments, names=("x", "y", "vx", "vy"), bracket="auto")
+        found = nr.poisson_matrix(data)
+        assert found.kind == "canonical" and found.forms == 4 and not found.sources
 
     def test_the_page(self):
         page = (Path(__file__).parents[1] / "docs" / "bracket.md").read_text(encoding="utf-8")

@@ -231,9 +231,14 @@ def test_an_interrupt_that_a_callback_drops_is_sent_again() -> None:
         def __del__(self) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), _progress.lost_interrupts_return():
-        Dropped()
-        time.sleep(20)
+    # Workers of a test run ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), _progress.lost_interrupts_return():
+            Dropped()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there is no pthread_kill")
@@ -241,7 +246,7 @@ def test_what_does_not_listen_to_an_interrupt_is_stopped_later() -> None:
     with pytest.raises(KeyboardInterrupt), _progress.Interruption(patience=0.05) as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop()
-        time.sleep(20)
+        time.sleep(5)
 
 
 def test_an_interrupt_while_the_program_is_imported_leaves_no_traceback() -> None:

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-import noether_razor as nr
 from noether_razor.trajectories import DataFileError, Layout
 from noether_razor.trajectories.files import read_data_file
 from noether_razor.trajectories.positions import PositionsError, velocities
@@ -106,16 +105,13 @@ def file_of(folder, step: float, noise: float, count: int = FILES, gap: bool = F
     return path
 
 
-def test_masses_are_found_from_positions(tmp_path):
+def test_a_file_of_positions_has_velocities(tmp_path):
     path = file_of(tmp_path, 0.05, 0.01, gap=True)
     data, notes = read_data_file(path, Layout(positions=("x1", "x2"), units={"time": "s"}))
     assert data.names == ("x1", "x2", "v_x1", "v_x2") and data.units == ("m", "m", "m/s", "m/s")
     assert data.bracket == "auto" and len(data.times) == FILES
     assert any("velocities are taken from the positions, one from each 5 rows" in note for note in notes)
     assert any("1 piece with less than 10 rows cannot be used" in note for note in notes)
-    found = nr.poisson_matrix(data)
-    ratio, error = re.search(r"m_x2/m_x1 = ([\d.]+)\((\d+)\)", str(found)).groups()
-    assert abs(float(ratio) - 2.5) < 4 * int(error) * 10.0 ** -len(ratio.split(".")[1]) < 0.3
 
 
 def test_given_masses_make_momenta_of_them(tmp_path):

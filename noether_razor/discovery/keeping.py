@@ -80,6 +80,6 @@ def in_memory(name: str, about: Any) -> NotKept:
     return NotKept()
 
 
-def say_nothing(name: str, report: Report) -> None:
+def say_nothing(name: str, what: object) -> None:
     """Tell nobody."""
-    del name, report
+    del name, what

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
-import pysindy as ps
+import pysindy as ps  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:

@@ -313,7 +313,7 @@ class _Finder:
         raise self.fail(
             "one column alone conserves nothing that can be seen, name two states or more"
             + (f": the others are {others}" if others else ""),
-            layout.states[0],
+            ", ".join(layout.states),
         )
 
     def numbered(self, names: Sequence[str], letter: str) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class _Choice(NamedTuple):
 
     rows: int
     degree: int
-    count: int
+    blocks: int
     variance: Float[np.ndarray, " n"]
     bias: Float[np.ndarray, " n"]
     chance: Float[np.ndarray, " n"]
@@ -139,7 +139,7 @@ def _check_errors(best: _Choice, names: Sequence[str]) -> None:
 
 
 def _best(followed: Sequence[_Choice]) -> _Choice:
-    unbiased = [one for one in followed if one.share(one.bias - one.variance / one.count) <= 0]
+    unbiased = [one for one in followed if one.share(one.bias - one.variance / one.blocks) <= 0]
     if unbiased:
         return min(unbiased, key=lambda one: one.share(one.variance) * one.time)
     return min(followed, key=lambda one: one.share(one.variance + one.bias))

@@ -150,8 +150,8 @@ class Brackets:
 def space_posterior(
     features: Features, states: Float[np.ndarray, "rows dim"], none: Fit, known: Sequence[Symmetric] = ()
 ) -> SpacePosterior:
-    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry; spaces of H
-    that are `known` to have some are compared too.
+    """That of the quantities of degree <= 2, of scaled `states` and the fit without symmetry; `known` as in
+    `nearest_spaces`.
     """
     found = nearest_spaces(features, states, none, known=known)
     best, every = found.best, monomials(features.dim)
@@ -175,7 +175,7 @@ def nearest_spaces(
     known: Sequence[Symmetric] = (),
 ) -> NearestSpaces:
     """The space of the quantities of degree <= `degree`, of scaled `states` and the fit without symmetry.
-    Spaces of H that are `known` to have some are compared too.
+    Spaces of H that are `known` to have some stand in where the search for such a dimension does not settle.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
@@ -195,11 +195,6 @@ def nearest_spaces(
         if before is None or nearest.log_evidence > before.log_evidence:
             found[nearest.rank] = nearest
 
-    for one in known:
-        coefficients = one.coefficients[used]
-        rank, left = _nullity(brackets.at(coefficients))
-        if rank > free:
-            add(Nearest(rank, coefficients, one.gain, (brackets.units @ left).T))
     for rank in range(free + 1, count + 1):
         nearest = _nearest(brackets, rank, mean, covariance, prior)
         if nearest is None:
@@ -208,6 +203,12 @@ def nearest_spaces(
         best = max(one.log_evidence for one in found.values())
         if nearest.log_evidence < best - GIVEN_UP:
             break
+    settled = set(found) | set(range(free))
+    for one in known:
+        coefficients = one.coefficients[used]
+        rank, left = _nullity(brackets.at(coefficients))
+        if rank not in settled:
+            add(Nearest(rank, coefficients, one.gain, (brackets.units @ left).T))
     order = sorted(found.values(), key=lambda one: -one.log_evidence)
     evidence = np.full(max(found) + 1, -np.inf)
     for rank, one in found.items():

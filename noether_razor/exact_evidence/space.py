@@ -175,7 +175,7 @@ def nearest_spaces(
     known: Sequence[Symmetric] = (),
 ) -> NearestSpaces:
     """The space of the quantities of degree <= `degree`, of scaled `states` and the fit without symmetry.
-    Spaces of H that are `known` to have some stand in where the search for such a dimension does not settle.
+    Spaces of H that are `known` to have some stand in where the search for larger ones does not settle.
 
     For each dimension r the nearest c (in the metric of the posterior) such that {C, H_c} = 0 for r
     quantities, and the ratio of posterior to prior density on the directions normal to the variety of such c
@@ -203,11 +203,11 @@ def nearest_spaces(
         best = max(one.log_evidence for one in found.values())
         if nearest.log_evidence < best - GIVEN_UP:
             break
-    settled = set(found) | set(range(free))
-    for one in known:
+    # Formulas that were chosen after the data gain more than a dimension does: only without any other.
+    for one in known if len(found) == 1 else ():
         coefficients = one.coefficients[used]
         rank, left = _nullity(brackets.at(coefficients))
-        if rank not in settled:
+        if rank > free:
             add(Nearest(rank, coefficients, one.gain, (brackets.units @ left).T))
     order = sorted(found.values(), key=lambda one: -one.log_evidence)
     evidence = np.full(max(found) + 1, -np.inf)

@@ -384,7 +384,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, default=200, help="data sets for null parameters")
     parser.add_argument("--files", type=int, default=100, help="data sets of each interval")
     parser.add_argument("--target-files", type=int, default=50, help="data sets of the paper's protocol")
-    parser.add_argument("--rank-files", type=int, default=20, help="data sets of each system and cell")
+    parser.add_argument("--rank-files", type=int, default=8, help="data sets of each system and cell")
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file to write")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Which Poisson matrix the data ask for: the simplest kind that fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -166,21 +166,13 @@ class Search:
         if not natural.usable or natural.fitted is None:
             settled = natural.fitted is not None and natural.fitted.fit.converged
             tried = [] if settled else [self.attempt(setup, kind) for kind in simpler]
-            if able := [one for one in tried if one.usable]:
-                best = max(map(log_evidence, able))
-                near = [one for one in able if log_evidence(one) > best - WORTH]
-                self.chosen = min(near, key=lambda one: (one.kind.size, -log_evidence(one)))
-            elif kinds["constant"].size and not isinstance(setup.features, Sum):
+            self.chosen = simplest(tried)
+            if self.chosen is None and kinds["constant"].size and not isinstance(setup.features, Sum):
                 self.mixed(self.attempt(setup, kinds["constant"]))
             return
         better = self.setup = setup.along(natural.fitted)
         tried = [natural, *(self.attempt(better, kind, natural.fitted) for kind in simpler)]
-        able = [one for one in tried if one.usable]
-        best = max(map(log_evidence, able))
-        near = [
-            one for one in able if log_evidence(one) > best - WORTH or consistent(one.kind, natural.fitted)
-        ]
-        self.chosen = min(near, key=lambda one: (one.kind.size, -log_evidence(one)))
+        self.chosen = simplest(tried, natural.fitted)
 
     def mixed(self, attempt: Attempt) -> None:
         """Take all entries of a matrix where they are known, and that which fixes the scale is not small."""
@@ -224,6 +216,20 @@ class Search:
         name = "form" if changing else "natural" if kept.any() else "canonical"
         again = self.attempt(setup, Kind(name, form, np.eye(form.size)[:, kept]), fitted)
         return again if again.usable and again.behind < 0 else whole
+
+
+def simplest(tried: Sequence[Attempt], richest: Fitted | None = None) -> Attempt | None:
+    """Of those that fit, the simplest that is no worse than the best, or that `richest` is consistent with;
+    None where none fits.
+    """
+    able = [one for one in tried if one.usable]
+    best = max(map(log_evidence, able), default=-np.inf)
+    near = [
+        one
+        for one in able
+        if log_evidence(one) > best - WORTH or (richest is not None and consistent(one.kind, richest))
+    ]
+    return min(near, key=lambda one: (one.kind.size, -log_evidence(one)), default=None)
 
 
 def consistent(kind: Kind, richer: Fitted) -> bool:

@@ -1,6 +1,7 @@
 """Linear algebra on one thread."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -10,16 +11,19 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def on_one_thread(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function, for which a BLAS has one thread.
-
-    It is for functions of many small products: the threads of a BLAS spin while they wait for each other, and
-    beside other work that takes three to twelve times as long.
+def one_thread() -> AbstractContextManager[object]:
+    """A block in which a BLAS has one thread: several spin while they wait for each other, and beside other
+    work that takes three to twelve times as long.
     """
+    return threadpool_limits(1, user_api="blas")
+
+
+def on_one_thread(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The function in such a block: for functions of many small products."""
 
     @wraps(function)
     def limited(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-        with threadpool_limits(1, user_api="blas"):
+        with one_thread():
             return function(*args, **options)
 
     return limited

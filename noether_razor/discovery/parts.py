@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import jax
-from threadpoolctl import threadpool_limits
+
+from ..threads import one_thread
 
 Result = TypeVar("Result")
 
@@ -68,8 +69,7 @@ class Parts:
                     raise
 
         pool = ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1))
-        # The threads of a BLAS spin while they wait for each other: three times as long beside other work.
-        with threadpool_limits(1, user_api="blas"):
+        with one_thread():
             waiting = [pool.submit(run, name, part) for name, part in parts.items()]
             try:
                 wait(waiting, return_when=FIRST_EXCEPTION)

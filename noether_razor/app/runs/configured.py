@@ -3,12 +3,22 @@
 from typing import Any
 
 from ...discovery import RunFolder
+from ...trajectories import DataFile, save_trajectories
 from ..config import Config, ConfigError, parse_config
 
 
 def config_of(folder: RunFolder) -> Config:
     """The resolved configuration of a run. Raises `RunError` when there is none that can be read."""
     return parse_config(folder.read_tables(), source=str(folder.config))
+
+
+def keep_inputs(config: Config, folder: RunFolder, data: DataFile | None) -> None:
+    """Write the data of a run, None where the folder has them, and its configuration: that comes last, as it
+    marks a folder as a run.
+    """
+    if data is not None:
+        save_trajectories(folder.data, data.trajectories, data.notes)
+    folder.write_tables(config.model_dump(mode="json"))
 
 
 def require_same(config: Config, folder: RunFolder) -> None:

@@ -28,9 +28,10 @@ from ...discovery.discovering import HELD_OUT, MODEL, WORDS, too_few_rows
 from ...options import OptionError
 from ...quantities import Hypothesis
 from ...training import Report
-from ...trajectories import DataFile, read_data_file, save_trajectories
+from ...trajectories import DataFile, read_data_file
 from ..config import Config, ConfigError, load_recipe, read_data
 from .analyse import parsed
+from .configured import keep_inputs
 from .listening import SILENT, Listener
 from .run import evaluated, load_run, refuse_other_run, train_to_end
 
@@ -95,13 +96,15 @@ def discover_run(
     with parts.timed("the data alone"):
         found = _first_words(data, config, hypotheses, family, library)
     untrained = too_few_rows(found)
+    if untrained is not None:
+        keep_inputs(config, folder, data)
     listener.answer(found if untrained is None else without_model(found, untrained))
     words = _Words(found, config, None if family != LIBRARY else library, listener)
     try:
         found, trained = parts.side_by_side(
             {
                 WORDS: lambda: words.speak(parts),
-                MODEL: lambda: _trained(config, folder, data, listener, untrained),
+                MODEL: lambda: untrained or _trained(config, folder, data, listener),
             }
         )
     except BaseException:
@@ -197,17 +200,9 @@ def _reported(found: Discovery, folder: RunFolder) -> Discovery:
 
 
 def _trained(
-    config: Config,
-    folder: RunFolder,
-    data: DataFile,
-    listener: Listener,
-    untrained: FloatingPointError | None,
+    config: Config, folder: RunFolder, data: DataFile, listener: Listener
 ) -> Trained | FloatingPointError:
-    """The model, trained now or before; why there is none where training fails, or is `untrained`."""
-    if untrained is not None:
-        save_trajectories(folder.data, data.trajectories, data.notes)
-        folder.write_tables(config.model_dump(mode="json"))
-        return untrained
+    """The model, trained now or before; why there is none where training fails."""
     if folder.summary.exists():
         run, summary = load_run(folder), folder.read_summary
     else:

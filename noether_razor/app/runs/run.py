@@ -23,10 +23,10 @@ from ...modelling import Problem
 from ...options import SymmetryOptions
 from ...random import stream
 from ...training import NotLearnedError, Rates, Report, TrainState, early_check, fit, initial_state
-from ...trajectories import DataFile, Trajectories, read_data_file, save_trajectories
+from ...trajectories import DataFile, Trajectories, read_data_file
 from ..config import Config, build_problem, read_data, simulate_test_sets
 from . import hosts
-from .configured import config_of, require_same
+from .configured import config_of, keep_inputs, require_same
 from .listening import SILENT, Listener
 
 
@@ -210,10 +210,7 @@ def train_to_end(
     problem = build_problem(config, recorded)
     hosts.require_alike(problem)
     if hosts.is_first():
-        # Write data before the config: config.json marks a valid run.
-        if not kept:
-            save_trajectories(folder.data, problem.recorded, notes)
-        folder.write_tables(config.model_dump(mode="json"))
+        keep_inputs(config, folder, None if kept else DataFile(problem.recorded, notes))
 
     session = _Session(config, folder, listener)
     before = warm_start_config(config)

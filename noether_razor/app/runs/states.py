@@ -10,8 +10,9 @@ from ...discovery import RunFolder
 from ...files import write_whole
 from ...invariants import laws_of_states
 from ...reporting import states_html, states_text
-from ...trajectories import read_data_file, save_trajectories
+from ...trajectories import read_data_file
 from ..config import Config, ConfigError, file_layout
+from .configured import keep_inputs
 from .listening import SILENT, Listener
 from .run import refuse_other_run
 
@@ -55,9 +56,7 @@ def states_run(
         found |= {key: laws[key] for key in ("rank", "independent")}
         found["quantities"] = [one | {"role": "law"} for one in laws["quantities"]]
     symmetry = found | {"laws": laws, "notes": [*data.notes, *failed]}
-    # The data before the configuration, which marks a folder as a run.
-    save_trajectories(folder.data, data.trajectories, data.notes)
-    folder.write_tables(config.model_dump(mode="json"))
+    keep_inputs(config, folder, data)
     folder.write_symmetry(symmetry)
     title = folder.path.resolve().name
     write_whole(folder.report, f"# {title}\n\n```\n{states_text(symmetry)}```\n")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import assert_derivatives_of_autodiff
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 from test_positions import file_of
@@ -42,7 +43,7 @@ from noether_razor.trajectories import (
     save_trajectories,
     scaled_trajectories,
 )
-from noether_razor.trajectories.canonical import momentum_names
+from noether_razor.trajectories.canonical import paired_names
 
 
 def draws(*shape: int, seed: int = 0) -> np.ndarray:
@@ -299,18 +300,7 @@ def test_forces_towards_points_have_the_derivatives_of_autodiff(law):
     centres, stretches = np.array([[2.0, 0.3], [-1.0, 1.5]]), np.array([1.0, 0.5])
     features = Sum.of(OfPositions(4, 3), Sources(4, law, centres, stretches))
     state, c = jnp.asarray(draws(4)), jnp.asarray(draws(features.size, seed=1))
-
-    def hamiltonian(x):
-        return features.values(x) @ c
-
-    @jax.jit
-    def both(x):
-        slopes = features.slopes(x, features.prepared(c))
-        ours = slopes.gradient, slopes.hessian, features.slopes_of_all(x)
-        return ours, (jax.grad(hamiltonian)(x), jax.hessian(hamiltonian)(x), jax.jacfwd(features.values)(x).T)
-
-    for ours, theirs in zip(*both(state), strict=True):
-        assert_allclose(ours, theirs, atol=1e-12)
+    assert_derivatives_of_autodiff(features, state, c)
     sources: Any = features.parts[1]
     forces = sources.forces(np.asarray(state)[None, :2])[0]
     assert_allclose(features.parts[1].slopes_of_all(state)[:2, ::3], forces, atol=1e-12)
@@ -394,7 +384,7 @@ class TestMaps:
         assert_allclose(found, matrix_of(np.diag([1.0, 2.25]), field), atol=1e-12)
 
     def test_names(self):
-        assert momentum_names(("q1", "x"), ("q1", "x", "v1", "p_x")) == ("p1", "p_x_")
+        assert paired_names("p", ("q1", "x"), ("q1", "x", "v1", "p_x")) == ("p1", "p_x_")
 
     def test_files_keep_it(self, tmp_path):
         times = np.tile(np.arange(3.0), (2, 1))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import assert_derivatives_of_autodiff
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
@@ -195,18 +196,7 @@ def test_features_of_logarithms_have_the_derivatives_of_autodiff():
     features = LogarithmicBrackets(2).features
     rng = np.random.default_rng(0)
     state, c = jnp.asarray(rng.uniform(0.5, 2, 2)), jnp.asarray(rng.normal(size=features.size))
-
-    def hamiltonian(x):
-        return features.values(x) @ c
-
-    @jax.jit
-    def both(x):
-        slopes = features.slopes(x, features.prepared(c))
-        ours = slopes.gradient, slopes.hessian, features.slopes_of_all(x)
-        return ours, (jax.grad(hamiltonian)(x), jax.hessian(hamiltonian)(x), jax.jacfwd(features.values)(x).T)
-
-    for ours, theirs in zip(*both(state), strict=True):
-        assert_allclose(ours, theirs, atol=1e-12)
+    assert_derivatives_of_autodiff(features, state, c)
 
 
 def populations(field, dim=2, seed=0) -> nr.Trajectories:

@@ -16,7 +16,7 @@ from ..scaling import PhaseScale
 from ..spelling import suggestion
 from ..threads import on_one_thread
 from ..trajectories import UNPAIRED, CanonicalMap, Trajectories, fit_scale, scaled_trajectories
-from ..trajectories.canonical import momentum_names
+from ..trajectories.canonical import paired_names
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
 from .coordinates import canonical_coordinates
@@ -161,7 +161,7 @@ def _map(data: Trajectories, fitted: Fitted | None, scale: PhaseScale) -> Canoni
     if fitted is None or not fitted.kind.size:
         return CanonicalMap.of(data.names, data.names, identity, {})
     coordinates = canonical_coordinates(fitted.kind.form, fitted.theta, scale)
-    momenta = momentum_names(data.names[:dof], data.names)
+    momenta = paired_names("p", data.names[:dof], data.names)
     names = [
         name if coordinate == one else f"{name}_c"
         for name, coordinate, one in zip(data.names[:dof], coordinates, identity, strict=False)

@@ -165,11 +165,11 @@ def written(polynomial: Polynomial, names: Sequence[str], digits: int = DIGITS) 
     return text or "0"
 
 
-def momentum_names(positions: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:
-    """Names for the momenta of positions: p1 for q1, p_x for x."""
+def paired_names(letter: str, positions: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:
+    """Names for the momenta ("p") or velocities ("v") of positions: p1 for q1, p_x for x."""
     found = []
     for name in positions:
-        own = f"p{name[1:]}" if re.fullmatch(r"q[1-9][0-9]*", name) else f"p_{name}"
+        own = f"{letter}{name[1:]}" if re.fullmatch(r"q[1-9][0-9]*", name) else f"{letter}_{name}"
         while own in taken:
             own += "_"
         found.append(own)

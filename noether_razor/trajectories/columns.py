@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..spelling import suggestion
+from .canonical import paired_names
 from .dataset import UNPAIRED
 from .error import DataFileError
 from .layout import Layout
@@ -357,14 +358,8 @@ def _with_velocities(
     names: tuple[str, ...], units: tuple[str, ...], time: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names and units of positions as those of positions and velocities: v1 for q1, v_x for x."""
-    second = []
-    for name in names:
-        own = f"v{name[1:]}" if re.fullmatch(r"q[1-9][0-9]*", name) else f"v_{name}"
-        while own in names:
-            own += "_"
-        second.append(own)
     rates = (f"{unit}/{time}" if unit and time else "" for unit in units)
-    return (*names, *second), (*units, *rates)
+    return (*names, *paired_names("v", names, names)), (*units, *rates)
 
 
 def _plain(name: str) -> str:

@@ -148,10 +148,8 @@ def _best(followed: Sequence[_Choice]) -> _Choice:
 def _noise(
     times: Float[np.ndarray, " rows"], positions: Float[np.ndarray, "rows n"], spans: Sequence[Span]
 ) -> Float[np.ndarray, " n"]:
-    """The variance of the noise of positions; 0 where no trajectory is long enough."""
+    """The variance of the noise of positions."""
     middles = _middles(spans, NOISE_ROWS)
-    if not len(middles):
-        return np.zeros(positions.shape[1])
     inside = middles[:, None] + np.arange(NOISE_ROWS) - NOISE_ROWS // 2
     powers = _powers(times[inside], NOISE_DEGREE)
     basis = np.linalg.qr(powers)[0]
@@ -197,12 +195,12 @@ def _choice(
     if not len(middles) or not any(end - first >= FEWEST * rows for first, end in spans):
         return None
     inside = middles[:, None] + np.arange(wide) - wide // 2
-    edge = (wide - rows) // 2
-    weights = np.zeros(inside.shape)
-    own = _weights(times[inside[:, edge : edge + rows]], degree)[:, 1]
-    weights[:, edge : edge + rows] = own
-    slopes = np.einsum("br,brn->bn", own, positions[inside[:, edge : edge + rows]])
-    off = weights - _weights(times[inside], degree + 2)[:, 1]
+    block = slice((wide - rows) // 2, (wide + rows) // 2)
+    within = inside[:, block]
+    own = _weights(times[within], degree)[:, 1]
+    slopes = np.einsum("br,brn->bn", own, positions[within])
+    off = -_weights(times[inside], degree + 2)[:, 1]
+    off[:, block] += own
     differences = np.einsum("br,brn->bn", off, positions[inside])
     by_noise = noise * np.mean(np.sum(off**2, axis=1))
     apart = max(1.0, sum(end - first for first, end in spans) / wide)
@@ -214,7 +212,7 @@ def _choice(
         np.maximum(np.mean(differences**2, axis=0) - by_noise, 0.0),
         by_noise * np.sqrt(2 / apart),
         np.mean((slopes - slopes.mean(axis=0)) ** 2, axis=0),
-        float(np.median(np.ptp(times[inside[:, edge : edge + rows]], axis=1))) * rows / (rows - 1),
+        float(np.median(np.ptp(times[within], axis=1))) * rows / (rows - 1),
     )
 
 

@@ -92,15 +92,16 @@ class PhaseScale:
         kinds: Sequence[Hashable] | None = None,
         spread: float = 1.0,
         periods: Periods = (),
+        rounded: bool = True,
     ) -> "PhaseScale":
         """Scales that give trajectories, each (times (time,), states (time, 2n)), a standard deviation near
         `spread` and speeds near 1.
 
         Degrees of freedom of one kind share their scales, so that rotations among them stay rotations;
         `kinds` has one label for each (its units, say), and without them all are of one kind where their
-        spreads differ by less than a factor of 30. Scales are powers of two: dividing by them rounds nothing.
-        A coordinate is shifted by its mean where this exceeds three standard deviations. The unit of time is
-        that in which scaled states move by about `spread`.
+        spreads differ by less than a factor of 30. Scales are powers of two, so that dividing by them rounds
+        nothing, or as they are where not `rounded`. A coordinate is shifted by its mean where this exceeds
+        three standard deviations. The unit of time is that in which scaled states move by about `spread`.
 
         `periods` (2n,), or empty, are those of angles, None for other coordinates. Mean and deviation of an
         angle are those on the circle (`centres_and_spreads`), so that turns neither shift nor widen it, and
@@ -128,11 +129,12 @@ class PhaseScale:
             pooled[:, members] = np.sqrt(np.mean(pooled[:, members] ** 2, axis=1, keepdims=True))
         pooled[pooled == 0] = 1.0
         # The least squares of log(s_q / spread_q) and log(s_p / spread_p) under s_q s_p = action.
-        action = _power_of_two(np.exp(np.mean(np.log(pooled).sum(axis=0))) / spread**2)
-        positions = [_power_of_two(np.sqrt(action * q / p)) for q, p in pooled.T]
+        near = _power_of_two if rounded else float
+        action = near(np.exp(np.mean(np.log(pooled).sum(axis=0))) / spread**2)
+        positions = [near(np.sqrt(action * q / p)) for q, p in pooled.T]
         far = np.abs(mean) > FAR * np.where(deviation > 0, deviation, pooled.reshape(-1))
         scale = cls(tuple(positions), action, 1.0, tuple(np.where(far, mean, 0.0).tolist()))
-        time = _power_of_two(_moving_time([(at, scale.states(path)) for at, path in segments], spread))
+        time = near(_moving_time([(at, scale.states(path)) for at, path in segments], spread))
         return cls(scale.positions, scale.action, time, scale.shifts)
 
     @property

@@ -93,7 +93,7 @@ def breaking_of(data: Trajectories, force: Callable[[np.ndarray], np.ndarray]) -
     """The r.m.s. of {L, H} over that of |grad L| |grad H|, for the angular momentum L and H = p^2 / 2 + U
     with the `force` -grad U: in the scaled coordinates and at the states that the evidence takes.
     """
-    scale = fit_scale(data)
+    scale = fit_scale(data, rounded=False)
     at = data.points()[evenly(len(data.points()), BREAKING_POINTS)]
     q, p = np.split(at, 2, axis=1)
     push = force(q)
@@ -169,7 +169,7 @@ def sampled(seed: int) -> Answer:
 def searched(item: Item, seed: int) -> Answer:
     """The gain of a quantity when both fits are searched for from five places."""
     data = noisy(clean_trajectories(item, seed), seed)
-    scale = fit_scale(data)
+    scale = fit_scale(data, rounded=False)
     scaled = scaled_trajectories(data, scale)
     problem = Problem.of(Polynomials(4, 4), scaled, np.array(scale.shifts[2:]) / np.array(scale.momenta))
     comparison = Comparison.of(problem, scaled.segments())

@@ -326,6 +326,14 @@ class TestVerdicts:
         assert found.rank == 6
         assert 20 < found[1].gain < found[0].gain < found[2].gain < 80
 
+    def test_units_do_not_move_it(self):
+        data = oscillators()
+        other = Trajectories(1.3 * data.times, data.states * np.array([1.7, 1.7, 0.6, 0.6]))
+        own = nr.evidence(data, ["q1*p2 - q2*p1"], degree=2)
+        converted = nr.evidence(other, ["q1*p2 - q2*p1"], degree=2)
+        assert converted[0].gain == pytest.approx(own[0].gain, abs=0.05)
+        assert converted.rank_margin == pytest.approx(own.rank_margin, abs=0.2)
+
     def test_a_detuning_is_called_broken_and_measured(self):
         data = oscillators((1.0, 1.02))
         found = nr.evidence(data, ["q1*p2 - q2*p1", "p1^2 + q1^2"], degree=2)

@@ -135,7 +135,8 @@ def pieces_of(data: Trajectories, most: int = MOST_ROWS) -> tuple[Trajectories, 
 
 def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: Tell) -> Judge:
     """That of the dictionary which the evidence prefers. Raises `EvidenceError`."""
-    scale = fit_scale(data)
+    # The prior is one of scaled coordinates: rounded scales would move the evidence from file to file.
+    scale = fit_scale(data, rounded=False)
     scaled = scaled_trajectories(data, scale)
     rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     try:

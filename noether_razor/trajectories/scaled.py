@@ -8,7 +8,7 @@ from ..scaling import PhaseScale, whole_turns
 from .dataset import Trajectories
 
 
-def fit_scale(trajectories: Trajectories, *, spread: float = 1.0) -> PhaseScale:
+def fit_scale(trajectories: Trajectories, *, spread: float = 1.0, rounded: bool = True) -> PhaseScale:
     """The scales of `PhaseScale.fitted` for a set of trajectories; degrees of freedom whose positions and
     momenta have the same named units share theirs.
     """
@@ -21,6 +21,7 @@ def fit_scale(trajectories: Trajectories, *, spread: float = 1.0) -> PhaseScale:
         kinds=pairs if named else None,
         spread=spread,
         periods=trajectories.periods,
+        rounded=rounded,
     )
 
 

@@ -52,9 +52,9 @@ class Terms(NamedTuple):
         wave = ""
         for frequency, variable in zip(frequencies, variables, strict=True):
             if frequency:
-                size = "" if abs(frequency) == 1 else f"{abs(frequency):.6g}*"
+                size = f"{abs(frequency):.6g}"
                 before = (" - ", " + ") if wave else ("-", "")
-                wave += before[frequency > 0] + size + variable
+                wave += before[frequency > 0] + ("" if size == "1" else f"{size}*") + variable
         return "*".join([*parts, f"{'sin' if phase else 'cos'}({wave})"] if wave else parts)
 
 

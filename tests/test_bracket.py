@@ -1,6 +1,7 @@
 """The Poisson matrix of positions and velocities, and canonical coordinates made of it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class TestForms:
         theta, state = jnp.asarray(0.1 * draws(form.size)), jnp.asarray(draws(4, seed=1))
         scale = PhaseScale((2.0, 0.5), 0.25, 1.0, (0.0, 0.3, -1.0, 0.0))
         polynomials = canonical_coordinates(form, np.asarray(theta), scale)
-        made = CanonicalMap.of(("x", "y", "p", "s"), ("x", "y", "u", "w"), polynomials, {})
+        made = CanonicalMap.of(("x", "y", "p", "s"), ("x", "y", "u", "w"), polynomials)
         row = scale.states_back(np.asarray(state))
         units = np.outer(scale.scales, scale.scales) / scale.action
         assert_allclose(made.brackets(row[None])[0], form.matrix(state, theta) * units, rtol=1e-9, atol=1e-12)
@@ -211,6 +212,18 @@ class TestFiles:
         assert made.names == data.names and made.canonical is not None and not made.canonical.formulas()
         assert_allclose(made.states, data.states)
         assert "equal masses" in repr(found)
+
+    def test_errors_of_the_hamiltonian_count_those_of_the_masses(self, tmp_path):
+        """Of masses that are found 2 sd too large, p2^2/(2 m) was 13 sd off."""
+        data = from_file(tmp_path, "masses 1, 2.7", seed=3)
+        energy = nr.evidence(nr.poisson_matrix(data).canonical(data), degree=4).hamiltonian
+        assert energy is not None
+        terms = [energy.functions.written(k, energy.names) for k in range(len(energy.errors))]
+        truth = {"p1^2": 0.5, "p2^2": 1 / 5.4, "q1^2": 0.5, "q2^2": 0.65, "q1*q2": 0.2}
+        truth |= {"q1^4": 0.2, "q2^4": 0.125, "q1^2*q2^2": 0.25}
+        assert set(terms) == set(truth)
+        off = energy.coefficients - [truth[term] for term in terms]
+        assert (np.abs(off) < 3.5 * energy.errors).all() and (energy.errors < 0.01).all()
 
     def test_field_and_friction(self, tmp_path):
         data = from_file(tmp_path, "field and friction 0.05")
@@ -347,11 +360,8 @@ class TestMaps:
             {(0, 0, 1, 0): 1.0, (0, 3, 0, 0): -0.5},
             {(0, 0, 0, 1): 2.0, (2, 0, 0, 1): 1.0},
         ],
-        {"kind": "form"},
     )
-    linear = CanonicalMap.of(
-        ("x", "p_x"), ("x", "v"), [{(1, 0): 1.0}, {(0, 1): 3.0, (1, 0): 0.5}], {"kind": "natural"}
-    )
+    linear = CanonicalMap.of(("x", "p_x"), ("x", "v"), [{(1, 0): 1.0}, {(0, 1): 3.0, (1, 0): 0.5}])
 
     def test_there_and_back(self):
         states = draws(5, 7, 4)
@@ -369,7 +379,7 @@ class TestMaps:
     def test_what_cancels_to_within_the_errors_of_a_map_is_not_written(self):
         momenta = [{(0, 0, 1, 0): 1.0, (0, 1, 0, 0): -0.75}, {(0, 0, 0, 1): 1.0, (1, 0, 0, 0): 0.75}]
         coordinates = [{(1, 0, 0, 0): 1.0}, {(0, 1, 0, 0): 1.0}, *momenta]
-        turned = CanonicalMap.of(("x", "y", "p_x", "p_y"), ("x", "y", "vx", "vy"), coordinates, {})
+        turned = CanonicalMap.of(("x", "y", "p_x", "p_y"), ("x", "y", "vx", "vy"), coordinates)
         vector = np.array([0.0, 0.7500003, 1.0, 0.0])
         assert turned.in_columns(np.zeros((4, 4)), vector) == "vx"
         assert turned.in_columns(np.outer(vector, vector), np.zeros(4)) == "0.5*vx^2"
@@ -388,7 +398,8 @@ class TestMaps:
 
     def test_files_keep_it(self, tmp_path):
         times = np.tile(np.arange(3.0), (2, 1))
-        data = Trajectories(times, draws(2, 3, 4), names=self.momenta.names, canonical=self.momenta)
+        own = replace(self.momenta, answer={"kind": "form"}, changes=(0.1 * self.momenta.coefficients,))
+        data = Trajectories(times, draws(2, 3, 4), names=own.names, canonical=own)
         save_trajectories(tmp_path / "a.npz", data)
         made = read_data_file(tmp_path / "a.npz").trajectories.canonical
         assert (
@@ -396,6 +407,7 @@ class TestMaps:
             and made.formulas() == self.momenta.formulas()
             and made.answer == {"kind": "form"}
         )
+        assert_allclose(made.errors, 0.1 * np.abs(own.coefficients))
         with np.load(tmp_path / "a.npz") as arrays:
             damaged = dict(arrays)
         for name in ("canonical_exponents", "canonical_coefficients", "canonical_answer"):

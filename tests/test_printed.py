@@ -72,7 +72,6 @@ def bracket() -> nr.Bracket:
         sd=np.where(np.abs(matrix) == 1.5, 1e-3, 0.0),
         at=np.zeros(4),
         map=CanonicalMap(names, names, np.eye(4, dtype=int), np.eye(4)),
-        map_sd=np.zeros((4, 4)),
         spectrum=(0.0, 0.2, 0.4, 0.4, 0.9, 0.9),
         forms=1,
         gains={"field": 0.0, "natural": -16.0},

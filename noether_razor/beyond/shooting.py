@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from ..exact_evidence.built_in import Comparison
 from ..exact_evidence.checks import Adequacy, adequacy, expected_noise
 from ..exact_evidence.engine import pieces_of
-from ..exact_evidence.hamiltonian import fit_alone, needed_terms
+from ..exact_evidence.hamiltonian import covariance_by_map, fit_alone, needed_terms
 from ..exact_evidence.prior import covariance_root
 from ..exact_evidence.shooting import FitError, Problem
 from ..exact_evidence.space import NEEDED, NEEDLESS, pruned
@@ -18,7 +18,7 @@ from ..exact_evidence.start import WeakForm, Windows
 from ..invariants import Monomials
 from ..scaling import PhaseScale
 from ..thinning import evenly
-from ..trajectories import Trajectories, fit_scale, scaled_trajectories
+from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from .features import LibraryFeatures
 from .library import Library, Products
 
@@ -65,13 +65,16 @@ class ShotHamiltonian:
 
 
 class Fitted(NamedTuple):
-    """A library's terms fitted to scaled trajectories without symmetry, and the tests of that fit."""
+    """A library's terms fitted to scaled trajectories without symmetry, and the tests of that fit; `made`:
+    how their coordinates were made of columns, None where they are columns.
+    """
 
     library: Library
     scaled: Trajectories
     scale: PhaseScale
     comparison: Comparison
     adequacy: Adequacy
+    made: CanonicalMap | None
 
 
 class Attempt(NamedTuple):
@@ -128,27 +131,27 @@ def library_fits(
     scale = fit_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
     windows = Windows.of(scaled.segments(), exact=False)
-    rest = np.array(scale.shifts[pieces.dof :]) / np.array(scale.momenta)
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
         own = choice.active
-        fitted = _fitted(own, scaled, scale, rest)
+        fitted = _fitted(own, scaled, scale, pieces)
         if len(choice.fewest.library) < len(own.library) and not _found(fitted):
-            again = _fitted(choice.fewest, scaled, scale, rest)
+            again = _fitted(choice.fewest, scaled, scale, pieces)
             fitted = again if _found(again) else fitted
         yield fitted
 
 
 def _fitted(
-    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, rest: Float[np.ndarray, " dof"]
+    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, data: Trajectories
 ) -> Fitted | str:
-    """The fit of all its terms, or why there is none."""
+    """The fit of all its terms to `data`, which are `scaled`, or why there is none."""
     library = features.library
+    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     try:
         found = Comparison.of(Problem.of(features, scaled, rest), scaled.segments(), expected_noise(scaled))
     except (FitError, np.linalg.LinAlgError) as error:
         return f"no H of {library.label} fits: {error}"
-    return Fitted(library, scaled, scale, found, adequacy(found, scaled))
+    return Fitted(library, scaled, scale, found, adequacy(found, scaled), data.canonical)
 
 
 def _found(fitted: Fitted | str) -> bool:
@@ -243,10 +246,11 @@ def shot_of(fitted: Fitted) -> Attempt:
     if abs(rubbing) > RUBBED * error:
         return Attempt(None, "energy is lost or gained: a friction is seen")
     factors = scale.energy / features.units[kept]
+    covariance = (alone.covariance + covariance_by_map(alone, scale, fitted.made))[:-1, :-1]
     shot = ShotHamiltonian(
         library=features.library.chosen(np.flatnonzero(kept)),
         coefficients=alone.parameters[:-1][kept] * factors,
-        covariance=alone.covariance[:-1, :-1][np.ix_(kept, kept)] * factors * factors[:, None],
+        covariance=covariance[np.ix_(kept, kept)] * factors * factors[:, None],
         chi2=fits.chi2,
         log_evidence=alone.log_evidence,
         rows=comparison.problem.count,

@@ -35,8 +35,6 @@ SURFACE = (
     "the rows lie on a surface, beside which nothing is known: a constraint, a column that does not move, or "
     "too few rows"
 )
-MAPS = 40
-"""The same for the errors of canonical coordinates."""
 ERRORS = 3.0
 """Standard deviations from which friction is seen."""
 
@@ -95,15 +93,13 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
     best = best if chosen is None else log_evidence(chosen)
     given_up = {name: -one.behind for name, one in search.attempts.items() if one.fitted is None}
     of = {name: log_evidence(one) - best for name, one in search.attempts.items() if one.fitted is not None}
-    made = _map(data, fitted, scale)
     return Bracket(
         kind="unknown" if chosen is None else chosen.kind.name,
         columns=data.names,
         matrix=values,
         sd=sd,
         at=scale.states_back(np.zeros(2 * data.dof)),
-        map=made,
-        map_sd=_map_errors(made, fitted, scale),
+        map=_map(data, fitted, scale),
         spectrum=() if found is None else tuple(found.values.tolist()),
         forms=0 if found is None else found.preserved,
         gains={**of, **given_up},
@@ -159,27 +155,15 @@ def _map(data: Trajectories, fitted: Fitted | None, scale: PhaseScale) -> Canoni
     dim, dof = 2 * data.dof, data.dof
     identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
     if fitted is None or not fitted.kind.size:
-        return CanonicalMap.of(data.names, data.names, identity, {})
-    coordinates = canonical_coordinates(fitted.kind.form, fitted.theta, scale)
+        return CanonicalMap.of(data.names, data.names, identity)
+    form, theta, axes = fitted.kind.form, fitted.theta, covariance_root(fitted.covariance).T
+    coordinates, *moved = (canonical_coordinates(form, theta + by, scale) for by in (0 * theta, *axes))
     momenta = paired_names("p", data.names[:dof], data.names)
     names = [
         name if coordinate == one else f"{name}_c"
         for name, coordinate, one in zip(data.names[:dof], coordinates, identity, strict=False)
     ]
-    return CanonicalMap.of([*names, *momenta], data.names, coordinates, {})
-
-
-def _map_errors(made: CanonicalMap, fitted: Fitted | None, scale: PhaseScale) -> Float[np.ndarray, "dim T"]:
-    """Standard deviations of the coefficients of a map, by draws of the posterior of the form."""
-    if fitted is None or not fitted.kind.size:
-        return np.zeros(made.coefficients.shape)
-    root = covariance_root(fitted.covariance)
-    rows = [tuple(row) for row in made.exponents.tolist()]
-    found = []
-    for normal in np.random.default_rng(0).normal(size=(MAPS, len(root))):
-        drawn = canonical_coordinates(fitted.kind.form, fitted.theta + root @ normal, scale)
-        found.append([[one.get(row, 0.0) for row in rows] for one in drawn])
-    return np.std(found, axis=0)
+    return CanonicalMap.of([*names, *momenta], data.names, coordinates, moved)
 
 
 def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:

@@ -24,8 +24,7 @@ class Bracket:
     kind: "canonical", "masses", "field", "natural", "constant" or "form", the simplest that fits; "unknown"
     where none does, and then `matrix` is that of canonical columns. matrix, sd (2n, 2n): B and the standard
     deviations of its posterior, in the units of the data, at `at` (2n,) where it changes; its scale is fixed
-    by p_1 = v_1 + .... map: canonical coordinates, and map_sd the standard deviations of their
-    coefficients. spectrum: singular values of what the motion does to
+    by p_1 = v_1 + .... map: canonical coordinates. spectrum: singular values of what the motion does to
     constant forms, over that of forms which it does not preserve; forms: how many of these it preserves.
     gains: the log evidence of each kind that was tried less that of the one taken, in nats; at most so much
     where `bounded` has its name, because its fit was given up. chi2: squared residuals of each over the noise
@@ -42,7 +41,6 @@ class Bracket:
     sd: Float[np.ndarray, "dim dim"]
     at: Float[np.ndarray, " dim"]
     map: CanonicalMap
-    map_sd: Float[np.ndarray, "dim T"]
     spectrum: tuple[float, ...]
     forms: int
     gains: Mapping[str, float]
@@ -100,11 +98,10 @@ class Bracket:
 
     def momenta(self) -> list[str]:
         """The canonical coordinates that are no columns, with errors: p_x = vx - 0.7501(6)*y."""
-        told = []
+        told, rows = [], list(map(tuple, self.map.exponents.tolist()))
         for k, name in enumerate(self.map.names):
             if name not in self.columns:
-                rows = map(tuple, self.map.exponents.tolist())
-                errors = dict(zip(rows, self.map_sd[k].tolist(), strict=True))
+                errors = dict(zip(rows, self.map.errors[k].tolist(), strict=True))
                 told.append(f"{name} = {written(self.map.polynomial(k), self.columns, errors)}")
         return told
 

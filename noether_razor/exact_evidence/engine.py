@@ -8,7 +8,7 @@ import numpy as np
 
 from ..quantities import Hypothesis, parse_hypothesis
 from ..thinning import evenly
-from ..trajectories import Trajectories, fit_scale, scaled_trajectories
+from ..trajectories import CanonicalMap, Trajectories, fit_scale, scaled_trajectories
 from .choice import Builder, DictionaryError, Kind, chosen, first_dictionary
 from .hamiltonian import ReadableHamiltonian, readable_hamiltonian
 from .higher import MOST_CANDIDATES, PolynomialSpace, polynomial_space
@@ -90,7 +90,7 @@ def evidence(
         notes=notes,
         apart=_space_of(judge, apart),
         higher=_higher_space(judge, space_degree) if wanted else None,
-        hamiltonian=_formula(judge),
+        hamiltonian=_formula(judge, data.canonical),
     )
 
 
@@ -193,12 +193,12 @@ def _space_of(judge: Judge, recordings: Sequence[int]) -> Space | None:
         return None
 
 
-def _formula(judge: Judge) -> ReadableHamiltonian | None:
+def _formula(judge: Judge, made: CanonicalMap | None) -> ReadableHamiltonian | None:
     """H with the terms that the data need; None where it does not fit them."""
     if not judge.adequacy.adequate or judge.comparison.problem.features.averaged:
         return None
     seen = not judge.friction.absent
-    return readable_hamiltonian(judge.comparison, judge.scale, judge.data, friction=seen)
+    return readable_hamiltonian(judge.comparison, judge.scale, judge.data, friction=seen, made=made)
 
 
 def _check_degree(degree: int, data: Trajectories, kind: Kind | Builder) -> None:

@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from scipy.integrate import solve_ivp
 
 from ..scaling import PhaseScale
-from ..trajectories import Trajectories
+from ..trajectories import CanonicalMap, Trajectories
 from ..typing import Hamiltonian, Scalar, State
 from .built_in import Comparison
 from .features import Features
 from .prior import Prior, covariance_root
-from .shooting import Begin, Fit, FitError, LinearModel, fit
+from .shooting import Begin, Fit, FitError, LinearModel, fit, response
 from .space import NEEDED, pruned
 from .terms import Terms
 
@@ -247,10 +247,16 @@ class ReadableHamiltonian:
 
 
 def readable_hamiltonian(
-    comparison: Comparison, scale: PhaseScale, data: Trajectories, *, friction: bool
+    comparison: Comparison,
+    scale: PhaseScale,
+    data: Trajectories,
+    *,
+    friction: bool,
+    made: CanonicalMap | None = None,
 ) -> ReadableHamiltonian | None:
     """The Hamiltonian of scaled trajectories `data` with the terms that they need, in the units of `scale`;
-    None where the dictionary has no formulas.
+    None where the dictionary has no formulas. `made` says how the coordinates were made of columns: the
+    errors count how uncertain that is.
 
     Terms are left out one by one, as long as the least needed is more probably zero (`needed_terms`); then
     those that stay are fitted again alone. Where that is less probable than all terms, all of the needed
@@ -267,7 +273,7 @@ def readable_hamiltonian(
     if found is None or gain < 0:
         kept, gain = prior > 0, 0.0
         found = fit_alone(comparison, kept, friction)[0] or none
-    parameters, covariance = found.parameters, found.covariance
+    parameters, covariance = found.parameters, found.covariance + covariance_by_map(found, scale, made)
     chosen = _reading_order(functions, np.flatnonzero(kept))
     every = np.append(chosen, features.size) if friction else chosen
     of_data = functions.in_units(scale.scales)
@@ -332,6 +338,18 @@ def fit_alone(
     except FitError:
         return None, -np.inf
     return found, found.log_evidence - none.log_evidence
+
+
+def covariance_by_map(found: Fit, scale: PhaseScale, made: CanonicalMap | None) -> Float[np.ndarray, "P P"]:
+    """What the covariance of the parameters lacks where a map from columns with errors made the coordinates:
+    masses that were found from the same data.
+    """
+    changes = []
+    if made is not None:
+        rows = made.rows(scale.states_back(found.problem.measured))
+        changes = [response(found, scale.states(moved.states(rows))) for moved in made.moved()]
+    by_axis = np.array(changes).reshape(-1, found.problem.size)
+    return by_axis.T @ by_axis
 
 
 def _contributions(

@@ -1,7 +1,7 @@
 """Multiple shooting with unknown first states: the maximum of the posterior, and the evidence about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -419,6 +419,22 @@ class _Search:
         found = firsts.copy()
         found[:, : self.segments] += reduced.own - reduced.response @ change
         return found
+
+
+def response(found: Fit, measured: Float[np.ndarray, "B K dim"]) -> Float[np.ndarray, " P"]:
+    """By how much the parameters change, to first order, when these states take the place of those that were
+    fitted; the hyper-parameters stay.
+    """
+    model, point = found.model, found.point
+    precision = model.prior.precision(point.variances)
+    steps = []
+    for states in (found.problem.measured, measured):
+        problem = replace(found.problem, measured=states)
+        blocks = evaluate(problem, problem.rows(found.length), found.parameters, point)
+        reduced = _reduce(problem, blocks, model, point, problem.present(found.length))
+        gradient = reduced.gradient - precision @ point.z
+        steps.append(np.linalg.solve(reduced.information + precision, gradient))
+    return model.basis @ (steps[1] - steps[0])
 
 
 def _above(noise: Float[np.ndarray, " dim"], expected: Float[np.ndarray, " dim"]) -> float:

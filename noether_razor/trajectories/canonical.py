@@ -1,8 +1,8 @@
 """How canonical coordinates were made of the columns of a file."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,9 @@ class CanonicalMap:
     """Canonical coordinates y_i = sum_t coefficients[i, t] prod_j x_j^exponents[t, j] of the columns x, all
     in the units of the data: positions and momenta `names` of positions and velocities `columns`, 2n each.
 
-    `answer` says how the map was found: the "bracket" of symmetry.json.
+    `answer` says how the map was found: the "bracket" of symmetry.json. `changes`, each (2n, T), are those of
+    the coefficients by one standard deviation along each independent axis of their posterior; none for a map
+    that is known.
     """
 
     names: tuple[str, ...]
@@ -33,6 +35,7 @@ class CanonicalMap:
     exponents: Int[np.ndarray, "T dim"]
     coefficients: Float[np.ndarray, "dim T"]
     answer: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Float[np.ndarray, "dim T"], ...] = ()
 
     def __post_init__(self) -> None:
         dim, terms = len(self.columns), len(self.exponents)
@@ -41,6 +44,8 @@ class CanonicalMap:
                 f"exponents (T, {dim}) and coefficients ({dim}, T) are needed, got {self.exponents.shape} "
                 f"and {self.coefficients.shape}"
             )
+        if any(change.shape != self.coefficients.shape for change in self.changes):
+            raise ValueError(f"changes of coefficients must have their shape, {self.coefficients.shape}")
 
     @classmethod
     def of(
@@ -48,13 +53,26 @@ class CanonicalMap:
         names: Sequence[str],
         columns: Sequence[str],
         coordinates: Sequence[Polynomial],
-        answer: Mapping[str, Any],
+        moved: Sequence[Sequence[Polynomial]] = (),
     ) -> "CanonicalMap":
-        """From a polynomial in the columns for each coordinate."""
+        """From a polynomial in the columns for each coordinate, and those by which the changes are told."""
         every = sorted({e for one in coordinates for e in one}, key=lambda e: (sum(e), [-k for k in e]))
-        rows = [[one.get(e, 0.0) for e in every] for one in coordinates]
         exponents = np.array(every, int).reshape(len(every), len(columns))
-        return cls(tuple(names), tuple(columns), exponents, np.array(rows, float), answer)
+        own, *others = (
+            np.array([[one.get(e, 0.0) for e in every] for one in some], float)
+            for some in (coordinates, *moved)
+        )
+        return cls(tuple(names), tuple(columns), exponents, own, changes=tuple(one - own for one in others))
+
+    @property
+    def errors(self) -> Float[np.ndarray, "dim T"]:
+        """Standard errors of the coefficients."""
+        return np.sqrt(sum((change**2 for change in self.changes), np.zeros(self.coefficients.shape)))
+
+    def moved(self) -> "Iterator[CanonicalMap]":
+        """The maps with each of the changes."""
+        for change in self.changes:
+            yield replace(self, coefficients=self.coefficients + change, changes=())
 
     def states(self, columns: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch dim"]:
         """Canonical states of rows of the file."""

@@ -73,6 +73,7 @@ def save_trajectories(path: str | Path, trajectories: Trajectories, notes: Seque
         arrays["canonical_exponents"] = made.exponents
         arrays["canonical_coefficients"] = made.coefficients
         arrays["canonical_answer"] = np.asarray(json.dumps(made.answer))
+        arrays["canonical_changes"] = np.array(made.changes).reshape(-1, *made.coefficients.shape)
     if trajectories.angles():
         arrays["periods"] = np.array([period or 0.0 for period in trajectories.periods])
     if notes:
@@ -292,7 +293,8 @@ def _canonical(arrays: Arrays) -> CanonicalMap | None:
     kinds = exponents.dtype.kind, coefficients.dtype.kind, exponents.ndim, coefficients.ndim
     if kinds != ("i", "f", 2, 2) or not isinstance(answer, dict):
         raise ValueError("the map from columns to canonical coordinates is damaged")
-    return CanonicalMap(names, columns, exponents, coefficients, answer)
+    changes = arrays.get("canonical_changes", np.zeros((0, *coefficients.shape)))
+    return CanonicalMap(names, columns, exponents, coefficients, answer, tuple(changes))
 
 
 def _velocities(arrays: Arrays) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from .phase_space import by_body
 from .scaling import Periods
 from .typing import Scalar, State, States
 
@@ -84,6 +85,44 @@ class HamiltonianNetwork(nnx.Module):
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return jnp.squeeze(self.readout(features), -1)
+
+
+class PairNetwork(nnx.Module):
+    """H(x) = sum_i f(z_i) + sum_{i<j} g(z_i, z_j) of `bodies` equal ones, z_i the position and momentum of one.
+
+    f and g are fully connected networks that all bodies and all pairs share, and g is the same for both orders
+    of a pair: no exchange of bodies changes H. The cost grows with the pairs. `layers` counts weight matrices
+    of each, as in `HamiltonianNetwork`. The first layer of g is linear in each body before its activation, so
+    it takes products with the states of bodies alone; the mean of its activations for both orders of a pair
+    is what the next one sees.
+    """
+
+    def __init__(
+        self, dim: int, *, bodies: int, layers: int, width: int, alpha: float = 1.0, rngs: nnx.Rngs
+    ):
+        if bodies < 2 or dim < 1 or dim % (2 * bodies):
+            raise ValueError(f"expected two bodies or more that share {dim} coordinates, got {bodies}")
+        self.bodies, self.alpha, own = bodies, alpha, dim // bodies
+        self.single = HamiltonianNetwork(own, layers=layers, width=width, alpha=alpha, rngs=rngs)
+        self.pair = HamiltonianNetwork(2 * own, layers=layers, width=width, alpha=alpha, rngs=rngs)
+
+    def __repr__(self) -> str:
+        return f"PairNetwork({self.bodies} bodies, {self.single!r} of each, {self.pair!r} of each pair)"
+
+    def __call__(self, state: State) -> Scalar:
+        own = by_body(state, self.bodies)
+        first, *later = self.pair.hidden
+        one, other = jnp.split(first.kernel[...], 2)
+        left, right = own @ one + first.bias[...], own @ other
+        i, j = np.triu_indices(self.bodies, k=1)
+        features = (
+            jax.nn.elu(left[i] + right[j], self.alpha) + jax.nn.elu(left[j] + right[i], self.alpha)
+        ) / 2
+        for layer in later:
+            features = jax.nn.elu(layer(features), self.alpha)
+        # The readout is linear: it is taken of the sum.
+        pairs = self.pair.readout(features.sum(axis=0))
+        return jax.vmap(self.single)(own).sum() + jnp.squeeze(pairs, -1)
 
 
 class VectorFieldNetwork(nnx.Module):

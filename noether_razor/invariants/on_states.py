@@ -81,11 +81,10 @@ def learned_directions(
     motion: Motion,
     on_states: OnStates | None,
 ) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
-    """The singular values of the quantities given, in scaled coordinates, and what counts as learned: the
+    """The singular values of the quantities given, in units of `motion.sizes`, and what counts as learned: the
     strong directions, and with them what nearly commutes with the Hamiltonian.
     """
-    scales = motion.scales
-    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    given = motion.dictionary.contracted(coefficients(matrices, vectors)) * motion.sizes
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     if on_states is not None and len(learned):

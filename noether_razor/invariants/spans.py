@@ -39,10 +39,17 @@ def _brackets(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.n
     return coefficients(brackets.matrices, brackets.vectors)
 
 
-def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
-    """Brackets of quantities and products of the linear ones among them that are new; `rows` are
-    orthonormal.
+def _implied(rows: Float[np.ndarray, "rank all"], motion: Motion) -> Float[np.ndarray, "more all"]:
+    """Brackets of quantities and products of the linear ones among them that are new; `rows` are of scaled
+    terms.
     """
+    dictionary, units = motion.dictionary, monomial_units(motion.scales)
+    rows = span_basis(dictionary.expanded(rows / motion.sizes) * units)
+    return dictionary.contracted(_new(rows, dictionary.dim) / units) * motion.sizes
+
+
+def _new(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
+    """The same of orthonormal rows of all monomials."""
     left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
     size = np.pad(size, (0, len(rows) - len(size)))
     linear = left[:, size <= NEW].T @ rows[:, :dim]
@@ -125,7 +132,7 @@ def held_by(
 
     found = inside(space.conserved)
     while 0 < len(found) < len(space.conserved):
-        learned = np.concatenate([learned, _implied(span_basis(_scaled(space, found)), len(motion.scales))])
+        learned = np.concatenate([learned, _implied(_scaled(space, found), motion)])
         more = inside(space.conserved)
         if len(more) <= len(found):
             break

@@ -39,19 +39,21 @@ class SymmetryOptions:
     """The symmetry that the network is averaged over.
 
     mode: no symmetry, the known one, or a learned one. quantities: K, how many to learn; None: (n + 1)^2, at
-    most all of degree <= 2; d (2d + 1) of equal bodies in d dimensions; 2n - 1 of other families. fixed: what mode fixed builds in: all known quantities
-    of degree at most two, or for bodies the momenta and angular momenta alone, which generate SE(d). measure:
-    a name in `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of
-    the entries of learned quantities at the start; of families that are not of degree two, the r.m.s. size
-    of their gradients, in spreads of the data. initialise: learned quantities start at random, or from what
-    the data alone show to be conserved, the rest at random.
+    most all of degree <= 2; d (2d + 1) of the family bodies in d dimensions; 2n - 1 of other families. fixed:
+    what mode fixed builds in: all known quantities of degree at most two, or for bodies the momenta and
+    angular momenta alone, which generate SE(d). measure: a name in `symmetry.MEASURES`, or haar for fixed
+    equal oscillators. initial_scale: standard deviation of the entries of learned quantities at the start; of
+    families that are not of degree two, the r.m.s. size of their gradients, in spreads of the data.
+    initialise: learned quantities start at random, or from what the data alone show to be conserved, the rest
+    at random.
 
     family: what learned quantities are: quadratic, bodies (those of them that no exchange of equal bodies
-    changes), polynomial, library, terms, network, or a registered dictionary. degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms:
-    formulas that the library has besides, or that the family terms has alone. width: units of a network's
-    two hidden layers. flow_length: the longest orbit of quantities that are not quadratic, in spreads of the
-    data. flow_steps: integrator steps along it. fixed_size: combinations of terms keep the size that they
-    start with, and stay independent: they are as many laws as are learned, and none can vanish.
+    changes), polynomial, library, terms, network, or a registered dictionary. degree: of the polynomials of a
+    family; None: 4 up to two degrees of freedom, else 3. terms: formulas that the library has besides, or
+    that the family terms has alone. width: units of a network's two hidden layers. flow_length: the longest
+    orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps along it.
+    fixed_size: combinations of terms keep the size that they start with, and stay independent: they are as
+    many laws as are learned, and none can vanish.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"

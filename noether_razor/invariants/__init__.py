@@ -13,9 +13,9 @@ from .motion import Change, Drift, Motion
 from .noise import NoiseEstimate, noise_estimate
 
 __all__ = [
-    "BodyTerms",
     "DICTIONARIES",
     "Analysis",
+    "BodyTerms",
     "Change",
     "ConservedSpace",
     "Dictionary",

@@ -20,7 +20,7 @@ from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, re
 from .noise import within_variance
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
-from .spans import beside, bound_columns, held_by, listed, span_basis
+from .spans import beside, bound_columns, held_by, listed
 
 SCATTERED = 0.02
 """Motion along a trajectory over the distance between trajectories, below which terms of a column hardly

@@ -14,7 +14,7 @@ from .monomials import coefficients
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BodyTerms(Dictionary):
-    """All functions of degree 1 and 2 of N `bodies` in d dimensions that are the same for every order of them.
+    """All functions of degree 1 and 2 of N `bodies` in d dimensions that are the same in every order of them.
 
     With z_ia the a-th of the 2d coordinates and momenta of body i they are sum_i z_ia, sum_i z_ia z_ib and
     (sum_i z_ia) (sum_i z_ib): 4 d (d + 1) in all, 48 in space, whatever N is. Positions stand body by body,

@@ -81,8 +81,8 @@ def learned_directions(
     motion: Motion,
     on_states: OnStates | None,
 ) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
-    """The singular values of the quantities given, in units of `motion.sizes`, and what counts as learned: the
-    strong directions, and with them what nearly commutes with the Hamiltonian.
+    """The singular values of the quantities given, in units of `motion.sizes`, and what counts as learned:
+    the strong directions, and with them what nearly commutes with the Hamiltonian.
     """
     given = motion.dictionary.contracted(coefficients(matrices, vectors)) * motion.sizes
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)

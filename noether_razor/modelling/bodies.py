@@ -17,9 +17,13 @@ def equal_bodies(bodies: int | None, measured: Trajectories, scale: PhaseScale, 
     if bodies is None:
         raise OptionError(f"{option}: needs data.bodies, the number of equal bodies, but got none")
     if measured.dof % bodies:
-        raise OptionError(f"data.bodies: got {bodies}, but {measured.dof} positions cannot be shared among them")
+        raise OptionError(
+            f"data.bodies: got {bodies}, but {measured.dof} positions cannot be shared among them"
+        )
     if measured.angles():
-        raise OptionError("data.bodies: positions that are angles (data.periodic) are none of bodies in space")
+        raise OptionError(
+            "data.bodies: positions that are angles (data.periodic) are none of bodies in space"
+        )
     for part in (scale.scales, np.array(scale.shifts)):
         own = part.reshape(2, bodies, -1)
         if not np.array_equal(own, np.broadcast_to(own[:, :1], own.shape)):

@@ -21,7 +21,7 @@ def random_network(options: NetworkOptions, described: Described) -> nnx.Module:
     Raises `OptionError` for a kind that is not known, or that does not fit the data.
     """
     if options.kind not in NETWORKS:
-        raise OptionError(f"network.kind: got {options.kind!r}, {suggestion(options.kind, NETWORKS)}")
+        raise OptionError(f"network.kind: got {options.kind!r}, {suggestion(options.kind, list(NETWORKS))}")
     return NETWORKS[options.kind](options, described, nnx.Rngs(stream(described.seed, "initialisation")))
 
 

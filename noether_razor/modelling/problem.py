@@ -11,7 +11,6 @@ from ..inference import ELBO, LIKELIHOODS, Estimator, Posterior, Rows, likelihoo
 from ..options import OptionError, Options, SymmetryOptions
 from ..prediction import substep_error
 from ..quantities import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
-from ..random import stream
 from ..scaling import PhaseScale, whole_turns
 from ..symmetry import (
     MEASURES,
@@ -126,9 +125,7 @@ class Problem(NamedTuple):
         )
         posterior = _model(
             options,
-            Described(
-                self.measured, self.data, self.scale, _spreads(self.data), seed, self.options.bodies
-            ),
+            Described(self.measured, self.data, self.scale, _spreads(self.data), seed, self.options.bodies),
             self.truth,
             self.observations,
             noise_variance=float(self.posterior.noise_variance()),
@@ -205,7 +202,6 @@ def _model(
     quantities: QuadraticQuantities | None,
 ) -> Posterior:
     """The untrained model."""
-    data = described.data
     conserved, averaging = _symmetry(options, described, truth, quantities)
     return Posterior(
         random_network(options.network, described),

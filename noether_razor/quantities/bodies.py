@@ -42,8 +42,8 @@ class BodyForms(NamedTuple):
 
 
 def form_count(dimension: int) -> int:
-    """How many quantities of degree 1 and 2 no exchange of bodies changes, whatever their number: 4 d (d + 1),
-    which is 48 in space.
+    """How many quantities of degree 1 and 2 no exchange of bodies changes: 4 d (d + 1), whatever the number
+    of bodies. In space that is 48.
     """
     return 4 * dimension * (dimension + 1)
 

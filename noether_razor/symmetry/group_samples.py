@@ -72,9 +72,9 @@ def flow_samples(
 ) -> GroupSamples:
     """The group elements Phi_w with w the rows of `coordinates`.
 
-    Of `QuadraticQuantities` and `BodyQuantities` these are the exact flows of sum_k w_k C_k for time pi (method: Phi_w =
-    exp(pi w . G)). The time is shortened for elements so far out that no number would hold their images, see
-    `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
+    Of `QuadraticQuantities` and `BodyQuantities` these are the exact flows of sum_k w_k C_k for time pi
+    (method: Phi_w = exp(pi w . G)). The time is shortened for elements so far out that no number would hold
+    their images, see `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
     coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
     """
     if isinstance(quantities, QuadraticQuantities):
@@ -92,7 +92,9 @@ def _body_samples(quantities: BodyQuantities, coordinates: Float[Array, "samples
     symplectic = symplectic_matrix(quantities.dimension).astype(forms.vectors.dtype)
     linear = jnp.stack([symplectic @ forms.relative, symplectic @ forms.centre])
     shifts = jnp.stack([jnp.zeros_like(forms.vectors), forms.vectors @ symplectic.T])
-    generators = jnp.pad(jnp.concatenate([linear, shifts[..., None]], axis=-1), ((0, 0), (0, 0), (0, 1), (0, 0)))
+    generators = jnp.pad(
+        jnp.concatenate([linear, shifts[..., None]], axis=-1), ((0, 0), (0, 0), (0, 1), (0, 0))
+    )
     # One time for both parts of an element.
     factor = jnp.min(jax.vmap(_factor)(generators), axis=0)
     relative, centre = expm(factor[:, None, None] * generators)

@@ -240,7 +240,7 @@ class QuantityFormula:
         """The coefficients of all monomials, or of all terms, in their order."""
         return np.array([float(self.coefficients.get(part, 0.0)) for part in self.parts()])
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> Sequence[Part]:
         """All monomials, or all terms."""
         return _parts(self.names, self.terms)
 

@@ -74,8 +74,8 @@ def flow_samples(
 
     Of `QuadraticQuantities` and `BodyQuantities` these are the exact flows of sum_k w_k C_k for time pi
     (method: Phi_w = exp(pi w . G)). The time is shortened for elements so far out that no number would hold
-    their images, see `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
-    coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
+    their images, see `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with
+    `spreads` the sizes of coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())

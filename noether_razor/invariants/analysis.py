@@ -20,7 +20,7 @@ from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, re
 from .noise import within_variance
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
-from .spans import beside, bound_columns, held_by, listed
+from .spans import beside, bound_columns, held_by, listed, scaled
 
 SCATTERED = 0.02
 """Motion along a trajectory over the distance between trajectories, below which terms of a column hardly
@@ -216,9 +216,9 @@ def analyse(
     The trajectories alone decide what is conserved, see `conserved_space`; `space` is its result where that
     is known. With `restrict`, only what the given quantities hold counts: directions within a cosine of 0.95
     of their span, of what nearly commutes with `hamiltonian`, itself included (where a few symmetries
-    determine H, learning has no reason to find the others), and of brackets of what was found and products of
-    the linear ones. `hamiltonian`, learned or true, is also looked for among the quantities and bracketed
-    with them.
+    determine H, learning has no reason to find the others), and of such brackets of what was found and
+    products of the linear ones as do so too. `hamiltonian`, learned or true, is also looked for among the
+    quantities and bracketed with them.
 
     Of terms that are not of degree <= 2, K is 0, nothing is restricted, and no algebra is computed.
     Raises ValueError for shapes and a dictionary that do not fit, and for numbers that are not finite.
@@ -256,8 +256,9 @@ def _analysed(
     known, trajectories = space.motion.dictionary, space.motion.trajectories
     vectors, hamiltonian = vectors + matrices @ origin, about(hamiltonian, origin)
     on_states = None if hamiltonian is None else OnStates.of(hamiltonian, trajectories.points())
-    strengths, learned = learned_directions(matrices, vectors, space.motion, on_states)
-    held = held_by(space, learned)
+    tested = scaled(space, np.concatenate([space.conserved, space.drifting]))
+    strengths, learned = learned_directions(matrices, vectors, space.motion, on_states, tested)
+    held = held_by(space, learned, on_states)
     rows, same, slow = listed(space, held if restrict and known.second_degree else None)
     make = QuantityMaker(space)
     quantities, energy = make.quantities(rows, on_states)

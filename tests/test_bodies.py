@@ -99,6 +99,7 @@ def test_terms_are_combinations_of_monomials():
     assert len(terms) == form_count(2)
     assert terms.terms[len(terms) - 1].name == "sum(p2)^2"
     plain = coefficients_of(states)
+    assert terms.expansion is not None
     np.testing.assert_allclose(terms.values(states), plain @ terms.expansion.T, rtol=1e-10)
     np.testing.assert_allclose(terms.contracted(terms.expanded(rows)), rows, rtol=1e-8)
     sympy_values = [
@@ -233,6 +234,8 @@ def test_learned_quantities_of_bodies_are_judged_among_their_terms(three_bodies)
     posterior = fit(
         problem.posterior, problem.observations, problem.objective, problem.training, key=key
     ).posterior
+    assert isinstance(posterior.quantities, BodyQuantities)
+    assert isinstance(posterior.network, PairNetwork)
     assert np.isfinite(posterior.quantities.coefficients[...]).all()
     fitted = Fitted(problem, posterior)
     assert fitted.quantities().matrices.shape == (3, 18, 18)
@@ -240,10 +243,10 @@ def test_learned_quantities_of_bodies_are_judged_among_their_terms(three_bodies)
     assert (len(found.strengths), found.space.rank) == (3, 15)
     # Two steps teach nothing: what counts commutes with the learned H, by the little that it is.
     assert found.learned < 8
-    assert all(quantity.bracket < 0.2 for quantity in found.quantities)
+    assert all(quantity.bracket is not None and quantity.bracket < 0.2 for quantity in found.quantities)
     cost = step_cost(posterior, problem.observations, problem.objective, problem.training)
     assert cost.quantities > 0
-    assert cost.operations == 12 * cost.images * 4 * problem.posterior.network.work().products
+    assert cost.operations == 12 * cost.images * 4 * posterior.network.work().products
 
 
 def test_data_of_other_bodies_are_refused(three_bodies):

@@ -266,9 +266,7 @@ def _learned(table: SymmetryOptions, described: Described) -> ConservedQuantitie
     if table.initialise == "random":
         return quantities
     if not isinstance(quantities, QuadraticQuantities):
-        raise OptionError(
-            f'symmetry.initialise: data is for quantities of degree two, got family "{table.family}"'
-        )
+        raise OptionError(f'symmetry.initialise: data is for the family quadratic, got "{table.family}"')
     start = conserved_start(data, count)
     return quantities if start is None else _first(sized(start, _sample(data), data.spreads()), quantities)
 

@@ -103,7 +103,8 @@ def test_terms_are_combinations_of_monomials():
     np.testing.assert_allclose(terms.values(states), plain @ terms.expansion.T, rtol=1e-10)
     np.testing.assert_allclose(terms.contracted(terms.expanded(rows)), rows, rtol=1e-8)
     sympy_values = [
-        float(t.expression.subs(dict(zip(terms.variables, states[0], strict=True)))) for t in terms.terms
+        float(t.expression.subs(dict(zip(terms.variables, states[0], strict=True))))
+        for t in terms.terms  # pyright: ignore
     ]
     np.testing.assert_allclose(terms.values(states[:1])[0], sympy_values, rtol=1e-8)
     small = 1e-5

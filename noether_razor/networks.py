@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from .phase_space import by_body
 from .scaling import Periods
 from .typing import Scalar, State, States
 
@@ -84,6 +86,71 @@ class HamiltonianNetwork(nnx.Module):
         for layer in self.hidden:
             features = jax.nn.elu(layer(features), self.alpha)
         return jnp.squeeze(self.readout(features), -1)
+
+
+class Work(NamedTuple):
+    """What a network does for one state: multiplications with entries of weight matrices, and the values of
+    hidden units that it computes.
+    """
+
+    products: int
+    units: int
+
+
+@runtime_checkable
+class CountsWork(Protocol):
+    """A network that uses its weights several times for one state."""
+
+    def work(self) -> Work: ...
+
+
+class PairNetwork(nnx.Module):
+    """H(x) = sum_i f(z_i) + sum_{i<j} g(z_i, z_j) of equal `bodies`, z_i the position and momentum of one.
+
+    f and g are fully connected networks that all bodies and all pairs share, and g is the same for both
+    orders of a pair: no exchange of bodies changes H. The cost grows with the pairs. `layers` counts weight
+    matrices of each, as in `HamiltonianNetwork`. The first layer of g is linear in each body before its
+    activation, so it takes products with the states of bodies alone; the mean of its activations for both
+    orders of a pair is what the next one sees.
+    """
+
+    def __init__(self, dim: int, *, bodies: int, layers: int, width: int, alpha: float = 1.0, rngs: nnx.Rngs):
+        if bodies < 2 or dim < 1 or dim % (2 * bodies):
+            raise ValueError(f"expected two bodies or more that share {dim} coordinates, got {bodies}")
+        self.bodies, self.alpha, own = bodies, alpha, dim // bodies
+        self.single = HamiltonianNetwork(own, layers=layers, width=width, alpha=alpha, rngs=rngs)
+        self.pair = HamiltonianNetwork(2 * own, layers=layers, width=width, alpha=alpha, rngs=rngs)
+
+    def __repr__(self) -> str:
+        return f"PairNetwork({self.bodies} bodies, {self.single!r} of each, {self.pair!r} of each pair)"
+
+    def work(self) -> Work:
+        """Of N bodies: N of f and of the first layer of g, and N (N - 1) / 2 of what follows it."""
+        bodies, pairs = self.bodies, self.bodies * (self.bodies - 1) // 2
+        single, (first, *later) = self.single, self.pair.hidden
+        of_each = [layer.kernel.size for layer in (*single.hidden, single.readout, first)]
+        of_pairs = [layer.kernel.size for layer in later]
+        products = bodies * sum(of_each) + pairs * sum(of_pairs) + self.pair.readout.kernel.size
+        # Both orders of a pair have activations of the first layer.
+        width = first.kernel.shape[-1]
+        units = bodies * len(single.hidden) * width + pairs * (2 + len(later)) * width
+        return Work(products, units)
+
+    def __call__(self, state: State) -> Scalar:
+        own = by_body(state, self.bodies)
+        first, *later = self.pair.hidden
+        one, other = jnp.split(first.kernel[...], 2)
+        assert first.bias is not None
+        left, right = own @ one + first.bias[...], own @ other
+        i, j = np.triu_indices(self.bodies, k=1)
+        features = (
+            jax.nn.elu(left[i] + right[j], self.alpha) + jax.nn.elu(left[j] + right[i], self.alpha)
+        ) / 2
+        for layer in later:
+            features = jax.nn.elu(layer(features), self.alpha)
+        # The readout is linear: it is taken of the sum.
+        pairs = self.pair.readout(features.sum(axis=0))
+        return jax.vmap(self.single)(own).sum() + jnp.squeeze(pairs, -1)
 
 
 class VectorFieldNetwork(nnx.Module):

@@ -22,12 +22,14 @@ class NetworkOptions:
     """The network F.
 
     layers: weight matrices, including the readout. width: units per layer. elu_alpha: alpha of the ELU
-    activations.
+    activations. kind: a name in `modelling.NETWORKS`: dense, of all coordinates together, or pairs, of each
+    body and of each pair of equal bodies.
     """
 
     layers: Annotated[int, Ge(2)] = 3
     width: PositiveInt = 200
     elu_alpha: PositiveFloat = 1.0
+    kind: str = "dense"
 
     __pydantic_config__ = STRICT
 
@@ -37,19 +39,21 @@ class SymmetryOptions:
     """The symmetry that the network is averaged over.
 
     mode: no symmetry, the known one, or a learned one. quantities: K, how many to learn; None: (n + 1)^2, at
-    most all of degree <= 2; 2n - 1 of other families. fixed: what mode fixed builds in: all known quantities
-    of degree at most two, or for bodies the momenta and angular momenta alone, which generate SE(d). measure:
-    a name in `symmetry.MEASURES`, or haar for fixed equal oscillators. initial_scale: standard deviation of
-    the entries of learned quantities at the start; of other families than the quadratic one, the r.m.s. size
-    of their gradients, in spreads of the data. initialise: learned quantities start at random, or from what
-    the data alone show to be conserved, the rest at random.
+    most all of degree <= 2; d (2d + 1) of the family bodies in d dimensions; 2n - 1 of other families. fixed:
+    what mode fixed builds in: all known quantities of degree at most two, or for bodies the momenta and
+    angular momenta alone, which generate SE(d). measure: a name in `symmetry.MEASURES`, or haar for fixed
+    equal oscillators. initial_scale: standard deviation of the entries of learned quantities at the start; of
+    families that are not of degree two, the r.m.s. size of their gradients, in spreads of the data.
+    initialise: learned quantities start at random, or from what the data alone show to be conserved, the rest
+    at random.
 
-    family: what learned quantities are: quadratic, polynomial, library, terms, network, or a registered
-    dictionary. degree: of the polynomials of a family; None: 4 up to two degrees of freedom, else 3. terms:
-    formulas that the library has besides, or that the family terms has alone. width: units of a network's
-    two hidden layers. flow_length: the longest orbit of quantities that are not quadratic, in spreads of the
-    data. flow_steps: integrator steps along it. fixed_size: combinations of terms keep the size that they
-    start with, and stay independent: they are as many laws as are learned, and none can vanish.
+    family: what learned quantities are: quadratic, bodies (those of them that no exchange of equal bodies
+    changes), polynomial, library, terms, network, or a registered dictionary. degree: of the polynomials of a
+    family; None: 4 up to two degrees of freedom, else 3. terms: formulas that the library has besides, or
+    that the family terms has alone. width: units of a network's two hidden layers. flow_length: the longest
+    orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps along it.
+    fixed_size: combinations of terms keep the size that they start with, and stay independent: they are as
+    many laws as are learned, and none can vanish.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -137,7 +141,8 @@ class Options:
 
     scale: auto trains on measured data in scaled canonical coordinates. spread: standard deviation of scaled
     coordinates, about the shortest length scale of H. held_out: share of the trajectories held out for
-    testing.
+    testing. bodies: of so many equal bodies positions are, one after the other; None: of none that are known
+    to be equal.
     """
 
     network: NetworkOptions = NetworkOptions()
@@ -148,3 +153,4 @@ class Options:
     scale: Literal["auto", "none"] = "auto"
     spread: PositiveFloat = 1.0
     held_out: Annotated[float, Ge(0), Lt(1)] = 0.0
+    bodies: Annotated[int, Ge(2)] | None = None

@@ -32,3 +32,17 @@ def poisson_bracket(f: Hamiltonian, g: Hamiltonian) -> Hamiltonian:
     """
     gradient, field = jax.grad(f), hamiltonian_field(g)
     return lambda state: jnp.dot(gradient(state), field(state))
+
+
+def by_body(states: Float[Array, "*batch dim"], bodies: int) -> Float[Array, "*batch N own"]:
+    """The state (position, momentum) of each of N bodies, of q = (r_1, .., r_N) and p likewise."""
+    batch = states.shape[:-1]
+    split = states.reshape(*batch, 2, bodies, -1)
+    return jnp.swapaxes(split, -3, -2).reshape(*batch, bodies, -1)
+
+
+def of_bodies(states: Float[Array, "*batch N own"]) -> Float[Array, "*batch dim"]:
+    """The inverse of `by_body`."""
+    *batch, bodies, own = states.shape
+    split = states.reshape(*batch, bodies, 2, own // 2)
+    return jnp.swapaxes(split, -3, -2).reshape(*batch, bodies * own)

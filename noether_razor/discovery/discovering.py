@@ -11,7 +11,7 @@ import numpy as np
 from ..beyond import LibraryOptions
 from ..bracket import with_canonical_momenta
 from ..invariants.dictionary import DICTIONARIES, dictionary_of
-from ..modelling import Problem, make_problem
+from ..modelling import Problem, body_terms, make_problem
 from ..options import (
     EstimateOptions,
     InferenceOptions,
@@ -206,14 +206,16 @@ def first_words(
     family: str = LIBRARY,
 ) -> Discovery:
     """What the data alone say, of conserved quantities among the terms of `family` (for "library" those of
-    degree <= 2, which come first) and of each hypothesis. Raises `OptionError` for a family that there is
-    not, or that does not fit the data, and where the options do not ask for quantities to be learned.
+    degree <= 2, which come first, or of these the ones of equal bodies where the options name that family)
+    and of each hypothesis. Raises `OptionError` for a family that there is not, or that does not fit the
+    data, and where the options do not ask for quantities to be learned.
     """
     if family not in (LIBRARY, *DICTIONARIES):
         known = ", ".join([LIBRARY, *sorted(DICTIONARIES)])
         raise OptionError(f"family: got dictionary {family!r}, expected one of {known}")
+    bodies = body_terms(options, data) if family == LIBRARY else None
     try:
-        dictionary = dictionary_of("quadratic" if family == LIBRARY else family, data)
+        dictionary = bodies or dictionary_of("quadratic" if family == LIBRARY else family, data)
     except ValueError as error:
         raise OptionError(f"family: {error}") from None
     if options.symmetry.mode != "learned":

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from ..inference import Posterior
 from ..invariants import Analysis, ConservedSpace, Dictionary, analyse
+from ..modelling import body_terms
 from ..quadratic_forms import Quadratics
 from ..symmetry import CannotBuildInError
 from ..thinning import evenly
@@ -54,7 +55,7 @@ def analysis_of(
     """
     learned = fitted.quantities()
     count = len(learned.matrices)
-    if space is not None and not space.motion.dictionary.quadratic:
+    if space is not None and not space.motion.dictionary.second_degree:
         count = 0  # of degree <= 2 they say nothing of other terms
     return analyse(
         learned.matrices[:count],
@@ -64,6 +65,7 @@ def analysis_of(
         hamiltonian=fitted.hamiltonian(),
         restrict=fitted.problem.truth is not None and len(learned.matrices) > 0,
         space=space,
+        dictionary=body_terms(fitted.problem.options, tested),
     )
 
 
@@ -144,7 +146,7 @@ def fit_found(
     first fit where its H is invariant; None of families beyond degree two. What fails, or cannot be built in,
     is named in `failed`.
     """
-    if not found.rank or not found.dictionary.quadratic:
+    if not found.rank or not found.dictionary.second_degree:
         return None, None
     space = fitted.problem.scale.quantities(Quadratics(*found.matrices(), np.zeros(found.rank)))
     try:

@@ -10,7 +10,7 @@ from ..invariants import noise_estimate
 from ..modelling import Problem
 from ..prediction import learned_hamiltonian
 from ..quadratic_forms import Quadratics
-from ..quantities import QuadraticQuantities
+from ..quantities import quadratic_of
 from ..random import stream
 from ..trajectories import Trajectories
 from ..typing import Hamiltonian
@@ -31,8 +31,8 @@ class Fitted(NamedTuple):
 
     def quantities(self) -> Quadratics:
         """The learned quantities of degree <= 2 in the units of the data; none of another family."""
-        trained = self.posterior.quantities
-        if not isinstance(trained, QuadraticQuantities):
+        trained = quadratic_of(self.posterior.quantities)
+        if trained is None:
             dim = 2 * self.problem.data.dof
             return Quadratics(np.zeros((0, dim, dim)), np.zeros((0, dim)), np.zeros(0))
         return self.problem.scale.quantities_back(

@@ -15,7 +15,7 @@ from ..invariants import Dictionary, FunctionDictionary, Term, conserved_space
 from ..invariants.distilled import Distilled, distilled
 from ..modelling import family_terms
 from ..prediction import learned_gradients
-from ..quantities import QuadraticQuantities, TermQuantities
+from ..quantities import TermQuantities, quadratic_of
 from ..random import stream
 from ..thinning import evenly
 from ..trajectories import Trajectories
@@ -107,7 +107,7 @@ def learned_answer(
     """
     quantities = fitted.posterior.quantities
     options = fitted.problem.options.symmetry
-    if options.mode != "learned" or quantities is None or isinstance(quantities, QuadraticQuantities):
+    if options.mode != "learned" or quantities is None or quadratic_of(quantities) is not None:
         return None
     frame = Gradients.of(fitted)
     drifts = _drifts(frame, tested, failed, noise_variance)

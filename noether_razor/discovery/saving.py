@@ -14,6 +14,7 @@ from ..beyond import Beyond
 from ..diagnostics import Asymmetry, Calibration, SamplingCheck, StructureCheck
 from ..exact_evidence import Evidence as ExactEvidence
 from ..files import write_whole
+from ..invariants import BodyTerms
 from ..modelling import Problem, make_problem
 from ..options import (
     EstimateOptions,
@@ -166,6 +167,7 @@ def options_of(tables: Mapping[str, Any]) -> Options:
         scale=data["scale"],
         spread=data["spread"],
         held_out=data["held_out"],
+        bodies=data.get("bodies"),
     )
 
 
@@ -176,8 +178,9 @@ def load(path: Path) -> Discovery:
         raise RunError(f"{path}: no such run folder")
     trajectories, notes = read_data_file(folder.data)
     symmetry = folder.read_symmetry()
-    family = symmetry.get("family", "quadratic")
-    found = Discovery(trajectories, data_answer(trajectories, dictionary=family), notes=tuple(notes))
+    bodies, family = symmetry.get("bodies"), symmetry.get("family", "quadratic")
+    dictionary = BodyTerms.of(trajectories.names, bodies) if bodies else family
+    found = Discovery(trajectories, data_answer(trajectories, dictionary=dictionary), notes=tuple(notes))
     try:
         model, problem = None, None
         if folder.holds_run():

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..prediction import learned_substep_error, one_step_errors, prediction_errors
 from ..quantities import (
-    QuadraticQuantities,
     alignment,
     direction_quantities,
     nearest_generators,
     principal_cosines,
+    quadratic_of,
     singular_directions,
 )
 from ..random import stream
@@ -118,8 +118,8 @@ def _about_data(fitted: Fitted, file: str | None, notes: Sequence[str]) -> dict[
 
 
 def _symmetry(fitted: Fitted) -> dict[str, Any]:
-    problem, quantities = fitted.problem, fitted.posterior.quantities
-    if not isinstance(quantities, QuadraticQuantities):
+    problem, quantities = fitted.problem, quadratic_of(fitted.posterior.quantities)
+    if quantities is None:
         return _general_symmetry(fitted)
     values, directions = singular_directions(quantities)
     result: dict[str, Any] = {"quantities": quantities.count, "singular_values": values.tolist()}

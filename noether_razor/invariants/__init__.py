@@ -1,6 +1,7 @@
 """What trajectories alone say is conserved: no model, no learning."""
 
 from .analysis import Analysis, FoundQuantity, analyse
+from .bodies import BodyTerms
 from .conserved import ConservedSpace, conserved_space
 from .dictionary import DICTIONARIES, Dictionary, FunctionDictionary, Term, register_dictionary
 from .formulas import Measurement, QuantityFormula, measured_text
@@ -14,6 +15,7 @@ from .noise import NoiseEstimate, noise_estimate
 __all__ = [
     "DICTIONARIES",
     "Analysis",
+    "BodyTerms",
     "Change",
     "ConservedSpace",
     "Dictionary",

@@ -11,7 +11,7 @@ from ..quadratic_forms import Quadratics
 from .dictionary import Dictionary
 from .found import FoundQuantity
 from .monomials import quadratic_parts
-from .spans import monomial_units
+from .spans import monomial_units, span_basis
 
 NOT_COMPUTED = "not computed for this family"
 """The name of an algebra of quantities that are not quadratic."""
@@ -26,20 +26,20 @@ CLOSED = 0.05
 def algebra_of(
     dictionary: Dictionary,
     quantities: Sequence[FoundQuantity],
-    found: Float[np.ndarray, "rank monomials"],
+    found: Float[np.ndarray, "rank terms"],
     scales: Float[np.ndarray, " dim"],
 ) -> tuple[LieAlgebra, bool]:
     """The algebra of the formulas, in the units of the data, and whether it closes within its errors.
 
     Where these have decimals whose errors blur its name, that of the space before simple numbers. None where
-    brackets are not among the terms.
+    terms are not of degree <= 2. `found` are coefficients of the terms of a basis.
     """
-    if not dictionary.quadratic:
+    if not dictionary.second_degree:
         return no_algebra(dictionary.dim, NOT_COMPUTED)
-    dim = len(scales)
-    allowed = (
-        CLOSED if not quantities else max(CLOSED, 4 * max(_relative_error(q, scales) for q in quantities))
-    )
+    dim, units = len(scales), monomial_units(scales)
+    errors = [_relative_error(quantity, units) for quantity in quantities]
+    allowed = max([CLOSED, *(4 * error for error in errors)])
+    found = span_basis(dictionary.expanded(found) * units)
     algebra = lie_algebra(*quadratic_parts(found, dim), tolerance=allowed)
     if not quantities:
         return algebra, algebra.closure_error <= allowed
@@ -67,10 +67,10 @@ def no_algebra(dim: int, why: str) -> tuple[LieAlgebra, bool]:
     return LieAlgebra(none, np.zeros((0, 0, 0)), 0.0, False, why, named=False), True
 
 
-def _relative_error(quantity: FoundQuantity, scales: Float[np.ndarray, " dim"]) -> float:
+def _relative_error(quantity: FoundQuantity, units: Float[np.ndarray, " monomials"]) -> float:
     """The error of the coefficients over their size, in scaled coordinates."""
-    formula = quantity.formula
-    errors = {**{m: error for m, (_, error) in formula.measured.items()}, **formula.errors}
-    size = np.linalg.norm(formula.row() * monomial_units(scales))
-    off = [error * float(np.prod(scales[list(m)])) for m, error in errors.items() if isinstance(m, tuple)]
-    return float(np.linalg.norm(off) / max(size, 1e-300))
+    formula, expanded = quantity.formula, quantity.dictionary.expanded
+    errors = {**{part: error for part, (_, error) in formula.measured.items()}, **formula.errors}
+    size = np.linalg.norm(expanded(formula.row()[None]) * units)
+    off = np.array([errors.get(part, 0.0) for part in formula.parts()])
+    return float(np.linalg.norm(expanded(off[None]) * units) / max(size, 1e-300))

@@ -11,6 +11,7 @@ from ..lie import LieAlgebra
 from ..trajectories import UNPAIRED, Trajectories
 from ..typing import Hamiltonian
 from .algebra import CONSTRAINED, UNPAIRED_STATES, algebra_of, no_algebra
+from .bodies import BodyTerms
 from .conserved import AT_REST, HIDDEN, ConservedSpace, conserved_space
 from .dictionary import Dictionary, dictionary_of
 from .energy import Energy
@@ -19,7 +20,7 @@ from .found import FEW_TERMS, LONGEST, PRINTED, FoundQuantity, QuantityMaker, re
 from .noise import within_variance
 from .on_states import OnStates, independence, learned_directions
 from .origin import about, counted_from, moved, near_zero, origin_of
-from .spans import beside, bound_columns, held_by, listed, span_basis
+from .spans import beside, bound_columns, held_by, listed, scaled
 
 SCATTERED = 0.02
 """Motion along a trajectory over the distance between trajectories, below which terms of a column hardly
@@ -158,6 +159,7 @@ class Analysis:
             "closes": self.closes,
             "with_same": self.with_same,
             "family": self.dictionary.family,
+            "bodies": self.dictionary.bodies if isinstance(self.dictionary, BodyTerms) else None,
             "names": list(self.names),
             "strengths": self.strengths.tolist(),
             "learned": self.learned,
@@ -214,11 +216,11 @@ def analyse(
     The trajectories alone decide what is conserved, see `conserved_space`; `space` is its result where that
     is known. With `restrict`, only what the given quantities hold counts: directions within a cosine of 0.95
     of their span, of what nearly commutes with `hamiltonian`, itself included (where a few symmetries
-    determine H, learning has no reason to find the others), and of brackets of what was found and products of
-    the linear ones. `hamiltonian`, learned or true, is also looked for among the quantities and bracketed
-    with them.
+    determine H, learning has no reason to find the others), and of such brackets of what was found and
+    products of the linear ones as do so too. `hamiltonian`, learned or true, is also looked for among the
+    quantities and bracketed with them.
 
-    Of another family than the quadratic one, K is 0, nothing is restricted, and no algebra is computed.
+    Of terms that are not of degree <= 2, K is 0, nothing is restricted, and no algebra is computed.
     Raises ValueError for shapes and a dictionary that do not fit, and for numbers that are not finite.
     """
     known = space.motion.dictionary if space else dictionary_of(dictionary, trajectories)
@@ -254,26 +256,26 @@ def _analysed(
     known, trajectories = space.motion.dictionary, space.motion.trajectories
     vectors, hamiltonian = vectors + matrices @ origin, about(hamiltonian, origin)
     on_states = None if hamiltonian is None else OnStates.of(hamiltonian, trajectories.points())
-    strengths, learned = learned_directions(matrices, vectors, space.motion, on_states)
-    held = held_by(space, learned)
-    rows, same, slow = listed(space, held if restrict and known.quadratic else None)
+    tested = scaled(space, np.concatenate([space.conserved, space.drifting]))
+    strengths, learned = learned_directions(matrices, vectors, space.motion, on_states, tested)
+    held = held_by(space, learned, on_states)
+    rows, same, slow = listed(space, held if restrict and known.second_degree else None)
     make = QuantityMaker(space)
     quantities, energy = make.quantities(rows, on_states)
     drifting, _ = make.quantities(beside(slow, rows, slow[:0]), on_states)
     drifting = readable(drifting, quantities, space.motion)
     found = [quantity.row for quantity in quantities]
     independent, generating = independence(space.motion, found, same * make.units)
-    of_space = span_basis(rows * make.units * space.motion.sizes)
     if trajectories.bracket == UNPAIRED:
         algebra, closes = no_algebra(known.dim, UNPAIRED_STATES)
     elif known.quadratic and len(bound_columns(same, known.dim)):
         algebra, closes = no_algebra(known.dim, CONSTRAINED)
     else:
-        algebra, closes = algebra_of(known, quantities, of_space, space.motion.scales)
+        algebra, closes = algebra_of(known, quantities, rows * make.units, space.motion.scales)
     with_same = False
     if not closes and len(same):
         # Released from rest, oscillators have the angular momentum 0 in every recording.
-        both = span_basis(np.concatenate([rows, same]) * make.units * space.motion.sizes)
+        both = np.concatenate([rows, same]) * make.units
         larger, with_same = algebra_of(known, (), both, space.motion.scales)
         algebra, closes = (larger, True) if with_same else (algebra, False)
     return Analysis(
@@ -290,7 +292,7 @@ def _analysed(
         learned=len(held[0]),
         # Of the quantities as they are listed: combinations of them that hardly differ say nothing of noise.
         space=replace(space, hidden=sum(quantity.change.hidden > HIDDEN for quantity in quantities)),
-        restricted=restrict and known.quadratic,
+        restricted=restrict and known.second_degree,
         energy=energy,
     )
 
@@ -308,7 +310,7 @@ def _checked_quantities(
         )
     if not (np.isfinite(matrices).all() and np.isfinite(vectors).all()):
         raise ValueError("matrices and vectors must be finite")
-    if not dictionary.quadratic and count:
+    if not dictionary.second_degree and count:
         raise ValueError(
             f"got {count} quantities of degree <= 2 for the dictionary {dictionary.family}, expected none"
         )

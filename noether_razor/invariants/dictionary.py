@@ -48,7 +48,9 @@ class Dictionary(ABC):
 
     Constants are left out, and no term is a combination of others. `family` is the name of the kind,
     `variables` (2n,) are those of the coordinates. `degree` is d where the terms are all monomials of degree
-    1 to d in the order of `monomials`, else None. States, in the units of the data, are (rows, 2n).
+    1 to d in the order of `monomials`, else None. `expansion` (M, monomials) has the terms as combinations of
+    all monomials of degree <= 2, where they are some of these; None where they are all, or others. States,
+    in the units of the data, are (rows, 2n).
 
     Raises ValueError for terms of one name, and for symbols that are no variables.
     """
@@ -57,6 +59,7 @@ class Dictionary(ABC):
     variables: tuple[str, ...]
     terms: tuple[Term, ...] = field(repr=False)
     degree: int | None = None
+    expansion: Float[np.ndarray, "M monomials"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         names = [term.name for term in self.terms]
@@ -80,8 +83,21 @@ class Dictionary(ABC):
 
     @property
     def quadratic(self) -> bool:
-        """Whether the terms are those of x^T A x / 2 + b^T x, whose brackets and flows have closed forms."""
+        """Whether the terms are all of x^T A x / 2 + b^T x, whose brackets and flows have closed forms."""
         return self.degree == 2
+
+    @property
+    def second_degree(self) -> bool:
+        """Whether the terms are all of these, or combinations of them."""
+        return self.quadratic or self.expansion is not None
+
+    def expanded(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K monomials"]:
+        """Coefficients of all monomials of degree <= 2, of combinations of terms of `second_degree`."""
+        return rows if self.expansion is None else rows @ self.expansion
+
+    def contracted(self, rows: Float[np.ndarray, "K monomials"]) -> Float[np.ndarray, "K M"]:
+        """The inverse of `expanded`, by least squares for what is no combination of the terms."""
+        return rows if self.expansion is None else np.linalg.lstsq(self.expansion.T, rows.T, rcond=None)[0].T
 
     @cached_property
     def reads(self) -> Bool[np.ndarray, "M dim"]:

@@ -238,8 +238,11 @@ class QuantityFormula:
 
     def row(self) -> Float[np.ndarray, " monomials"]:
         """The coefficients of all monomials, or of all terms, in their order."""
-        every = _parts(self.names, self.terms)
-        return np.array([float(self.coefficients.get(part, 0.0)) for part in every])
+        return np.array([float(self.coefficients.get(part, 0.0)) for part in self.parts()])
+
+    def parts(self) -> Sequence[Part]:
+        """All monomials, or all terms."""
+        return _parts(self.names, self.terms)
 
     @property
     def degree(self) -> int:

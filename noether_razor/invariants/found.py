@@ -73,16 +73,16 @@ class FoundQuantity:
         return self.dictionary.values(states) @ self.row
 
     def _parts(self) -> tuple[np.ndarray, np.ndarray]:
-        if not self.dictionary.quadratic:
+        if not self.dictionary.second_degree:
             raise ValueError(f"{self.text} is of the family {self.dictionary.family}, it has no matrix")
-        return quadratic_parts(self.row[None], self.dictionary.dim)
+        return quadratic_parts(self.dictionary.expanded(self.row[None]), self.dictionary.dim)
 
     def __repr__(self) -> str:
         return f"FoundQuantity({shortened(self.text, LONGEST)}, change at most {self.change.hidden:.2g})"
 
     def to_json(self) -> dict[str, Any]:
         """An entry of "quantities", "drifting" or "same_everywhere" in symmetry.json."""
-        formula, quadratic = self.formula, self.dictionary.quadratic
+        formula, quadratic = self.formula, self.dictionary.second_degree
         return {
             "formula": formula.text(),
             "latex": formula.latex(),
@@ -136,7 +136,8 @@ class QuantityMaker:
                 rows = np.array([formula.row() for formula in formulas])
                 energy = energy_in(at_states @ rows.T, on_states.values)
             sines = bracket_sizes(motion, rows, on_states)
-        products = _products(rows, dictionary.dim) if dictionary.quadratic else notes
+        second = dictionary.second_degree
+        products = _products(dictionary.expanded(rows), dictionary.dim) if second else notes
         means = rows @ dictionary.values(self.trajectories.points()).mean(axis=0)
         quantities = [
             FoundQuantity(

@@ -270,7 +270,7 @@ class Motion:
         pairs in units of their own differ by powers of ten, and errors of what is large then hide what is
         small.
         """
-        angles = () if self.dictionary.quadratic else self.trajectories.periods
+        angles = () if self.dictionary.second_degree else self.trajectories.periods
         return self._sizes(spreads(self.trajectories.points(), angles))
 
     def _sizes(self, scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " all"]:
@@ -342,7 +342,7 @@ def _scales(trajectories: Trajectories, dictionary: Dictionary) -> Float[np.ndar
     """Units of coordinates in which all spread alike: canonical ones of pairs."""
     measured = spreads if trajectories.bracket == UNPAIRED else canonical_scales
     # No quadratic reads an angle: how far it winds then says how fast the motion is, and no more.
-    return measured(trajectories.points(), () if dictionary.quadratic else trajectories.periods)
+    return measured(trajectories.points(), () if dictionary.second_degree else trajectories.periods)
 
 
 def _slopes(
@@ -379,7 +379,7 @@ def _second_order(
     """The `curvature` and the `bends` of a motion; `deviation` is that of the noise of states."""
     noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
     root = _root(correlation[np.ix_(noisy, noisy)])
-    constant = dictionary.quadratic and bool((deviation == deviation[:1]).all())
+    constant = dictionary.second_degree and bool((deviation == deviation[:1]).all())
     states, deviation = (states[:1], deviation[:1]) if constant else (states, deviation)
 
     def bent(i: int, j: int) -> Float[np.ndarray, "rows M"]:

@@ -80,25 +80,30 @@ def learned_directions(
     vectors: Float[np.ndarray, "K dim"],
     motion: Motion,
     on_states: OnStates | None,
+    among: Float[np.ndarray, "S all"],
 ) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
-    """The singular values of the quantities given, in scaled coordinates, and what counts as learned: the
-    strong directions, and with them what nearly commutes with the Hamiltonian.
+    """The singular values of the quantities given, in units of `motion.sizes`, and what counts as learned:
+    the strong directions, and with them those `among` others that nearly commute with the Hamiltonian.
     """
-    scales = motion.scales
-    given = coefficients(matrices * scales[:, None] * scales, vectors * scales)
+    given = motion.dictionary.contracted(coefficients(matrices, vectors)) * motion.sizes
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]
     if on_states is not None and len(learned):
-        learned = np.concatenate([learned, _commuting(motion, on_states)])
+        learned = np.concatenate([learned, commuting(motion, on_states, among)])
     return strengths, learned
 
 
-def _commuting(motion: Motion, on_states: OnStates) -> Float[np.ndarray, "some all"]:
-    """Quantities C whose bracket with the Hamiltonian nearly vanishes, as coefficients of scaled terms:
-    directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of |grad C| |grad H|.
+def commuting(
+    motion: Motion, on_states: OnStates, among: Float[np.ndarray, "S all"]
+) -> Float[np.ndarray, "some all"]:
+    """Those combinations C of some quantities, coefficients of scaled terms, whose bracket with the
+    Hamiltonian nearly vanishes: directions in which the r.m.s. of {C, H} is at most `_COMMUTING` of that of
+    |grad C| |grad H|.
     """
+    if not len(among):
+        return among
     states, slopes = on_states.states, on_states.gradients * motion.scales
-    gradients = _gradients(motion, np.diag(1 / motion.sizes), states).transpose(1, 0, 2)
+    gradients = _gradients(motion, among / motion.sizes, states).transpose(1, 0, 2)
     brackets = np.einsum("tki,ti->tk", gradients, _field(slopes))
     sizes = (gradients * np.linalg.norm(slopes, axis=1)[:, None, None]).transpose(0, 2, 1)
     sizes = sizes.reshape(-1, sizes.shape[2])
@@ -106,7 +111,7 @@ def _commuting(motion: Motion, on_states: OnStates) -> Float[np.ndarray, "some a
     used = spreads > _RESOLVED * spreads.max()
     basis = axes[used].T / spreads[used]
     _, sines, directions = np.linalg.svd(brackets @ basis / np.sqrt(len(states)), full_matrices=False)
-    return directions[sines <= _COMMUTING] @ basis.T
+    return directions[sines <= _COMMUTING] @ basis.T @ among
 
 
 def bracket_sizes(motion: Motion, rows: Float[np.ndarray, "rank all"], on_states: OnStates) -> list[float]:

@@ -122,11 +122,11 @@ def _curvature(
     deviation: Float[np.ndarray, "points dim"],
 ) -> Float[np.ndarray, "K K"]:
     """The mean of tr(H_k S H_l S) over states; the Hessians of quadratics are the same at all."""
-    at = states[:1] if dictionary.quadratic else states
+    at = states[:1] if dictionary.second_degree else states
     total = np.zeros((len(dictionary), len(dictionary)))
     noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
     for i, j in combinations_with_replacement(noisy, 2):
         bends, size = dictionary.bends(at, i, j), (deviation[:, i] * deviation[:, j]) ** 2
-        weights = size.mean(keepdims=True) if dictionary.quadratic else size / len(at)
+        weights = size.mean(keepdims=True) if dictionary.second_degree else size / len(at)
         total += (bends * weights[:, None]).T @ bends * (1 if i == j else 2)
     return total

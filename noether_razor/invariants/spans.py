@@ -10,6 +10,7 @@ from .conserved import ConservedSpace
 from .formulas import sparse_basis
 from .monomials import coefficients, monomials, quadratic_parts
 from .motion import Motion
+from .on_states import OnStates, commuting
 from .plainer import plainer
 
 NEW = 0.1
@@ -39,10 +40,17 @@ def _brackets(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.n
     return coefficients(brackets.matrices, brackets.vectors)
 
 
-def _implied(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
-    """Brackets of quantities and products of the linear ones among them that are new; `rows` are
-    orthonormal.
+def _implied(rows: Float[np.ndarray, "rank all"], motion: Motion) -> Float[np.ndarray, "more all"]:
+    """Brackets of quantities and products of the linear ones among them that are new; `rows` are of scaled
+    terms.
     """
+    dictionary, units = motion.dictionary, monomial_units(motion.scales)
+    rows = span_basis(dictionary.expanded(rows / motion.sizes) * units)
+    return dictionary.contracted(_new(rows, dictionary.dim) / units) * motion.sizes
+
+
+def _new(rows: Float[np.ndarray, "rank monomials"], dim: int) -> Float[np.ndarray, "more monomials"]:
+    """The same of orthonormal rows of all monomials."""
     left, size, _ = np.linalg.svd(rows[:, dim:], full_matrices=True)
     size = np.pad(size, (0, len(rows) - len(size)))
     linear = left[:, size <= NEW].T @ rows[:, :dim]
@@ -96,7 +104,7 @@ def beside(
     return np.array(chosen) if 0 < len(chosen) == len(rows) else rows
 
 
-def _scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K all"]:
+def scaled(space: ConservedSpace, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "K all"]:
     """Combinations of the terms of a space as coefficients of all terms, in scaled units: of monomials of x /
     scales, or of terms of unit spread.
     """
@@ -109,9 +117,11 @@ def monomial_units(scales: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " mon
 
 
 def held_by(
-    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"]
+    space: ConservedSpace, learned: Float[np.ndarray, "K monomials"], on_states: OnStates | None
 ) -> tuple[Float[np.ndarray, "rank M"], Float[np.ndarray, "s M"]]:
-    """What of the conserved and of the drifting combinations the learned quantities hold."""
+    """What of the conserved and of the drifting combinations the learned quantities hold, with what brackets
+    and products of that imply, where it commutes with the learned Hamiltonian.
+    """
     motion, root = space.motion, space.motion.root
 
     def inside(rows: np.ndarray) -> np.ndarray:
@@ -125,7 +135,10 @@ def held_by(
 
     found = inside(space.conserved)
     while 0 < len(found) < len(space.conserved):
-        learned = np.concatenate([learned, _implied(span_basis(_scaled(space, found)), len(motion.scales))])
+        implied = _implied(scaled(space, found), motion)
+        if on_states is not None:
+            implied = commuting(motion, on_states, implied)
+        learned = np.concatenate([learned, implied])
         more = inside(space.conserved)
         if len(more) <= len(found):
             break

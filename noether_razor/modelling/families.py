@@ -19,6 +19,7 @@ from ..networks import QuantityNetwork
 from ..options import OptionError, SymmetryOptions
 from ..quantities import (
     Basis,
+    BodyQuantities,
     ConservedQuantities,
     Functions,
     GeneralQuantities,
@@ -32,6 +33,7 @@ from ..spelling import suggestion
 from ..thinning import evenly
 from ..trajectories import Trajectories
 from ..typing import State
+from .bodies import equal_bodies
 
 SIZED_BY = 1000
 """States, at most, by which terms are brought to one size."""
@@ -45,7 +47,8 @@ class Described(NamedTuple):
     """The data that quantities are made for.
 
     measured: in their own units. data: in the coordinates of training, which `scale` connects with these.
-    spreads: one for all positions and one for all momenta, (2n,), in the latter. seed: of the run.
+    spreads: one for all positions and one for all momenta, (2n,), in the latter. seed: of the run. bodies: as
+    many equal ones as are known to be.
     """
 
     measured: Trajectories
@@ -53,6 +56,7 @@ class Described(NamedTuple):
     scale: PhaseScale
     spreads: tuple[float, ...]
     seed: int
+    bodies: int | None = None
 
 
 MakeQuantities = Callable[[SymmetryOptions, Described, int], ConservedQuantities]
@@ -134,6 +138,19 @@ def _quadratic(options: SymmetryOptions, described: Described, count: int) -> Qu
         options.initial_scale,
         spreads=described.spreads,
         angles=described.data.angles(),
+    )
+
+
+def _bodies(options: SymmetryOptions, described: Described, count: int) -> BodyQuantities:
+    """Raises `OptionError` where the data are not known to be of equal bodies, or move otherwise."""
+    bodies = equal_bodies(described.bodies, described.measured, described.scale, "symmetry.family")
+    return BodyQuantities.random(
+        stream(described.seed, "quantities"),
+        count,
+        options.initial_scale,
+        bodies=bodies,
+        dimension=described.data.dof // bodies,
+        sizes=(described.spreads[0], described.spreads[-1]),
     )
 
 
@@ -250,6 +267,7 @@ def _without_powers(
 
 FAMILIES: dict[str, MakeQuantities] = {
     "quadratic": _quadratic,
+    "bodies": _bodies,
     "polynomial": _of_terms,
     "library": _of_terms,
     "terms": _of_terms,

@@ -5,15 +5,12 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float
 
 from ..inference import ELBO, LIKELIHOODS, Estimator, Posterior, Rows, likelihood_of, paper_estimator
-from ..networks import HamiltonianNetwork
 from ..options import OptionError, Options, SymmetryOptions
 from ..prediction import substep_error
 from ..quantities import ConservedQuantities, QuadraticQuantities, angular_momentum, linear_momentum
-from ..random import stream
 from ..scaling import PhaseScale, whole_turns
 from ..symmetry import (
     MEASURES,
@@ -32,6 +29,7 @@ from ..training import Training
 from ..trajectories import Trajectories, fit_scale, hold_out, scaled_trajectories
 from .families import Described, random_quantities
 from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
+from .networks import random_network
 from .start import conserved_start
 
 MAX_SUBSTEPS = 16
@@ -48,6 +46,8 @@ NOISE_FLOOR = 1e-6
 without noise is not more accurate, and sigma^2 could fall until rounding alone decides the ELBO.
 """
 
+OF_DEGREE_TWO = ("quadratic", "bodies")
+"""Families whose flows are exact."""
 HEAD_START = 0.4
 """Share of the steps in which the network learns alone before quantities do whose flows are integrated. Their
 finite orbits only smooth, and an untrained network bends to any of them: without it the polynomials of an r^4
@@ -125,7 +125,7 @@ class Problem(NamedTuple):
         )
         posterior = _model(
             options,
-            Described(self.measured, self.data, self.scale, _spreads(self.data), seed),
+            Described(self.measured, self.data, self.scale, _spreads(self.data), seed, self.options.bodies),
             self.truth,
             self.observations,
             noise_variance=float(self.posterior.noise_variance()),
@@ -166,7 +166,7 @@ def make_problem(
         # Learned noise begins where the rows say that it is: initial states are measured in it.
         noise_variance = on_states or noise_variance
     estimator = _estimator(options, truth, data, noise_variance, observations.size)
-    described = Described(measured, data, scale, _spreads(data), seed)
+    described = Described(measured, data, scale, _spreads(data), seed, options.bodies)
     posterior = _model(
         options, described, truth, observations, noise_variance=noise_variance, quantities=quantities
     )
@@ -202,18 +202,9 @@ def _model(
     quantities: QuadraticQuantities | None,
 ) -> Posterior:
     """The untrained model."""
-    data = described.data
     conserved, averaging = _symmetry(options, described, truth, quantities)
-    network = HamiltonianNetwork(
-        2 * data.dof,
-        layers=options.network.layers,
-        width=options.network.width,
-        alpha=options.network.elu_alpha,
-        periods=data.periods,
-        rngs=nnx.Rngs(stream(described.seed, "initialisation")),
-    )
     return Posterior(
-        network,
+        random_network(options.network, described),
         conserved,
         averaging,
         noise_variance=noise_variance,
@@ -254,7 +245,7 @@ def _symmetry(
         quantities = sized(_without_angles(known, data), _sample(data), data.spreads())
     else:
         quantities = _learned(table, described)
-        if not isinstance(quantities, QuadraticQuantities):
+        if not _quadratic(options):
             flows = _flows(table.measure)
             length, steps = table.flow_length, table.flow_steps
             return quantities, replace(flows, flow_steps=steps, spreads=described.spreads, length=length)
@@ -267,15 +258,15 @@ def _learned(table: SymmetryOptions, described: Described) -> ConservedQuantitie
     """Quantities to start learning from."""
     data = described.data
     # Of other families no more than can be independent.
-    default = default_quantities(data.dof) if table.family == "quadratic" else 2 * data.dof - 1
+    default = 2 * data.dof - 1
+    if table.family in OF_DEGREE_TWO:
+        default = default_quantities(data.dof, described.bodies if table.family == "bodies" else None)
     count = table.quantities or default
     quantities = random_quantities(table, described, count)
     if table.initialise == "random":
         return quantities
     if not isinstance(quantities, QuadraticQuantities):
-        raise OptionError(
-            f'symmetry.initialise: data is for quantities of degree two, got family "{table.family}"'
-        )
+        raise OptionError(f'symmetry.initialise: data is for the family quadratic, got "{table.family}"')
     start = conserved_start(data, count)
     return quantities if start is None else _first(sized(start, _sample(data), data.spreads()), quantities)
 
@@ -320,8 +311,13 @@ def _without_angles(quantities: QuadraticQuantities, data: Trajectories) -> Quad
     return QuadraticQuantities(quantities.symmetric_matrices(), quantities.vectors[...], angles=data.angles())
 
 
-def default_quantities(dof: int) -> int:
-    """K where none is asked for: (n + 1)^2, as many as u(n + 1) has, at most all of degree <= 2."""
+def default_quantities(dof: int, bodies: int | None = None) -> int:
+    """K where none is asked for: (n + 1)^2, as many as u(n + 1) has, at most all of degree <= 2; of equal
+    bodies in d dimensions d (2d + 1), as many as those on springs conserve whose mean is free.
+    """
+    if bodies is not None:
+        dimension = dof // bodies
+        return dimension * (2 * dimension + 1)
     return min((dof + 1) ** 2, dof * (2 * dof + 3))
 
 
@@ -373,7 +369,7 @@ def _quantities_after(options: Options) -> int:
 
 def _quadratic(options: Options) -> bool:
     """Whether quantities of degree two are learned."""
-    return options.symmetry.mode == "learned" and options.symmetry.family == "quadratic"
+    return options.symmetry.mode == "learned" and options.symmetry.family in OF_DEGREE_TWO
 
 
 def _spreads(data: Trajectories) -> tuple[float, ...]:

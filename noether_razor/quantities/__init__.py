@@ -1,6 +1,7 @@
 """Conserved quantities, and directions among them."""
 
 from .base import ConservedQuantities
+from .bodies import BodyForms, BodyQuantities, centred, form_count, quadratic_of
 from .directions import (
     alignment,
     direction_quantities,
@@ -17,6 +18,8 @@ from .terms import Basis, Functions, TermQuantities, Terms
 
 __all__ = [
     "Basis",
+    "BodyForms",
+    "BodyQuantities",
     "ConservedQuantities",
     "Functions",
     "GeneralQuantities",
@@ -27,14 +30,17 @@ __all__ = [
     "Terms",
     "alignment",
     "angular_momentum",
+    "centred",
     "coefficient_units",
     "direction_quantities",
     "flat_generators",
+    "form_count",
     "linear_momentum",
     "nearest_generators",
     "parse_hypothesis",
     "principal_cosines",
     "quadratic_form",
+    "quadratic_of",
     "singular_directions",
     "unitary_quantities",
 ]

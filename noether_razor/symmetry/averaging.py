@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..devices import SAMPLES, divided
-from ..quantities import ConservedQuantities, QuadraticQuantities
+from ..quantities import BodyQuantities, ConservedQuantities, QuadraticQuantities
 from ..random import normal
 from ..typing import Hamiltonian, PRNGKey, Scalar, State
 from .group_samples import AffineSamples, GroupSamples, IdentitySample, flow_samples
@@ -68,7 +68,7 @@ class FlowAveraging:
     def sample(self, key: PRNGKey, quantities: ConservedQuantities | None, draws: GroupDraws) -> GroupSamples:
         if quantities is None:
             raise ValueError("averaging over flows needs conserved quantities, got None")
-        if isinstance(quantities, QuadraticQuantities):
+        if isinstance(quantities, QuadraticQuantities | BodyQuantities):
             drawn = self.measure.sample(key, quantities.count, draws.samples, independent=draws.independent)
             return flow_samples(quantities, draws.scale * drawn)
         return self._curves(key, quantities, draws)

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..quantities import ConservedQuantities, QuadraticQuantities
+from ..phase_space import by_body, of_bodies, symplectic_matrix
+from ..quantities import BodyForms, BodyQuantities, ConservedQuantities, QuadraticQuantities, centred
 from ..typing import State
 from .exponential import expm
 from .limited import FLOW_STEPS, LENGTH, FlowSamples
@@ -42,6 +44,24 @@ class AffineSamples(NamedTuple):
         return self.matrices @ state + self.shifts
 
 
+class BodySamples(NamedTuple):
+    """Images y_i -> R_s y_i, u -> M_s u + v_s of equal bodies, with y_i relative to the mean of all and u =
+    sqrt(N) times that: the exact flow of `BodyQuantities`.
+    """
+
+    relative: Float[Array, "samples own own"]
+    centre: Float[Array, "samples own own"]
+    shifts: Float[Array, "samples own"]
+
+    def __call__(self, state: State) -> Float[Array, "samples dim"]:
+        own = self.shifts.shape[1]
+        bodies = state.shape[0] // own
+        relative, centre = centred(by_body(state, bodies))
+        moved = jnp.einsum("sij,nj->sni", self.relative, relative)
+        mean = (self.centre @ centre + self.shifts) / jnp.sqrt(jnp.asarray(bodies, state.dtype))
+        return of_bodies(moved + mean[:, None])
+
+
 def flow_samples(
     quantities: ConservedQuantities,
     coordinates: Float[Array, "samples K"],
@@ -52,27 +72,47 @@ def flow_samples(
 ) -> GroupSamples:
     """The group elements Phi_w with w the rows of `coordinates`.
 
-    Of `QuadraticQuantities` these are the exact flows of sum_k w_k C_k for time pi (method: Phi_w =
-    exp(pi w . G)). The time is shortened for elements so far out that no number would hold their images, see
-    `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with `spreads` the sizes of
-    coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
+    Of `QuadraticQuantities` and `BodyQuantities` these are the exact flows of sum_k w_k C_k for time pi
+    (method: Phi_w = exp(pi w . G)). The time is shortened for elements so far out that no number would hold
+    their images, see `_bounded`. Of any others they are speed-limited flows, see `FlowSamples`, with
+    `spreads` the sizes of coordinates (2n,), None: all 1, and `length` the largest of an orbit at |w| = 1.
     """
     if isinstance(quantities, QuadraticQuantities):
         generators = jnp.pi * jnp.einsum("sk,kij->sij", coordinates, quantities.generators())
         elements = expm(_bounded(generators))
         return AffineSamples(elements[:, :-1, :-1], elements[:, :-1, -1])
+    if isinstance(quantities, BodyQuantities):
+        return _body_samples(quantities, coordinates)
     return FlowSamples(quantities, coordinates, flow_steps, spreads, length)
+
+
+def _body_samples(quantities: BodyQuantities, coordinates: Float[Array, "samples K"]) -> BodySamples:
+    """Exponentials of the matrices of one body, for its relative state and for the mean."""
+    forms = BodyForms(*(jnp.pi * jnp.tensordot(coordinates, part, 1) for part in quantities.forms()))
+    symplectic = symplectic_matrix(quantities.dimension).astype(forms.vectors.dtype)
+    linear = jnp.stack([symplectic @ forms.relative, symplectic @ forms.centre])
+    shifts = jnp.stack([jnp.zeros_like(forms.vectors), forms.vectors @ symplectic.T])
+    generators = jnp.pad(
+        jnp.concatenate([linear, shifts[..., None]], axis=-1), ((0, 0), (0, 0), (0, 1), (0, 0))
+    )
+    # One time for both parts of an element.
+    factor = jnp.min(jax.vmap(_factor)(generators), axis=0)
+    relative, centre = expm(factor[:, None, None] * generators)
+    return BodySamples(relative[:, :-1, :-1], centre[:, :-1, :-1], centre[:, :-1, -1])
 
 
 def _bounded(generators: Float[Array, "samples m m"]) -> Float[Array, "samples m m"]:
     """`generators`, those beyond `LARGEST_NORM` or `LARGEST_STRETCH` shortened to that: elements of the same
     one-parameter groups. The factor is exactly 1 below, and continuous.
     """
+    return _factor(generators)[:, None, None] * generators
+
+
+def _factor(generators: Float[Array, "samples m m"]) -> Float[Array, " samples"]:
     linear = generators[:, :-1, :-1]
     norm = _norm(generators)
     stretch = _norm((linear + linear.mT) / 2)
-    factor = jnp.minimum(1.0, jnp.minimum(LARGEST_NORM / norm, LARGEST_STRETCH / stretch))
-    return factor[:, None, None] * generators
+    return jnp.minimum(1.0, jnp.minimum(LARGEST_NORM / norm, LARGEST_STRETCH / stretch))
 
 
 def _norm(matrices: Float[Array, "samples m m"]) -> Float[Array, " samples"]:

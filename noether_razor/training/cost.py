@@ -9,9 +9,12 @@ from flax import nnx
 from ..devices import DATA, SAMPLES, division, largest_share
 from ..inference import Objective, Posterior, Rows, batch_axes
 from ..integrators import Step, euler_step, midpoint_step, rk4_step
+from ..networks import CountsWork, Work
+from ..quantities import BodyQuantities, QuadraticQuantities
 from .fitting import group_samples_of, initial_state, mesh_of_fit
 from .loop import rows_a_step
 from .optimiser import Training
+from .whitening import EVERY
 
 STAGES: dict[Step, int] = {euler_step: 1, midpoint_step: 2, rk4_step: 4}
 """Evaluations of the field in a step of each method."""
@@ -25,6 +28,10 @@ sub-steps; for each of several; and once for all of them.
 """
 WEIGHTS, WEIGHTS_IN_LOOP, LEAST_WEIGHTS = 7.5, 14.2, 13.0
 """Numbers for each drawn weight, beside what is kept; with sub-steps; and where little else is."""
+EXPONENTIAL = 14
+"""Products of matrices in an exponential: 7 of its polynomial and 7 squarings."""
+EIGENVALUES = 9
+"""Operations of an eigendecomposition over the cube of its size."""
 
 
 class StepCost(NamedTuple):
@@ -33,6 +40,7 @@ class StepCost(NamedTuple):
     parameters: numbers that are learned. images: states at which the network is evaluated at once, rows times
     group samples. operations: of its matrix products. state, rows, working: bytes of the parameters with
     what the optimiser keeps, before and after the step; of the data; of the step itself. share: of all work.
+    quantities: operations of the flows of quantities of degree two, and of whitened steps of these.
     """
 
     parameters: int
@@ -42,6 +50,7 @@ class StepCost(NamedTuple):
     rows: int
     working: int
     share: float
+    quantities: float = 0.0
 
     @property
     def memory(self) -> int:
@@ -56,10 +65,11 @@ def step_cost(posterior: Posterior, data: Rows, objective: Objective, training: 
     weights and U hidden units there are 12 R G E s |W| operations in matrix products, and 4 (4.3 R G E U +
     7.5 S |W|) bytes of working memory, with sub-steps 4 ((5.0 s + 1.6) R G E U + 14.2 S |W|), and at least
     4 * 13 S |W|. R, G or S are divided by the devices that share them. The constants are those of programs
-    compiled for a CPU (docs/larger.md). Where group samples are evaluated in chunks, a chunk takes the place
-    of G in the memory.
+    compiled for a CPU (docs/larger.md). A network that uses its weights several times for a state has as many
+    more of |W| operations and of U (`CountsWork`). Flows of quantities of degree two: see `_of_quantities`.
+    Where group samples are evaluated in chunks, a chunk takes the place of G in the memory.
     """
-    estimator, network = objective.estimator, nnx.state(posterior.network, nnx.Param)
+    estimator = objective.estimator
     batch, samples = rows_a_step(data, training.batch, estimator), group_samples_of(posterior, estimator)
     mesh = mesh_of_fit(posterior, data, objective, training)
     along = {DATA: 1, SAMPLES: 1} if mesh is None else dict(mesh.shape)
@@ -71,11 +81,13 @@ def step_cost(posterior: Posterior, data: Rows, objective: Objective, training: 
     if list(axes)[chosen] == 0 and not estimator.share_batch:
         draws = round(draws * largest_share(draws, along[DATA]))
     weights = sum(mean.size for mean in posterior.means().values())
-    units = sum(leaf.size for leaf in jax.tree.leaves(network) if leaf.ndim == 1)
+    work = _work_of(posterior)
     stages = STAGES.get(estimator.step, max(STAGES.values()))
     images = round(batch * samples * share)
     at_once = images if estimator.chunk is None else round(images * min(1, estimator.chunk / samples))
     seen = estimator.weight_samples if estimator.share_batch else 1
+    times = stages * estimator.substeps * seen
+    flows = _of_quantities(posterior, draws * samples, images * times, training.learn_quantities)
     state = jax.eval_shape(lambda: initial_state(posterior, training))
     # What goes into a step and what comes out of it.
     held = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
@@ -83,12 +95,52 @@ def step_cost(posterior: Posterior, data: Rows, objective: Objective, training: 
     return StepCost(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         images=images,
-        operations=2.0 * PRODUCTS * images * stages * estimator.substeps * weights * seen,
+        operations=2.0 * PRODUCTS * images * times * work.products,
+        quantities=flows.operations,
         state=held,
         rows=4 * numbers // (1 if mesh is None else mesh.size),
-        working=working_memory(estimator.substeps, at_once * stages * units, draws * weights),
+        working=working_memory(estimator.substeps, at_once * stages * work.units, draws * weights)
+        + flows.memory,
         share=share,
     )
+
+
+def _work_of(posterior: Posterior) -> Work:
+    """Of its network, where that does not say, one use of each weight and each bias."""
+    if isinstance(posterior.network, CountsWork):
+        return posterior.network.work()
+    sizes = [(leaf.ndim, leaf.size) for leaf in jax.tree.leaves(nnx.state(posterior.network, nnx.Param))]
+    return Work(*(sum(size for ndim, size in sizes if ndim == of) for of in (2, 1)))
+
+
+class _Flows(NamedTuple):
+    operations: float
+    memory: int
+
+
+def _of_quantities(posterior: Posterior, elements: int, images: int, learned: bool) -> _Flows:
+    """The flows of quantities of degree two: exponentials of `elements` and products of these with so many
+    `images`, and the eigendecomposition of a whitened step where they are `learned`.
+
+    An exponential of an m x m matrix takes `EXPONENTIAL` products, each of 2 m^3 operations, three times with
+    its reverse. For D coordinates m = D + 1, and a quantity has M = D (D + 3) / 2 coefficients. For N equal
+    bodies there are two with m = D / N + 1, and M = D / N (D / N + 2).
+    """
+    quantities = posterior.quantities
+    if isinstance(quantities, BodyQuantities):
+        own = 2 * quantities.dimension
+        sizes, moved = (own + 1, own + 1), quantities.bodies * own**2
+        coefficients = quantities.coefficients.shape[1]
+    elif isinstance(quantities, QuadraticQuantities):
+        dim = 2 * quantities.dof
+        sizes, moved, coefficients = (dim + 1,), dim**2, dim * (dim + 3) // 2
+    else:
+        return _Flows(0.0, 0)
+    exponentials = 3 * EXPONENTIAL * elements * sum(2.0 * m**3 for m in sizes)
+    # A step of whitening comes with an eigendecomposition of its second moment now and then.
+    whitening = learned * EIGENVALUES * float(coefficients) ** 3 / EVERY
+    operations = exponentials + 2.0 * PRODUCTS * images * moved + whitening
+    return _Flows(operations, round(4 * EXPONENTIAL * elements * sum(m**2 for m in sizes)))
 
 
 def working_memory(substeps: int, units: int, weights: int) -> int:

@@ -159,6 +159,9 @@ class DataTable(_Table):
         float,
         Field(ge=0, le=0.5, description="share of a file's trajectories held out for testing"),
     ] = 0.0
+    bodies: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="number of equal bodies that positions are of, one after the other"
+    )
     trajectories: PositiveInt = 7
     transitions: PositiveInt = 4
     dt: PositiveFloat = 0.2
@@ -252,6 +255,7 @@ class Config(_Table):
             scale=self.data.scale,
             spread=self.data.spread,
             held_out=self.data.held_out,
+            bodies=self.data.bodies,
         )
 
     @model_validator(mode="before")

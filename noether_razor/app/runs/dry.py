@@ -115,12 +115,13 @@ def _fit_lines(fit: DryFit) -> list[str]:
     sizes = {"state": cost.state, "rows": cost.rows, "step": cost.working}
     parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes.items())
     found, step, products = here.memory / 1e6, 1e3 * here.step_seconds, cost.operations / 1e9
+    flows = f", {cost.quantities / 1e9:.3g} for the quantities" if cost.quantities else ""
     lines = [
         f"{fit.name}: {fit.steps} steps, {here.kind} devices: {here.devices}{share}",
         f"  parameters   {cost.parameters}",
         f"  data         {fit.rows} rows, {cost.images} images of states at once on a device",
         f"  memory       {cost.memory / 1e6:.1f} MB of a device predicted ({parts}), {found:.1f} MB compiled",
-        f"  a step       {step:.1f} ms measured, {products:.3g} GFLOP in matrix products of a device",
+        f"  a step       {step:.1f} ms measured, {products:.3g} GFLOP in matrix products of a device{flows}",
         f"  all steps    {fit.seconds() / 60:.1f} min, with {here.compile_seconds:.0f} s of compilation",
     ]
     for place in fit.places[1:]:

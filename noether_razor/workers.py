@@ -12,7 +12,6 @@ import heapq
 import importlib.util
 import logging
 import os
-import platform
 import queue
 import signal
 import tempfile
@@ -112,7 +111,8 @@ def side_by_side(jobs: int, scheduler: str | None = None) -> int:
     if scheduler is None:
         return len(places(jobs))
     with _connected(scheduler) as client:
-        return max(1, min(jobs, len(client.nthreads())))
+        known: Any = client.nthreads()
+        return max(1, min(jobs, len(known)))
 
 
 def share_out(
@@ -183,13 +183,14 @@ def _by_workers(
 ) -> Any:
     run = f"noether-razor-{uuid.uuid4().hex}"
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    here = {**_versions(), "folder": str(Path.cwd())}
     with _local(at) if scheduler is None else _connected(scheduler) as client:
         client.subscribe_topic(run, lambda event: messages.put(event[1]))
         futures: list[Future] = []
         try:
             for index, job in enumerate(jobs):
                 key = f"{run}-{index}"
-                future = client.submit(_work, job, run, key, _versions(), key=key, priority=-index)
+                future = client.submit(_work, job, run, key, here, key=key, priority=-index)
                 future.add_done_callback(partial(_put, messages, index))
                 futures.append(future)
             left = len(futures)
@@ -240,7 +241,10 @@ def _stop(client: "Client", futures: "Sequence[Future]", run: str) -> None:
     if not unfinished or client.status != "running":
         return
     client.cancel(unfinished, force=True)
-    while any(client.run(_at_work, run, on_error="ignore").values()):
+    while True:
+        busy: Any = client.run(_at_work, run, on_error="ignore")
+        if not any(busy.values()):
+            return
         time.sleep(POLL_SECONDS)
 
 
@@ -255,12 +259,12 @@ def _local(at: Sequence[Place]) -> "Iterator[Client]":
     """A cluster of worker processes on this machine, reached over the loopback only. It is a `SpecCluster`,
     of which `LocalCluster` is one with workers that are all alike.
     """
-    import dask
+    from dask import config as settings
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     with (
         tempfile.TemporaryDirectory(prefix="noether-razor-", ignore_cleanup_errors=True) as scratch,
-        dask.config.set(LOCAL),
+        settings.set(LOCAL),
         _same_after(HASH_SEED),
     ):
         alike = {
@@ -279,7 +283,8 @@ def _local(at: Sequence[Place]) -> "Iterator[Client]":
             workers[number] = {"cls": Nanny, "options": {**alike, "env": environment}}
         scheduler = {"cls": Scheduler, "options": {**LOOPBACK, "port": 0, "allowed_failures": LOSSES}}
         with (
-            SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+            _quiet(),
+            SpecCluster(workers=workers, scheduler=scheduler) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield client
@@ -306,10 +311,7 @@ def _connected(scheduler: str) -> "Iterator[Client]":
         raise _bad_input(f"--scheduler {scheduler}: needs: pip install 'noether-razor[cluster]'")
     from distributed import Client
 
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
+    with _quiet():
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
@@ -317,8 +319,20 @@ def _connected(scheduler: str) -> "Iterator[Client]":
             raise _bad_input(f"--scheduler {scheduler}: cannot be reached: {said}") from None
         with client:
             yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask logs nothing but what is critical: its handlers are those of all its loggers."""
+    handlers = logging.getLogger("distributed").handlers
+    before = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        logger.setLevel(level)
+        for handler, level in zip(handlers, before, strict=True):
+            handler.setLevel(level)
 
 
 # What follows is for the process of a worker.
@@ -347,8 +361,7 @@ def dask_setup(worker: "Worker") -> None:
 
 def _versions() -> dict[str, str]:
     """What must be the same for a run to be taken up."""
-    ours = {name: version(name) for name in ("noether-razor", "jax", "distributed")}
-    return {"python": platform.python_version(), **ours}
+    return {name: version(name) for name in ("noether-razor", "jax")}
 
 
 at_work: set[str] = set()
@@ -372,7 +385,7 @@ def _comes_back(error: Exception) -> Exception:
 
 
 def _work(
-    job: Job[Result], run: str, key: str, versions: dict[str, str]
+    job: Job[Result], run: str, key: str, there: dict[str, str]
 ) -> tuple[Result | None, Exception | None, str]:
     """Do a job in a worker: its result, its error, and why it was refused. It is told to stop where nobody
     waits for it any more, or where the worker is about to end; then another one takes it up.
@@ -380,13 +393,14 @@ def _work(
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
-    here = _versions()
-    for name, wanted in versions.items():
-        if here[name] != wanted:
-            return None, None, f"worker {worker.address} has {name} {here[name]}, this process {wanted}"
+    for name, ours in _versions().items():
+        if ours != there[name]:
+            return None, None, f"worker {worker.address} has {name} {ours}, expected {there[name]} as here"
     if worker.state.nthreads > 1:
         threads = f"{worker.state.nthreads} threads, expected 1: start it with --nthreads 1"
         return None, None, f"worker {worker.address} has {threads}"
+    if not Path(there["folder"]).is_dir():
+        return None, None, f"worker {worker.address} has no folder {there['folder']}: a shared disk is needed"
 
     def unwanted() -> bool:
         task = worker.state.tasks.get(key)
@@ -395,8 +409,9 @@ def _work(
 
     at_work.add(key)
     try:
-        told = lambda name, line: worker.log_event(run, (name, line))  # noqa: E731
-        return job(on_progress=told, interrupted=unwanted), None, ""
+        with contextlib.chdir(there["folder"]):
+            told = lambda name, line: worker.log_event(run, (name, line))  # noqa: E731
+            return job(on_progress=told, interrupted=unwanted), None, ""
     except KeyboardInterrupt:
         raise Reschedule from None
     except Exception as error:

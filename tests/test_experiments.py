@@ -37,9 +37,9 @@ from noether_razor.paper import (
     table_result,
     targets,
 )
-from noether_razor.paper.claims import mean_and_stderr
 from noether_razor.paper.reproduction import noise_floors, table_lines
 from noether_razor.paper.runner import wall_seconds
+from noether_razor.reporting import mean_and_stderr
 from noether_razor.training import NonFiniteELBOError
 from noether_razor.trajectories import Trajectories
 from noether_razor.workers import Place, makespan, places

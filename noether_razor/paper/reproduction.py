@@ -17,10 +17,10 @@ from ..discovery import RunFolder
 from ..files import write_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..reporting import contour_figure, spectra_figure
+from ..reporting import contour_figure, mean_and_stderr, spectra_figure
 from ..typing import Hamiltonian
 from ..workers import Progress, side_by_side
-from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
+from .claims import Claim, Verdict, gap_after, rest_ratio
 from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .seeded import SEEDED_TARGETS, reproduce_seeded
@@ -48,8 +48,8 @@ def reproduce(
 
     Writes ``<target>.md``, ``<target>.json`` and for figures ``.png`` and ``.pdf``, each whole or not at all.
     Runs go to ``out/runs/<budget>``: those that are finished are not run again, one that was stopped goes on.
-    `seeds` is their number, from 0; figure 2 shows seed 0 alone. `scheduler`: see `share_out`. Raises ValueError for a target that is not
-    one of `TARGETS`, and what `run_all` raises.
+    `seeds` is their number, from 0; figure 2 shows seed 0 alone. `scheduler`: see `share_out`. Raises
+    ValueError for a target that is not one of `TARGETS`, and what `run_all` raises.
     """
     shared: dict[str, Any] = {"scheduler": scheduler, "on_progress": on_progress, "interrupted": interrupted}
     if target == "all":

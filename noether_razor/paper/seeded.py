@@ -12,10 +12,10 @@ from typing import Any
 
 from ..app.config import ConfigError
 from ..files import write_whole
+from ..reporting import mean_and_stderr
 from ..workers import Progress, share_out, side_by_side
 from .beyond.target import BEYOND
 from .bracket.target import BRACKET
-from .claims import mean_and_stderr
 from .embedding import EMBEDDING_TARGETS
 from .seeded_target import Measured, SeededTarget
 from .writing import save_figure, verdict_lines

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...files import write_whole
+from ...reporting import mean_and_stderr
 from ...workers import Progress, share_out
-from ..claims import Verdict, mean_and_stderr
+from ..claims import Verdict
 from ..writing import save_figure, verdict_lines
 from . import figure4, figure5, network_symmetries, rmsprop
 from .experiment import Experiment

@@ -323,16 +323,16 @@ def _connected(scheduler: str) -> "Iterator[Client]":
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Dask logs nothing but what is critical: its handlers are those of all its loggers."""
-    handlers = logging.getLogger("distributed").handlers
-    before = [handler.level for handler in handlers]
-    for handler in handlers:
-        handler.setLevel(logging.CRITICAL)
+    """Dask logs nothing but what is critical."""
+    loggers = [logging.getLogger(name) for name in ("distributed", *logging.root.manager.loggerDict)]
+    before = {one: one.level for one in loggers if one.name.split(".")[0] == "distributed"}
+    for one in before:
+        one.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for handler, level in zip(handlers, before, strict=True):
-            handler.setLevel(level)
+        for one, level in before.items():
+            one.setLevel(level)
 
 
 # What follows is for the process of a worker.
@@ -359,6 +359,15 @@ def dask_setup(worker: "Worker") -> None:
                 os.sched_setaffinity(int(thread.name), cores)
 
 
+def dask_teardown(worker: "Worker") -> None:
+    """Called by Dask when a worker of this machine ends: threads of what its jobs imported would keep the
+    process for seconds.
+    """
+    del worker
+    if not at_work:
+        os._exit(0)
+
+
 def _versions() -> dict[str, str]:
     """What must be the same for a run to be taken up."""
     return {name: version(name) for name in ("noether-razor", "jax")}
@@ -374,12 +383,7 @@ def _at_work(run: str) -> bool:
 
 def _comes_back(error: Exception) -> Exception:
     """An error as a process sends it: as it is where it is one of this package, else its words."""
-    from .app.config import ConfigError
-    from .discovery import RunError
-    from .training import CheckpointError, NonFiniteELBOError
-    from .trajectories import DataFileError
-
-    if isinstance(error, (ConfigError, DataFileError, RunError, CheckpointError, NonFiniteELBOError)):
+    if type(error).__module__.startswith(__package__ or "noether_razor"):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")
 

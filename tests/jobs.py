@@ -38,5 +38,20 @@ def work(
     return os.getpid(), tuple(sorted(os.sched_getaffinity(0))) if AFFINITY else ()
 
 
+def until_unwanted(
+    folder: Path,
+    *,
+    on_progress: Callable[[str, dict[str, Any]], None],
+    interrupted: Callable[[], bool],
+) -> None:
+    """Work for ever, until told to stop."""
+    del on_progress
+    (folder / "begun").touch()
+    while not interrupted():
+        time.sleep(0.01)
+    (folder / "ended").touch()
+    raise KeyboardInterrupt
+
+
 def die(*, on_progress: object, interrupted: object) -> None:
     os._exit(7)

@@ -2,16 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .folders import run_folder
 from .progress import Interruption, LiveProgress
 from .sharing import Scheduler, say_if_alone
-
-if TYPE_CHECKING:
-    from ...sweep import SweepRun
 
 
 def sweep(
@@ -43,22 +40,22 @@ def sweep(
         raise typer.BadParameter(f"{where} {used}", param_hint="--out")
     say_if_alone(scheduler)
     at_a_time = side_by_side(len(runs), scheduler)
-    done = 0
     # Silent where stderr is no terminal: the runs have lines of their own in their folders.
-    with Interruption() as stop, LiveProgress(quiet=not sys.stderr.isatty()) as live:
-        live.say(f"{len(runs)} runs, {at_a_time} at a time")
+    quiet = not sys.stderr.isatty()
+    with Interruption() as stop, LiveProgress(quiet) as live:
 
-        def said(run: "SweepRun", error: str | None) -> None:
-            nonlocal done
-            done += 1
-            live.say(f"{run.name}: {'done' if error is None else error} ({done})")
+        def say(text: str) -> None:
+            if not quiet:
+                live.say(text)
+
+        say(f"{len(runs)} runs, {at_a_time} at a time")
 
         content = run_sweep(
             runs,
             where,
             scheduler=scheduler,
             on_progress=lambda run, line: live.update(line, run),
-            on_run=said,
+            on_run=lambda run, error: say(f"{run.name}: {error or 'done'}"),
             interrupted=stop,
         )
     typer.echo(f"sweep {where}")

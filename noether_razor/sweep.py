@@ -153,7 +153,7 @@ def _write_table(rows: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]
     return content
 
 
-def numbers_of(summary: Any, name: str = "") -> dict[str, float]:
+def numbers_of(summary: Any, name: str = "") -> dict[str, int | float]:
     """All numbers of nested tables and lists, by dotted key, those of lists by their places from 1."""
     if isinstance(summary, Mapping):
         parts = list(summary.items())
@@ -189,7 +189,9 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "settings": own[0]["settings"],
                 "runs": len(summaries),
                 "failed": len(own) - len(summaries),
-                "numbers": {n: mean_and_stderr([one[n] for one in summaries if n in one]) for n in names},
+                "numbers": {
+                    n: mean_and_stderr([float(one[n]) for one in summaries if n in one]) for n in names
+                },
             }
         )
     return means
@@ -202,10 +204,18 @@ def _shown(content: Mapping[str, Any]) -> dict[str, str]:
     return NUMBERS | errors
 
 
+def _swept(content: Mapping[str, Any]) -> list[str]:
+    """The settings that have several values."""
+    return [
+        key
+        for key in content["means"][0]["settings"]
+        if len({value_text(means["settings"][key]) for means in content["means"]}) > 1
+    ]
+
+
 def sweep_text(content: Mapping[str, Any]) -> str:
     """The Markdown of a sweep: mean ± standard error over seeds for all settings, and what failed."""
-    shown = _shown(content)
-    settings = list(content["rows"][0]["settings"])
+    shown, settings = _shown(content), _swept(content)
     titles = [*settings, "runs", *shown.values()]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for means in content["means"]:
@@ -237,7 +247,7 @@ def _figure(content: Mapping[str, Any]) -> Any:
         for name, title in shown.items()
     }
     labels = [
-        ", ".join(f"{key.split('.')[-1]} {value_text(value)}" for key, value in means["settings"].items())
+        ", ".join(f"{key.split('.')[-1]} {value_text(means['settings'][key])}" for key in _swept(content))
         for means in content["means"]
     ]
     return settings_figure(labels, panels, [title for name, title in shown.items() if name not in NUMBERS])

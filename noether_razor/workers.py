@@ -39,13 +39,14 @@ LOSSES = 10
 """Workers of this machine that a job may lose. Each time another takes it up; one more is an error."""
 RESTART_SECONDS = 10
 """How long a worker that was lost has to begin again before all of them end."""
-HASH_SEED = "PYTHONHASHSEED"
-"""What Dask sets in the process that starts workers."""
+SET_HERE = ("PYTHONHASHSEED", "DASK_LOGGING__DISTRIBUTED")
+"""Variables that Dask sets in the process that starts workers, to hand them on."""
 CORES = "NOETHER_RAZOR_CORES"
 """Tells a worker of this machine its cores."""
 LOOPBACK = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 LOCAL = {
-    "distributed.nanny.pre-spawn-environ": {},  # a worker has the environment of this process
+    # Besides, a worker has the environment of this process.
+    "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},
     "distributed.scheduler.worker-ttl": None,  # one that is silent has been stopped and may go on
     "distributed.worker.profile.enabled": False,
 }
@@ -265,7 +266,7 @@ def _local(at: Sequence[Place]) -> "Iterator[Client]":
     with (
         tempfile.TemporaryDirectory(prefix="noether-razor-", ignore_cleanup_errors=True) as scratch,
         settings.set(LOCAL),
-        _same_after(HASH_SEED),
+        _same_after(*SET_HERE),
     ):
         alike = {
             **LOOPBACK,
@@ -273,7 +274,6 @@ def _local(at: Sequence[Place]) -> "Iterator[Client]":
             "memory_limit": None,
             "preload": [__name__],
             "local_directory": scratch,
-            "silence_logs": logging.CRITICAL,
         }
         workers = {}
         for number, place in enumerate(at):
@@ -294,14 +294,14 @@ def _local(at: Sequence[Place]) -> "Iterator[Client]":
 
 
 @contextlib.contextmanager
-def _same_after(variable: str) -> Iterator[None]:
-    before = os.environ.get(variable)
+def _same_after(*variables: str) -> Iterator[None]:
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     try:
         yield
     finally:
-        os.environ.pop(variable, None)
-        if before is not None:
-            os.environ[variable] = before
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -345,7 +345,6 @@ def dask_setup(worker: "Worker") -> None:
     from threadpoolctl import threadpool_limits
 
     del worker
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if CORES not in os.environ:
         return

@@ -19,7 +19,7 @@ from noether_razor.app.runs import train_run
 from noether_razor.discovery import RunFolder
 from noether_razor.workers import Place
 
-QUICK = [*TINY, "training.checkpoint_seconds=0"]
+QUICK = [*TINY, "training.checkpoint_seconds=0", "symmetry.mode=none", "inference.substeps=1"]
 SET = [word for override in QUICK for word in ("--set", override)]
 
 

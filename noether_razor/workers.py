@@ -36,7 +36,9 @@ POLL_SECONDS = 0.2
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
 LOSSES = 10
-"""Workers of this machine that a job may lose. Each time another takes it up; one more is an error."""
+"""Workers of this machine that a job may lose without getting further; one more is an error. It stands for
+all that is queued where a worker is lost, too.
+"""
 RESTART_SECONDS = 10
 """How long a worker that was lost has to begin again before all of them end."""
 SET_HERE = ("PYTHONHASHSEED", "DASK_LOGGING__DISTRIBUTED")
@@ -129,7 +131,8 @@ def share_out(
     or to the workers of the cluster of a `scheduler`, at ``tcp://host:port``, one at a time to each. A single
     job, or a single place, needs no other process.
 
-    A job whose worker is lost is begun again by another. `on_result` is told the number and result of each
+    A job whose worker is lost is begun again by another, as long as it logs steps that it had not reached
+    before, or has lost few workers. `on_result` is told the number and result of each
     job as it is done. `on_failure` is told the number and error of each job that fails, which costs that job
     alone: the results are those of the others. Without it a FloatingPointError, or a `LostWorkerError`, is
     raised when all others are done; any other error stops them. So does `interrupted()` turning true: running
@@ -187,26 +190,40 @@ def _by_workers(
     here = {**_versions(), "folder": str(Path.cwd())}
     with _local(at) if scheduler is None else _connected(scheduler) as client:
         client.subscribe_topic(run, lambda event: messages.put(event[1]))
-        futures: list[Future] = []
+        futures: dict[int, Future] = {}
+        furthest = [0] * len(jobs)
+        handed_out_at = [0] * len(jobs)  # steps, as `furthest`
+
+        def hand_out(index: int) -> None:
+            step = handed_out_at[index] = furthest[index]
+            key = f"{run}-{index}-{step}"
+            future = client.submit(_work, jobs[index], run, index, key, here, key=key, priority=-index)
+            future.add_done_callback(partial(_put, messages, index))
+            futures[index] = future
+
         try:
-            for index, job in enumerate(jobs):
-                key = f"{run}-{index}"
-                future = client.submit(_work, job, run, key, here, key=key, priority=-index)
-                future.add_done_callback(partial(_put, messages, index))
-                futures.append(future)
-            left = len(futures)
+            for index in range(len(jobs)):
+                hand_out(index)
+            left = len(jobs)
             while left:
                 if interrupted():
                     raise KeyboardInterrupt
-                with contextlib.suppress(queue.Empty):
-                    where, what = messages.get(timeout=POLL_SECONDS)
-                    if isinstance(where, int):
-                        yield where, *_outcome(what, scheduler)
-                        left -= 1
-                    else:
-                        on_progress(where, what)
+                try:
+                    index, *told = messages.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    continue
+                if len(told) == 2:
+                    furthest[index] = max(furthest[index], told[1].get("step", 0))
+                    on_progress(*told)
+                    continue
+                result, error = _outcome(told[0], scheduler)
+                if isinstance(error, LostWorkerError) and furthest[index] > handed_out_at[index]:
+                    hand_out(index)
+                    continue
+                yield index, result, error
+                left -= 1
         finally:
-            _stop(client, futures, run)
+            _stop(client, list(futures.values()), run)
 
 
 def _put(messages: Any, index: int, future: "Future") -> None:
@@ -224,7 +241,9 @@ def _outcome(future: "Future", scheduler: str | None) -> tuple[Any, Exception | 
         result, error, refused = future.result()
     except KilledWorker as killed:
         times = killed.allowed_failures + 1
-        return None, LostWorkerError(f"{times} workers ended one after the other (out of memory?)")
+        return None, LostWorkerError(
+            f"{times} workers ended one after the other, and it got no further (out of memory?)"
+        )
     except (CancelledError, OSError):
         raise RuntimeError(f"{where}the scheduler was lost; start again to go on") from None
     except Exception as failed:
@@ -346,6 +365,8 @@ def dask_setup(worker: "Worker") -> None:
 
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # That a checkpoint was left half written by a worker that was lost is nothing to tell.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     if CORES not in os.environ:
         return
     cores = [int(core) for core in os.environ[CORES].split(",")]
@@ -388,7 +409,7 @@ def _comes_back(error: Exception) -> Exception:
 
 
 def _work(
-    job: Job[Result], run: str, key: str, there: dict[str, str]
+    job: Job[Result], run: str, index: int, key: str, there: dict[str, str]
 ) -> tuple[Result | None, Exception | None, str]:
     """Do a job in a worker: its result, its error, and why it was refused. It is told to stop where nobody
     waits for it any more, or where the worker is about to end; then another one takes it up.
@@ -413,7 +434,7 @@ def _work(
     at_work.add(key)
     try:
         with contextlib.chdir(there["folder"]):
-            told = lambda name, line: worker.log_event(run, (name, line))  # noqa: E731
+            told = lambda name, line: worker.log_event(run, (index, name, line))  # noqa: E731
             return job(on_progress=told, interrupted=unwanted), None, ""
     except KeyboardInterrupt:
         raise Reschedule from None

@@ -26,6 +26,7 @@ SETTINGS = ("training.log_every=1", "training.checkpoint_seconds=0", "evaluation
 KEPT = ("step", "negative_elbo", "nll", "kl", "gradient_norm")
 PARTS = ("train", "test", "symmetry")
 WORKERS = 2
+KILLS_A_RUN = 3
 PAUSE = (0.0, 4.0)
 """Seconds between the moment at which a run goes on and the next kill."""
 
@@ -40,6 +41,8 @@ def results(out: Path) -> dict[str, Any]:
     """What must be the same, by run: all logged steps, and the numbers of the summary."""
     found = {}
     for folder in sorted(out.glob("seed=*")):
+        if not (folder / "summary.json").exists():
+            continue
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
         summary = json.loads((folder / "summary.json").read_text("utf-8"))
         found[folder.name] = [
@@ -157,7 +160,7 @@ def main() -> None:
     while sum(killed.values()) < arguments.kills:
         what = "workers" if killed["workers"] <= killed["hosts"] else "hosts"
         out = arguments.out / str(sweeps)
-        most = arguments.kills - sum(killed.values())
+        most = min(arguments.kills - sum(killed.values()), KILLS_A_RUN * arguments.seeds)
         if what == "workers":
             disturbed = Disturbed(out, arguments.seeds, rng)
             disturbed.disturb(lambda one=disturbed: kill_a_worker(one), most)

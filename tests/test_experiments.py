@@ -15,7 +15,7 @@ import pytest
 
 from noether_razor import workers
 from noether_razor.app.cli import main
-from noether_razor.app.config import build_problem, load_config
+from noether_razor.app.config import ConfigError, build_problem, load_config
 from noether_razor.app.runs import Listener, config_of, train_run, warm_start_config
 from noether_razor.discovery import RunFolder
 from noether_razor.paper import (

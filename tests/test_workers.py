@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from jobs import AFFINITY, die, work
+from jobs import AFFINITY, climb, die, work
 
 from noether_razor import workers
 from noether_razor.app.config import ConfigError
@@ -106,11 +106,15 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-def test_a_job_that_every_worker_dies_of_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "LOSSES", 1)
+def test_a_job_that_every_worker_dies_of_is_said_unless_it_gets_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "LOSSES", 0)
     monkeypatch.setattr(workers, "places", lambda _: [Place()] * 2)
-    with pytest.raises(LostWorkerError, match="2 workers ended one after the other"):
-        share_out([die, die])
+    results: list[tuple[int, int]] = []
+    with pytest.raises(LostWorkerError, match="1 workers ended one after the other"):
+        share_out([die, partial(climb, tmp_path)], on_result=lambda *done: results.append(done))
+    assert results == [(1, 3)]
 
 
 def test_other_versions_are_refused(scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

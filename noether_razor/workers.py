@@ -17,11 +17,11 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Worker
@@ -162,13 +162,13 @@ def share_out(
     return [results[index] for index in sorted(results)]
 
 
-Done = Iterator[tuple[int, Any, Exception | None]]
+Done: TypeAlias = Generator[tuple[int, Any, Exception | None], None, None]
 """The number of each job that is done, with its result or its error."""
 
 
 def _one_after_another(
     jobs: Sequence[Job[Any]], on_progress: Progress, interrupted: Callable[[], bool]
-) -> Any:
+) -> Done:
     for index, job in enumerate(jobs):
         try:
             result = job(on_progress=on_progress, interrupted=interrupted)
@@ -184,7 +184,7 @@ def _by_workers(
     at: Sequence[Place],
     on_progress: Progress,
     interrupted: Callable[[], bool],
-) -> Any:
+) -> Done:
     run = f"noether-razor-{uuid.uuid4().hex}"
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
     here = {**_versions(), "folder": str(Path.cwd())}

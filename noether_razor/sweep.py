@@ -250,4 +250,4 @@ def _figure(content: Mapping[str, Any]) -> Any:
         ", ".join(f"{key.split('.')[-1]} {value_text(means['settings'][key])}" for key in _swept(content))
         for means in content["means"]
     ]
-    return settings_figure(labels, panels, [title for name, title in shown.items() if name not in NUMBERS])
+    return settings_figure(labels, panels)

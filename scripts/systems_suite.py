@@ -26,6 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="*", default=[item.name for item in SUITE], help="names of systems")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE")
+    parser.add_argument("--scheduler", help="let the workers of a Dask cluster do the runs: tcp://host:port")
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file to write")
     arguments = parser.parse_args()
     known = {item.name for item in SUITE}
@@ -37,6 +38,7 @@ def main() -> None:
         seeds=arguments.seeds,
         repeats=arguments.repeats,
         overrides=arguments.overrides,
+        scheduler=arguments.scheduler,
         on_score=lambda item: print(
             f"{item.system}-{item.seed}: {item.rank} of {item.true_rank}, {item.algebra}"
             f"{'' if item.right else f', expected {item.true_algebra}'}",

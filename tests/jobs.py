@@ -38,5 +38,31 @@ def work(
     return os.getpid(), tuple(sorted(os.sched_getaffinity(0))) if AFFINITY else ()
 
 
+def until_unwanted(
+    folder: Path,
+    *,
+    on_progress: Callable[[str, dict[str, Any]], None],
+    interrupted: Callable[[], bool],
+) -> None:
+    """Work for ever, until told to stop."""
+    del on_progress
+    (folder / "begun").touch()
+    while not interrupted():
+        time.sleep(0.01)
+    (folder / "ended").touch()
+    raise KeyboardInterrupt
+
+
+def climb(folder: Path, *, on_progress: Callable[[str, dict[str, Any]], None], interrupted: object) -> int:
+    """Log one step more than the last time, and die, until step 3."""
+    step = 1 + len(list(folder.iterdir()))
+    (folder / str(step)).touch()
+    on_progress("climbing", {"step": step})
+    time.sleep(0.3)  # it is told by another thread
+    if step < 3:
+        os._exit(7)
+    return step
+
+
 def die(*, on_progress: object, interrupted: object) -> None:
     os._exit(7)

@@ -4,9 +4,7 @@ import contextlib
 import io
 import json
 import math
-import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +12,6 @@ from unittest.mock import patch
 import jax
 import numpy as np
 import pytest
-from jobs import AFFINITY, die, work
 
 from noether_razor import workers
 from noether_razor.app.cli import main
@@ -33,16 +30,14 @@ from noether_razor.paper import (
     reproduce,
     row_config,
     run_all,
-    share_out,
     table_result,
     targets,
 )
-from noether_razor.paper.claims import mean_and_stderr
 from noether_razor.paper.reproduction import noise_floors, table_lines
 from noether_razor.paper.runner import wall_seconds
-from noether_razor.training import NonFiniteELBOError
+from noether_razor.reporting import mean_and_stderr
 from noether_razor.trajectories import Trajectories
-from noether_razor.workers import Place, makespan, places
+from noether_razor.workers import Place
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.toml"
@@ -269,58 +264,6 @@ def test_runs_of_different_budgets_and_seeds_have_folders_of_their_own(tmp_path:
     assert len({run.folder.path for run in runs}) == 18
     # Rows of one seed and budget share their warm start.
     assert len({run.warm_start.path for run in runs if run.warm_start}) == 6
-
-
-class TestJobsSideBySide:
-    @pytest.fixture(autouse=True)
-    def _two_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workers, "places", lambda jobs: [Place(cores=None)] * min(jobs, 2))
-
-    def test_an_error_of_one_does_not_lose_the_others(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        before = os.sched_getaffinity(0) if AFFINITY else set()
-        own = (min(before),) if AFFINITY else None
-        monkeypatch.setattr(workers, "places", lambda _: [Place(cores=own)] * 2)
-        told, done = [], []
-        # The first waits for the file of the second: both run at once.
-        jobs = [partial(work, k, tmp_path / str(1 - k) if k < 2 else None, tmp_path) for k in range(4)]
-        with pytest.raises(NonFiniteELBOError, match="step 3"):
-            share_out(
-                jobs,
-                on_progress=lambda name, line: told.append((name, line)),
-                on_result=lambda number, result: done.append((number, result)),
-            )
-        assert sorted(told) == [(f"job {k}", {"step": 1}) for k in range(4)]
-        assert sorted(number for number, _ in done) == [1, 2, 3]
-        assert os.getpid() not in {process for _, (process, _) in done}
-        # A process is kept to its cores when it begins; this one has all of its own again.
-        if AFFINITY:
-            assert {cores for _, (_, cores) in done} == {own}
-            assert os.sched_getaffinity(0) == before
-
-    def test_bad_input_and_interruption_stop_the_others(self, tmp_path: Path) -> None:
-        never = tmp_path / "never"
-        jobs = [partial(work, 1, never, tmp_path), partial(work, 9, tmp_path / "1", tmp_path)]
-        with pytest.raises(ConfigError, match="wrong key"):
-            share_out([*jobs, partial(work, 2, None, tmp_path)])
-        assert not (tmp_path / "2").exists()
-        jobs = [partial(work, 3, never, tmp_path), partial(work, 4, never, tmp_path)]
-        with pytest.raises(KeyboardInterrupt):
-            share_out(jobs, interrupted=lambda: (tmp_path / "3").exists() and (tmp_path / "4").exists())
-
-    def test_a_worker_that_dies_is_said(self) -> None:
-        with pytest.raises(RuntimeError, match="exit code 7"):
-            share_out([die, die])
-
-
-def test_cores_are_shared_among_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: [0, 1, 2, 3])
-    assert [place.cores for place in places(2)] == [(0, 2), (1, 3)]
-    assert [len(place.cores or ()) for place in places(9)] == [1, 1, 1, 1]
-    assert len(places(0)) == 1
-    # Handed out in order to whoever is free first: 5 and 1 + 1 + 4.
-    assert makespan([5.0, 1.0, 1.0, 4.0], 2) == 6 and makespan([], 2) == 0
 
 
 def test_a_warm_start_resumes_wherever_it_was_stopped(tmp_path: Path) -> None:

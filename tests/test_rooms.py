@@ -36,7 +36,7 @@ RANKS = [
     {"app.config"},
     {"app.runs"},
     {"workers"},
-    {"paper"},
+    {"paper", "sweep"},
     {"app.cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..reporting import mean_and_stderr
+
 Row = Mapping[str, Any]
 """Metrics, ``{"mean": .., "stderr": .., "values": [a seed]}`` each, and symmetry data, a list a seed."""
 
@@ -25,14 +27,6 @@ class Claim(Protocol):
     """Something that can be judged from the rows of a table and its noise floors, by metric."""
 
     def judge(self, rows: Mapping[str, Row], floors: Mapping[str, float]) -> Verdict: ...
-
-
-def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, its standard error over seeds (None for fewer than two), and the values themselves."""
-    stderr = None
-    if len(values) > 1:
-        stderr = float(np.std(values, ddof=1) / math.sqrt(len(values)))
-    return {"mean": float(np.mean(values)), "stderr": stderr, "values": [float(v) for v in values]}
 
 
 def at_most(what: str, values: Sequence[float] | np.ndarray, bound: float, *, each: bool = False) -> Verdict:

@@ -17,10 +17,10 @@ from ..discovery import RunFolder
 from ..files import write_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..reporting import contour_figure, spectra_figure
+from ..reporting import contour_figure, mean_and_stderr, spectra_figure
 from ..typing import Hamiltonian
-from ..workers import Progress, places
-from .claims import Claim, Verdict, gap_after, mean_and_stderr, rest_ratio
+from ..workers import Progress, side_by_side
+from .claims import Claim, Verdict, gap_after, rest_ratio
 from .learning import EXPERIMENTS, reproduce_experiment
 from .runner import Run, plan, run_all, wall_seconds
 from .seeded import SEEDED_TARGETS, reproduce_seeded
@@ -39,6 +39,7 @@ def reproduce(
     seeds: int,
     budget: Budget,
     out: Path,
+    scheduler: str | None = None,
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
@@ -47,29 +48,16 @@ def reproduce(
 
     Writes ``<target>.md``, ``<target>.json`` and for figures ``.png`` and ``.pdf``, each whole or not at all.
     Runs go to ``out/runs/<budget>``: those that are finished are not run again, one that was stopped goes on.
-    `seeds` is their number, from 0; figure 2 shows seed 0 alone. Raises ValueError for a target that is not
-    one of `TARGETS`, and what `run_all` raises.
+    `seeds` is their number, from 0; figure 2 shows seed 0 alone. `scheduler`: see `share_out`. Raises
+    ValueError for a target that is not one of `TARGETS`, and what `run_all` raises.
     """
+    shared: dict[str, Any] = {"scheduler": scheduler, "on_progress": on_progress, "interrupted": interrupted}
     if target == "all":
-        return "\n".join(
-            reproduce(
-                name, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
-            )
-            for name in TARGETS
-        )
+        return "\n".join(reproduce(name, seeds=seeds, budget=budget, out=out, **shared) for name in TARGETS)
     if target in SEEDED_TARGETS:
-        return reproduce_seeded(
-            target,
-            seeds=seeds,
-            quick=budget == "quick",
-            out=out,
-            on_progress=on_progress,
-            interrupted=interrupted,
-        )
+        return reproduce_seeded(target, seeds=seeds, quick=budget == "quick", out=out, **shared)
     if target in EXPERIMENTS:
-        return reproduce_experiment(
-            target, seeds=seeds, budget=budget, out=out, on_progress=on_progress, interrupted=interrupted
-        )
+        return reproduce_experiment(target, seeds=seeds, budget=budget, out=out, **shared)
     if target not in TARGETS:
         known = ", ".join((*TARGETS, *EXPERIMENTS, *SEEDED_TARGETS))
         raise ValueError(f"target must be one of {known} or all, got {target!r}")
@@ -77,13 +65,14 @@ def reproduce(
     table = made.table if isinstance(made, PhasePlane) else made
     count = 1 if isinstance(made, PhasePlane) else seeds
     runs = plan(table.rows, seeds=count, budget=budget, out=out, paper=table.paper)
-    summaries = run_all(runs, on_progress=on_progress, interrupted=interrupted)
+    summaries = run_all(runs, **shared)
+    about = _about(runs, summaries, budget, scheduler)
     if isinstance(made, Table):
-        text = _table(made, runs, summaries, budget, out)
+        text = _table(made, runs, summaries, about, out)
     elif isinstance(made, Spectra):
-        text = _spectra(made, runs, summaries, budget, out)
+        text = _spectra(made, runs, summaries, about, out)
     else:
-        text = _phase_plane(made, runs, budget, out)
+        text = _phase_plane(made, runs, about, out)
     write_whole(out / f"{target}.md", text)
     return text
 
@@ -136,8 +125,10 @@ def _by_row(runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> dict[st
     return rows
 
 
-def _about(runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget) -> dict[str, Any]:
-    processes = len(places(len(runs)))
+def _about(
+    runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, scheduler: str | None
+) -> dict[str, Any]:
+    processes = side_by_side(len(runs), scheduler)
     return {
         "budget": budget,
         "seeds": sorted({run.seed for run in runs}),
@@ -161,10 +152,13 @@ def _heading(title: str, about: Mapping[str, Any]) -> list[str]:
 
 
 def _table(
-    table: Table, runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, out: Path
+    table: Table,
+    runs: Sequence[Run],
+    summaries: Sequence[dict[str, Any]],
+    about: Mapping[str, Any],
+    out: Path,
 ) -> str:
-    about = _about(runs, summaries, budget)
-    result = about | table_result(_by_row(runs, summaries), noise_floors(runs[0].config), table.claims)
+    result = dict(about) | table_result(_by_row(runs, summaries), noise_floors(runs[0].config), table.claims)
     write_whole(out / f"{table.name}.json", json.dumps(result, indent=2) + "\n")
     return "\n".join([*_heading(table.title, about), *table_lines(result), ""])
 
@@ -199,9 +193,12 @@ def table_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _spectra(
-    figure: Spectra, runs: Sequence[Run], summaries: Sequence[dict[str, Any]], budget: Budget, out: Path
+    figure: Spectra,
+    runs: Sequence[Run],
+    summaries: Sequence[dict[str, Any]],
+    about: Mapping[str, Any],
+    out: Path,
 ) -> str:
-    about = _about(runs, summaries, budget)
     rows: dict[str, dict[str, Any]] = {}
     for name, found in _by_row(runs, summaries).items():
         values = [summary["symmetry"]["singular_values"] for summary in found]
@@ -213,11 +210,11 @@ def _spectra(
             "known": known,
             "gap": [gap if math.isfinite(gap) else None for gap in gaps],
             "beyond": [rest_ratio(v, known) for v in values],
-            "budget": budget,
+            "budget": about["budget"],
             "seeds": about["seeds"],
         }
     verdicts: list[Verdict] = [claim.judge(rows, {}) for claim in figure.claims]
-    title = figure.title + (" (smoke run)" if budget == "quick" else "")
+    title = figure.title + (" (smoke run)" if about["budget"] == "quick" else "")
     drawn = spectra_figure(
         {
             f"n = {name}": (row["singular_values"], row["parallelness"], row["known"])
@@ -245,7 +242,7 @@ def _spectra(
     return "\n".join([*lines, "", "What the paper claims:", "", *found, ""])
 
 
-def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: Path) -> str:
+def _phase_plane(figure: PhasePlane, runs: Sequence[Run], about: Mapping[str, Any], out: Path) -> str:
     axis = np.linspace(-PLANE, PLANE, GRID)
     states = np.stack(np.meshgrid(axis, axis), axis=-1)
     truth = build_system(runs[0].config.system).hamiltonian
@@ -260,12 +257,12 @@ def _phase_plane(figure: PhasePlane, runs: Sequence[Run], budget: Budget, out: P
     data = load_run(runs[0].folder).problem.data
     panels = {f"H of row {name}" if name in errors else name: energy for name, energy in energies.items()}
     drawn = contour_figure(axis, axis, panels, data.states, (data.names[0], data.names[1]))
-    if budget == "quick":
+    if about["budget"] == "quick":
         drawn.suptitle("smoke run")
     save_figure(drawn, out, figure.name)
-    summaries = [run.folder.read_summary() for run in runs]
-    about = _about(runs, summaries, budget)
-    write_whole(out / f"{figure.name}.json", json.dumps(about | {"energy_error": errors}, indent=2) + "\n")
+    write_whole(
+        out / f"{figure.name}.json", json.dumps(dict(about) | {"energy_error": errors}, indent=2) + "\n"
+    )
     lines = [
         *_heading(figure.title, about),
         f"![{figure.title}]({figure.name}.png)",

@@ -49,6 +49,7 @@ def plan(
 def run_all(
     runs: Sequence[Run],
     *,
+    scheduler: str | None = None,
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
@@ -64,7 +65,10 @@ def run_all(
     for group in _groups(runs):
         unfinished = [run for run in group if not run.folder.summary.exists()]
         share_out(
-            [partial(_train, run) for run in unfinished], on_progress=on_progress, interrupted=interrupted
+            [partial(_train, run) for run in unfinished],
+            scheduler=scheduler,
+            on_progress=on_progress,
+            interrupted=interrupted,
         )
     return [run.folder.read_summary() for run in runs]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..app.config import ConfigError
 from ..files import write_whole
-from ..workers import Progress, places, share_out
+from ..reporting import mean_and_stderr
+from ..workers import Progress, share_out, side_by_side
 from .beyond.target import BEYOND
 from .bracket.target import BRACKET
-from .claims import mean_and_stderr
 from .embedding import EMBEDDING_TARGETS
 from .seeded_target import Measured, SeededTarget
 from .writing import save_figure, verdict_lines
@@ -32,10 +32,12 @@ def reproduce_seeded(
     seeds: int,
     quick: bool,
     out: Path,
+    scheduler: str | None = None,
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Run an experiment for seeds 0 to `seeds` - 1, side by side, and return its Markdown.
+    """Run an experiment for seeds 0 to `seeds` - 1, side by side, and return its Markdown. `scheduler`: see
+    `share_out`.
 
     Writes ``<name>.md``, ``<name>.json`` and the figures, each whole or not at all. What each seed, or part
     of one, gave is kept under ``out/runs/<budget>`` and not measured again. Raises `ConfigError` where a
@@ -54,6 +56,7 @@ def reproduce_seeded(
             for seed, own in enumerate(jobs)
             for job in own
         ],
+        scheduler=scheduler,
         on_progress=on_progress,
         interrupted=interrupted,
     )
@@ -64,7 +67,7 @@ def reproduce_seeded(
         "seeds": list(range(seeds)),
         "budget": "quick" if quick else "standard",
         "wall_seconds": time.monotonic() - started,
-        "processes": len(places(len(measured))),
+        "processes": side_by_side(len(measured), scheduler),
     }
     notes = [one.notes for one in found] if target.draw is None else None
     content = about | result | ({"settings": notes} if notes else {})

@@ -111,6 +111,7 @@ def run_suite(
     seeds: int = 3,
     repeats: int = 0,
     overrides: Sequence[str] = (),
+    scheduler: str | None = None,
     on_score: Callable[[Score], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Score]:
@@ -118,7 +119,8 @@ def run_suite(
     each run.
 
     Runs that are finished are not repeated, interrupted ones go on from their checkpoint; after every run
-    ``suite.json`` holds what is known. `repeats` is the number of refits for the evidence of each.
+    ``suite.json`` holds what is known. `repeats` is the number of refits for the evidence of each; for
+    `scheduler` see `share_out`.
     `overrides` are those of the command line. Raises what training and analysis raise.
     """
     scores: dict[int, Score] = {}
@@ -135,7 +137,7 @@ def run_suite(
         for system in systems:
             config = load_config(f"configs/systems/{system.name}.toml", (*overrides, f"seed={seed}"))
             jobs.append(partial(_scored_run, system.name, config, out / f"{system.name}-{seed}", repeats))
-    return share_out(jobs, interrupted=interrupted, on_result=scored)
+    return share_out(jobs, scheduler=scheduler, interrupted=interrupted, on_result=scored)
 
 
 def _scored_run(

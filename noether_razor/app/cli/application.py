@@ -19,6 +19,7 @@ from . import predict as _predict
 from . import report as _report
 from . import reproduce as _reproduce
 from . import simulate as _simulate
+from . import sweep as _sweep
 from . import train as _train
 from .compiled import keep_compiled
 from .joining import end_for_all
@@ -27,8 +28,8 @@ from .progress import lost_interrupts_return
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 FULL = "No space left on device"
 """What systems say of a full disk, in errors of any class."""
-GO_ON = ("train", "discover", "charges", "reproduce")
-"""Verbs that go on where they were interrupted: the first three when told so, the last by itself."""
+GO_ON = ("train", "discover", "charges", "sweep", "reproduce")
+"""Verbs that go on where they were interrupted: when told so, the last by itself."""
 
 app = typer.Typer(
     name="noether-razor",
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("demo")(_demo.demo)
 app.command("train")(_train.train)
+app.command("sweep")(_sweep.sweep)
 app.command("discover")(_discover.discover)
 app.command("evidence")(_evidence.evidence)
 app.command("embed")(_embed.embed)
@@ -124,7 +126,7 @@ def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
 
 def _to_go_on(arguments: list[str]) -> str:
     """The command that goes on where this one was interrupted."""
-    resumes = any(verb in arguments for verb in GO_ON[:3]) and "--resume" not in arguments
+    resumes = any(verb in arguments for verb in GO_ON[:-1]) and "--resume" not in arguments
     return shlex.join(["noether-razor", *arguments, *(["--resume"] if resumes else [])])
 
 

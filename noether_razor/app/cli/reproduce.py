@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .progress import Interruption, LiveProgress
+from .sharing import Scheduler, say_if_alone
 
 
 class Target(StrEnum):
@@ -49,6 +50,7 @@ def reproduce(
     out: Annotated[
         Path, typer.Option(help="Folder for tables, figures and runs; finished runs there are reused.")
     ] = Path("runs/reproduce"),
+    scheduler: Scheduler = None,
 ) -> None:
     """Reproduce a table or figure of the paper and check its claims; rerun the command to continue."""
     from ...paper import reproduce
@@ -58,6 +60,7 @@ def reproduce(
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(f"got {out}, but {path} is not a folder", param_hint="--out")
+    say_if_alone(scheduler)
     # Silent where stderr is no terminal: the runs have lines of their own in their folders.
     with Interruption() as stop, LiveProgress(quiet=not sys.stderr.isatty()) as live:
         text = reproduce(
@@ -65,6 +68,7 @@ def reproduce(
             seeds=seeds,
             budget=budget.value,
             out=out,
+            scheduler=scheduler,
             on_progress=lambda run, line: live.update(line, run),
             interrupted=stop,
         )

@@ -9,6 +9,7 @@ from .build import (
     simulate_test_sets,
 )
 from .embedding import EmbeddingConfig
+from .grid import combinations
 from .learning import LearningConfig, load_learning, parse_learning
 from .load import (
     ConfigError,
@@ -17,6 +18,7 @@ from .load import (
     load_tables,
     parse_config,
     parse_tables,
+    parse_value,
     with_overrides,
 )
 from .schema import Config
@@ -28,6 +30,7 @@ __all__ = [
     "LearningConfig",
     "build_problem",
     "build_system",
+    "combinations",
     "file_layout",
     "load_config",
     "load_learning",
@@ -36,6 +39,7 @@ __all__ = [
     "parse_config",
     "parse_learning",
     "parse_tables",
+    "parse_value",
     "read_data",
     "simulate_data",
     "simulate_test_sets",

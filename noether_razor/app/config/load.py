@@ -136,11 +136,15 @@ def _override(tables: dict[str, Any], override: str) -> None:
     parts = name.strip().split(".")
     if not separator or not all(parts):
         raise ConfigError(f"--set {override}: expected table.key=value")
+    _put(tables, parts, parse_value(text), f"--set {override}")
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value. A bare word is a string, so that the shell needs no second quotes."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string, so that the shell needs no second quotes
-    _put(tables, parts, value, f"--set {override}")
+        return text.strip()
 
 
 def _put(tables: dict[str, Any], parts: list[str], value: Any, source: str) -> None:

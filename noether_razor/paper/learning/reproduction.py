@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...files import write_whole
+from ...reporting import mean_and_stderr
 from ...workers import Progress, share_out
-from ..claims import Verdict, mean_and_stderr
+from ..claims import Verdict
 from ..writing import save_figure, verdict_lines
 from . import figure4, figure5, network_symmetries, rmsprop
 from .experiment import Experiment
@@ -65,19 +66,20 @@ def reproduce_experiment(
     seeds: int,
     budget: str,
     out: Path,
+    scheduler: str | None = None,
     on_progress: Progress = lambda _, __: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
     """Run an experiment for seeds 0 to `seeds` - 1 and write ``<name>.md``, ``.json``, ``.png`` and ``.pdf``.
 
     A seed that is in ``out/runs/<budget>`` is not run again. Budget quick takes a tenth of the steps; paper
-    is standard.
+    is standard. `scheduler`: see `share_out`.
     """
     experiment = EXPERIMENTS[name]
     paths = [out / "runs" / budget / f"{name}-{seed}.json" for seed in range(seeds)]
     missing = [(seed, path) for seed, path in enumerate(paths) if not path.exists()]
     jobs = [partial(_run_seed, name, seed, budget == "quick", path) for seed, path in missing]
-    share_out(jobs, on_progress=on_progress, interrupted=interrupted)
+    share_out(jobs, scheduler=scheduler, on_progress=on_progress, interrupted=interrupted)
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     table = {key: [float(one["numbers"][key]) for one in found] for key in found[0]["numbers"]}
     numbers = {key: mean_and_stderr(values) for key, values in table.items()}

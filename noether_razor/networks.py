@@ -86,11 +86,16 @@ class HamiltonianNetwork(nnx.Module):
         return jnp.squeeze(self.readout(features), -1)
 
 
-class VectorFieldNetwork(nnx.Module):
+class FieldNetwork(nnx.Module):
+    """A network that is a vector field R^dim -> R^dim: in a `Posterior` it takes the place of the gradient of a
+    Hamiltonian, and goes with no averaging.
+    """
+
+
+class VectorFieldNetwork(FieldNetwork):
     """An unstructured vector field R^dim -> R^dim of the same hidden layers: what data are fitted by when no
     Hamiltonian is assumed, to see what the assumption costs.
 
-    In a `Posterior` it takes the place of the gradient of a Hamiltonian; it goes with no averaging.
     `periods` are as in `HamiltonianNetwork`.
     """
 

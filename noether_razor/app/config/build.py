@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...bracket import with_canonical_momenta
-from ...modelling import Problem, Truth, make_problem
+from ...modelling import Problem, Truth, make_problem, with_canonical_momenta
 from ...options import OptionError
 from ...quantities import QuadraticQuantities
 from ...random import stream

@@ -68,9 +68,7 @@ def canonical_map(names: Sequence[str], entries: Entries | None, scale: PhaseSca
     return CanonicalMap.of([*kept, *momenta], names, coordinates, {})
 
 
-def map_errors(
-    made: CanonicalMap, entries: Entries | None, scale: PhaseScale
-) -> Float[np.ndarray, "dim T"]:
+def map_errors(made: CanonicalMap, entries: Entries | None, scale: PhaseScale) -> Float[np.ndarray, "dim T"]:
     """Standard deviations of the coefficients of a map, by draws of the parameters of the form."""
     if entries is None or not entries.theta.any():
         return np.zeros(made.coefficients.shape)

@@ -99,7 +99,9 @@ class Bracket:
             where = ", ".join(f"{value:.4g}" for value in place)
             told.append(f"H has a term in {law}, of the distance to ({where})")
         if self.network:
-            told.append("no formula follows the forces: a network does, and errors are the spread of its fits")
+            told.append(
+                "no formula follows the forces: a network does, and errors are the spread of its fits"
+            )
         return told
 
     def momenta(self) -> list[str]:

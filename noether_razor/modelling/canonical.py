@@ -46,7 +46,7 @@ LEAST_NOISE = 1e-3
 """Noise over the spread of a column, at least: a network is not more accurate."""
 NOISE = 0.01
 """That of all columns in the units of the fit."""
-SPREAD = 2.0
+SPREAD = 4.0
 """Of the positions as the network sees them."""
 RECIPE = Options(
     network=NetworkOptions(layers=3, width=64),
@@ -68,7 +68,7 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
     if data.bracket == UNPAIRED:
         data.require_canonical()
     found = poisson_matrix(data, data.bracket, progress=progress)
-    if found.kind == "unknown" and found.why != SURFACE and data.bracket in KINDS:
+    if found.kind == "unknown" and found.why != SURFACE and data.bracket in KINDS and data.dof > 1:
         try:
             found = learned_bracket(data, data.bracket, progress=progress)
         except FloatingPointError as error:

@@ -87,8 +87,8 @@ class HamiltonianNetwork(nnx.Module):
 
 
 class FieldNetwork(nnx.Module):
-    """A network that is a vector field R^dim -> R^dim: in a `Posterior` it takes the place of the gradient of a
-    Hamiltonian, and goes with no averaging.
+    """A network that is a vector field R^dim -> R^dim: in a `Posterior` it takes the place of the gradient of
+    a Hamiltonian, and goes with no averaging.
     """
 
 

@@ -1,4 +1,4 @@
-"""Masses and a field that are learned together with a network, and the configurations of files of velocities."""
+"""Masses and a field that are learned together with a network, and configurations with velocities."""
 
 from dataclasses import replace
 from pathlib import Path

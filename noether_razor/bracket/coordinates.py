@@ -46,7 +46,7 @@ def poisson_entries(
 
 
 def mass_ratios(entries: Entries) -> tuple[tuple[float, float], ...]:
-    """m_i / m_1 from the second position on, and their standard deviations, of a form that does not change."""
+    """m_i / m_1 from the second position on, and their standard deviations, of a constant form."""
     form, theta, covariance = entries
     return tuple(
         (1 + form.sign_of_mass * float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in form.of_masses

@@ -17,9 +17,9 @@ class MechanicalNetwork(FieldNetwork):
     network V, and the Poisson matrix B = Omega^-1 of `form` with the parameters theta = `basis` z.
 
     Where q' is v, no other h goes with momenta that are linear in v, p = M(q) v + A(q). That is Hamilton's
-    equation in (q, p), taken back to the columns: no change of p changes what is predicted of them. z and the
-    friction are `entries` (Z + 1,): parameters without a prior, as biases are, 0 at the start. What the network
-    is given and gives back are x / `units` (dim,); `periods` are those of the positions q.
+    equation in (q, p), taken back to the columns: no change of p changes what is predicted of them. z and
+    the friction are `entries` (Z + 1,): parameters without a prior, as biases are, 0 at the start. What the
+    network is given and gives back are x / `units` (dim,); `periods` are those of the positions q.
     """
 
     def __init__(

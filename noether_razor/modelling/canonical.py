@@ -79,8 +79,8 @@ def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] |
 def learned_bracket(
     data: Trajectories, kind: str = "auto", *, seed: int = 0, progress: Callable[[str], None] | None = None
 ) -> Bracket:
-    """Masses and a uniform field of positions and velocities v = q' with any smooth potential, learned with it
-    by the variational bound: constant entries of the Poisson matrix are hyper-parameters, the potential is a
+    """Masses and a uniform field of positions and velocities v = q', learned together with the potential by
+    the variational bound: constant entries of the Poisson matrix are hyper-parameters, the potential is a
     network. See `MechanicalNetwork`.
 
     The likelihood is that of the columns, in units of the noise of each. Errors are those of a jackknife: as
@@ -150,6 +150,7 @@ class _Learned(NamedTuple):
 def _simplest(found: _Learned) -> str:
     """The simplest kind that leaves out only entries that are 0 within their errors."""
     form, theta, covariance = found.entries
+    assert isinstance(form, MomentumForm)
     told = np.abs(theta) > SURE * np.sqrt(np.diag(covariance))
     field = np.array([term.field for term in form.terms])
     masses = np.isin(np.arange(form.size), form.of_masses)

@@ -89,8 +89,8 @@ def simulate(
 
 
 def with_velocities(exact: Trajectories, hamiltonian: Hamiltonian, bracket: str) -> Trajectories:
-    """The same with velocities dH/dp in the place of momenta, as most files have, and the kind of Poisson matrix
-    to look for.
+    """The same with velocities dH/dp in the place of momenta, as most files have, and the kind of Poisson
+    matrix to look for.
     """
     dof = exact.dof
     with jax.enable_x64(True):

@@ -167,8 +167,8 @@ class DataTable(_Table):
     noise_on: Literal["targets", "states"] = "targets"
     velocities: bool = Field(
         default=False,
-        description="simulated data have velocities in the place of momenta, as files do: canonical momenta are "
-        "found from the data",
+        description="simulated data have velocities in the place of momenta, as files do: canonical momenta "
+        "are found from the data",
     )
 
     @property
@@ -291,8 +291,8 @@ class Config(_Table):
             raise ValueError("data.held_out describes a file, but data.file is not given")
         if self.data.velocities and (self.data.file is not None or self.data.noise_on == "targets"):
             raise ValueError(
-                'data.velocities is for simulated data with noise_on = "states": columns of a file are named by '
-                "data.columns.velocities"
+                'data.velocities is for simulated data with noise_on = "states": columns of a file are named '
+                "by data.columns.velocities"
             )
         return self
 

@@ -153,11 +153,16 @@ class PairNetwork(nnx.Module):
         return jax.vmap(self.single)(own).sum() + jnp.squeeze(pairs, -1)
 
 
-class VectorFieldNetwork(nnx.Module):
+class FieldNetwork(nnx.Module):
+    """A network that is a vector field R^dim -> R^dim: in a `Posterior` it takes the place of the gradient of
+    a Hamiltonian, and goes with no averaging.
+    """
+
+
+class VectorFieldNetwork(FieldNetwork):
     """An unstructured vector field R^dim -> R^dim of the same hidden layers: what data are fitted by when no
     Hamiltonian is assumed, to see what the assumption costs.
 
-    In a `Posterior` it takes the place of the gradient of a Hamiltonian; it goes with no averaging.
     `periods` are as in `HamiltonianNetwork`.
     """
 

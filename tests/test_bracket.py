@@ -15,7 +15,6 @@ from scipy.integrate import solve_ivp
 from test_positions import file_of
 
 import noether_razor as nr
-from noether_razor.bracket import with_canonical_momenta
 from noether_razor.bracket.coordinates import canonical_coordinates, darboux
 from noether_razor.bracket.fitting import constant_kinds, matrices_at
 from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
@@ -27,6 +26,7 @@ from noether_razor.discovery.discovering import RECIPE
 from noether_razor.exact_evidence.fields import CanonicalField, PoissonField
 from noether_razor.exact_evidence.polynomials import Polynomials
 from noether_razor.exact_evidence.sums import Sum
+from noether_razor.modelling import with_canonical_momenta
 from noether_razor.paper.bracket import SYSTEMS, measured
 from noether_razor.paper.bracket.systems import matrix_of
 from noether_razor.paper.bracket.target import scored

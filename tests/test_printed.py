@@ -45,6 +45,7 @@ def evidence_of(count: int) -> nr.Evidence:
         breaking=Breaking(0.0, 0.0, 7e-4, 7e-4),
         verdict="exact",
         why="",
+        network=False,
         basis_sensitivity=0.4,
         stderr=0.5,
         converged=True,
@@ -83,6 +84,7 @@ def bracket() -> nr.Bracket:
         adequate=True,
         converged=True,
         why="",
+        network=False,
     )
 
 

@@ -1,6 +1,6 @@
 """Poisson matrices from data: canonical momenta of velocities, and brackets of states that are no pairs."""
 
-from .finding import poisson_matrix, with_canonical_momenta
+from .finding import poisson_matrix
 from .lie_poisson import LiePoisson, lie_poisson
 from .log_canonical import LogCanonical, log_canonical
 from .result import Bracket
@@ -15,5 +15,4 @@ __all__ = [
     "log_canonical",
     "no_bracket",
     "poisson_matrix",
-    "with_canonical_momenta",
 ]

@@ -1,13 +1,70 @@
 """Canonical coordinates of a fitted form, in the columns and units of the data."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..exact_evidence.prior import covariance_root
 from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
-from ..trajectories.canonical import Polynomial, added, multiplied
+from ..trajectories.canonical import CanonicalMap, Polynomial, added, multiplied, paired_names
 from .fitting import matrices_at
 from .forms import ConstantForm, Form, MomentumForm
+
+
+class Entries(NamedTuple):
+    """A form with its parameters theta and their covariance."""
+
+    form: Form
+    theta: Float[np.ndarray, " K"]
+    covariance: Float[np.ndarray, "K K"]
+
+
+def poisson_entries(
+    dof: int, entries: Entries | None, scale: PhaseScale
+) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, "dim dim"]]:
+    """B and its standard deviations at the origin of the scale, in the units of the data; None: that of
+    canonical columns.
+    """
+    units = np.outer(scale.scales, scale.scales) / scale.action
+    if entries is None:
+        return np.asarray(symplectic_matrix(dof), float), np.zeros((2 * dof, 2 * dof))
+    form = entries.form
+    with jax.enable_x64(True):
+        theta, origin = jnp.asarray(entries.theta), jnp.zeros(2 * dof)
+        matrix = np.asarray(form.matrix(origin, form.prepared(theta)))
+        slopes = np.asarray(jax.jacfwd(lambda t: form.matrix(origin, form.prepared(t)))(theta))
+    variance = np.einsum("ijk,kl,ijl->ij", slopes, entries.covariance, slopes)
+    return matrix * units, np.sqrt(np.maximum(variance, 0.0)) * units
+
+
+def mass_ratios(entries: Entries) -> tuple[tuple[float, float], ...]:
+    """m_i / m_1 from the second position on, and their standard deviations, of a constant form."""
+    form, theta, covariance = entries
+    return tuple(
+        (1 + form.sign_of_mass * float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in form.of_masses
+    )
+
+
+def canonical_map(names: Sequence[str], entries: Entries | None, scale: PhaseScale) -> CanonicalMap:
+    """Canonical coordinates of columns `names`; None, or a form without free entries: the columns."""
+    dim, dof = len(names), len(names) // 2
+    identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
+    if entries is None or not entries.theta.any():
+        return CanonicalMap.of(names, names, identity)
+    form, theta, covariance = entries
+    axes = covariance_root(covariance).T
+    coordinates, *moved = (canonical_coordinates(form, theta + by, scale) for by in (0 * theta, *axes))
+    momenta = paired_names("p", names[:dof], names)
+    kept = [
+        name if coordinate == one else f"{name}_c"
+        for name, coordinate, one in zip(names[:dof], coordinates, identity, strict=False)
+    ]
+    return CanonicalMap.of([*kept, *momenta], names, coordinates, moved)
 
 
 def canonical_coordinates(form: Form, theta: Float[np.ndarray, " K"], scale: PhaseScale) -> list[Polynomial]:

@@ -2,24 +2,18 @@
 
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from ..exact_evidence.checks import NEGLIGIBLE
 from ..exact_evidence.engine import pieces_of
-from ..exact_evidence.prior import covariance_root
 from ..exact_evidence.sums import Sum
-from ..phase_space import symplectic_matrix
 from ..scaling import PhaseScale
 from ..spelling import suggestion
 from ..threads import on_one_thread
-from ..trajectories import UNPAIRED, CanonicalMap, Trajectories, fit_scale, scaled_trajectories
-from ..trajectories.canonical import paired_names
+from ..trajectories import Trajectories, fit_scale, scaled_trajectories
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
-from .coordinates import canonical_coordinates
+from .coordinates import Entries, canonical_map, mass_ratios, poisson_entries
 from .fitting import Fitted, Setup
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
@@ -73,22 +67,12 @@ def poisson_matrix(
     return _answer(data, search, scale)
 
 
-def with_canonical_momenta(data: Trajectories, progress: Callable[[str], None] | None = None) -> Trajectories:
-    """Trajectories in canonical coordinates: those of `poisson_matrix` where the data ask for it (velocities
-    without masses), else as they are.
-    """
-    if not data.bracket:
-        return data
-    if data.bracket == UNPAIRED:
-        data.require_canonical()
-    return poisson_matrix(data, data.bracket, progress=progress).canonical(data)
-
-
 def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
     chosen = search.chosen
     fitted = None if chosen is None else chosen.fitted
     found = None if search.setup is None else _spectrum(search.setup, fitted)
-    values, sd = _matrix(data.dof, fitted, scale)
+    entries = None if fitted is None else Entries(fitted.kind.form, fitted.theta, fitted.covariance)
+    values, sd = poisson_entries(data.dof, entries, scale)
     best = max(map(log_evidence, search.attempts.values()), default=0.0)
     best = best if chosen is None else log_evidence(chosen)
     given_up = {name: -one.behind for name, one in search.attempts.items() if one.fitted is None}
@@ -99,7 +83,7 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
         matrix=values,
         sd=sd,
         at=scale.states_back(np.zeros(2 * data.dof)),
-        map=_map(data, fitted, scale),
+        map=canonical_map(data.names, entries, scale),
         spectrum=() if found is None else tuple(found.values.tolist()),
         forms=0 if found is None else found.preserved,
         gains={**of, **given_up},
@@ -107,12 +91,13 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
         chi2={
             name: None if one.checked is None else one.checked.chi2 for name, one in search.attempts.items()
         },
-        mass_ratios=_mass_ratios(data.dof, search),
+        mass_ratios=_mass_ratios(search),
         friction=None if fitted is None else _friction(fitted, data, scale),
         sources=() if fitted is None else _sources(fitted, scale),
         adequate=chosen is not None,
         converged=fitted is not None and fitted.fit.converged,
         why="" if chosen is not None else search.why or _why(search),
+        network=False,
     )
 
 
@@ -135,38 +120,7 @@ def _spectrum(setup: Setup, fitted: Fitted | None) -> Spectrum:
     return spectrum(mean, np.array(draws))
 
 
-def _matrix(
-    dof: int, fitted: Fitted | None, scale: PhaseScale
-) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, "dim dim"]]:
-    """B and its standard deviations at the origin of the scale, in the units of the data."""
-    units = np.outer(scale.scales, scale.scales) / scale.action
-    if fitted is None:
-        return np.asarray(symplectic_matrix(dof), float), np.zeros((2 * dof, 2 * dof))
-    with jax.enable_x64(True):
-        theta, origin = jnp.asarray(fitted.theta), jnp.zeros(2 * dof)
-        form = fitted.kind.form
-        matrix = np.asarray(form.matrix(origin, form.prepared(theta)))
-        slopes = np.asarray(jax.jacfwd(lambda t: form.matrix(origin, form.prepared(t)))(theta))
-    variance = np.einsum("ijk,kl,ijl->ij", slopes, fitted.covariance, slopes)
-    return matrix * units, np.sqrt(np.maximum(variance, 0.0)) * units
-
-
-def _map(data: Trajectories, fitted: Fitted | None, scale: PhaseScale) -> CanonicalMap:
-    dim, dof = 2 * data.dof, data.dof
-    identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
-    if fitted is None or not fitted.kind.size:
-        return CanonicalMap.of(data.names, data.names, identity)
-    form, theta, axes = fitted.kind.form, fitted.theta, covariance_root(fitted.covariance).T
-    coordinates, *moved = (canonical_coordinates(form, theta + by, scale) for by in (0 * theta, *axes))
-    momenta = paired_names("p", data.names[:dof], data.names)
-    names = [
-        name if coordinate == one else f"{name}_c"
-        for name, coordinate, one in zip(data.names[:dof], coordinates, identity, strict=False)
-    ]
-    return CanonicalMap.of([*names, *momenta], data.names, coordinates, moved)
-
-
-def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
+def _mass_ratios(search: Search) -> tuple[tuple[float, float], ...]:
     """m_i / m_1, with all natural entries free unless masses are all that differs."""
     chosen = search.chosen
     if chosen is None or chosen.kind.name not in ("canonical", "masses", "field", "natural"):
@@ -174,11 +128,10 @@ def _mass_ratios(dof: int, search: Search) -> tuple[tuple[float, float], ...]:
     own = chosen if chosen.kind.name == "masses" else search.attempts.get("natural", chosen)
     if own.fitted is None or not own.kind.size:
         return ()
-    form, theta, covariance = own.fitted.kind.form, own.fitted.theta, own.fitted.covariance
+    form = own.fitted.kind.form
     if not isinstance(form, ConstantForm):
         return ()
-    places = [form.pairs.index((i, dof + i)) for i in range(1, dof)]
-    return tuple((1 - float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in places)
+    return mass_ratios(Entries(form, own.fitted.theta, own.fitted.covariance))
 
 
 def _friction(fitted: Fitted, data: Trajectories, scale: PhaseScale) -> tuple[float, float] | None:

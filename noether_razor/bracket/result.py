@@ -32,7 +32,8 @@ class Bracket:
     standard deviation from the second position on; empty where masses are not constant. friction: its rate
     and standard deviation, None where the data show none. sources: the law ("1/r" or "log(r)") and the place
     of each point that a force is towards, where no polynomial follows the forces. why: what is wrong where
-    no kind fits.
+    no kind fits. network: whether the potential is that of a network, because no formula follows the forces:
+    errors are then those of fits without a part of the rows each (see `learned_bracket`).
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Bracket:
     adequate: bool
     converged: bool
     why: str
+    network: bool
 
     @property
     def dof(self) -> int:
@@ -94,6 +96,10 @@ class Bracket:
         for law, place in self.sources:
             where = ", ".join(f"{value:.4g}" for value in place)
             told.append(f"H has a term in {law}, of the distance to ({where})")
+        if self.network:
+            told.append(
+                "no formula follows the forces: a network does, and errors are the spread of its fits"
+            )
         return told
 
     def momenta(self) -> list[str]:
@@ -166,6 +172,7 @@ class Bracket:
             "adequate": self.adequate,
             "converged": self.converged,
             "why": self.why,
+            "network": self.network,
         }
 
 

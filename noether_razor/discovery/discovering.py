@@ -9,9 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..beyond import LibraryOptions
-from ..bracket import with_canonical_momenta
 from ..invariants.dictionary import DICTIONARIES, dictionary_of
-from ..modelling import Problem, body_terms, make_problem
+from ..modelling import Problem, body_terms, make_problem, with_canonical_momenta
 from ..options import (
     EstimateOptions,
     InferenceOptions,

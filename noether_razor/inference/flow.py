@@ -7,7 +7,7 @@ import jax
 
 from ..devices import full_precision
 from ..integrators import transition
-from ..networks import VectorFieldNetwork
+from ..networks import FieldNetwork
 from ..phase_space import hamiltonian_field
 from ..symmetry import GroupDraws, symmetrised
 from ..typing import Hamiltonian, PRNGKey, Scalar, VectorField
@@ -41,8 +41,8 @@ def flow_of(
     *,
     group_scale: Scalar | float = 1.0,
 ) -> Flow:
-    """Its flow, by the integrator of `estimator`; of a `VectorFieldNetwork` that of its field."""
-    if isinstance(posterior.network, VectorFieldNetwork):
+    """Its flow, by the integrator of `estimator`; of a `FieldNetwork` that of its field."""
+    if isinstance(posterior.network, FieldNetwork):
         field = full_precision()(cast(VectorField, posterior.network_with(weights)))
     else:
         field = hamiltonian_field(hamiltonian_of(posterior, weights, key, estimator, group_scale=group_scale))

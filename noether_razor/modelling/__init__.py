@@ -1,6 +1,7 @@
 """From trajectories and options to everything that a fit needs."""
 
 from .bodies import body_terms, equal_bodies
+from .canonical import learned_bracket, with_canonical_momenta
 from .families import family_terms
 from .likelihood import LikelihoodChoice, choose_likelihood, noise_of_states
 from .networks import NETWORKS, random_network
@@ -16,8 +17,10 @@ __all__ = [
     "default_quantities",
     "equal_bodies",
     "family_terms",
+    "learned_bracket",
     "make_problem",
     "noise_of_states",
     "random_network",
     "substeps_for",
+    "with_canonical_momenta",
 ]

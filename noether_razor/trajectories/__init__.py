@@ -16,7 +16,7 @@ from .hold_out import hold_out
 from .layout import Layout
 from .points import PointTable, read_labelled_points, read_points
 from .scaled import fit_scale, scaled_trajectories
-from .simulation import EscapeError, GaussianNoise, simulate
+from .simulation import EscapeError, GaussianNoise, simulate, with_velocities
 
 __all__ = [
     "UNPAIRED",
@@ -41,4 +41,5 @@ __all__ = [
     "save_trajectories",
     "scaled_trajectories",
     "simulate",
+    "with_velocities",
 ]

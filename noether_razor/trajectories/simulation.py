@@ -15,6 +15,7 @@ from ..integrators import rollout
 from ..random import normal
 from ..systems import HamiltonianSystem, InitialStates
 from ..typing import Hamiltonian, PRNGKey, States
+from .canonical import paired_names
 from .dataset import Trajectories
 
 BOUND = 1e3
@@ -85,6 +86,18 @@ def simulate(
             else:
                 states = noise.added(states)
     return Trajectories(np.tile(times, (trajectories, 1)), states, targets)
+
+
+def with_velocities(exact: Trajectories, hamiltonian: Hamiltonian, bracket: str) -> Trajectories:
+    """The same with velocities dH/dp in the place of momenta, as most files have, and the kind of Poisson
+    matrix to look for.
+    """
+    dof = exact.dof
+    with jax.enable_x64(True):
+        slopes = jax.jit(jax.vmap(jax.vmap(jax.grad(hamiltonian))))(jnp.asarray(exact.states))
+    states = np.concatenate([exact.states[..., :dof], np.asarray(slopes)[..., dof:]], axis=-1)
+    names = (*exact.names[:dof], *paired_names("v", exact.names[:dof], exact.names))
+    return Trajectories(exact.times, states, names=names, bracket=bracket)
 
 
 def _bounded(

@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...bracket import with_canonical_momenta
-from ...modelling import Problem, Truth, make_problem
+from ...modelling import Problem, Truth, make_problem, with_canonical_momenta
 from ...options import OptionError
 from ...quantities import QuadraticQuantities
 from ...random import stream
@@ -24,6 +23,7 @@ from ...trajectories import (
     Trajectories,
     read_data_file,
     simulate,
+    with_velocities,
 )
 from ...typing import PRNGKey
 from .load import ConfigError
@@ -78,17 +78,22 @@ def _custom_system(dof: int, formula: str, parameters: dict[str, Any]) -> Custom
 
 
 def simulate_data(config: Config, system: HamiltonianSystem) -> Trajectories:
-    """The training data of a configuration, with its noise."""
+    """The training data of a configuration, with its noise; with velocities where it asks for them."""
     data, table = config.data, config.system
-    return _simulated(
+    noise = GaussianNoise(data.noise_variance, stream(config.seed, "noise"), data.noise_on)
+    simulated = _simulated(
         system,
         stream(config.seed, "data"),
         trajectories=data.trajectories,
         transitions=data.transitions,
         dt=data.dt,
         initial=InitialStates(table.initial_scale_q, table.initial_scale_p, energy_below=table.energy_below),
-        noise=GaussianNoise(data.noise_variance, stream(config.seed, "noise"), data.noise_on),
+        noise=None if data.velocities else noise,
     )
+    if not data.velocities:
+        return simulated
+    seen = with_velocities(simulated, system.hamiltonian, data.bracket or "auto")
+    return dataclasses.replace(seen, states=noise.added(seen.states))
 
 
 def simulate_test_sets(config: Config, system: HamiltonianSystem) -> dict[str, Trajectories]:
@@ -148,6 +153,13 @@ def read_data(config: Config, on_reading: Callable[[int, int], None] | None = No
     return found._replace(trajectories=with_canonical_momenta(found.trajectories))
 
 
+def _data(config: Config) -> Trajectories:
+    """The data that a model is learned from, in canonical coordinates."""
+    if config.data.file is not None:
+        return read_data(config).trajectories
+    return with_canonical_momenta(simulate_data(config, build_system(config.system)))
+
+
 def build_problem(
     config: Config,
     data: Trajectories | None = None,
@@ -162,11 +174,11 @@ def build_problem(
     that cannot be used.
     """
     truth = None
-    if config.data.file is None:
+    if not config.data.measured:
         exact = config.data.noise_on == "targets"
         truth = Truth(build_system(config.system), config.data.noise_variance, exact)
     if data is None:
-        data = read_data(config).trajectories if truth is None else simulate_data(config, truth.system)
+        data = _data(config)
     try:
         return make_problem(data, config.options(), seed=config.seed, truth=truth, quantities=quantities)
     except OptionError as error:

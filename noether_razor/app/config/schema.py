@@ -168,6 +168,16 @@ class DataTable(_Table):
 
     noise_variance: NonNegativeFloat = 1e-3
     noise_on: Literal["targets", "states"] = "targets"
+    velocities: bool = Field(
+        default=False,
+        description="simulated data have velocities in the place of momenta, as files do: canonical momenta "
+        "are found from the data",
+    )
+
+    @property
+    def measured(self) -> bool:
+        """Whether nothing but the data is used: they are of a file, or as of one."""
+        return self.file is not None or self.velocities
 
 
 class TestSet(_Table):
@@ -240,7 +250,7 @@ class Config(_Table):
         """What the library needs to know of this configuration."""
         training = {f.name: getattr(self.training, f.name) for f in fields(TrainingOptions)}
         inference = self.inference
-        if self.data.file is not None and inference.noise_variance == "data" and self.data.noise_variance:
+        if self.data.measured and inference.noise_variance == "data" and self.data.noise_variance:
             inference = replace(inference, noise_variance=self.data.noise_variance)
         return Options(
             network=self.network,
@@ -261,12 +271,18 @@ class Config(_Table):
     @model_validator(mode="before")
     @classmethod
     def _unknown_noise(cls, tables: Any) -> Any:
-        """The noise of a file is learned unless a variance is named."""
+        """The noise of a file is learned unless a variance is named; that of velocities is another than that
+        of momenta.
+        """
+        learned = False
         match tables:
-            case {"data": {"file": str(), **data}} if "noise_variance" not in data:
-                inference = tables.get("inference", {})
-                if isinstance(inference, dict) and "noise_variance" not in inference:
-                    return {**tables, "inference": {**inference, "noise_variance": "learned"}}
+            case {"data": {"file": str(), **data}}:
+                learned = "noise_variance" not in data
+            case {"data": {"velocities": True}}:
+                learned = True
+        inference = tables.get("inference", {}) if learned else None
+        if isinstance(inference, dict) and "noise_variance" not in inference:
+            return {**tables, "inference": {**inference, "noise_variance": "learned"}}
         return tables
 
     @model_validator(mode="after")
@@ -275,8 +291,13 @@ class Config(_Table):
         for key in about_files:
             if self.data.file is None and getattr(self.data, key) not in (None, ColumnsTable()):
                 raise ValueError(f"data.{key} describes a file, but data.file is not given")
-        if self.data.file is None and self.data.held_out:
+        if self.data.held_out and not self.data.measured:
             raise ValueError("data.held_out describes a file, but data.file is not given")
+        if self.data.velocities and (self.data.file is not None or self.data.noise_on == "targets"):
+            raise ValueError(
+                'data.velocities is for simulated data with noise_on = "states": columns of a file are named '
+                "by data.columns.velocities"
+            )
         return self
 
     @model_validator(mode="after")
@@ -291,8 +312,9 @@ class Config(_Table):
 
     @model_validator(mode="after")
     def _simulated_warm_start(self) -> "Config":
-        if self.training.warm_start and self.data.file is not None:
+        if self.training.warm_start and self.data.measured:
             raise ValueError(
-                "training.warm_start simulates its own data and cannot be combined with data.file"
+                "training.warm_start simulates its own data and cannot be combined with data.file or "
+                "data.velocities"
             )
         return self

@@ -45,7 +45,6 @@ def evidence_of(count: int) -> nr.Evidence:
         breaking=Breaking(0.0, 0.0, 7e-4, 7e-4),
         verdict="exact",
         why="",
-        network=False,
         basis_sensitivity=0.4,
         stderr=0.5,
         converged=True,

@@ -40,6 +40,8 @@ FEWEST_ROWS = 300
 """From row to row, below which nothing is learned."""
 MISFIT = 1.5
 """Squared residuals over what the noise makes of them, up to which a kind fits."""
+HOPELESS = 2.0
+"""So many times that, from which the other fits are not made."""
 UNKNOWN = 0.01
 """Noise over the spread of a column, where rows cannot show it."""
 LEAST_NOISE = 1e-3
@@ -184,17 +186,20 @@ class _Frame(NamedTuple):
         steps = len(likelihood_of(problem.observations).moves(problem.observations))
         if steps < FEWEST_ROWS:
             raise NotLearnedError(f"{steps} steps from row to row are too few")
-        networks = []
+        networks, misfits = [], []
         for group in range(GROUPS):
             tell(f"masses and a field with a network: {kind}, {group + 1} of {GROUPS}")
             networks.append(self.network(problem, form, kind, group))
+            misfits.append(self.chi2(problem, networks[-1]))
+            if not misfits[-1] < HOPELESS * MISFIT:
+                break
+        chi2 = float(np.mean(misfits))
+        if not chi2 < MISFIT:
+            raise NotLearnedError(f"residuals are {np.sqrt(chi2):.2g} times the noise")
         thetas, frictions = (
             np.array([np.asarray(part(one), float) for one in networks])
             for part in (lambda n: n.parameters(), lambda n: n.entries[-1])
         )
-        chi2 = float(np.mean([self.chi2(problem, one) for one in networks]))
-        if not chi2 < MISFIT:
-            raise NotLearnedError(f"residuals are {np.sqrt(chi2):.2g} times the noise")
         states = self.data.points()
         states = states[evenly(len(states), MOST_POINTS)] * self.units
         spread = _spectrum(networks, states)

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import math
 import os
 import tempfile
@@ -30,18 +31,28 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+ATTEMPTS = 5
+"""How often a folder is made that others remove."""
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder and those above it, and a file in it, and remove again what was not there. Raises OSError
-    where that fails: better before long work than after it.
+    where that fails: better before long work than after it. Several processes may ask the same at once.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    break
+            except FileNotFoundError:  # another process has removed what it had made
+                if not left:
+                    raise
     finally:
         for path in missing:
-            path.rmdir()
+            with contextlib.suppress(OSError):  # another process is in it, or has removed it
+                path.rmdir()
 
 
 def finite_only(value: Any) -> Any:

@@ -83,8 +83,11 @@ def learned_directions(
     among: Float[np.ndarray, "S all"],
 ) -> tuple[Float[np.ndarray, " given"], Float[np.ndarray, "L all"]]:
     """The singular values of the quantities given, in units of `motion.sizes`, and what counts as learned:
-    the strong directions, and with them those `among` others that nearly commute with the Hamiltonian.
+    the strong directions, and with them those `among` others that nearly commute with the Hamiltonian. None
+    of terms that are not of degree <= 2.
     """
+    if not motion.dictionary.second_degree:
+        return np.zeros(0), among[:0]
     given = motion.dictionary.contracted(coefficients(matrices, vectors)) * motion.sizes
     _, strengths, directions = np.linalg.svd(given, full_matrices=False)
     learned = directions[strengths > max(_STRENGTH * strengths.max(initial=0.0), 1e-300)]

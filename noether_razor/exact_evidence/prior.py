@@ -13,6 +13,8 @@ CEILING = 1e4
 """The largest: scaled H is of size 1, and features that nearly follow from others would have any size."""
 JUMPS = (1e-6, 1e-3, 0.03, 0.3, 3.0, 30.0, 1e3)
 """Factors of a variance that are tried, because fixed points stick where the evidence has two maxima."""
+REVIVED = tuple(10.0**k for k in range(-10, 0))
+"""Variances that are tried for a group at the floor."""
 LARGE = 150
 """Coefficients above which only the floor is tried."""
 
@@ -156,6 +158,26 @@ class Prior:
                 tried[group] = np.clip(best[group] * factor, FLOOR, CEILING)
                 other = self.evidence(tried, information, pull)
                 if other > value + 1e-3:
+                    best, value = tried, other
+        return best
+
+    def revived(
+        self,
+        variances: Float[np.ndarray, " groups"],
+        information: Float[np.ndarray, "Z Z"],
+        pull: Float[np.ndarray, " Z"],
+        nats: float,
+    ) -> Float[np.ndarray, " groups"]:
+        """Variances with groups off the floor whose presence gains more than `nats` of evidence, one by one:
+        a search may have left them there before it was near the maximum.
+        """
+        best = variances.copy()
+        value = self.evidence(best, information, pull)
+        for group in np.flatnonzero(self.moving & (best <= FLOOR)):
+            for variance in REVIVED:
+                tried = best.copy()
+                tried[group] = variance
+                if (other := self.evidence(tried, information, pull)) > value + nats:
                     best, value = tried, other
         return best
 

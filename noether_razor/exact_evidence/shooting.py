@@ -30,6 +30,8 @@ SETTLED = 0.02
 """Nats by which the evidence may still move where a fit has converged."""
 MOST_STEPS = 40
 """Steps with whole trajectories."""
+WORTH = 0.1
+"""Nats from which a group of coefficients that was given up is taken up again."""
 ROUGHLY = 1.0
 """The same at segments that are only a start for longer ones."""
 ROUGH_STEPS = 8
@@ -345,6 +347,7 @@ class _Search:
         self.rows = problem.rows(length, seen)
         self.segments = problem.present(length)
         self.count = int(self.rows.seen.sum())
+        self.whole = length == problem.times.shape[1]
         self.iterations = 0
 
     def at(self, point: Point) -> Blocks:
@@ -358,6 +361,7 @@ class _Search:
     def run(self, point: Point, most: int, tolerance: float, rival: float) -> Fit:
         problem, model = self.problem, self.model
         blocks, damping, last, settled = self.at(point), 0.0, -np.inf, False
+        revive = self.whole and not self.fixed
         while True:
             reduced = _reduce(problem, blocks, model, point, self.segments)
             value = _log_evidence(problem, model, point, blocks, reduced, self.count)
@@ -365,6 +369,10 @@ class _Search:
             done = settled and moved < tolerance
             behind = rival - value
             hopeless = behind > HOPELESS and moved < SLOW * behind
+            if done and revive and not hopeless:
+                revive = False
+                before, point = point, self.revived(point, reduced)
+                done = bool((before.variances == point.variances).all())
             if done or hopeless or self.iterations >= most:
                 if behind > HOPELESS:
                     # Its noise may still be that of the other fit.
@@ -379,6 +387,11 @@ class _Search:
             if not self.fixed:
                 point = self.tuned(point, blocks, reduced)
             point, blocks, damping, settled = self.step(point, blocks, damping)
+
+    def revived(self, point: Point, reduced: _Reduced) -> Point:
+        pull = reduced.information @ point.z + reduced.gradient
+        found = self.model.prior.revived(point.variances, reduced.information, pull, WORTH)
+        return point._replace(variances=found)
 
     def tuned(self, point: Point, blocks: Blocks, reduced: _Reduced) -> Point:
         pull = reduced.information @ point.z + reduced.gradient

@@ -271,6 +271,13 @@ class TestEvidence:
                 tried[group] *= factor
                 assert prior.evidence(tried, information, pull) <= value + 1e-4
         assert found[1] < 1e-8 < found[0]
+        # What is at the floor stays there, until it is asked whether it is worth to be taken up again.
+        given_up = prior.variances(np.array([0.0, 1.0]), information, pull)
+        taken_up = prior.revived(given_up, information, pull, nats=0.1)
+        assert given_up[0] < 1e-10 and taken_up[0] > 1e-2
+        again = prior.variances(taken_up, information, pull)
+        assert prior.evidence(again, information, pull) == pytest.approx(value, abs=1e-3)
+        assert (prior.revived(found, information, pull, nats=0.1) == found).all()
 
     def test_log_determinant_of_rounded_matrices(self):
         matrix = np.diag([1e12, 1.0, 1e-12])

@@ -1,6 +1,6 @@
 """Gaussian priors with a variance for each group of coefficients, chosen by the evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -150,16 +150,9 @@ class Prior:
                 break
         if not jump:
             return best
-        value = self.evidence(best, information, pull)
         factors = (0.0,) if information.shape[0] > LARGE else (0.0, *JUMPS)
-        for group in np.flatnonzero(self.moving):
-            for factor in factors:
-                tried = best.copy()
-                tried[group] = np.clip(best[group] * factor, FLOOR, CEILING)
-                other = self.evidence(tried, information, pull)
-                if other > value + 1e-3:
-                    best, value = tried, other
-        return best
+        changes = ((group, factor, 0.0) for group in np.flatnonzero(self.moving) for factor in factors)
+        return self._changed(best, information, pull, changes, 1e-3)
 
     def revived(
         self,
@@ -171,15 +164,9 @@ class Prior:
         """Variances with groups off the floor whose presence gains more than `nats` of evidence, one by one:
         a search may have left them there before it was near the maximum.
         """
-        best = variances.copy()
-        value = self.evidence(best, information, pull)
-        for group in np.flatnonzero(self.moving & (best <= FLOOR)):
-            for variance in REVIVED:
-                tried = best.copy()
-                tried[group] = variance
-                if (other := self.evidence(tried, information, pull)) > value + nats:
-                    best, value = tried, other
-        return best
+        dead = np.flatnonzero(self.moving & (variances <= FLOOR))
+        changes = ((group, 0.0, variance) for group in dead for variance in REVIVED)
+        return self._changed(variances, information, pull, changes, nats)
 
     def pruned(
         self,
@@ -189,14 +176,26 @@ class Prior:
         nats: float,
     ) -> Float[np.ndarray, " groups"]:
         """Variances at the floor for groups whose absence costs less than `nats` of evidence, one by one."""
-        best = variances.copy()
-        value = self.evidence(best, information, pull)
-        for group in np.argsort(self.sizes * variances):
-            if not self.moving[group]:
-                continue
+        order = np.argsort(self.sizes * variances)
+        changes = ((group, 0.0, 0.0) for group in order if self.moving[group])
+        return self._changed(variances, information, pull, changes, -nats)
+
+    def _changed(
+        self,
+        variances: Float[np.ndarray, " groups"],
+        information: Float[np.ndarray, "Z Z"],
+        pull: Float[np.ndarray, " Z"],
+        changes: Iterable[tuple[int | np.integer, float, float]],
+        nats: float,
+    ) -> Float[np.ndarray, " groups"]:
+        """Variances after those of some changes that gain more than `nats` of evidence, one by one: of a
+        group, a factor of its variance and what is added.
+        """
+        best, value = variances.copy(), self.evidence(variances, information, pull)
+        for group, factor, added in changes:
             tried = best.copy()
-            tried[group] = FLOOR
-            if (other := self.evidence(tried, information, pull)) > value - nats:
+            tried[group] = np.clip(factor * best[group] + added, FLOOR, CEILING)
+            if (other := self.evidence(tried, information, pull)) > value + nats:
                 best, value = tried, max(value, other)
         return best
 

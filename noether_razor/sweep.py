@@ -14,7 +14,7 @@ from .app.config import Config, ConfigError, combinations, load_config, parse_va
 from .app.runs import Listener, require_same, train_run
 from .discovery import RunFolder
 from .files import finite_only, write_whole, written_whole
-from .reporting import mean_and_stderr, png_of, settings_figure
+from .reporting import mean_and_stderr, mean_cell, png_of, settings_figure
 from .workers import Progress, share_out
 
 TABLE = "table.json"
@@ -222,19 +222,12 @@ def sweep_text(content: Mapping[str, Any]) -> str:
         cells = [value_text(means["settings"][key]) for key in settings]
         cells.append(str(means["runs"]))
         cells += [
-            _cell(means["numbers"].get(name), "{:.3f}" if name in NUMBERS else "{:.2e}") for name in shown
+            mean_cell(means["numbers"].get(name), "{:.3f}" if name in NUMBERS else "{:.2e}") for name in shown
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Mean ± standard error over seeds; N transitions; MSE of one step.", ""]
     lines += [f"- failed: {row['run']}: {row['error']}" for row in content["rows"] if row["error"]]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _cell(numbers: Mapping[str, Any] | None, form: str) -> str:
-    if numbers is None or numbers["mean"] is None:
-        return ""
-    error = "" if numbers["stderr"] is None else " ± " + form.format(numbers["stderr"])
-    return form.format(numbers["mean"]) + error
 
 
 def _figure(content: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from ..discovery import RunFolder
 from ..files import write_whole
 from ..prediction import learned_hamiltonian
 from ..random import stream
-from ..reporting import contour_figure, mean_and_stderr, spectra_figure
+from ..reporting import contour_figure, mean_and_stderr, mean_cell, spectra_figure
 from ..typing import Hamiltonian
 from ..workers import Progress, side_by_side
 from .claims import Claim, Verdict, gap_after, rest_ratio
@@ -173,8 +173,7 @@ def table_lines(result: Mapping[str, Any]) -> list[str]:
         cells = []
         for column in COLUMNS:
             form = "{:.2e}" if column.metric.endswith("mse") else "{:.3f}"
-            mean, stderr = row[column.metric]["mean"], row[column.metric]["stderr"]
-            cells.append(form.format(mean) + ("" if stderr is None else " ± " + form.format(stderr)))
+            cells.append(mean_cell(row[column.metric], form))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     floors = result["floors"]
     shown = {"train_mse": "{:.2e}", "nll": "{:.3f}"}

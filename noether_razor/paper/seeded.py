@@ -12,7 +12,7 @@ from typing import Any
 
 from ..app.config import ConfigError
 from ..files import write_whole
-from ..reporting import mean_and_stderr
+from ..reporting import mean_and_stderr, mean_cell
 from ..workers import Progress, share_out, side_by_side
 from .beyond.target import BEYOND
 from .bracket.target import BRACKET
@@ -140,16 +140,9 @@ def _lines(target: SeededTarget, content: Mapping[str, Any]) -> list[str]:
     lines += ["| | " + " | ".join(column.title for column in target.columns) + " |"]
     lines += ["|---" * (len(target.columns) + 1) + "|"]
     for row, metrics in content["rows"].items():
-        cells = [_cell(metrics.get(column.metric), column.form) for column in target.columns]
+        cells = [mean_cell(metrics.get(column.metric), column.form) for column in target.columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     lines += ["", "Claims:", "", *verdict_lines(content["claims"])]
     if content["aims"]:
         lines += ["", "Beyond what is claimed:", "", *verdict_lines(content["aims"])]
     return lines
-
-
-def _cell(numbers: Mapping[str, Any] | None, form: str) -> str:
-    if numbers is None or numbers["mean"] is None:
-        return ""
-    error = "" if numbers["stderr"] is None else " ± " + form.format(numbers["stderr"])
-    return form.format(numbers["mean"]) + error

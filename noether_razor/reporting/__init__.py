@@ -10,7 +10,7 @@ from .html import answer_html
 from .learning import charges_report, charges_text, symmetries_report, symmetry_spectrum_figure
 from .pictures import ANSWER_PICTURES, PICTURES, AnswerPicture, Picture, draw_answer, draw_pictures, png_of
 from .report import Reports, summary_text, symmetry_section, write_report
-from .seeds import mean_and_stderr, settings_figure
+from .seeds import mean_and_stderr, mean_cell, settings_figure
 from .states import states_html, states_text
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "exact_lines",
     "headline",
     "mean_and_stderr",
+    "mean_cell",
     "png_of",
     "settings_figure",
     "spectra_figure",

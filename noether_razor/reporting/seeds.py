@@ -21,6 +21,14 @@ def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "stderr": stderr, "values": [float(v) for v in values]}
 
 
+def mean_cell(numbers: Mapping[str, Any] | None, form: str) -> str:
+    """Mean ± standard error of `mean_and_stderr`, as a cell of a table; empty where there are none."""
+    if numbers is None or numbers["mean"] is None:
+        return ""
+    error = "" if numbers["stderr"] is None else " ± " + form.format(numbers["stderr"])
+    return form.format(numbers["mean"]) + error
+
+
 def settings_figure(settings: Sequence[str], panels: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """A panel for each number: its values over seeds, a list for each of `settings`, with their mean and its
     standard error. Positive numbers that spread over more than a decade have a logarithmic axis.

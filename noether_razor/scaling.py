@@ -148,6 +148,11 @@ class PhaseScale:
         return tuple(self.action / scale for scale in self.positions)
 
     @property
+    def rest(self) -> Float[np.ndarray, " dof"]:
+        """The scaled momenta of the origin, from momenta that are zero in the units of the data."""
+        return np.array(self.shifts[self.dof :]) / np.array(self.momenta)
+
+    @property
     def scales(self) -> Float[np.ndarray, " dim"]:
         """The scales of all coordinates, positions first."""
         return np.array([*self.positions, *self.momenta])

@@ -171,7 +171,7 @@ def searched(item: Item, seed: int) -> Answer:
     data = noisy(clean_trajectories(item, seed), seed)
     scale = fit_scale(data, rounded=False)
     scaled = scaled_trajectories(data, scale)
-    problem = Problem.of(Polynomials(4, 4), scaled, np.array(scale.shifts[2:]) / np.array(scale.momenta))
+    problem = Problem.of(Polynomials(4, 4), scaled, scale.rest)
     comparison = Comparison.of(problem, scaled.segments())
     asked = parse_hypothesis(ANGULAR, data.names)
     exact = comparison.exact(QuadraticQuestion(ANGULAR, scale.quantities(asked.quadratics)))

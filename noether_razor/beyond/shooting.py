@@ -134,24 +134,25 @@ def library_fits(
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
         own = choice.active
-        fitted = _fitted(own, scaled, scale, pieces)
+        fitted = _fitted(own, scaled, scale, pieces.canonical)
         if len(choice.fewest.library) < len(own.library) and not _found(fitted):
-            again = _fitted(choice.fewest, scaled, scale, pieces)
+            again = _fitted(choice.fewest, scaled, scale, pieces.canonical)
             fitted = again if _found(again) else fitted
         yield fitted
 
 
 def _fitted(
-    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, data: Trajectories
+    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, made: CanonicalMap | None
 ) -> Fitted | str:
-    """The fit of all its terms to `data`, which are `scaled`, or why there is none."""
+    """The fit of all its terms, or why there is none."""
     library = features.library
-    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     try:
-        found = Comparison.of(Problem.of(features, scaled, rest), scaled.segments(), expected_noise(scaled))
+        found = Comparison.of(
+            Problem.of(features, scaled, scale.rest), scaled.segments(), expected_noise(scaled)
+        )
     except (FitError, np.linalg.LinAlgError) as error:
         return f"no H of {library.label} fits: {error}"
-    return Fitted(library, scaled, scale, found, adequacy(found, scaled), data.canonical)
+    return Fitted(library, scaled, scale, found, adequacy(found, scaled), made)
 
 
 def _found(fitted: Fitted | str) -> bool:

@@ -57,9 +57,8 @@ def poisson_matrix(
     pieces, _ = pieces_of(data, MOST_ROWS)
     scale = fit_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
-    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     stretches = np.array(scale.positions) / scale.positions[0]
-    search = Search(scaled, rest, stretches, progress or (lambda _: None))
+    search = Search(scaled, scale.rest, stretches, progress or (lambda _: None))
     if on_surface(scaled):
         search.why = SURFACE
     else:

@@ -138,14 +138,13 @@ def _judge(data: Trajectories, degree: int | None, kind: Kind | Builder, tell: T
     # The prior is one of scaled coordinates: rounded scales would move the evidence from file to file.
     scale = fit_scale(data, rounded=False)
     scaled = scaled_trajectories(data, scale)
-    rest = np.array(scale.shifts[data.dof :]) / np.array(scale.momenta)
     try:
         features = first_dictionary(scaled, scale, degree, kind)
     except DictionaryError as error:
         raise EvidenceError(str(error)) from None
     tell("no symmetry")
     try:
-        problem = Problem.of(features, scaled, rest)
+        problem = Problem.of(features, scaled, scale.rest)
         comparison, wider = chosen(problem, scaled.segments(), fixed=degree, tell=tell)
     except FitError as error:
         raise MisfitError(f"no Hamiltonian of {features.name} fits: {error}") from None

@@ -1,5 +1,7 @@
 """Symplectic geometry of R^2n in canonical coordinates x = (q, p)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -34,11 +36,10 @@ def poisson_bracket(f: Hamiltonian, g: Hamiltonian) -> Hamiltonian:
     return lambda state: jnp.dot(gradient(state), field(state))
 
 
-def by_body(states: Float[Array, "*batch dim"], bodies: int) -> Float[Array, "*batch N own"]:
+def by_body(states: Float[Any, "*batch dim"], bodies: int) -> Float[Any, "*batch N own"]:
     """The state (position, momentum) of each of N bodies, of q = (r_1, .., r_N) and p likewise."""
     batch = states.shape[:-1]
-    split = states.reshape(*batch, 2, bodies, -1)
-    return jnp.swapaxes(split, -3, -2).reshape(*batch, bodies, -1)
+    return states.reshape(*batch, 2, bodies, -1).swapaxes(-3, -2).reshape(*batch, bodies, -1)
 
 
 def of_bodies(states: Float[Array, "*batch N own"]) -> Float[Array, "*batch dim"]:

@@ -410,7 +410,12 @@ class TestMaps:
         assert_allclose(made.errors, 0.1 * np.abs(own.coefficients))
         with np.load(tmp_path / "a.npz") as arrays:
             damaged = dict(arrays)
-        for name in ("canonical_exponents", "canonical_coefficients", "canonical_answer"):
+        for name in (
+            "canonical_exponents",
+            "canonical_coefficients",
+            "canonical_changes",
+            "canonical_answer",
+        ):
             np.savez(tmp_path / "b.npz", **{**damaged, name: np.zeros(3)})
             with pytest.raises(DataFileError, match=r"b\.npz"):
                 read_data_file(tmp_path / "b.npz")

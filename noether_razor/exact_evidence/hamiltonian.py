@@ -15,7 +15,7 @@ from ..typing import Hamiltonian, Scalar, State
 from .built_in import Comparison
 from .features import Features
 from .prior import Prior, covariance_root
-from .shooting import Begin, Fit, FitError, LinearModel, fit, response
+from .shooting import Begin, Fit, FitError, LinearModel, fit, responses
 from .space import NEEDED, pruned
 from .terms import Terms
 
@@ -344,11 +344,10 @@ def covariance_by_map(found: Fit, scale: PhaseScale, made: CanonicalMap | None) 
     """What the covariance of the parameters lacks where a map from columns with errors made the coordinates:
     masses that were found from the same data.
     """
-    changes = []
-    if made is not None:
-        rows = made.rows(scale.states_back(found.problem.measured))
-        changes = [response(found, scale.states(moved.states(rows))) for moved in made.moved()]
-    by_axis = np.array(changes).reshape(-1, found.problem.size)
+    if made is None or not made.changes:
+        return np.zeros((found.problem.size, found.problem.size))
+    rows = made.rows(scale.states_back(found.problem.measured))
+    by_axis = responses(found, [scale.states(moved.states(rows)) for moved in made.moved()])
     return by_axis.T @ by_axis
 
 

@@ -434,20 +434,20 @@ class _Search:
         return found
 
 
-def response(found: Fit, measured: Float[np.ndarray, "B K dim"]) -> Float[np.ndarray, " P"]:
-    """By how much the parameters change, to first order, when these states take the place of those that were
-    fitted; the hyper-parameters stay.
+def responses(found: Fit, measured: Sequence[Float[np.ndarray, "B K dim"]]) -> Float[np.ndarray, "changes P"]:
+    """By how much the parameters change, to first order, when each of these states takes the place of those
+    that were fitted; the hyper-parameters stay.
     """
     model, point = found.model, found.point
     precision = model.prior.precision(point.variances)
     steps = []
-    for states in (found.problem.measured, measured):
+    for states in (found.problem.measured, *measured):
         problem = replace(found.problem, measured=states)
         blocks = evaluate(problem, problem.rows(found.length), found.parameters, point)
         reduced = _reduce(problem, blocks, model, point, problem.present(found.length))
         gradient = reduced.gradient - precision @ point.z
         steps.append(np.linalg.solve(reduced.information + precision, gradient))
-    return model.basis @ (steps[1] - steps[0])
+    return (np.array(steps[1:]).reshape(-1, len(point.z)) - steps[0]) @ model.basis.T
 
 
 def _above(noise: Float[np.ndarray, " dim"], expected: Float[np.ndarray, " dim"]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import sympy
 from jaxtyping import Float
 
+from ..phase_space import by_body
 from .dictionary import Dictionary, Term
 from .monomials import coefficients
 
@@ -48,13 +49,13 @@ class BodyTerms(Dictionary):
         )
 
     def values(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows M"]:
-        own, (i, j) = self._own(states), np.triu_indices(self.dim // self.bodies)
+        own, (i, j) = by_body(states, self.bodies), np.triu_indices(self.dim // self.bodies)
         sums = own.sum(axis=1)
         single = np.einsum("rna,rnb->rab", own, own, optimize=True)
         return np.concatenate([sums, single[:, i, j], sums[:, i] * sums[:, j]], axis=1)
 
     def slopes(self, states: Float[np.ndarray, "rows dim"], coordinate: int) -> Float[np.ndarray, "rows M"]:
-        own, (i, j) = self._own(states), np.triu_indices(self.dim // self.bodies)
+        own, (i, j) = by_body(states, self.bodies), np.triu_indices(self.dim // self.bodies)
         body, axis = self._place(coordinate)
         here, sums = own[:, body], own.sum(axis=1)
         linear = np.broadcast_to(np.arange(sums.shape[1]) == axis, sums.shape).astype(float)
@@ -76,10 +77,6 @@ class BodyTerms(Dictionary):
     ) -> Float[np.ndarray, "M M"] | None:
         # Bodies may differ in means and spreads by chance.
         return None
-
-    def _own(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows N own"]:
-        split = states.reshape(len(states), 2, self.bodies, -1)
-        return split.transpose(0, 2, 1, 3).reshape(len(states), self.bodies, -1)
 
     def _place(self, coordinate: int) -> tuple[int, int]:
         """The body of a coordinate, and which of its own it is."""

@@ -290,10 +290,10 @@ def _canonical(arrays: Arrays) -> CanonicalMap | None:
     )
     answer = json.loads(str(arrays.get("canonical_answer", "{}")))
     names, columns = (tuple(map(str, np.atleast_1d(arrays[key]))) for key in ("names", "canonical_columns"))
-    kinds = exponents.dtype.kind, coefficients.dtype.kind, exponents.ndim, coefficients.ndim
-    if kinds != ("i", "f", 2, 2) or not isinstance(answer, dict):
-        raise ValueError("the map from columns to canonical coordinates is damaged")
     changes = arrays.get("canonical_changes", np.zeros((0, *coefficients.shape)))
+    kinds = [(part.dtype.kind, part.ndim) for part in (exponents, coefficients, changes)]
+    if kinds != [("i", 2), ("f", 2), ("f", 3)] or not isinstance(answer, dict):
+        raise ValueError("the map from columns to canonical coordinates is damaged")
     return CanonicalMap(names, columns, exponents, coefficients, answer, tuple(changes))
 
 

@@ -42,7 +42,7 @@ def plan_sweep(path: Path, overrides: Sequence[str], *, seeds: int, out: Path) -
     """The runs of a configuration for all combinations of ``table.key=value,value,...`` with the seeds 0 to
     `seeds` - 1, in folders under `out`. Raises `ConfigError` for settings that cannot be.
     """
-    found = combinations(overrides)
+    found = combinations(overrides, seeds=seeds)
     swept = [key for key in found[0] if len({one[key] for one in found}) > 1]
     runs = []
     for texts in found:

@@ -18,6 +18,7 @@ from noether_razor.exact_evidence import evidence as polynomial_evidence
 from noether_razor.exact_evidence.built_in import Comparison, no_symmetry
 from noether_razor.exact_evidence.checks import friction
 from noether_razor.exact_evidence.flow import Compiled, Rows, normal_equations
+from noether_razor.exact_evidence.null_spaces import null_space, unit_quantities
 from noether_razor.exact_evidence.polynomials import Polynomials
 from noether_razor.exact_evidence.prior import Prior, log_determinant
 from noether_razor.exact_evidence.shooting import Begin, LinearModel, Problem, evaluate, fit
@@ -129,6 +130,22 @@ class TestNullSpace:
         assert self.features.symmetric(quantities("q1*p2 - q2*p1")).kept.shape[1] == 4 + 9
         # All of p1, q2, p2.
         assert self.features.symmetric(quantities("p1")).kept.shape[1] == Polynomials(3, 4).size
+
+    def test_columns_stay_within_groups_where_they_can(self):
+        """Columns that all mix groups made priors that could not be inverted, and true laws were rejected."""
+        groups = np.array([0, 0, 0, 1, 1, 1])
+        maps = np.array([[0.0, 1.0, 0.0, -1.0, 0.0, 0.0]])
+        basis = null_space(maps, groups)
+        assert basis.shape == (6, 5) and np.allclose(basis.T @ basis, np.eye(5))
+        assert np.abs(maps @ basis).max() < 1e-12
+        within = [np.abs(basis[groups == group]).max(axis=0) > 1e-9 for group in (0, 1)]
+        assert (np.sum(within, axis=0) == [1, 1, 1, 1, 2]).all()
+        precision = Prior.of(basis, groups).precision(np.array([1e-14, 1e4]))
+        assert np.allclose(precision, np.diag(np.diag(precision)))
+
+    def test_quantities_of_huge_numbers(self):
+        huge = Quadratics(1e180 * np.eye(4)[None], np.zeros((1, 4)), np.zeros(1))
+        assert np.linalg.norm(unit_quantities(huge).matrices) == pytest.approx(1)
 
     def test_bracket_and_complement(self):
         basis, rest = self.features.symmetric(quantities("q1*p2 - q2*p1"))
@@ -427,6 +444,26 @@ class TestPolynomialsBeyondDegreeTwo:
                 assert abs(one.value - true[one.text]) < 5 * one.error + 1e-9
         assert "conserved polynomials of degree <= 4: 3" in str(found)
         assert str(nr.Evidence.from_json(json.loads(json.dumps(found.to_json())))) == str(found)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("length", "time"), [(1.0, 1.0), (1.0, 3600.0), (1000.0, 3600.0)])
+    def test_parts_and_the_whole_in_any_units(self, length: float, time: float):
+        """H = p^2 / 2 + 0.3 q1^4 + 0.7 q2^4, 1 % noise; units of so many metres and seconds."""
+
+        def force(_: float, x: np.ndarray) -> np.ndarray:
+            return np.concatenate([x[2:], [-1.2 * x[0] ** 3, -2.8 * x[1] ** 3]])
+
+        draws, times = np.random.default_rng(4), 0.12 * np.arange(51)
+        paths = [solve_ivp(force, (0, 7), x, t_eval=times, rtol=1e-9).y.T for x in draws.normal(size=(20, 4))]
+        states = np.array(paths)
+        states += 0.01 * states.std(axis=(0, 1)) * draws.normal(size=states.shape)
+        momentum = length / time
+        states /= np.repeat([length, momentum], 2)
+        data = Trajectories(np.tile(times / time, (20, 1)), states)
+        parts = [f"p{k}^2/2 + {c * length**2 * time**2}*q{k}^4" for k, c in ((1, 0.3), (2, 0.7))]
+        found = nr.evidence(data, [*parts, " + ".join(parts)])
+        assert [one.verdict for one in found] == ["exact"] * 3
+        assert "q1" in found.formula and "q2" in found.formula
 
     @pytest.mark.slow
     def test_a_second_quantity_of_degree_four(self):

@@ -29,6 +29,8 @@ def test_values_are_split_at_commas_outside_of_brackets():
     assert found[-1] == {"a.b": "2", "c": "[3]", "d": "{e = [1, 2], f = 2}"}
     assert [one["a.b"] for one in found] == ["1"] * 4 + ["2"] * 4
     assert combinations([]) == [{}]
+    with pytest.raises(ConfigError, match="are 400000 runs, expected 100000 at most"):
+        combinations(["a.b=1,2", "c=3,4"], seeds=100_000)
 
 
 def test_folders_are_named_for_what_differs(tmp_path):

@@ -44,7 +44,7 @@ def evidence(
     progress: Tell | None = None,
 ) -> Evidence:
     """How much the data support that each of `quantities` is conserved: formulas in the units of the data, or
-    several that hold together, "p1, p2".
+    several that hold together, "p1, p2"; one may stand alone.
 
     `features` say what H is a sum of: "polynomials" (of angles trigonometric ones); "library": of 24 to 40
     terms of one, polynomials, waves of angles, functions of distances and of differences; "radial" or
@@ -57,6 +57,7 @@ def evidence(
     asked. The other arguments are those of `exact_evidence.evidence`. Raises `HypothesisError` for a formula,
     `EvidenceError` for data of which nothing can be said.
     """
+    quantities = [quantities] if isinstance(quantities, str) else quantities
     tell, asked = progress or (lambda _: None), features_of(features, data)
     quadratic = all(of_degree_two(text, data) for text in quantities)
     if not quadratic and asked.word in SMOOTH:

@@ -128,7 +128,7 @@ def library_fits(
     """
     few = data[evenly(len(data), max(4, len(data) * MOST_ROWS // max(1, int(data.lengths.sum()))))]
     pieces, _ = pieces_of(few)
-    scale = fit_scale(pieces)
+    scale = fit_scale(pieces, rounded=False)
     scaled = scaled_trajectories(pieces, scale)
     windows = Windows.of(scaled.segments(), exact=False)
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]

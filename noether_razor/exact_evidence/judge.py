@@ -156,6 +156,8 @@ class Judge(NamedTuple):
         """
         if self.withdrawn:
             return "undecided", self.withdrawn
+        if np.isneginf(gain) and broken.lo == 0:
+            return "undecided", "no motion with it built in was found, though no breaking is seen"
         if near and beaten >= BROKEN:
             return "approximate", ""
         if gain <= -SUPPORTED:

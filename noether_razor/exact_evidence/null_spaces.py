@@ -12,11 +12,7 @@ VANISHES = 1e-9
 
 
 def null_space(maps: Float[np.ndarray, "rows P"], groups: Int[np.ndarray, " P"]) -> Float[np.ndarray, "P Z"]:
-    """An orthonormal basis of all c with `maps` c = 0.
-
-    Group by group where that gives all of them, so that each column belongs to one prior variance; quantities
-    that mix degrees may mix the groups.
-    """
+    """An orthonormal basis of all c with `maps` c = 0, as `by_groups` has it."""
     columns = []
     for group in np.unique(groups):
         own = groups == group
@@ -24,13 +20,28 @@ def null_space(maps: Float[np.ndarray, "rows P"], groups: Int[np.ndarray, " P"])
         whole = np.zeros((len(groups), part.shape[1]))
         whole[own] = part
         columns.append(whole)
-    by_group, every = np.concatenate(columns, axis=1), _null(maps)
-    return by_group if by_group.shape[1] == every.shape[1] else every
+    return by_groups(np.concatenate(columns, axis=1), _null(maps))
+
+
+def by_groups(within: Float[np.ndarray, "P Y"], every: Float[np.ndarray, "P Z"]) -> Float[np.ndarray, "P Z"]:
+    """An orthonormal basis of the span of orthonormal columns `every`: first the columns `within` groups,
+    where these are part of it, so that most belong to one prior variance; then what mixes groups, as
+    quantities that mix degrees do. Columns that all mix groups make prior precisions that cannot be inverted.
+    """
+    left, size, _ = np.linalg.svd(every - within @ (within.T @ every), full_matrices=False)
+    mixed = left[:, size > 0.5]
+    return (
+        np.concatenate([within, mixed], axis=1)
+        if within.shape[1] + mixed.shape[1] == every.shape[1]
+        else every
+    )
 
 
 def unit_quantities(quantities: Quadratics) -> Quadratics:
     """The same, each of norm 1."""
-    size = np.sqrt(np.sum(quantities.matrices**2, axis=(1, 2)) + np.sum(quantities.vectors**2, axis=1))
+    rows = np.concatenate([quantities.matrices, quantities.vectors[:, None]], axis=1)
+    largest = np.abs(rows).max(axis=(1, 2))  # its square may be larger than any number
+    size = largest * np.linalg.norm(rows / largest[:, None, None], axis=(1, 2))
     return Quadratics(
         quantities.matrices / size[:, None, None], quantities.vectors / size[:, None], quantities.constants
     )
@@ -39,22 +50,8 @@ def unit_quantities(quantities: Quadratics) -> Quadratics:
 def complement(
     basis: Float[np.ndarray, "P Z"], groups: Sequence[int] | np.ndarray
 ) -> Float[np.ndarray, "P Y"]:
-    """An orthonormal basis of what is orthogonal to orthonormal columns; group by group where each of them
-    belongs to one of `groups` (P,).
-    """
-    groups = np.asarray(groups)
-    every = np.unique(groups)
-    within = np.array([np.abs(basis[groups == group]).max(axis=0, initial=0.0) for group in every])
-    if np.any(np.sum(within > 0, axis=0) > 1):
-        return _null(basis.T)
-    columns = []
-    for group in every:
-        own = groups == group
-        part = _null(basis[own].T)
-        whole = np.zeros((len(basis), part.shape[1]))
-        whole[own] = part
-        columns.append(whole)
-    return np.concatenate(columns, axis=1)
+    """An orthonormal basis of what is orthogonal to some columns."""
+    return null_space(basis.T, np.asarray(groups))
 
 
 def _null(matrix: Float[np.ndarray, "rows P"]) -> Float[np.ndarray, "P Z"]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from ..quadratic_forms import Quadratics
 from .features import Features, LinearFeatures, hamiltonian_fields
-from .null_spaces import complement
+from .null_spaces import by_groups, complement, unit_quantities
 from .quotients import Maps, quotient
 
 EXACT, NEAR = 1e-7, 5e-3
@@ -60,7 +60,7 @@ class QuadraticQuestion(Question):
     small = 0.1
 
     def fields(self, states: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "K rows dim"]:
-        matrices, vectors = hamiltonian_fields(self.quantities)
+        matrices, vectors = hamiltonian_fields(unit_quantities(self.quantities))
         return np.einsum("kij,rj->kri", matrices, states) + vectors[:, None]
 
     def maps(self) -> Maps | None:
@@ -95,8 +95,7 @@ def commuting(
     besides: Float[np.ndarray, "P Y"] | None = None,
 ) -> Float[np.ndarray, "P Z"]:
     """An orthonormal basis of the coefficients whose brackets at states, of r.m.s. over |grad C| |grad phi|,
-    are `between` two sizes, orthogonal to `besides`; group by group where that gives all of them, so that
-    each column belongs to one prior variance.
+    are `between` two sizes, orthogonal to `besides`, as `by_groups` has it.
     """
     gradients = features.gradients(states)
     units = np.sqrt(np.mean(np.sum(fields**2, axis=2), axis=1))
@@ -107,8 +106,7 @@ def commuting(
     out = np.zeros((features.size, 0)) if besides is None else besides
     whole = _sized(flat, brackets, every, between, out)
     parts = [_sized(flat, brackets, np.flatnonzero(groups == g), between, out) for g in np.unique(groups)]
-    by_group = np.concatenate(parts, axis=1)
-    return by_group if by_group.shape[1] == whole.shape[1] else whole
+    return by_groups(np.concatenate(parts, axis=1), whole)
 
 
 def _sized(

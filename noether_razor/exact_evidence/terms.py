@@ -23,7 +23,8 @@ class Terms(NamedTuple):
 
     def in_units(self, scales: Float[np.ndarray, " dim"]) -> "Terms":
         """The same functions of y, given those of y / scales."""
-        weights = self.weights / np.prod(scales**self.exponents, axis=1)
+        with np.errstate(over="ignore"):  # of values of 1e90 a fourth power is none, and its weight 0
+            weights = self.weights / np.prod(scales**self.exponents, axis=1)
         return Terms(self.exponents, self.frequencies / scales, self.phases, weights)
 
     def values(self, y: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch K"]:

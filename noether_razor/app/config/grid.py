@@ -1,15 +1,20 @@
 """Several values of settings, and all their combinations."""
 
+import math
 from collections.abc import Iterable
 from itertools import product
 
 from .load import ConfigError
 
+MOST_RUNS = 100_000
+"""More is a slip of the pen."""
 
-def combinations(overrides: Iterable[str]) -> list[dict[str, str]]:
+
+def combinations(overrides: Iterable[str], *, seeds: int = 1) -> list[dict[str, str]]:
     """Each combination of the values of ``table.key=value,value,...``, by key, in TOML; the first key varies
     slowest. Commas in brackets, braces and quotes are part of a value. Raises `ConfigError` for a key without
-    values, for an empty value, and for a key or a value that comes twice.
+    values, for an empty value, for a key or a value that comes twice, and for more than `MOST_RUNS` runs with
+    so many `seeds` for each.
     """
     values: dict[str, list[str]] = {}
     for override in overrides:
@@ -24,6 +29,11 @@ def combinations(overrides: Iterable[str]) -> list[dict[str, str]]:
         if twice := [value for value in found if found.count(value) > 1]:
             raise ConfigError(f"--set {override}: the value {twice[0]} comes twice")
         values[key] = found
+    count = seeds * math.prod(len(found) for found in values.values())
+    if count > MOST_RUNS:
+        raise ConfigError(
+            f"all combinations with {seeds} seeds are {count} runs, expected {MOST_RUNS} at most"
+        )
     return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 

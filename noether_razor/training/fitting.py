@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -171,8 +170,7 @@ class CompiledLoop:
         )
         # Each device has an executable of its own.
         device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
-        # The mesh says which devices; a single one compiles as the default.
-        loop = _Loop(graph, replace(training, devices=()), objective, data.size, self.mesh)
+        loop = _Loop(graph, training.compiled_as(), objective, data.size, self.mesh)
         self.program = _compiled(loop, shapes, structure, device)
 
     def __call__(self, state: TrainState, stop: int) -> tuple[TrainState, Progress, Bool[Array, ""]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import jax
@@ -94,6 +94,12 @@ class Training:
         """Transitions that all steps together see, of `total` in the data."""
         return self.steps * min(self.batch or total, total)
 
+    def compiled_as(self) -> "Training":
+        """These options without what no compiled step depends on: the devices are in its arguments, and
+        numbers of the data in the state of the optimiser. Fits of one shape share a program where these agree.
+        """
+        return replace(self, devices=(), spreads=None, noise_floor=0.0)
+
     def optimiser(self, total: int) -> optax.GradientTransformation:
         """One update rule for each group of ``nnx.state(posterior)``, from gradients per transition of
         `total`.
@@ -121,8 +127,9 @@ class Training:
             quadratic = whitened_quadratic(moving, self.spreads)
             linear = whitened_coefficients(moving)
         noise_variance = adam(self.rates.hyper, self.learn_noise_variance)
-        if self.noise_floor:
-            noise_variance = optax.chain(noise_variance, _kept_above(math.log(self.noise_floor)))
+        if self.learn_noise_variance:
+            least = math.log(self.noise_floor) if self.noise_floor else -math.inf
+            noise_variance = optax.chain(noise_variance, _kept_above(least))
         groups: dict[Hashable, optax.GradientTransformation] = {
             "weights": adam(self.rates.weights),
             "scales": optax.chain(
@@ -160,9 +167,15 @@ def _where_present(transform: optax.GradientTransformation) -> optax.GradientTra
 
 
 def _kept_above(least: float) -> optax.GradientTransformation:
-    """Shorten updates that would take a parameter below `least`."""
-    return optax.stateless(  # type: ignore[arg-type]
-        lambda updates, params: jax.tree.map(lambda u, p: jnp.maximum(u, least - p), updates, params)
+    """Shorten updates that would take a parameter below `least`, which is the state: it depends on the data,
+    and programs must not.
+    """
+    return optax.GradientTransformation(
+        lambda _: jnp.asarray(least, jnp.float32),
+        lambda updates, least, params=None: (
+            jax.tree.map(lambda u, p: jnp.maximum(u, least - p), updates, params),
+            least,
+        ),
     )
 
 

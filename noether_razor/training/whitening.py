@@ -21,9 +21,12 @@ EVERY, AT_FIRST = 10, 100
 
 
 class WhitenedState(NamedTuple):
-    """Momentum and second moment of the gradient's rows, and the inverse root of the latter."""
+    """Momentum and second moment of the gradient's rows, the inverse root of the latter, and the units of
+    the rows: what depends on the data is here, so that one compiled program serves all data.
+    """
 
     step: Int[Array, ""]
+    units: Float[Array, " size"]
     momentum: Float[Array, "K size"]
     second: Float[Array, "size size"]
     root: Float[Array, "size size"]
@@ -35,7 +38,12 @@ FromRows = Callable[[Float[Array, "K size"], Any], Any]
 """A tree of quantities, like a given one, of rows."""
 
 
-def whitened(rate: optax.Schedule, rows_of: Rows, from_rows: FromRows) -> optax.GradientTransformation:
+def whitened(
+    rate: optax.Schedule,
+    rows_of: Rows,
+    from_rows: FromRows,
+    units: Float[np.ndarray, " size"] | None = None,
+) -> optax.GradientTransformation:
     """Momentum over the square root of the second moment of the gradient, a full matrix that all quantities
     share: Shampoo (Gupta et al. 2018) with the factor on the side of the coefficients alone.
 
@@ -45,7 +53,7 @@ def whitened(rate: optax.Schedule, rows_of: Rows, from_rows: FromRows) -> optax.
     at its own pace. Rows of more than `LARGEST` times their usual size are shortened to that, once there is a
     usual size: the root is some steps old, so that one outlier would throw the quantities where no flow is
     finite, and its square would hold them still for hundreds of steps. Coefficients that never had a gradient
-    stay where they are.
+    stay where they are. `units` are those of the rows in which all this is done; None: all 1.
     """
 
     def init(params: Any) -> WhitenedState | optax.EmptyState:
@@ -53,13 +61,14 @@ def whitened(rate: optax.Schedule, rows_of: Rows, from_rows: FromRows) -> optax.
             return optax.EmptyState()
         rows = rows_of(params)
         square = jnp.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
-        return WhitenedState(jnp.zeros((), jnp.int32), jnp.zeros_like(rows), square, square)
+        given = jnp.ones(rows.shape[1], rows.dtype) if units is None else jnp.asarray(units, rows.dtype)
+        return WhitenedState(jnp.zeros((), jnp.int32), given, jnp.zeros_like(rows), square, square)
 
     def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         if isinstance(state, optax.EmptyState):
             return gradient, state
-        rows = rows_of(gradient)
+        rows = rows_of(gradient) * state.units
         rows = jnp.where(state.step < AT_FIRST, rows, _shortened(rows, state.root))
         count = state.step + 1
         momentum = MOMENTUM * state.momentum + (1 - MOMENTUM) * rows
@@ -70,7 +79,8 @@ def whitened(rate: optax.Schedule, rows_of: Rows, from_rows: FromRows) -> optax.
         )
         steps = -jnp.asarray(rate(state.step)) * (momentum / (1 - MOMENTUM**count)) @ root
         steps = jnp.where(jnp.diagonal(second) > 0, steps, 0.0)
-        return from_rows(steps, gradient), WhitenedState(count, momentum, second, root)
+        after = WhitenedState(count, state.units, momentum, second, root)
+        return from_rows(steps * state.units, gradient), after
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
 
@@ -82,9 +92,11 @@ def whitened_quadratic(
     `spreads` (2n,) are the sizes of the coordinates, among which noise in the steps is balanced; None: all
     alike.
     """
-    return whitened(
-        rate, lambda tree: _rows(tree, spreads), lambda rows, like: _unflatten(rows, like, spreads)
-    )
+    units = None
+    if spreads is not None:
+        of_matrices, of_vectors = coefficient_units(len(spreads) // 2, spreads)
+        units = np.append(of_matrices[np.triu_indices(len(spreads))], of_vectors)
+    return whitened(rate, _rows, _unflatten, units)
 
 
 def whitened_coefficients(rate: optax.Schedule) -> optax.GradientTransformation:
@@ -110,29 +122,27 @@ def _inverse_root(second: Float[Array, "size size"]) -> Float[Array, "size size"
     return (vectors / jnp.sqrt(jnp.maximum(values, 0) + floor)) @ vectors.T
 
 
-def _rows(tree: Any, spreads: tuple[float, ...] | None) -> Float[Array, "K size"]:
+def _rows(tree: Any) -> Float[Array, "K size"]:
     """Gradients with respect to (A, b), a row a quantity: in an orthonormal basis of symmetric matrices and
-    vectors, of coordinates divided by `spreads`.
+    vectors.
     """
     matrices, vectors = jax.tree.leaves(tree)
-    (i, j), weights, of_matrices, of_vectors = _basis(vectors.shape[1], spreads)
-    return jnp.concatenate([matrices[:, i, j] * weights * of_matrices, vectors * of_vectors], axis=1)
+    (i, j), weights = _upper(vectors.shape[1])
+    return jnp.concatenate([matrices[:, i, j] * weights, vectors], axis=1)
 
 
-def _unflatten(rows: Float[Array, "K size"], like: Any, spreads: tuple[float, ...] | None) -> Any:
+def _unflatten(rows: Float[Array, "K size"], like: Any) -> Any:
     """The steps of (A, b) that rows of steps in the basis of `_rows` stand for."""
     leaves, structure = jax.tree.flatten(like)
-    (i, j), weights, of_matrices, of_vectors = _basis(leaves[1].shape[1], spreads)
-    entries = rows[:, : len(i)] / weights * of_matrices
     dim = leaves[0].shape[1]
+    (i, j), weights = _upper(dim)
     place = np.zeros((dim, dim), np.int32)
     place[i, j] = place[j, i] = np.arange(len(i))
-    matrices = entries[:, place]
-    return jax.tree.unflatten(structure, [matrices, rows[:, len(i) :] * of_vectors])
+    matrices = (rows[:, : len(i)] / weights)[:, place]
+    return jax.tree.unflatten(structure, [matrices, rows[:, len(i) :]])
 
 
-def _basis(dim: int, spreads: tuple[float, ...] | None) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the upper triangle, the weight sqrt 2 off its diagonal, and the units of coefficients."""
+def _upper(dim: int) -> tuple[tuple[np.ndarray, np.ndarray], Float[np.ndarray, " entries"]]:
+    """Indices of the upper triangle, and the weight sqrt 2 off its diagonal."""
     i, j = np.triu_indices(dim)
-    of_matrices, of_vectors = coefficient_units(dim // 2, spreads)
-    return (i, j), np.where(i == j, 1.0, np.sqrt(2)).astype(np.float32), of_matrices[i, j], of_vectors
+    return (i, j), np.where(i == j, 1.0, np.sqrt(2)).astype(np.float32)

@@ -11,6 +11,7 @@ from exact_trajectories import linear_motion, noisy
 from scipy.integrate import solve_ivp
 
 from noether_razor.invariants import Analysis, analyse
+from noether_razor.invariants.energy import energy_in
 from noether_razor.invariants.found import _of_its_own
 from noether_razor.invariants.monomials import coefficients, monomials, quadratic_parts
 from noether_razor.reporting import symmetry_section, symmetry_text
@@ -315,6 +316,18 @@ class TestText:
         assert oscillators.energy is not None and oscillators.energy.residual < 1e-3
         assert all(quantity.bracket < 1e-5 for quantity in oscillators.quantities)
         assert all(quantity.change.limit < 0.001 for quantity in oscillators.quantities)
+
+    def test_the_energy_is_read_off_gradients(self):
+        """A network's field errs by a percent at random; its values at the ends of the data add that up."""
+        rng = np.random.default_rng(0)
+        states = rng.normal(size=(500, 4))
+        one, other = states * [1, 0, 1, 0], states * [0, 1.4, 0, 0.7]
+        slopes = 0.3 * one + 2.0 * other
+        slopes += 0.02 * np.sqrt(np.mean(slopes**2)) * rng.normal(size=slopes.shape)
+        found = energy_in(np.stack([one, other]), slopes)
+        assert found is not None and found.residual == pytest.approx(0.02, rel=0.1)
+        np.testing.assert_allclose(found.weights, [0.3, 2.0], rtol=5e-3)
+        assert energy_in(one[None], slopes) is None
 
     def test_a_hamiltonian_that_is_not_among_them_is_not_claimed(self):
         system = system_of("isotropic 2")

@@ -12,35 +12,39 @@ from .rounding import Measured
 from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
 
 _TOLERANCE = 0.05
-"""Share of the spread of H that the quantities may leave."""
+"""Share of the gradient of H that the quantities may leave."""
 _EXACT = 5e-4
 """Relative error of the weights of an energy that the quantities hold whole."""
 
 
 class Energy(NamedTuple):
     """The energy H as a combination of the found quantities: `weights` (rank,) up to a constant, and the
-    r.m.s. of what they leave of H over its spread.
+    r.m.s. of what they leave of its gradient over that of the gradient.
     """
 
     weights: Float[np.ndarray, " rank"]
     residual: float
 
 
-def energy_in(found: Float[np.ndarray, "points rank"], values: Float[np.ndarray, " points"]) -> Energy | None:
-    """H, of `values` at some states, as a combination of the quantities, `found` there; None where they leave
-    more than a twentieth of its spread.
+def energy_in(
+    found: Float[np.ndarray, "rank points dim"], slopes: Float[np.ndarray, "points dim"]
+) -> Energy | None:
+    """H as a combination of the quantities, of gradients at some states; None where they leave more than a
+    twentieth of its gradient. It is the gradient that is learned: values at the far ends of the data add up
+    the errors on the way there.
     """
-    found, values = found - found.mean(axis=0), values - values.mean()
-    size, spread = np.std(found, axis=0), np.std(values)
-    used = np.ones(found.shape[1], dtype=bool)
+    gradients, wanted = found.reshape(len(found), -1).T, slopes.ravel()
+    size, spread = np.sqrt(np.mean(gradients**2, axis=0)), np.sqrt(np.mean(wanted**2))
+    used = size > 0
     weights = np.zeros(len(used))
     for _ in range(3):
         weights = np.zeros(len(used))
-        weights[used] = np.linalg.lstsq(found[:, used] / size[used], values, rcond=1e-6)[0] / size[used]
+        weights[used] = np.linalg.lstsq(gradients[:, used] / size[used], wanted, rcond=1e-6)[0] / size[used]
         used = np.abs(weights) * size > _TOLERANCE * spread
         if not used.any():
             return None
-    residual = float(np.std(values - found @ weights) / max(spread, np.finfo(float).tiny))
+    left = np.sqrt(np.mean((wanted - gradients @ weights) ** 2))
+    residual = float(left / max(spread, np.finfo(float).tiny))
     return Energy(weights, residual) if residual <= _TOLERANCE else None
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from .conserved import ConservedSpace
 from .dictionary import Dictionary
-from .energy import Energy, energy_in, energy_quantity
+from .energy import Energy, energy_quantity
 from .formulas import QuantityFormula, reduced, shortened, sparse_basis
 from .monomials import coefficients, quadratic_parts
 from .motion import Change, Motion
@@ -127,14 +127,13 @@ class QuantityMaker:
         notes = [""] * len(formulas)
         energy, sines = None, [None] * len(formulas)
         if on_states is not None:
-            at_states = dictionary.values(on_states.states)
-            energy = energy_in(at_states @ rows.T, on_states.values)
+            energy = on_states.energy(motion, rows)
             if energy is not None:
                 at, formula, note = energy_quantity(formulas, energy)
                 formulas = [*formulas[:at], *formulas[at + 1 :], formula]
                 notes[-1] = note
                 rows = np.array([formula.row() for formula in formulas])
-                energy = energy_in(at_states @ rows.T, on_states.values)
+                energy = on_states.energy(motion, rows)
             sines = bracket_sizes(motion, rows, on_states)
         second = dictionary.second_degree
         products = _products(dictionary.expanded(rows), dictionary.dim) if second else notes

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ..thinning import evenly
 from ..typing import Hamiltonian
 from .dictionary import Dictionary
+from .energy import Energy, energy_in
 from .monomials import coefficients
 from .motion import Motion
 
@@ -28,20 +29,17 @@ _POINTS = 500
 
 
 class OnStates(NamedTuple):
-    """A Hamiltonian and its gradient on some states."""
+    """The gradient of a Hamiltonian on some states."""
 
     states: Float[np.ndarray, "points dim"]
-    values: Float[np.ndarray, " points"]
     gradients: Float[np.ndarray, "points dim"]
 
     @classmethod
     def of(cls, hamiltonian: Hamiltonian, states: Float[np.ndarray, "all dim"]) -> "OnStates":
         """Of a Hamiltonian, on some of `states` in the units of the data."""
         states = _some(states)
-        slopes = jax.jit(jax.vmap(jax.value_and_grad(hamiltonian)))
-        values, gradients = slopes(jnp.asarray(states, jnp.float32))
-        values, gradients = (np.asarray(part, dtype=np.float64) for part in (values, gradients))
-        return cls(states, values, gradients)
+        gradients = jax.jit(jax.vmap(jax.grad(hamiltonian)))(jnp.asarray(states, jnp.float32))
+        return cls(states, np.asarray(gradients, dtype=np.float64))
 
     @classmethod
     def of_terms(
@@ -49,7 +47,11 @@ class OnStates(NamedTuple):
     ) -> "OnStates":
         """Of a combination of terms, on all of `states`."""
         gradients = [dictionary.slopes(states, i) @ row for i in range(states.shape[1])]
-        return cls(states, dictionary.values(states) @ row, np.stack(gradients, axis=1))
+        return cls(states, np.stack(gradients, axis=1))
+
+    def energy(self, motion: Motion, rows: Float[np.ndarray, "rank all"]) -> Energy | None:
+        """The Hamiltonian as a combination of quantities, coefficients of all terms: see `energy_in`."""
+        return energy_in(_gradients(motion, rows, self.states), self.gradients * motion.scales)
 
 
 def _some(states: Float[np.ndarray, "all dim"]) -> Float[np.ndarray, "points dim"]:

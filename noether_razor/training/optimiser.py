@@ -96,7 +96,8 @@ class Training:
 
     def compiled_as(self) -> "Training":
         """These options without what no compiled step depends on: the devices are in its arguments, and
-        numbers of the data in the state of the optimiser. Fits of one shape share a program where these agree.
+        numbers of the data in the state of the optimiser. Fits of one shape share a program where these
+        agree.
         """
         return replace(self, devices=(), spreads=None, noise_floor=0.0)
 

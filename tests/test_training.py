@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from noether_razor.app.config import build_problem, load_config
 from noether_razor.inference import ELBO, ELBOTerms, Estimator, Posterior, paper_estimator
 from noether_razor.integrators import euler_step
 from noether_razor.networks import HamiltonianNetwork
@@ -277,13 +278,26 @@ def test_an_epoch_visits_every_transition_once_and_the_next_in_another_order(loo
 
 
 def test_runs_of_one_shape_share_a_compilation(posterior, transitions):
+    """Whatever their data are: the sizes of coordinates, and the least noise, differ from seed to seed."""
     averaging = CountingAveraging()
     traced = []
     for seed in range(2):
-        key = jax.random.key(seed)
-        fit(averaged(posterior, averaging), transitions, OBJECTIVE, TRAINING, key=key)
+        key, size = jax.random.key(seed), 1.0 + seed
+        training = replace(TRAINING, spreads=(size, size), learn_noise_variance=True, noise_floor=size)
+        fit(averaged(posterior, averaging), transitions, OBJECTIVE, training, key=key)
         traced.append(len(averaging.calls))
     assert 0 < traced[0] == traced[1]
+
+
+@pytest.mark.parametrize("mode", ["none", "fixed", "learned"])
+def test_seeds_of_a_configuration_are_of_one_shape(mode):
+    overrides = [f"symmetry.mode={mode}", "inference.noise_variance=learned"]
+    loops = []
+    for seed in range(2):
+        problem = build_problem(load_config("debug.toml", [*overrides, f"seed={seed}"]))
+        graph, _ = nnx.split(problem.posterior)
+        loops.append((graph, problem.training.compiled_as(), problem.objective))
+    assert loops[0] == loops[1] and hash(loops[0]) == hash(loops[1])
 
 
 def test_progress_is_the_mean_over_the_steps_of_a_call(loop_over):

@@ -110,7 +110,7 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
         fits = "" if energy["chi2_dof"] is None else f" by {energy['chi2_dof'] ** 0.5:.2f} times the noise"
         lines.append(f"H = {_shortened(energy['formula'])}; {SAID_OF_H[energy['source']]}{fits}")
     if any(entry["source"] == "hamiltonian" for entry in beyond["quantities"]):
-        lines.append("these are what commutes with H; noise may hide them along single trajectories")
+        lines.append("these laws were computed from H; along single trajectories noise may hide them")
     if beyond["relations"] and not beyond["undecided"]:
         lines.append(
             f"relations: {', '.join(_relation(text, beyond) for text in beyond['relations'][:MOST_LISTED])}"

@@ -1,6 +1,7 @@
 """The network F whose average over an orbit is the learned Hamiltonian."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -13,6 +14,9 @@ from jaxtyping import Array, Float
 from .phase_space import by_body
 from .scaling import Periods
 from .typing import Scalar, State, States
+
+_Linear = partial(nnx.Linear, kernel_init=jax.jit(nnx.initializers.lecun_normal(), static_argnums=(1, 2)))
+"""A layer whose weights are drawn by one compiled program, not by one for each operation."""
 
 
 def _features(state: State, periods: Periods) -> Float[Array, " features"]:
@@ -70,8 +74,8 @@ class HamiltonianNetwork(nnx.Module):
                 f"got dim={dim}, layers={layers}, width={width}"
             )
         sizes = [_features_count(dim, periods), *[width] * (layers - 1)]
-        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
-        self.readout = nnx.Linear(width, 1, use_bias=False, rngs=rngs)
+        self.hidden = nnx.List([_Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
+        self.readout = _Linear(width, 1, use_bias=False, rngs=rngs)
         self.alpha = alpha
         self.periods = tuple(periods)
 
@@ -182,8 +186,8 @@ class VectorFieldNetwork(FieldNetwork):
                 f"got dim={dim}, layers={layers}, width={width}"
             )
         sizes = [_features_count(dim, periods), *[width] * (layers - 1)]
-        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
-        self.readout = nnx.Linear(width, dim, rngs=rngs)
+        self.hidden = nnx.List([_Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
+        self.readout = _Linear(width, dim, rngs=rngs)
         self.alpha = alpha
         self.periods = tuple(periods)
 
@@ -215,8 +219,8 @@ class QuantityNetwork(nnx.Module):
             for period, size in zip(periods, sizes if periods else (), strict=True)
         )
         features = _features_count(len(self.sizes), self.periods)
-        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise((features, width, width))])
-        self.readout = nnx.Linear(width, count, use_bias=False, rngs=rngs)
+        self.hidden = nnx.List([_Linear(a, b, rngs=rngs) for a, b in pairwise((features, width, width))])
+        self.readout = _Linear(width, count, use_bias=False, rngs=rngs)
 
     def __call__(self, state: State) -> Float[Array, " K"]:
         features = _features(state / jnp.asarray(self.sizes, state.dtype), self.periods)

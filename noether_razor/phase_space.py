@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .typing import Hamiltonian, VectorField
@@ -11,8 +12,8 @@ from .typing import Hamiltonian, VectorField
 
 def symplectic_matrix(dof: int) -> Float[Array, "dim dim"]:
     """The matrix J = [[0, I], [-I, 0]] of Hamilton's equations x' = J grad H(x)."""
-    zero, identity = jnp.zeros((dof, dof)), jnp.eye(dof)
-    return jnp.block([[zero, identity], [-identity, zero]])
+    zero, identity = np.zeros((dof, dof)), np.eye(dof)
+    return jnp.asarray(np.block([[zero, identity], [-identity, zero]]))
 
 
 def symplectic_gradient(gradient: Float[Array, "dim *columns"]) -> Float[Array, "dim *columns"]:

@@ -89,9 +89,8 @@ def _dealt(data: Rows, key: PRNGKey) -> Any:
     block = min(count // size, BLOCK)
     blocks = count // (size * block)
     order = np.asarray(jax.random.permutation(key, count))[: blocks * block * size]
-    return jax.tree.map(
-        lambda x: x[order].reshape(blocks, block, size, *np.shape(x)[1:]), in_single_precision(data)
-    )
+    dealt = lambda x: np.asarray(x)[order].reshape(blocks, block, size, *np.shape(x)[1:])  # noqa: E731
+    return in_single_precision(jax.tree.map(dealt, data))
 
 
 class _Level:

@@ -61,10 +61,12 @@ class Posterior(nnx.Module):
         row_factors, column_factors = {}, {}
         for site, mean in self.means().items():
             rows, columns = mean.shape
-            half = jnp.log(relative_scale * jnp.sqrt(jnp.mean(mean**2))) / 2
-            row_scales[site] = nnx.Param(jnp.full(rows, half))
-            column_scales[site] = nnx.Param(jnp.full(columns, half))
-            precisions[site] = nnx.Param(-jnp.log(jnp.mean(mean**2)))
+            # By numpy: each operation of JAX would be compiled for each shape.
+            square = np.mean(np.square(mean))
+            half = np.log(relative_scale * np.sqrt(square)) / 2
+            row_scales[site] = nnx.Param(jnp.asarray(np.full(rows, half, mean.dtype)))
+            column_scales[site] = nnx.Param(jnp.asarray(np.full(columns, half, mean.dtype)))
+            precisions[site] = nnx.Param(jnp.asarray(-np.log(square), mean.dtype))
             if correlated:
                 row_factors[site] = nnx.Param(jnp.zeros((rows, rows)))
                 column_factors[site] = nnx.Param(jnp.zeros((columns, columns)))

@@ -115,9 +115,10 @@ def _energy_error(
 ) -> float:
     # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the
     # phase.
+    energies = jax.jit(jnp.vectorize(hamiltonian, signature="(dim)->()"))
     with jax.enable_x64(True):
-        energy = np.asarray(jax.vmap(jax.vmap(jax.vmap(hamiltonian)))(jnp.asarray(rollouts, jnp.float64)))
-        initial = np.asarray(jax.vmap(hamiltonian)(jnp.asarray(trajectories.states[:, 0])))
+        energy = np.asarray(energies(np.asarray(rollouts, np.float64)))
+        initial = np.asarray(energies(trajectories.states[:, 0]))
     change = np.sqrt(np.mean((energy - energy[:, :, :1])[:, followed.present()] ** 2))
     return float(change / max(np.std(initial), np.finfo(np.float64).tiny))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 
 from ..quantities import QuadraticQuantities
 from ..random import normal
@@ -88,5 +89,6 @@ class InitialStates:
 
     def draw(self, key: PRNGKey, count: int, dof: int) -> States:
         """So many states (count, 2 dof), whatever their energy."""
-        position, momentum = normal(key, (2, count, dof))
-        return jnp.concatenate([self.shift_q + self.scale_q * position, self.scale_p * momentum], axis=1)
+        position, momentum = np.asarray(normal(key, (2, count, dof)))
+        drawn = np.concatenate([self.shift_q + self.scale_q * position, self.scale_p * momentum], axis=1)
+        return jnp.asarray(drawn)

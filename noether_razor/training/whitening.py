@@ -59,10 +59,11 @@ def whitened(
     def init(params: Any) -> WhitenedState | optax.EmptyState:
         if not jax.tree.leaves(params):  # no such quantities in the model
             return optax.EmptyState()
-        rows = rows_of(params)
-        square = jnp.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
-        given = jnp.ones(rows.shape[1], rows.dtype) if units is None else jnp.asarray(units, rows.dtype)
-        return WhitenedState(jnp.zeros((), jnp.int32), given, jnp.zeros_like(rows), square, square)
+        rows = jax.eval_shape(rows_of, params)
+        size = rows.shape[1]
+        given = jnp.asarray(np.ones(size) if units is None else units, rows.dtype)
+        square, momentum = jnp.zeros((size, size), rows.dtype), jnp.zeros(rows.shape, rows.dtype)
+        return WhitenedState(jnp.zeros((), jnp.int32), given, momentum, square, square)
 
     def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params

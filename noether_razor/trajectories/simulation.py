@@ -104,7 +104,7 @@ def _bounded(
     system: HamiltonianSystem, key: PRNGKey, count: int, times: np.ndarray, initial: InitialStates
 ) -> Float[np.ndarray, "count time dim"]:
     """So many trajectories that stay within the bound, of as many draws as it takes."""
-    at = jnp.tile(np.pad(times, (0, -len(times) % TIMES), mode="edge"), (BLOCK, 1))
+    at = jnp.asarray(np.tile(np.pad(times, (0, -len(times) % TIMES), mode="edge"), (BLOCK, 1)))
     bound = BOUND * max(initial.scale_q + abs(initial.shift_q), initial.scale_p)
     scales = (
         f"scales of the initial states than {initial.scale_q:g} (positions) and {initial.scale_p:g} (momenta)"
@@ -148,7 +148,8 @@ def _bounded(
 def _in_blocks(compute: Callable[[States], Array], initial: States) -> np.ndarray:
     """`compute` of all initial states, in calls of one shape."""
     rows = np.pad(np.arange(len(initial)), (0, -len(initial) % BLOCK), mode="edge").reshape(-1, BLOCK)
-    return np.concatenate([compute(initial[block]) for block in rows])[: len(initial)]
+    first = np.asarray(initial)
+    return np.concatenate([compute(jnp.asarray(first[block])) for block in rows])[: len(first)]
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,5 +1,6 @@
 """Several devices compute what one does: the same numbers to rounding, each its share, with little to say."""
 
+import importlib.util
 import json
 import os
 import re
@@ -172,3 +173,24 @@ def test_memory_is_predicted_to_a_fifth(table, row):
     sizes = CompiledLoop(*parts, jax.random.key(0)).program.memory_analysis()
     compiled = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
     assert 0.8 < step_cost(*parts).memory / compiled < 1.2
+
+
+def test_the_check_of_a_device_runs_on_a_cpu(monkeypatch, capsys):
+    """On a machine without an accelerator the device is the CPU, and differs from it by nothing."""
+    path = Path(__file__).parents[1] / "scripts" / "device_check.py"
+    found = importlib.util.spec_from_file_location("device_check", path)
+    assert found is not None and found.loader is not None
+    check = importlib.util.module_from_spec(found)
+    found.loader.exec_module(check)
+    monkeypatch.setitem(check.PROBLEMS, "table 1", ("../debug.toml", "symmetry.mode=none"))
+    monkeypatch.setattr(
+        "sys.argv", ["device_check", "--seconds", "0.01", "--skip-discover", "--only", "table 1"]
+    )
+    check.main()
+    result = json.loads(capsys.readouterr().out)
+    entry = result["problems"]["table 1"]
+    assert result["device"] == "cpu" and "discover" not in result
+    assert 0 < entry["device"]["step_ms"] < 1e4 and entry["device"]["compile_s"] > 0
+    assert entry["rollouts"] == 0.0
+    for errors in entry["accuracy"].values():
+        assert set(errors) == {"nll", "kl", "gradient"} and max(errors.values()) < FEW

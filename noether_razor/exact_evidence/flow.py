@@ -50,8 +50,13 @@ class Compiled(NamedTuple):
     structure: PoissonStructure | None = None
 
 
-# A fit runs this a hundred times and more: whatever the flags say, code that is fast pays.
-@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 2})
+FAST = {"xla_backend_optimization_level": 2, "xla_cpu_multi_thread_eigen": False}
+"""A fit runs this a hundred times and more: whatever the flags say, code that is fast pays. Its products are of
+matrices so small that handing them to other threads costs a third of the time.
+"""
+
+
+@partial(jax.jit, static_argnums=0, compiler_options=FAST)
 def normal_equations(
     compiled: Compiled,
     tables: Any,

@@ -216,19 +216,20 @@ class TestConfigs:
         rows, moved = jax.jit(jax.vmap(both))(states)
         assert_allclose(moved, SYSTEMS[OF_TABLE[name]].field(np.asarray(rows)), atol=1e-9)
 
-    def test_one_is_trained(self, tmp_path):
-        sizes = "network.width=8", "network.layers=2", "inference.group_samples=2", "symmetry.quantities=1"
-        changes = (*sizes, "training.steps=4", "data.bracket=masses", "evaluation.weight_samples=2")
-        folder = RunFolder(tmp_path / "run")
-        config = load_config(CONFIGS["masses"], changes)
-        summary = train_run(config, folder)
-        assert summary["data"]["names"] == ["q1", "q2", "p1", "p2"] and summary["test"]["held out"]["mse"] > 0
-        assert train_run(config, folder, resume=True) == summary
-
     @pytest.mark.parametrize("change", ["data.noise_on=targets", "data.file=mine.csv"])
     def test_velocities_are_of_simulated_states(self, change):
         with pytest.raises(ConfigError, match=r"data\.velocities is for simulated data"):
             load_config(CONFIGS["masses"], [change])
+
+
+def test_a_configuration_is_trained(tmp_path):
+    sizes = "network.width=8", "network.layers=2", "inference.group_samples=2", "symmetry.quantities=1"
+    changes = (*sizes, "training.steps=4", "data.bracket=masses", "evaluation.weight_samples=2")
+    folder = RunFolder(tmp_path / "run")
+    config = load_config(CONFIGS["masses"], changes)
+    summary = train_run(config, folder)
+    assert summary["data"]["names"] == ["q1", "q2", "p1", "p2"] and summary["test"]["held out"]["mse"] > 0
+    assert train_run(config, folder, resume=True) == summary
 
 
 def test_potential_depends_on_positions_alone():

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from scipy.stats import chi2
 
 from ..invariants import Drift, FoundQuantity, Motion, QuantityFormula
-from ..invariants.energy import energy_multiple
+from ..invariants.energy import ENERGY
 from ..invariants.formulas import reduced, sparse_basis
 from ..invariants.on_states import OnStates, bracket_sizes
 from ..invariants.rounding import Measured, settled_numbers
-from ..invariants.simple_numbers import SimpleNumber
+from ..invariants.simple_numbers import SimpleNumber, simple_number
 from ..trajectories import Trajectories
 from .commuting import Commuting
 from .library import Library
@@ -174,15 +174,20 @@ class _Data(NamedTuple):
         library, data = self.library, self.motion.trajectories
         values, errors, simple, measured = self._settled(row)
         formula = QuantityFormula.of(values, errors, simple, data.names, data.units, measured, library.terms)
+        if row.pivot is None:
+            made = formula.row()
+            weight = float(values @ made / max(float(made @ made), np.finfo(float).tiny))
+            largest = int(np.argmax(np.abs(values) * self.units))
+            share = max(EXACT, float(errors[largest] / abs(values[largest])))
+            formula = formula.times(simple_number(weight, EXACT * abs(weight)) or weight, share)
         coefficients = formula.row()
-        factor = float(coefficients @ values / max(float(values @ values), np.finfo(float).tiny))
         return FoundQuantity(
             formula=formula,
             dictionary=library,
             row=coefficients,
             change=self.drift.change(self.motion.rows(coefficients[None])[0]),
             mean=float(library.values(data.points()).mean(axis=0) @ coefficients),
-            note=energy_multiple(factor, EXACT) if row.pivot is None else "",
+            note=ENERGY if row.pivot is None else "",
             bracket=bracket_sizes(self.motion, coefficients[None], self.energies)[0],
         )
 

@@ -9,9 +9,10 @@ from jaxtyping import Float
 
 from ..exact_evidence.hamiltonian import with_error
 from ..invariants import FoundQuantity, Motion
-from ..invariants.energy import energy_multiple
+from ..invariants.energy import ENERGY
 from ..invariants.found import QuantityMaker
 from ..invariants.on_states import DEPENDENT, independence
+from ..invariants.simple_numbers import simple_number
 from ..invariants.spans import listed
 from ..thinning import evenly
 from .brackets import MOST_POINTS, Members
@@ -182,12 +183,19 @@ def hamiltonian_text(pairs: Mapping[str, tuple[float, float]]) -> str:
 def _noted(
     one: FoundQuantity, library: Library, row: Float[np.ndarray, " M"], energy: EnergyFit, motion: Motion
 ) -> FoundQuantity:
-    """With the multiple of H that it is, by the exact weights."""
+    """The energy itself, by the exact weights, where a quantity is a multiple of it."""
     if "energy H" not in one.note:
         return one
     weight = _projected(row * motion.own_sizes, one.row * motion.own_sizes)
     error = max(_weight_error(energy), relative_error(one, library, motion))
-    return replace(one, note=energy_multiple(1 / weight, error))
+    factor = simple_number(weight, error * abs(weight)) or weight
+    return replace(
+        one,
+        formula=one.formula.times(factor, error),
+        row=one.row * float(factor),
+        mean=one.mean * float(factor),
+        note=ENERGY,
+    )
 
 
 def _hamiltonian(

@@ -11,6 +11,7 @@ from .formulas import Part, QuantityFormula
 from .rounding import Measured
 from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
 
+ENERGY = "the energy H"
 _TOLERANCE = 0.05
 """Share of the gradient of H that the quantities may leave."""
 _EXACT = 5e-4
@@ -87,7 +88,7 @@ def energy_multiple(factor: float, error: float) -> str:
     """What a quantity is that is `factor`, with a relative error, times the energy."""
     ratio = simple_number(factor, error * abs(factor))
     words = {
-        1.0: "the energy H",
+        1.0: ENERGY,
         2.0: "twice the energy H",
         0.5: "half the energy H",
         -1.0: "minus the energy H",

@@ -1,7 +1,7 @@
 """From a space of quantities to formulas that a person can read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import gcd, lcm
 from typing import NamedTuple
@@ -202,6 +202,22 @@ class QuantityFormula:
             {every[j]: pair for j, pair in (measured or {}).items()},
             terms,
         )
+
+    def times(self, factor: SimpleNumber | float, error: float) -> "QuantityFormula":
+        """A multiple of it; a `factor` that is no simple number has a relative `error`."""
+        size = abs(float(factor))
+        sums = {part: multiplied(value, factor) for part, value in self.coefficients.items()}
+        decimals = {
+            part: float(np.hypot(size * self.errors.get(part, 0.0), error * abs(float(value))))
+            for part, value in sums.items()
+            if not isinstance(value, Fraction | Surd)
+        }
+        measured = {
+            part: (value * float(factor), off * size)
+            for part, (value, off) in self.measured.items()
+            if part not in decimals
+        }
+        return replace(self, coefficients=sums, errors=decimals, measured=measured)
 
     @classmethod
     def of_terms(

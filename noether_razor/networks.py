@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from .orthonormal import orthonormal
 from .phase_space import by_body
 from .scaling import Periods
 from .typing import Scalar, State, States
@@ -201,7 +202,8 @@ class VectorFieldNetwork(FieldNetwork):
 class QuantityNetwork(nnx.Module):
     """K conserved quantities as a network R^dim -> R^K of two hidden layers, smooth so that their flows are.
 
-    It sees states divided by `sizes` (dim,), with `periods` as in `HamiltonianNetwork`.
+    It sees states divided by `sizes` (dim,), with `periods` as in `HamiltonianNetwork`. Where it is told to
+    `keep` a size, its outputs are combined so that their gradients have it and are uncorrelated.
     """
 
     def __init__(
@@ -221,15 +223,35 @@ class QuantityNetwork(nnx.Module):
         features = _features_count(len(self.sizes), self.periods)
         self.hidden = nnx.List([_Linear(a, b, rngs=rngs) for a, b in pairwise((features, width, width))])
         self.readout = _Linear(width, count, use_bias=False, rngs=rngs)
+        self.size: float | None = None
+        self.states: tuple[tuple[float, ...], ...] = ()
 
     def __call__(self, state: State) -> Float[Array, " K"]:
+        values = self._outputs(state)
+        if self.size is None:
+            return values
+        products = self._products(jnp.asarray(self.states, values.dtype))
+        return self.size * orthonormal(products, values[:, None])[:, 0]
+
+    def keep(self, states: States, size: float) -> None:
+        """Whatever the weights become, gradients at `states` have the r.m.s. `size`, in units of `sizes`, and
+        are uncorrelated.
+        """
+        # Static: they are not learned.
+        self.size, self.states = size, tuple(map(tuple, np.asarray(states, np.float32).tolist()))
+
+    def resize(self, states: States, size: float) -> None:
+        """Scale each output so that its gradient at `states` has the r.m.s. `size`, in units of `sizes`."""
+        found = jnp.sqrt(jnp.diagonal(self._products(states)))
+        self.readout.kernel[...] = self.readout.kernel[...] * size / found
+
+    def _outputs(self, state: State) -> Float[Array, " K"]:
         features = _features(state / jnp.asarray(self.sizes, state.dtype), self.periods)
         for layer in self.hidden:
             features = jax.nn.silu(layer(features))
         return self.readout(features)
 
-    def resize(self, states: States, size: float) -> None:
-        """Scale each output so that its gradient at `states` has the r.m.s. `size`, in units of `sizes`."""
-        slopes = jax.vmap(jax.jacobian(self))(states) * jnp.asarray(self.sizes)
-        found = jnp.sqrt(jnp.mean(jnp.sum(slopes**2, axis=2), axis=0))
-        self.readout.kernel[...] = self.readout.kernel[...] * size / found
+    def _products(self, states: States) -> Float[Array, "K K"]:
+        """Means of the products of gradients."""
+        slopes = jax.vmap(jax.jacobian(self._outputs))(states) * jnp.asarray(self.sizes, states.dtype)
+        return jnp.einsum("ski,sli->kl", slopes, slopes) / len(states)

@@ -52,8 +52,8 @@ class SymmetryOptions:
     family; None: 4 up to two degrees of freedom, else 3. terms: formulas that the library has besides, or
     that the family terms has alone. width: units of a network's two hidden layers. flow_length: the longest
     orbit of quantities that are not quadratic, in spreads of the data. flow_steps: integrator steps along it.
-    fixed_size: combinations of terms keep the size that they start with, and stay independent: they are as
-    many laws as are learned, and none can vanish.
+    fixed_size: quantities that are not of degree two keep the size that they start with, and stay
+    independent: they are as many laws as are learned, and none can vanish.
     """
 
     mode: Literal["none", "fixed", "learned"] = "learned"
@@ -105,8 +105,7 @@ class TrainingOptions:
 
     batch: transitions per step; None: all, at most 100. rates: peak learning rates. second_moment: Adam's
     beta2. kl_warmup: steps over which the KL term is faded in. orbit_growth: group warm-up, the steps over
-    which the group samples grow to full size, of quantities that are fixed, or learned and not quadratic:
-    these then move from the start. log_every: steps between logged metrics.
+    which the group samples of fixed quantities grow to full size. log_every: steps between logged metrics.
     """
 
     steps: PositiveInt = 3000

@@ -1,12 +1,12 @@
 """Quantities that are learned with the bound from random starts, and what a step costs beside quadratic ones.
 
-Prints JSON: for each of `configs/beyond/learned_*.toml` how much of what was learned lies in the span of what
-is conserved, formulas, seconds, and the time of a step over that with quadratic quantities, measured in the
-same process.
+Prints JSON: for each of `configs/beyond/learned_*.toml` and each seed how much of what was learned lies in
+the span of what is conserved, formulas and seconds; and the time of a step over that with quadratic ones,
+both measured in one process.
 """
 
+import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -132,10 +132,21 @@ def cost(name: str) -> float:
     return own / quadratic
 
 
-def main(names: list[str]) -> dict[str, Any]:
+def main() -> None:
     """All of it."""
-    return {name: learn(name) | {"step over quadratic": cost(name)} for name in names or CONSERVED}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(CONSERVED)}; all unless told otherwise")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the data and the start")
+    asked = parser.parse_args()
+    found = {
+        name: {
+            "seeds": {seed: learn(name, [f"seed={seed}"]) for seed in asked.seeds},
+            "step over quadratic": cost(name),
+        }
+        for name in asked.names or CONSERVED
+    }
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1:]), indent=2))
+    main()

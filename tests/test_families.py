@@ -113,12 +113,22 @@ class TestLimitedFlows:
         np.testing.assert_allclose(images / sizes, FlowSamples(plain, w, 8)(x), rtol=1e-9)
 
     def test_one_curve_holds_what_single_integrations_give(self) -> None:
-        energy = Pendulum().hamiltonian
-        one = GeneralQuantities(energy, dof=1)
-        two = GeneralQuantities(lambda x: jnp.stack([energy(x), x[0]]), dof=1)
-        x, w = jnp.array([1.0, 0.7]), jnp.array([[1.3], [-0.2], [0.55], [-0.97]])
-        single = flow_samples(two, jnp.pad(w, ((0, 0), (0, 1))), flow_steps=16)(x)
-        np.testing.assert_allclose(flow_samples(one, w, flow_steps=16)(x), single, atol=1e-5)
+        one = GeneralQuantities(Pendulum().hamiltonian, dof=1)
+        x, w = jnp.array([1.0, 0.7]), jnp.array([[1.3, 0.2, 0.55, 0.97, 0.0], [0.4, 1.1, 0.0, 0.3, 0.8]])
+        directions = jnp.array([[1.0], [-1.0]])
+        single = flow_samples(one, (directions * w).reshape(-1, 1), flow_steps=16)(x)
+        np.testing.assert_allclose(CurveSamples(one, directions, w, 16)(x), single, atol=1e-5)
+
+    def test_an_average_shows_an_even_change_along_a_curve_at_first_order(self) -> None:
+        # Along C = q only p changes, so F = p does, and evenly: images on both sides would hide it.
+        quantities, x = GeneralQuantities(lambda x: x[0], dof=1), jnp.array([0.3, -0.4])
+        moved = [
+            float(jnp.mean(FlowAveraging().sample(jax.random.key(seed), quantities, GroupDraws(16))(x)[:, 1]))
+            for seed in range(8)
+        ]
+        # The mean of the speed, 1 / sqrt(2), over half of the length, in one direction or the other.
+        np.testing.assert_allclose(np.abs(np.array(moved) + 0.4), LENGTH / 2 / np.sqrt(2), rtol=0.01)
+        assert len(set(np.sign(np.array(moved) + 0.4))) == 2
 
     def test_images_of_an_averaging_are_those_of_its_length_along_unit_combinations(self) -> None:
         quantities = general(quadratic_form(2, [{(0, 3): 1.0, (1, 2): -1.0}, {(2, 2): 0.5, (0, 0): 0.5}]))
@@ -193,16 +203,29 @@ def test_quantities_of_one_size_stay_so_and_independent() -> None:
     np.testing.assert_allclose(quantities.gradient(weights)(x), wanted, rtol=1e-4)
 
 
-def test_quantities_move_from_the_start_where_orbits_grow() -> None:
-    made = ["training.steps=10", "training.orbit_growth=6", *SMALL, *options("polynomial")]
+def test_orbits_grow_from_where_quantities_begin_to_move() -> None:
+    made = ["training.steps=10", *SMALL, *options("polynomial")]
     training = build_problem(load_config(CONFIGS / "debug.toml", made)).training
-    assert (training.quantities_after, training.group_warmup) == (0, 6)
-    plain = build_problem(load_config(CONFIGS / "debug.toml", [*made, "training.orbit_growth=0"])).training
-    assert (plain.quantities_after, plain.group_warmup) == (4, 0)
+    assert (training.quantities_after, training.group_warmup) == (4, 6)
     learned = build_problem(
         load_config(CONFIGS / "debug.toml", [*made, 'symmetry.family="quadratic"'])
     ).training
     assert (learned.quantities_after, learned.group_warmup) == (0, 0)
+
+
+def test_networks_of_one_size_stay_so_and_independent() -> None:
+    problem = problem_of("network", quantities=2, width=8, initial_scale=1.5, fixed_size=True)
+    quantities = problem.posterior.quantities
+    assert isinstance(quantities, GeneralQuantities)
+    network = quantities.function
+    assert isinstance(network, QuantityNetwork)
+    kernel = network.readout.kernel
+    # Whatever the weights become.
+    kernel[...] = kernel[...] @ jnp.array([[3.0, 0.4], [0.1, 0.5]])
+    points = jnp.asarray(problem.data.points(), jnp.float32)
+    slopes = jax.vmap(jax.jacobian(quantities))(points) * jnp.asarray(problem.training.spreads)
+    products = jnp.einsum("pki,pli->kl", slopes, slopes) / len(points)
+    np.testing.assert_allclose(products, 2.25 * np.eye(2), atol=2e-3)
 
 
 def test_polynomials_have_no_angles_and_waves_are_functions_on_the_circle() -> None:

@@ -12,7 +12,17 @@ PACKAGE = Path(noether_razor.__file__).parent
 
 # Later ranks may import from earlier ones; rooms of one rank do not see each other.
 RANKS = [
-    {"typing", "files", "quadratic_forms", "spelling", "thinning", "threads", "null_space", "devices"},
+    {
+        "typing",
+        "files",
+        "quadratic_forms",
+        "spelling",
+        "thinning",
+        "threads",
+        "null_space",
+        "orthonormal",
+        "devices",
+    },
     {"random", "formula"},
     {"phase_space"},
     {"scaling", "integrators", "mechanics"},

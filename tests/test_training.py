@@ -316,16 +316,24 @@ def test_the_loop_stops_before_the_step_that_is_not_finite(loop_over):
     assert not bool(loop(start, KEY, jnp.asarray(step + 1))[2])
 
 
-@pytest.mark.parametrize("setting", [{"kl_warmup": 4}, {"group_warmup": 4}], ids=str)
-def test_kl_and_group_samples_grow_linearly_to_their_size_and_stay(loop_over, setting):
+@pytest.mark.parametrize(
+    ("setting", "waits"),
+    [
+        ({"kl_warmup": 4}, 0),
+        ({"group_warmup": 4}, 0),
+        ({"group_warmup": 4, "quantities_after": 3}, 3),
+    ],
+    ids=str,
+)
+def test_kl_and_group_samples_grow_linearly_to_their_size_and_stay(loop_over, setting, waits):
     weight = {"kl_warmup": "kl_weight", "group_warmup": "group_scale"}
     name = weight[next(iter(setting))]
     loop, state = loop_over(lambda **settings: settings[name], np.ones(1), batch=1, **setting)
     found = []
-    for stop in range(1, 7):
+    for stop in range(1, 7 + waits):
         state, progress, _ = loop(state, KEY, jnp.asarray(stop))
         found.append(float(progress.terms.nll))
-    np.testing.assert_allclose(found, [0.25, 0.5, 0.75, 1, 1, 1])
+    np.testing.assert_allclose(found, [0] * waits + [0.25, 0.5, 0.75, 1, 1, 1])
 
 
 def test_batches_divide_among_the_weight_samples():

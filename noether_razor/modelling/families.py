@@ -37,6 +37,8 @@ from .bodies import equal_bodies
 
 SIZED_BY = 1000
 """States, at most, by which terms are brought to one size."""
+KEPT_BY = 256
+"""States, at most, at which a network of quantities keeps its size: they are a part of each step."""
 FLATTEST = 1e-6
 """Of combinations of terms, the mean square of their gradients over the largest, from which they count."""
 DEGREE = 4
@@ -155,11 +157,15 @@ def _bodies(options: SymmetryOptions, described: Described, count: int) -> BodyQ
 
 
 def _network(options: SymmetryOptions, described: Described, count: int) -> GeneralQuantities:
-    """A network with K outputs, at the start as large as `options` say."""
+    """A network with K outputs, as large as `options` say: at the start, or always."""
     data, sizes = described.data, described.spreads
     key = stream(described.seed, "quantities")
     network = QuantityNetwork(count, sizes, width=options.width, periods=data.periods, rngs=nnx.Rngs(key))
-    network.resize(jnp.asarray(_sample(data.points()), jnp.float32), options.initial_scale)
+    points = jnp.asarray(_sample(data.points()), jnp.float32)
+    if options.fixed_size:
+        network.keep(points[evenly(len(points), KEPT_BY)], options.initial_scale)
+    else:
+        network.resize(points, options.initial_scale)
     return GeneralQuantities(network, dof=data.dof)
 
 

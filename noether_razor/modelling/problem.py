@@ -49,9 +49,8 @@ without noise is not more accurate, and sigma^2 could fall until rounding alone 
 OF_DEGREE_TWO = ("quadratic", "bodies")
 """Families whose flows are exact."""
 HEAD_START = 0.4
-"""Share of the steps in which the network learns alone before quantities do whose flows are integrated. Their
-finite orbits only smooth, and an untrained network bends to any of them: without it the polynomials of an r^4
-oscillator end as far from what is conserved as they began.
+"""Share of the steps in which the network learns alone before quantities do whose flows are integrated; their
+orbits then grow from nothing. Finite ones only smooth, and an untrained network bends to any of them.
 """
 
 
@@ -343,6 +342,7 @@ def _training(options: Options, data: Trajectories, *, measured: bool) -> Traini
     learn_noise = options.inference.noise_variance == "learned"
     scaled = measured and options.scale == "auto"
     variance = options.spread**2 if scaled else float(np.mean(data.spreads() ** 2))
+    quantities_after, group_warmup = _group_warmup(options)
     return Training(
         steps=table.steps,
         batch=table.batch or min(data.transitions().size, 100),
@@ -352,19 +352,23 @@ def _training(options: Options, data: Trajectories, *, measured: bool) -> Traini
         learn_noise_variance=learn_noise,
         noise_floor=NOISE_FLOOR * variance if learn_noise else 0.0,
         kl_warmup=table.kl_warmup,
-        quantities_after=_quantities_after(options),
-        group_warmup=0 if _quadratic(options) else table.orbit_growth,
+        quantities_after=quantities_after,
+        group_warmup=group_warmup,
         spreads=_spreads(data),
         log_every=table.log_every,
     )
 
 
-def _quantities_after(options: Options) -> int:
-    """Steps before learned quantities begin to move: none of degree two, whose flows go round, and none where
-    orbits begin small.
+def _group_warmup(options: Options) -> tuple[int, int]:
+    """Steps before learned quantities begin to move, and steps from there over which orbits grow: none of
+    quantities of degree two that are learned, whose flows go round.
     """
-    ready = options.symmetry.mode != "learned" or _quadratic(options) or options.training.orbit_growth
-    return 0 if ready else round(HEAD_START * options.training.steps)
+    if _quadratic(options):
+        return 0, 0
+    if options.symmetry.mode != "learned":
+        return 0, options.training.orbit_growth
+    after = round(HEAD_START * options.training.steps)
+    return after, options.training.steps - after
 
 
 def _quadratic(options: Options) -> bool:

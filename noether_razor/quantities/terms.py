@@ -12,12 +12,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from ..orthonormal import orthonormal
 from ..random import normal
 from ..typing import PRNGKey, Scalar, State, VectorField
 from .base import ConservedQuantities
-
-SAME = 1e-6
-"""Of the squares of rows of coefficients: below it they are not told apart."""
 
 Exponents = tuple[int, ...]
 """The powers of the coordinates in a monomial."""
@@ -182,10 +180,7 @@ class TermQuantities(ConservedQuantities):
         own = self.coefficients[...]
         if self.size is None:
             return own
-        products = own @ own.T
-        # Finite where rows are the same.
-        root = jnp.linalg.cholesky(products + SAME * jnp.trace(products) * jnp.eye(len(own)))
-        return self.size * jax.scipy.linalg.solve_triangular(root, own, lower=True)
+        return self.size * orthonormal(own @ own.T, own)
 
     def _tensors(self, coefficients: Float[Array, "*K B"]) -> Tensors:
         return Tensors(*(jnp.tensordot(coefficients, jnp.asarray(part), 1) for part in self.basis.tensors))

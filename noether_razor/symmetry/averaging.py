@@ -16,8 +16,8 @@ from .limited import FLOW_STEPS, LENGTH, CurveSamples
 from .measures import Ball, GroupMeasure
 
 ON_A_CURVE = 16
-"""Images of a state on the curve of one combination of several quantities. Equally spaced ones leave little
-noise, which those of as many combinations would.
+"""Images of a state on one curve. Equally spaced ones leave little noise, which those of as many combinations
+would.
 """
 
 
@@ -57,7 +57,10 @@ class FlowAveraging:
     """The flows of conserved quantities at coordinates drawn from `measure` (Noether's Razor, section 3).
 
     Where the flows have no closed form, images lie along those of random combinations of unit length: by the
-    measure in one dimension on each curve. `flow_steps`, `spreads` and `length` are those of `CurveSamples`.
+    size of the measure's draws in one dimension on each curve, which is that of a symmetric measure. All are
+    ahead of the state. On both sides of it, changes of F along C would cancel to the first order: any C along
+    which F changes evenly would do, and those that are conserved are not found (docs/numerics.md).
+    `flow_steps`, `spreads` and `length` are those of `CurveSamples`.
     """
 
     measure: GroupMeasure = field(default_factory=Ball)
@@ -74,14 +77,13 @@ class FlowAveraging:
         return self._curves(key, quantities, draws)
 
     def _curves(self, key: PRNGKey, quantities: ConservedQuantities, draws: GroupDraws) -> CurveSamples:
-        count = quantities.count
-        curves = 1 if count == 1 else -(-draws.samples // ON_A_CURVE)
+        curves = -(-draws.samples // ON_A_CURVE)
         for_directions, *for_curves = jax.random.split(key, 1 + curves)
-        directions = jnp.ones((1, 1)) if count == 1 else normal(for_directions, (curves, count))
+        directions = normal(for_directions, (curves, quantities.count))
         directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
         each = -(-draws.samples // curves)
         along = [self.measure.sample(k, 1, each, independent=draws.independent)[:, 0] for k in for_curves]
-        positions = draws.scale * jnp.stack(along)
+        positions = draws.scale * jnp.abs(jnp.stack(along))
         return CurveSamples(quantities, directions, positions, self.flow_steps, self.spreads, self.length)
 
 

@@ -55,25 +55,20 @@ class FlowSamples(NamedTuple):
     length: float = LENGTH
 
     def __call__(self, state: State) -> Float[Array, "samples dim"]:
-        w = self.coordinates
-        if w.shape[1] == 1:
-            one = jnp.ones((1, 1), w.dtype)
-            return CurveSamples(self.quantities, one, w.T, self.steps, self.spreads, self.length)(state)
-
         def image(w: Float[Array, " K"]) -> State:
             size = jnp.sqrt(jnp.maximum(jnp.sum(w**2), jnp.finfo(w.dtype).tiny))
             field = limited_field(self.quantities.gradient(w / size), self.spreads)
             return transition(field, state, self.length * size, substeps=self.steps)
 
-        return jax.vmap(image)(w)
+        return jax.vmap(image)(self.coordinates)
 
 
 class CurveSamples(NamedTuple):
     """Images under the speed-limited flows of u . C, with u the rows of `directions`, for the times `length`
     times those in the same row of `positions`: of order 4 in 1 / `steps`.
 
-    All images of a state by one direction lie on one curve. It is integrated once in either direction, and
-    the images are taken from its cubic Hermite interpolation, whatever their number.
+    All images of a state by one direction lie on one curve, ahead of it: positions are not negative. It is
+    integrated once, and the images are taken from its cubic Hermite interpolation, whatever their number.
     """
 
     quantities: ConservedQuantities
@@ -91,23 +86,16 @@ class CurveSamples(NamedTuple):
         self, state: State, direction: Float[Array, " K"], w: Float[Array, " each"]
     ) -> Float[Array, "each dim"]:
         field = limited_field(self.quantities.gradient(direction), self.spreads)
-        longest = jnp.maximum(jnp.max(jnp.abs(w)), jnp.finfo(w.dtype).tiny)
-        size = self.length * longest / self.steps
+        longest = jnp.maximum(jnp.max(w), jnp.finfo(w.dtype).tiny)
+        step = self.length * longest / self.steps
 
-        def followed(step: Float[Array, ""]) -> tuple[Array, Array]:
-            def one(x: State, _: None) -> tuple[State, tuple[State, State]]:
-                return rk4_step(field, x, step), (x, field(x))
+        def one(x: State, _: None) -> tuple[State, tuple[State, State]]:
+            return rk4_step(field, x, step), (x, field(x))
 
-            end, (nodes, slopes) = jax.lax.scan(one, state, length=self.steps)
-            return jnp.concatenate([nodes, end[None]]), jnp.concatenate([slopes, field(end)[None]]) * step
-
-        nodes, slopes = jax.vmap(followed)(jnp.stack([size, -size]))
+        end, (nodes, slopes) = jax.lax.scan(one, state, length=self.steps)
+        nodes = jnp.concatenate([nodes, end[None]])
+        slopes = jnp.concatenate([slopes, field(end)[None]]) * step
         # Steps from each node, as far as its neighbours.
-        away = jnp.abs(w)[:, None] / longest * self.steps - jnp.arange(self.steps + 1)
-        away = jnp.clip(away, -1, 1)
+        away = jnp.clip(w[:, None] / longest * self.steps - jnp.arange(self.steps + 1), -1, 1)
         left = (1 - jnp.abs(away)) ** 2
-        values, tangents = (1 + 2 * jnp.abs(away)) * left, away * left
-        forth, back = (
-            v @ x + t @ s for v, t, x, s in ((values, tangents, nodes[k], slopes[k]) for k in (0, 1))
-        )
-        return jnp.where(w[:, None] >= 0, forth, back)
+        return ((1 + 2 * jnp.abs(away)) * left) @ nodes + (away * left) @ slopes

@@ -72,15 +72,16 @@ def make_loop(
     Step t depends on (key, t) alone: a run that is stopped and resumed takes the same steps. Once in every
     pass over the data their rows are shuffled anew, and dealt out in batches without repetition while they
     last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
-    steps, the group coordinates with a factor that does so over `training.group_warmup`. Where the objective
+    steps, the group coordinates with a factor that does so over `training.group_warmup` from
+    `training.quantities_after` on. Where the objective
     or a gradient is not finite, the state before that step is returned. The loop raises ValueError for a
     batch that does not fit the estimator. `rows` is how many of the data's rows count, where others follow
     that only fill up the devices; None: all.
     """
     optimiser = training.optimiser(objective.total)
 
-    def ramp(step: Int[Array, ""], steps: int) -> Scalar | float:
-        return jnp.minimum(1.0, (step + 1) / steps) if steps else 1.0
+    def ramp(step: Int[Array, ""], steps: int, after: int = 0) -> Scalar | float:
+        return jnp.clip((step + 1 - after) / steps, 0.0, 1.0) if steps else 1.0
 
     # Jitted, it is traced once for its shapes and for the loop.
     @jax.jit
@@ -94,7 +95,7 @@ def make_loop(
             jax.random.fold_in(key, state.step),
             jax.tree.map(lambda x: undivided(x[undivided(drawn)]), data),
             kl_weight=ramp(state.step, training.kl_warmup),
-            group_scale=ramp(state.step, training.group_warmup),
+            group_scale=ramp(state.step, training.group_warmup, training.quantities_after),
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)

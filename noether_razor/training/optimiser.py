@@ -59,8 +59,8 @@ class Training:
     spreads: sizes of the coordinates (2n,), in which the steps of quantities are measured; None: all 1.
     quantities_after: steps before quantities begin to move; where their flows only smooth, an untrained
         network bends to any of them.
-    group_warmup: steps over which the group coordinates grow from 0 to their size; quantities that are given
-        rather than learned would average the untrained network to almost nothing.
+    group_warmup: steps, from there, over which the group coordinates grow from 0 to their size; quantities
+        that are given rather than learned would average the untrained network to almost nothing.
     log_every: steps between reports.
     devices: that divide the work of each step, and hold the rows between them; empty: the default device does
         all. What a step computes depends on them by rounding alone.

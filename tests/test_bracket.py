@@ -300,6 +300,23 @@ class TestFiles:
         with pytest.raises(ValueError, match="kind: got 'fields', did you mean field"):
             nr.poisson_matrix(data, "fields")
 
+    def test_units_change_nothing(self):
+        """Scales that were rounded to powers of two moved the evidence by half a nat, and by hundreds of what
+        is far behind.
+        """
+        data = measured(SYSTEMS["field 1.5"], 0)[:6]
+        length, time = 3.7, 1.3
+        states = data.states * np.repeat([length, length / time], 2)
+        other = nr.poisson_matrix(replace(data, states=states, times=data.times * time))
+        found = nr.poisson_matrix(data)
+        assert found.kind == other.kind == "field"
+        for name in ("natural", "canonical", "masses"):
+            assert other.gains[name] == pytest.approx(found.gains[name], abs=0.01)
+        assert_allclose(other.mass_ratios, found.mass_ratios, rtol=1e-6)
+        # {v, v} is a rate.
+        for ours, theirs in ((found.matrix, other.matrix), (found.sd, other.sd)):
+            assert theirs[2, 3] * time == pytest.approx(ours[2, 3], rel=1e-5)
+
     def test_velocities_are_refused_where_momenta_are_needed(self, tmp_path):
         data = from_file(tmp_path, "field 1.5")
         for verb in (nr.evidence, nr.conserved_library):

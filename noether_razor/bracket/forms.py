@@ -238,9 +238,7 @@ class MomentumForm(Form):
         return -matrix @ jax.jacfwd(lambda x: self.form(x, prepared) @ velocity)(state)
 
 
-def carried(
-    form: Form, other: Form, parameters: Float[np.ndarray, " L"]
-) -> Float[np.ndarray, " K"] | None:
+def carried(form: Form, other: Form, parameters: Float[np.ndarray, " L"]) -> Float[np.ndarray, " K"] | None:
     """The parameters with which `form` is another with its `parameters`; None for one of another family."""
     if form == other:
         return parameters

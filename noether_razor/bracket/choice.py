@@ -132,8 +132,8 @@ class Search:
             if rival is not None:
                 found = self.better(setup, kind, found, rival)
                 behind = rival.fit.log_evidence - found.fit.log_evidence
-            fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS or alike
-            checked = adequacy(fitted, self.data, keep_back=False) if near else None
+            fitted, close = Comparison(found.problem, found.fit), behind < HOPELESS or alike
+            checked = adequacy(fitted, self.data, keep_back=False) if close else None
             made = Attempt(kind, found, behind, checked, self.negligible(found))
         except (FitError, np.linalg.LinAlgError) as error:
             made = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))

@@ -154,7 +154,10 @@ def read_data(
     found = read_data_file(config.data.file, file_layout(config), progress=on_reading)
     if found.trajectories.bracket == UNPAIRED:
         raise ConfigError("data.columns.states: columns that are no pairs are for discover alone")
-    return found._replace(trajectories=with_canonical_momenta(found.trajectories, doing))
+    made = with_canonical_momenta(found.trajectories, doing)
+    if doing is not None:
+        doing("compiling")
+    return found._replace(trajectories=made)
 
 
 def _data(config: Config) -> Trajectories:

@@ -206,7 +206,6 @@ def train_to_end(
         data = read_data_file(folder.data)
     elif data is None and config.data.file is not None:
         data = read_data(config, listener.reading, listener.doing)
-        listener.doing("compiling")
     recorded, notes = data or (None, ())
     problem = build_problem(config, recorded)
     hosts.require_alike(problem)

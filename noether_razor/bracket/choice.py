@@ -116,20 +116,24 @@ class Search:
             if richer.size <= MOST_TERMS:
                 yield richer
 
-    def attempt(self, setup: Setup, kind: Kind, rival: Fitted | None = None) -> Attempt:
-        """The fit of one kind, checked where it is not far behind a `rival`."""
+    def attempt(
+        self, setup: Setup, kind: Kind, rival: Fitted | None = None, near: Sequence[Fitted] = ()
+    ) -> Attempt:
+        """The fit of one kind, checked where it is not far behind a `rival`; it may begin at that, or at fits
+        `near`.
+        """
         self.tell(f"the Poisson matrix: {kind.name}")
         try:
             alike = rival is not None and consistent(kind, rival)
             # What is nearly the same is not hopeless beside residuals that are negligible.
             first = None if rival is None or (alike and self.negligible(rival)) else rival.fit
-            found = setup.fitted(kind, first, [] if rival is None else [rival])
+            found = setup.fitted(kind, first, near if rival is None else [rival, *near])
             behind = 0.0
             if rival is not None:
                 found = self.better(setup, kind, found, rival)
                 behind = rival.fit.log_evidence - found.fit.log_evidence
-            fitted, near = Comparison(found.problem, found.fit), behind < HOPELESS or alike
-            checked = adequacy(fitted, self.data, keep_back=False) if near else None
+            fitted, close = Comparison(found.problem, found.fit), behind < HOPELESS or alike
+            checked = adequacy(fitted, self.data, keep_back=False) if close else None
             made = Attempt(kind, found, behind, checked, self.negligible(found))
         except (FitError, np.linalg.LinAlgError) as error:
             made = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))
@@ -189,13 +193,16 @@ class Search:
         """Masses and fields that depend on the position, with the terms that the data need."""
         dof = self.data.dof
         plain = replace(self.data, periods=())
+        # A rich form that the weak form is nearest to may be singular at the edge of the data.
+        near: list[Fitted] = []
         for degree, power in FORMS if dof <= MOST_DOF else ():
             form = momentum_form(dof, degree)
             if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
                 continue
             problem = Problem.of(Polynomials(2 * dof, power), plain, self.rest)
             setup = self.setup = Setup(plain, problem, expected=expected_noise(plain))
-            whole = self.attempt(setup, Kind("form", form, np.eye(form.size)))
+            whole = self.attempt(setup, Kind("form", form, np.eye(form.size)), near=near)
+            near += [whole.fitted] if whole.fitted is not None else []
             if not whole.usable or whole.fitted is None:
                 continue
             found = self.plainer(setup.along(whole.fitted), whole, form)

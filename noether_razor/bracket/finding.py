@@ -55,7 +55,8 @@ def poisson_matrix(
     if data.targets is not None:
         raise ValueError("a Poisson matrix is found from measured states, not from states with noisy targets")
     pieces, _ = pieces_of(data, MOST_ROWS)
-    scale = fit_scale(pieces)
+    # The prior is one of scaled columns: rounded scales would move evidence and errors with the units.
+    scale = fit_scale(pieces, rounded=False)
     scaled = scaled_trajectories(pieces, scale)
     stretches = np.array(scale.positions) / scale.positions[0]
     search = Search(scaled, scale.rest, stretches, progress or (lambda _: None))

@@ -18,7 +18,7 @@ from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
 from ..exact_evidence.shooting import fit as fit_problem
 from ..exact_evidence.start import Ridge, Windows, ridge
 from ..trajectories import Trajectories
-from .forms import ConstantForm, Form
+from .forms import ConstantForm, Form, carried
 from .free_field import MOST_POINTS, FreeField, nearest_form
 from .sources import recentred
 
@@ -209,7 +209,8 @@ class Setup:
         some = self.windows.some(FEW_WINDOWS)
         nearest = nearest_form(kind.form, self.field, kind.basis)
         tried = [np.zeros(kind.form.size), nearest]
-        tried += [one.theta for one in near if one.kind.form == kind.form]
+        others = [carried(kind.form, one.kind.form, one.theta) for one in near]
+        tried += [theta for theta in others if theta is not None]
         best, least = np.zeros(kind.size), np.inf
         for theta in tried:
             z = np.linalg.lstsq(kind.basis, theta, rcond=None)[0]

@@ -259,6 +259,8 @@ def data_text(symmetry: Mapping[str, Any]) -> str:
         said += f"; {', '.join(still)} never {'changes' if len(still) == 1 else 'change'}"
     if shared := data.get("noise_shared"):
         said += f"; noise of {shared[0]} and {shared[1]} is shared (correlation {shared[2]:.2f})"
+        if (symmetry.get("bracket") or {}).get("kind") in ("field", "natural", "constant", "form"):
+            said += ", as each momentum is made of several columns"
     if (alike := data.get("rows_alike", 1)) > 1:
         said += f"; noise is correlated over about {max(2, round(alike))} rows"
     if out := data["left_out"]:

@@ -110,7 +110,7 @@ def _discover(
                 symmetry = found.to_json()
                 live.say("\n".join([*exact_lines(symmetry), *beyond_text(symmetry)]))
 
-        listener = Listener(live.update, live.refit, answer, exact, live.reading, stop)
+        listener = Listener(live.update, live.refit, answer, exact, live.reading, stop, live.now)
         found = discover_run(config, folder, budget=spent, listener=listener, **asked)
     if not quiet:
         typer.echo(str(found))

@@ -58,7 +58,7 @@ def train(
     where = out or Path("runs") / f"{config.stem}-{settings.seed}"
     folder = RunFolder(run_folder(where, resume=resume and first))
     with Interruption() as stop, LiveProgress(quiet, settings.training.steps) as live:
-        listener = Listener(progress=live.update, reading=live.reading, interrupted=stop)
+        listener = Listener(progress=live.update, reading=live.reading, interrupted=stop, doing=live.now)
         if coordinator is None:
             devices = tuple(jax.devices())
             summary = train_run(settings, folder, resume=resume, listener=listener, devices=devices)

@@ -142,15 +142,22 @@ def file_layout(config: Config) -> Layout:
         raise ConfigError(f"data.{error}") from None
 
 
-def read_data(config: Config, on_reading: Callable[[int, int], None] | None = None) -> DataFile:
-    """The data of the configuration's file, in their own units and canonical coordinates. Raises as
-    `file_layout`, and `DataFileError` for the data.
+def read_data(
+    config: Config,
+    on_reading: Callable[[int, int], None] | None = None,
+    doing: Callable[[str], None] | None = None,
+) -> DataFile:
+    """The data of the configuration's file, in their own units and canonical coordinates; `doing` is told how
+    these are found. Raises as `file_layout`, and `DataFileError` for the data.
     """
     assert config.data.file is not None
     found = read_data_file(config.data.file, file_layout(config), progress=on_reading)
     if found.trajectories.bracket == UNPAIRED:
         raise ConfigError("data.columns.states: columns that are no pairs are for discover alone")
-    return found._replace(trajectories=with_canonical_momenta(found.trajectories))
+    made = with_canonical_momenta(found.trajectories, doing)
+    if doing is not None:
+        doing("compiling")
+    return found._replace(trajectories=made)
 
 
 def _data(config: Config) -> Trajectories:

@@ -89,7 +89,7 @@ def discover_run(
     parts = Parts()
     with parts.timed("reading"):
         kept = refuse_other_run(config, folder, resume) and folder.data.exists()
-        data = read_data_file(folder.data) if kept else read_data(config, listener.reading)
+        data = read_data_file(folder.data) if kept else read_data(config, listener.reading, listener.doing)
     # A wrong formula is said before anything is trained.
     hypotheses = parsed(quantities, data.trajectories)
     library = library or LibraryOptions()

@@ -15,7 +15,7 @@ class Listener:
     progress: each step that training logs, a line of metrics.jsonl. refit: the name and the logged steps of
     every other fit. answer: what the data alone say. exact: the same with the exact evidence. reading: the
     bytes of a data file read, and its size. interrupted: where true, a checkpoint is written and
-    KeyboardInterrupt raised.
+    KeyboardInterrupt raised. doing: what is being done before training.
     """
 
     progress: Callable[[dict[str, Any]], None] = lambda line: None
@@ -24,6 +24,7 @@ class Listener:
     exact: Callable[[Discovery], None] = lambda found: None
     reading: Callable[[int, int], None] = lambda done, size: None
     interrupted: Callable[[], bool] = lambda: False
+    doing: Callable[[str], None] = lambda text: None
 
 
 SILENT = Listener()

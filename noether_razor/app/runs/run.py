@@ -205,7 +205,7 @@ def train_to_end(
     if data is None and kept:
         data = read_data_file(folder.data)
     elif data is None and config.data.file is not None:
-        data = read_data(config, listener.reading)
+        data = read_data(config, listener.reading, listener.doing)
     recorded, notes = data or (None, ())
     problem = build_problem(config, recorded)
     hosts.require_alike(problem)

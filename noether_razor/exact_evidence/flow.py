@@ -51,8 +51,8 @@ class Compiled(NamedTuple):
 
 
 FAST = {"xla_backend_optimization_level": 2, "xla_cpu_multi_thread_eigen": False}
-"""A fit runs this a hundred times and more: whatever the flags say, code that is fast pays. Its products are of
-matrices so small that handing them to other threads costs a third of the time.
+"""A fit runs the normal equations a hundred times and more: whatever the flags say, code that is fast pays.
+Their matrices are so small that handing products to other threads costs a third of the time.
 """
 
 

@@ -171,13 +171,15 @@ def _kept_above(least: float) -> optax.GradientTransformation:
     """Shorten updates that would take a parameter below `least`, which is the state: it depends on the data,
     and programs must not.
     """
-    return optax.GradientTransformation(
-        lambda _: jnp.asarray(least, jnp.float32),
-        lambda updates, least, params=None: (
-            jax.tree.map(lambda u, p: jnp.maximum(u, least - p), updates, params),
-            least,
-        ),
-    )
+
+    def init(params: Any) -> Any:
+        del params
+        return jnp.asarray(least, jnp.float32)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(lambda u, p: jnp.maximum(u, state - p), updates, params), state
+
+    return optax.GradientTransformation(init, update)
 
 
 ROWS, COLUMNS = "log_row_scales", "log_column_scales"

@@ -19,8 +19,9 @@ from noether_razor.app.runs.run import train_to_end
 from noether_razor.discovery import RunFolder
 
 DEBUG = "debug.toml"
-STEPS = 60
+STEPS = 30
 SETTINGS = [
+    f"training.steps={STEPS}",
     "training.log_every=1",
     "training.checkpoint_seconds=0",
     "symmetry.mode=none",

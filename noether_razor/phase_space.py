@@ -1,5 +1,6 @@
 """Symplectic geometry of R^2n in canonical coordinates x = (q, p)."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +27,12 @@ def hamiltonian_field(hamiltonian: Hamiltonian) -> VectorField:
     """The vector field x' = J grad H(x) of a scalar function on phase space."""
     gradient = jax.grad(hamiltonian)
     return lambda state: symplectic_gradient(gradient(state))
+
+
+@partial(jax.jit, static_argnums=0)
+def energies_of(hamiltonian: Hamiltonian, states: Float[Array, "*batch dim"]) -> Float[Array, "*batch"]:
+    """H at states, compiled once for a Hamiltonian and a shape."""
+    return jnp.vectorize(hamiltonian, signature="(dim)->()")(states)
 
 
 def poisson_bracket(f: Hamiltonian, g: Hamiltonian) -> Hamiltonian:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..inference import Estimator, Posterior
 from ..integrators import Step, transition
-from ..phase_space import hamiltonian_field
+from ..phase_space import energies_of, hamiltonian_field
 from ..scaling import PhaseScale
 from ..symmetry import NoAveraging
 from ..thinning import evenly
@@ -115,10 +115,9 @@ def _energy_error(
 ) -> float:
     # Along each sample: the energy of the mean over samples would also fall where they merely disagree on the
     # phase.
-    energies = jax.jit(jnp.vectorize(hamiltonian, signature="(dim)->()"))
     with jax.enable_x64(True):
-        energy = np.asarray(energies(np.asarray(rollouts, np.float64)))
-        initial = np.asarray(energies(trajectories.states[:, 0]))
+        energy = np.asarray(energies_of(hamiltonian, jnp.asarray(rollouts, jnp.float64)))
+        initial = np.asarray(energies_of(hamiltonian, jnp.asarray(trajectories.states[:, 0])))
     change = np.sqrt(np.mean((energy - energy[:, :, :1])[:, followed.present()] ** 2))
     return float(change / max(np.std(initial), np.finfo(np.float64).tiny))
 

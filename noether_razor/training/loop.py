@@ -73,10 +73,9 @@ def make_loop(
     pass over the data their rows are shuffled anew, and dealt out in batches without repetition while they
     last. The KL divergence enters with a weight that rises linearly to 1 over the first `training.kl_warmup`
     steps, the group coordinates with a factor that does so over `training.group_warmup` from
-    `training.quantities_after` on. Where the objective
-    or a gradient is not finite, the state before that step is returned. The loop raises ValueError for a
-    batch that does not fit the estimator. `rows` is how many of the data's rows count, where others follow
-    that only fill up the devices; None: all.
+    `training.quantities_after` on. Where the objective or a gradient is not finite, the state before that
+    step is returned. The loop raises ValueError for a batch that does not fit the estimator. `rows` is how
+    many of the data's rows count, where others follow that only fill up the devices; None: all.
     """
     optimiser = training.optimiser(objective.total)
 

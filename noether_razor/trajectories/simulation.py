@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..integrators import rollout
+from ..phase_space import energies_of
 from ..random import normal
 from ..systems import HamiltonianSystem, InitialStates
 from ..typing import Hamiltonian, PRNGKey, States
@@ -112,7 +113,7 @@ def _bounded(
     kept, escaped = np.zeros((0, len(times), 2 * system.dof)), 0
     for draw in range(MOST_ROUNDS):
         first = initial.draw(jax.random.fold_in(key, draw) if draw else key, count, system.dof)
-        energies = _in_blocks(partial(_energies, system.hamiltonian), first)
+        energies = _in_blocks(partial(energies_of, system.hamiltonian), first)
         if not np.isfinite(energies).all():
             where = int(np.argmin(np.isfinite(energies)))
             raise FloatingPointError(
@@ -150,8 +151,3 @@ def _in_blocks(compute: Callable[[States], Array], initial: States) -> np.ndarra
     rows = np.pad(np.arange(len(initial)), (0, -len(initial) % BLOCK), mode="edge").reshape(-1, BLOCK)
     first = np.asarray(initial)
     return np.concatenate([compute(jnp.asarray(first[block])) for block in rows])[: len(first)]
-
-
-@partial(jax.jit, static_argnums=0)
-def _energies(hamiltonian: Hamiltonian, states: States) -> Float[Array, " batch"]:
-    return jax.vmap(hamiltonian)(states)

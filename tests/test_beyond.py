@@ -22,6 +22,7 @@ from noether_razor.beyond.commuting import commuting
 from noether_razor.beyond.evidence import formula_terms, question_of
 from noether_razor.beyond.features import LibraryFeatures
 from noether_razor.beyond.listed import hamiltonian_text
+from noether_razor.beyond.search import commuting_route
 from noether_razor.beyond.shooting import ShotHamiltonian, shot_hamiltonian
 from noether_razor.beyond.spaces import LibrarySpace
 from noether_razor.beyond.surfaces import surface_algebra
@@ -309,6 +310,23 @@ class TestHamiltonian:
         library = proposed(data)[0]
         shot = exact_hamiltonian("Henon-Heiles", library, 0.5)
         assert not commuting(library, shot, data.points(), fit_scale(data)).clear
+
+    @pytest.mark.parametrize(("error", "clear"), [(2e-4, False), (5e-4, True)])
+    def test_a_library_that_does_not_tell_is_a_doubt_of_one_that_does(self, error, clear):
+        """Polynomials alone hold two functions of the angular momentum, whatever a small term of H does to
+        the vector of a planet.
+        """
+        data = measured(SYSTEMS["Kepler"], 0.03, 2)
+        libraries_of = proposed(data)
+        names = [term.name for term in libraries_of[1].terms]
+        values = {"p1^2": 0.5, "p2^2": 0.5, "1/r": -1.0, "r": -1.7e-3}
+        of = libraries_of[1].chosen(np.array(sorted(names.index(name) for name in values)))
+        order = [term.name for term in of.terms]
+        errors = np.array([error if name == "r" else 1e-5 for name in order])
+        shot = ShotHamiltonian(of, np.array([values[name] for name in order]), np.diag(errors**2), 1.0, 0.0)
+        found = commuting_route(shot, data, libraries_of, None)
+        assert found is not None and found.clear == clear
+        assert clear or "among 52 terms" in found.doubts[0]
 
     def test_is_found_under_noise(self):
         data = measured(SYSTEMS["pendulum"], 0.1, 0)

@@ -159,6 +159,11 @@ class TestNeededTerms:
         kept = needed_terms(mean, error**2 * np.eye(5), np.full(5, prior))
         np.testing.assert_array_equal(kept, [False, True, True, False, True])
 
+    def test_of_many_to_choose_from_one_is_there_by_chance(self):
+        # log(prior / error^2) + 2 log 100 = 11.5: it needs 3.39 errors, and 2.4 where it is the only one.
+        only = np.array([0.032]), np.array([[1e-4]]), np.array([0.001])
+        assert needed_terms(*only).all() and not needed_terms(*only, 100).any()
+
     def test_of_two_that_do_the_same_one_stays(self):
         covariance = 1e-4 * np.array([[100.0, -99.995], [-99.995, 100.0]])
         kept = needed_terms(np.array([0.3, 0.2]), covariance, np.ones(2))

@@ -102,7 +102,7 @@ def conserved_library(
             # Smoothed motion may come nearer to a singular term than noisy rows allow.
             every = libraries(data, np.zeros(data.states.shape[2]), options)
             shot, why, fitted, lost = shot_hamiltonian(data, every)
-            commute = None if shot is None else _by_hamiltonian(shot, data, every, noise_variance)
+            commute = None if shot is None else commuting_route(shot, data, every, noise_variance)
             constant = _unconfirmed(constant, data) if lost else constant
     except Exception as error:  # whatever this fails of, trajectories have their own answer
         why = f"{type(error).__name__}: {error}"
@@ -220,7 +220,7 @@ def _doubts(own: LibrarySpace, found: Listed) -> list[str]:
     return doubts
 
 
-def _by_hamiltonian(
+def commuting_route(
     shot: ShotHamiltonian, data: Trajectories, every: Sequence[Library], noise_variance: Noise
 ) -> _Route | None:
     """What commutes with H in the library that holds most of it; None where no library can be asked."""
@@ -237,11 +237,20 @@ def _by_hamiltonian(
         own = Searched(library.label, len(library), library.largest, *counts, not doubts, "; ".join(doubts))
         routes.append(_Route(listed, own, library.legend, doubts))
     # Of equals one that has the terms of H, then the plainest, which comes first.
-    return max(
+    best = max(
         routes,
         key=lambda one: (one.clear, one.counts[1], one.listed.energy_row is not None),
         default=None,
     )
+    if best is None or not best.clear or best.counts[1] >= 2 * data.dof - 1:
+        return best
+    # A library that does not tell may hold more than one that does.
+    more = [
+        f"among {one.library.terms} terms ({one.library.label}) {one.library.why}"
+        for one in routes
+        if not one.clear
+    ]
+    return best._replace(doubts=tuple(more))
 
 
 def _together(constant: _Route, commute: _Route | None) -> _Route:

@@ -66,7 +66,7 @@ class ShotHamiltonian:
 
 class Fitted(NamedTuple):
     """A library's terms fitted to scaled trajectories without symmetry, and the tests of that fit; `made`:
-    how their coordinates were made of columns, None where they are columns.
+    how their coordinates were made of columns, None where they are columns. The terms are some of `choices`.
     """
 
     library: Library
@@ -75,6 +75,7 @@ class Fitted(NamedTuple):
     comparison: Comparison
     adequacy: Adequacy
     made: CanonicalMap | None
+    choices: int
 
 
 class Attempt(NamedTuple):
@@ -91,12 +92,13 @@ class Attempt(NamedTuple):
 
 class _Choice(NamedTuple):
     """Some terms of a library by its weak form, `fewest` of them, with which the description length is the
-    shortest, and that length.
+    shortest, and that length; they were chosen from `choices`.
     """
 
     active: LibraryFeatures
     fewest: LibraryFeatures
     length: float
+    choices: int
 
 
 def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attempt:
@@ -134,15 +136,19 @@ def library_fits(
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
     for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
         own = choice.active
-        fitted = _fitted(own, scaled, scale, pieces.canonical)
+        fitted = _fitted(own, scaled, scale, pieces.canonical, choice.choices)
         if len(choice.fewest.library) < len(own.library) and not _found(fitted):
-            again = _fitted(choice.fewest, scaled, scale, pieces.canonical)
+            again = _fitted(choice.fewest, scaled, scale, pieces.canonical, choice.choices)
             fitted = again if _found(again) else fitted
         yield fitted
 
 
 def _fitted(
-    features: LibraryFeatures, scaled: Trajectories, scale: PhaseScale, made: CanonicalMap | None
+    features: LibraryFeatures,
+    scaled: Trajectories,
+    scale: PhaseScale,
+    made: CanonicalMap | None,
+    choices: int,
 ) -> Fitted | str:
     """The fit of all its terms, or why there is none."""
     library = features.library
@@ -152,7 +158,7 @@ def _fitted(
         )
     except (FitError, np.linalg.LinAlgError) as error:
         return f"no H of {library.label} fits: {error}"
-    return Fitted(library, scaled, scale, found, adequacy(found, scaled), made)
+    return Fitted(library, scaled, scale, found, adequacy(found, scaled), made, choices)
 
 
 def _found(fitted: Fitted | str) -> bool:
@@ -182,7 +188,7 @@ def _chosen(library: Library, scale: PhaseScale, windows: Windows, *, kin: bool)
         LibraryFeatures.of(library.chosen(at[some]), scale, states)
         for some in (kept, needed if len(needed) else kept)
     )
-    return _Choice(active, fewest, length)
+    return _Choice(active, fewest, length, len(at))
 
 
 def _functions(library: Library) -> Bool[np.ndarray, " M"]:
@@ -237,7 +243,8 @@ def shot_of(fitted: Fitted) -> Attempt:
         return Attempt(None, f"no H of {label} fits: {fits.why}")
     try:
         mean, covariance, prior = pruned(features, comparison.none)
-        kept = needed_terms(mean, covariance, np.where(prior > NEEDED * prior.max(), prior, 0.0))
+        prior = np.where(prior > NEEDED * prior.max(), prior, 0.0)
+        kept = needed_terms(mean, covariance, prior, fitted.choices)
         alone, gain = fit_alone(comparison, kept, friction=True)
     except (FitError, np.linalg.LinAlgError) as error:
         return Attempt(None, f"no H of {label} fits: {error}")

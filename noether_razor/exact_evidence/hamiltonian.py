@@ -296,16 +296,19 @@ def readable_hamiltonian(
 
 
 def needed_terms(
-    mean: Float[np.ndarray, " P"], covariance: Float[np.ndarray, "P P"], prior: Float[np.ndarray, " P"]
+    mean: Float[np.ndarray, " P"],
+    covariance: Float[np.ndarray, "P P"],
+    prior: Float[np.ndarray, " P"],
+    choices: int | None = None,
 ) -> Bool[np.ndarray, " P"]:
     """Which coefficients with a normal posterior and prior variances (0: not wanted) are more probably not
     zero: the least needed is set to zero, and the others are conditioned on that, until none is left.
 
     The odds of zero are the ratio of posterior and prior density at zero (Savage and Dickey), times the
-    number of wanted terms: before, one of them is expected.
+    number of terms that there were to choose from, `choices`, P where None: before, one of them is expected.
     """
     mean, covariance, kept = mean.copy(), covariance.copy(), prior > 0
-    before = float(np.log(max(kept.sum(), 1)))
+    before = float(np.log(choices or len(mean)))
     while kept.any():
         own = np.flatnonzero(kept)
         variance = np.maximum(np.diag(covariance)[own], np.finfo(float).tiny)

@@ -1,8 +1,9 @@
-"""Canonical changes of units: each conjugate pair scaled and shifted, and back."""
+"""Changes of units: each coordinate scaled and shifted, and back."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,14 +56,12 @@ FAR = 3.0
 
 
 @dataclass(frozen=True)
-class PhaseScale:
-    """Scaled canonical coordinates x' = (x - shifts) / scales, t' = t / time, and the way back.
+class ColumnScale(ABC):
+    """Scaled coordinates x' = (x - shifts) / scales of n positions and as many momenta or velocities,
+    t' = t / time, and the way back.
 
-    `positions` are the scales s_qi of the n positions; those of the momenta are s_pi = action / s_qi with ONE
-    constant `action`, which is what keeps Poisson brackets up to a common factor: {f, g} = {f', g'} / action
-    for the same functions of scaled states. Hence what is conserved, the rank and the algebra of a set of
-    quantities are those of the scaled one, and Hamilton's equations hold with H' = (time / action) H.
-    `shifts` (2n,) are offsets in the user's units, `time` the unit of time.
+    `positions` are the scales of the positions, `action` is the product of those of the first pair, `shifts`
+    (2n,) are offsets in the user's units, `time` the unit of time.
 
     Raises ValueError for scales that are not positive and finite, and for shifts of another number.
     """
@@ -78,6 +77,93 @@ class PhaseScale:
             raise ValueError(f"scales must be positive and finite, got {scales.tolist()}")
         if len(self.shifts) != 2 * len(self.positions) or not np.isfinite(self.shifts).all():
             raise ValueError(f"{2 * len(self.positions)} finite shifts are needed, got {self.shifts}")
+
+    @property
+    @abstractmethod
+    def momenta(self) -> tuple[float, ...]:
+        """The scales of the momenta or velocities."""
+
+    @property
+    def dof(self) -> int:
+        """Degrees of freedom n."""
+        return len(self.positions)
+
+    @property
+    def rest(self) -> Float[np.ndarray, " dof"]:
+        """The scaled momenta of the origin, from momenta that are zero in the units of the data."""
+        return np.array(self.shifts[self.dof :]) / np.array(self.momenta)
+
+    @property
+    def scales(self) -> Float[np.ndarray, " dim"]:
+        """The scales of all coordinates, positions first."""
+        return np.array([*self.positions, *self.momenta])
+
+    def states(self, states: Float[Any, "*batch dim"]) -> Float[Any, "*batch dim"]:
+        """Scaled states of states in the user's units, of any leading shape."""
+        return (states - np.array(self.shifts)) / self.scales
+
+    def states_back(self, states: Float[Any, "*batch dim"]) -> Float[Any, "*batch dim"]:
+        """States in the user's units of scaled ones; the inverse of `states`."""
+        return states * self.scales + np.array(self.shifts)
+
+    def times(self, times: Float[Any, "*batch"]) -> Float[Any, "*batch"]:
+        """Scaled times, or time steps, of those in the user's units."""
+        return times / self.time
+
+    def times_back(self, times: Float[Any, "*batch"]) -> Float[Any, "*batch"]:
+        """Times in the user's units of scaled ones."""
+        return times * self.time
+
+
+@dataclass(frozen=True)
+class VelocityScale(ColumnScale):
+    """The scales of positions and velocities: s_vi = s_qi / T with one time T for all.
+
+    A mass matrix M, symmetric in p = M v, is the symmetric s_qi M_ij s_qj in scaled columns, up to a factor,
+    whatever units the positions have. Where all positions share a scale, this is that of canonical ones.
+    """
+
+    @property
+    def alike(self) -> bool:
+        """Whether all positions share a scale, so that a mass of one may be that of another."""
+        return len(set(self.positions)) == 1
+
+    @property
+    def momenta(self) -> tuple[float, ...]:
+        rate = self.action / self.positions[0] ** 2
+        return tuple(rate * scale for scale in self.positions)
+
+    @classmethod
+    def fitted(
+        cls,
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
+        *,
+        kinds: Sequence[Hashable] | None = None,
+        periods: Periods = (),
+    ) -> "VelocityScale":
+        """As `PhaseScale.fitted`, with scales as they are: near a spread and a speed of 1."""
+        spread = _Spread.of(segments, kinds, periods)
+        # The least squares of log(s_q / spread_q) and log(s_v / spread_v) under s_v = s_q / T.
+        rate = float(np.exp(np.mean(np.log(spread.pooled[1] / spread.pooled[0]))))
+        positions = np.sqrt(spread.pooled[0] * spread.pooled[1] / rate)
+        action = float(rate * positions[0] ** 2)
+        scale = cls(tuple(positions.tolist()), action, 1.0, spread.shifts)
+        time = _moving_time([(at, scale.states(path)) for at, path in segments], 1.0)
+        return cls(scale.positions, scale.action, time, scale.shifts)
+
+
+@dataclass(frozen=True)
+class PhaseScale(ColumnScale):
+    """Scaled canonical coordinates x' = (x - shifts) / scales, t' = t / time, and the way back.
+
+    `positions` are the scales s_qi of the n positions; those of the momenta are s_pi = action / s_qi with ONE
+    constant `action`, which is what keeps Poisson brackets up to a common factor: {f, g} = {f', g'} / action
+    for the same functions of scaled states. Hence what is conserved, the rank and the algebra of a set of
+    quantities are those of the scaled one, and Hamilton's equations hold with H' = (time / action) H.
+    `shifts` (2n,) are offsets in the user's units, `time` the unit of time.
+
+    Raises ValueError for scales that are not positive and finite, and for shifts of another number.
+    """
 
     @classmethod
     def identity(cls, dof: int) -> "PhaseScale":
@@ -107,40 +193,14 @@ class PhaseScale:
         angle are those on the circle (`centres_and_spreads`), so that turns neither shift nor widen it, and
         it is of a kind of its own.
         """
-        points = np.concatenate([states for _, states in segments]).astype(np.float64)
-        dof = points.shape[1] // 2
-        mean, deviation = centres_and_spreads(points, periods)
-        # Below the rounding of the values themselves nothing has moved.
-        deviation[deviation <= 1e-12 * np.abs(points).max(axis=0)] = 0.0
-        of_position = list(periods[:dof]) or [None] * dof
-        labels: list[Hashable] = list(kinds) if kinds is not None else []
-        if kinds is not None and len(labels) != dof:
-            raise ValueError(f"kinds needs one label a degree of freedom, {dof}, got {len(labels)}")
-        if kinds is None:
-            labels = [0] * dof
-            for period in set(of_position):
-                members = [i for i in range(dof) if of_position[i] == period]
-                for i, label in zip(members, _kinds(deviation.reshape(2, dof)[:, members]), strict=True):
-                    labels[i] = label
-        labels = list(zip(labels, of_position, strict=True))
-        pooled = deviation.reshape(2, dof).copy()
-        for label in set(labels):
-            members = [i for i in range(dof) if labels[i] == label]
-            pooled[:, members] = np.sqrt(np.mean(pooled[:, members] ** 2, axis=1, keepdims=True))
-        pooled[pooled == 0] = 1.0
+        own = _Spread.of(segments, kinds, periods)
         # The least squares of log(s_q / spread_q) and log(s_p / spread_p) under s_q s_p = action.
         near = _power_of_two if rounded else float
-        action = near(np.exp(np.mean(np.log(pooled).sum(axis=0))) / spread**2)
-        positions = [near(np.sqrt(action * q / p)) for q, p in pooled.T]
-        far = np.abs(mean) > FAR * np.where(deviation > 0, deviation, pooled.reshape(-1))
-        scale = cls(tuple(positions), action, 1.0, tuple(np.where(far, mean, 0.0).tolist()))
+        action = near(np.exp(np.mean(np.log(own.pooled).sum(axis=0))) / spread**2)
+        positions = [near(np.sqrt(action * q / p)) for q, p in own.pooled.T]
+        scale = cls(tuple(positions), action, 1.0, own.shifts)
         time = near(_moving_time([(at, scale.states(path)) for at, path in segments], spread))
         return cls(scale.positions, scale.action, time, scale.shifts)
-
-    @property
-    def dof(self) -> int:
-        """Degrees of freedom n."""
-        return len(self.positions)
 
     @property
     def momenta(self) -> tuple[float, ...]:
@@ -148,35 +208,9 @@ class PhaseScale:
         return tuple(self.action / scale for scale in self.positions)
 
     @property
-    def rest(self) -> Float[np.ndarray, " dof"]:
-        """The scaled momenta of the origin, from momenta that are zero in the units of the data."""
-        return np.array(self.shifts[self.dof :]) / np.array(self.momenta)
-
-    @property
-    def scales(self) -> Float[np.ndarray, " dim"]:
-        """The scales of all coordinates, positions first."""
-        return np.array([*self.positions, *self.momenta])
-
-    @property
     def energy(self) -> float:
         """The unit of energy, action / time: H = energy H'."""
         return self.action / self.time
-
-    def states(self, states: Float[Any, "*batch dim"]) -> Float[Any, "*batch dim"]:
-        """Scaled states of states in the user's units, of any leading shape."""
-        return (states - np.array(self.shifts)) / self.scales
-
-    def states_back(self, states: Float[Any, "*batch dim"]) -> Float[Any, "*batch dim"]:
-        """States in the user's units of scaled ones; the inverse of `states`."""
-        return states * self.scales + np.array(self.shifts)
-
-    def times(self, times: Float[Any, "*batch"]) -> Float[Any, "*batch"]:
-        """Scaled times, or time steps, of those in the user's units."""
-        return times / self.time
-
-    def times_back(self, times: Float[Any, "*batch"]) -> Float[Any, "*batch"]:
-        """Times in the user's units of scaled ones."""
-        return times * self.time
 
     def quantities(self, quantities: Quadratics) -> Quadratics:
         """The same functions of the scaled state: C'(x') = C(x) with A' = S A S, b' = S (A m + b) and
@@ -219,6 +253,45 @@ class PhaseScale:
 
     def _jax_back(self, state: State) -> State:
         return state * jnp.asarray(self.scales, state.dtype) + jnp.asarray(self.shifts, state.dtype)
+
+
+class _Spread(NamedTuple):
+    """Standard deviations of positions and momenta, (2, n), the same for all of a kind, and offsets (2n,)."""
+
+    pooled: Float[np.ndarray, "2 dof"]
+    shifts: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        segments: Sequence[tuple[np.ndarray, np.ndarray]],
+        kinds: Sequence[Hashable] | None,
+        periods: Periods,
+    ) -> "_Spread":
+        """Of trajectories, as `PhaseScale.fitted` says."""
+        points = np.concatenate([states for _, states in segments]).astype(np.float64)
+        dof = points.shape[1] // 2
+        mean, deviation = centres_and_spreads(points, periods)
+        # Below the rounding of the values themselves nothing has moved.
+        deviation[deviation <= 1e-12 * np.abs(points).max(axis=0)] = 0.0
+        of_position = list(periods[:dof]) or [None] * dof
+        labels: list[Hashable] = list(kinds) if kinds is not None else []
+        if kinds is not None and len(labels) != dof:
+            raise ValueError(f"kinds needs one label a degree of freedom, {dof}, got {len(labels)}")
+        if kinds is None:
+            labels = [0] * dof
+            for period in set(of_position):
+                members = [i for i in range(dof) if of_position[i] == period]
+                for i, label in zip(members, _kinds(deviation.reshape(2, dof)[:, members]), strict=True):
+                    labels[i] = label
+        labels = list(zip(labels, of_position, strict=True))
+        pooled = deviation.reshape(2, dof).copy()
+        for label in set(labels):
+            members = [i for i in range(dof) if labels[i] == label]
+            pooled[:, members] = np.sqrt(np.mean(pooled[:, members] ** 2, axis=1, keepdims=True))
+        pooled[pooled == 0] = 1.0
+        far = np.abs(mean) > FAR * np.where(deviation > 0, deviation, pooled.reshape(-1))
+        return cls(pooled, tuple(np.where(far, mean, 0.0).tolist()))
 
 
 def _power_of_two(value: float) -> float:

@@ -17,8 +17,9 @@ from test_positions import file_of
 import noether_razor as nr
 from noether_razor.bracket.coordinates import canonical_coordinates, darboux
 from noether_razor.bracket.fitting import constant_kinds, matrices_at
-from noether_razor.bracket.forms import ConstantForm, MomentumForm, carried, momentum_form, small_inverse
+from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
 from noether_razor.bracket.free_field import spectrum
+from noether_razor.bracket.lagrangian import LagrangianField, lagrangian_form
 from noether_razor.bracket.sources import OfPositions, Sources
 from noether_razor.bracket.surface import on_surface
 from noether_razor.discovery import first_words
@@ -84,6 +85,33 @@ class TestForms:
         whole = once + once.transpose(1, 2, 0) + once.transpose(2, 0, 1)
         assert np.abs(once).max() > 1e-3 and np.abs(whole).max() < 1e-12
 
+    def test_lagrangian_field_is_that_of_its_hamiltonian(self):
+        form = lagrangian_form(2, 2, np.array([0.3, -0.2]), 1.3)
+        potential = OfPositions(4, 4)
+        field = LagrangianField(potential, form)
+        parameters, state = jnp.asarray(0.1 * draws(field.size)), jnp.asarray(draws(4, seed=1))
+        theta, rest = parameters[potential.size : -1], jnp.asarray(form.rest)
+
+        def velocity(x, own):
+            return field.at(x, field.prepared(own, rest))[0]
+
+        def energy(x):
+            u = form.velocities(x)
+            kinetic = form.rate * u @ form.masses(x[:2], theta) @ u / 2
+            return kinetic + potential.values(x) @ parameters[: potential.size]
+
+        @jax.jit
+        def every(x, own):
+            prepared = field.prepared(own, rest)
+            ours = field.at(x, prepared)[1], field.of_parameters(x, prepared)
+            return velocity(x, own), ours, jax.jacfwd(velocity, (0, 1))(x, own)
+
+        moved, ours, theirs = every(state, parameters)
+        for found, expected in zip(ours, theirs, strict=True):
+            assert_allclose(found, expected, atol=1e-12)
+        rubbing = parameters[-1] * jnp.append(jnp.zeros(2), form.velocities(state))
+        assert_allclose(moved, form.matrix(state, theta) @ jax.grad(energy)(state) - rubbing, atol=1e-12)
+
     def test_momenta_make_the_form(self):
         form = momentum_form(2, 2)
         theta, state = jnp.asarray(0.1 * draws(form.size)), jnp.asarray(draws(4, seed=1))
@@ -93,14 +121,6 @@ class TestForms:
         row = scale.states_back(np.asarray(state))
         units = np.outer(scale.scales, scale.scales) / scale.action
         assert_allclose(made.brackets(row[None])[0], form.matrix(state, theta) * units, rtol=1e-9, atol=1e-12)
-
-    def test_richer_forms_begin_at_simpler_ones(self):
-        simple, rich = momentum_form(2, 1), momentum_form(2, 3)
-        theta, state = 0.1 * draws(simple.size), jnp.asarray(draws(4, seed=1))
-        found = carried(rich, simple, theta)
-        assert found is not None
-        assert_allclose(rich.form(state, jnp.asarray(found)), simple.form(state, jnp.asarray(theta)))
-        assert carried(simple, rich, found) is None and carried(ConstantForm(2), simple, theta) is None
 
     @pytest.mark.parametrize("dof", [1, 2, 3])
     def test_every_constant_matrix_has_canonical_coordinates(self, dof):
@@ -324,6 +344,27 @@ class TestFiles:
         # {v, v} is a rate.
         for ours, theirs in ((found.matrix, other.matrix), (found.sd, other.sd)):
             assert theirs[2, 3] * time == pytest.approx(ours[2, 3], rel=1e-5)
+
+    def test_units_of_one_column_change_nothing(self):
+        """A mass matrix is symmetric in scaled columns, whatever units a length and an angle have."""
+        masses = np.array([[1.6, 0.3], [0.3, 0.5]])
+
+        def moved(states):
+            q, v = np.split(states, 2, axis=1)
+            return np.concatenate([v, np.linalg.solve(masses, -(q + q**3).T).T], axis=1)
+
+        data = measured(SYSTEMS["equal masses"]._replace(field=moved), 0)[:8]
+        fine = np.array([1e3, 1.0, 1e3, 1.0])
+        found = nr.poisson_matrix(data)
+        other = nr.poisson_matrix(replace(data, states=data.states * fine))
+        assert found.kind == other.kind == "natural"
+        ours, sd = (matrix / np.outer(fine, fine) * 1e6 for matrix in (other.matrix, other.sd))
+        assert_allclose(ours, found.matrix, rtol=2e-3, atol=1e-3)
+        assert_allclose(sd, found.sd, rtol=0.1, atol=1e-6)
+        inverse = np.linalg.inv(masses)[1] * masses[0, 0]
+        assert np.all(np.abs(ours[1, 2:] - inverse) < 4 * sd[1, 2:])
+        # As m_2/m_1 in the units of the columns.
+        assert other.mass_ratios[0][0] == pytest.approx(found.mass_ratios[0][0] * 1e6, rel=1e-2)
 
     def test_velocities_are_refused_where_momenta_are_needed(self, tmp_path):
         data = from_file(tmp_path, "field 1.5")

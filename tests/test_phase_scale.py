@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from noether_razor.integrators import rollout
 from noether_razor.phase_space import hamiltonian_field, poisson_bracket
 from noether_razor.quadratic_forms import Quadratics
-from noether_razor.scaling import PhaseScale
+from noether_razor.scaling import PhaseScale, VelocityScale
 from noether_razor.typing import Hamiltonian
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -189,6 +189,22 @@ def test_positions_of_one_kind_share_a_scale_and_others_do_not():
     assert PhaseScale.fitted(segments, kinds=("m", "rad")).dof == 2
     with pytest.raises(ValueError, match="one label a degree of freedom"):
         PhaseScale.fitted(segments, kinds=("m",))
+
+
+def test_velocities_are_scaled_as_positions_over_one_time():
+    segments = oscillation(1.0, 0.5, 2.0)
+    fine = np.array([1e3, 1.0, 1e3, 1.0])
+    one, other = (VelocityScale.fitted([(t, x * units) for t, x in segments]) for units in (np.ones(4), fine))
+    canonical = PhaseScale.fitted(segments, rounded=False)
+    np.testing.assert_allclose(one.scales, canonical.scales)
+    assert one.alike and not other.alike and one.shifts == other.shifts == (0.0,) * 4
+    for scale in (one, other):
+        np.testing.assert_allclose(np.ptp(np.array(scale.momenta) / np.array(scale.positions)), 0, atol=1e-12)
+        assert scale.momenta[0] * scale.positions[0] == pytest.approx(scale.action)
+    # A length in thousandths is the same scaled column.
+    for _, x in segments:
+        ratio = other.states(x * fine) / one.states(x)
+        assert ratio.min() > 0.5 and ratio.max() < 2
 
 
 def test_large_offsets_are_taken_away_and_small_ones_are_not():

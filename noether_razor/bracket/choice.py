@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..exact_evidence.built_in import Comparison
 from ..exact_evidence.checks import NEGLIGIBLE, Adequacy, adequacy, expected_noise
 from ..exact_evidence.choice import DictionaryError, first_dictionary
 from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.hamiltonian import needed_terms
-from ..exact_evidence.polynomials import Polynomials, polynomial_count
+from ..exact_evidence.polynomials import Polynomials
 from ..exact_evidence.shooting import HOPELESS, FitError, Problem
 from ..exact_evidence.sums import Sum
 from ..scaling import PhaseScale
 from ..trajectories import Trajectories
-from .fitting import UNKNOWN, Fitted, Kind, Setup, constant_kinds
-from .forms import MomentumForm, momentum_form
+from .fitting import OF_ONE_MASS, UNKNOWN, Fitted, Kind, Setup, constant_kinds
+from .forms import MomentumForm, Term
+from .lagrangian import lagrangian_form
 from .sources import OfPositions, found_sources
 
 WORTH = 10.0
@@ -31,14 +33,16 @@ VANISHING, UNSURE = 20.0, 0.3
 """Scaled entries of a matrix beside that which fixes its scale, and standard deviations of them, from which
 it is not taken.
 """
-FORMS = ((2, 4), (4, 6))
-"""Degrees of forms in the positions, and of the Hamiltonians with them."""
-STEADY = 1.03
-"""Noise with whole trajectories over that of short pieces, up to which a form is rich enough."""
+FORMS = ((2, 6), (4, 8), (6, 10))
+"""Degrees in the positions of masses and fields, and of the potentials with them."""
 SMOOTH = {2: 8, 3: 5}
 """Degrees of polynomials of the positions beside forces towards points, by degrees of freedom."""
 MOST_TERMS = 300
 """Terms of a Hamiltonian and of a form together."""
+LEFT_OUT, SURELY = 3, 12.0
+"""Terms of a form that are tried to leave out, the least needed ones, up to so many standard deviations: the
+posterior of one choice of terms does not know of others that do as well.
+"""
 MOST_DOF = 3
 """Degrees of freedom up to which forms that change with the position are tried."""
 
@@ -58,6 +62,11 @@ class Attempt(NamedTuple):
     exact: bool = False
     failed: str = ""
 
+    def terms(self) -> list[Term]:
+        """Those of its form that are free."""
+        form, free = self.kind.form, np.flatnonzero(self.kind.basis.any(axis=1)).tolist()
+        return [form.terms[k] for k in free] if isinstance(form, MomentumForm) else []
+
     @property
     def usable(self) -> bool:
         """Whether it fits, as far as it matters."""
@@ -67,21 +76,30 @@ class Attempt(NamedTuple):
 @dataclass
 class Search:
     """Attempts on scaled trajectories, by the name of the kind. `rest` is the scaled velocity of the origin,
-    from the velocity that is zero in the units of the data, `stretches` the scales of the positions.
+    from the velocity that is zero in the units of the data, `stretches` the scales of the positions, `rate`
+    how fast scaled positions move where scaled velocities are 1.
     """
 
     data: Trajectories
     rest: Float[np.ndarray, " dof"]
     stretches: Float[np.ndarray, " dof"]
+    rate: float
     tell: Tell
     attempts: dict[str, Attempt] = field(default_factory=dict)
     chosen: Attempt | None = None
     setup: Setup | None = None
     why: str = ""
 
+    @property
+    def alike(self) -> bool:
+        """Whether masses may all be one: that of a length is not that of an angle."""
+        return len({*self.stretches.tolist()}) == 1
+
     def run(self, kind: str) -> None:
         """Find the simplest kind that fits, or fit the `kind` asked for; "auto" asks for none."""
         every = constant_kinds(self.data.dof)
+        if kind == "auto" and not self.alike:
+            every = {name: one for name, one in every.items() if name not in OF_ONE_MASS}
         for features in self.dictionaries():
             if kind == "form" or self.chosen is not None:
                 break
@@ -117,28 +135,32 @@ class Search:
                 yield richer
 
     def attempt(
-        self, setup: Setup, kind: Kind, rival: Fitted | None = None, near: Sequence[Fitted] = ()
+        self,
+        setup: Setup,
+        kind: Kind,
+        rival: Fitted | None = None,
+        made: Callable[[], Fitted] | None = None,
     ) -> Attempt:
-        """The fit of one kind, checked where it is not far behind a `rival`; it may begin at that, or at fits
-        `near`.
+        """The fit of one kind, by `made` where that is given, and checked where it is not far behind a
+        `rival`, at which it may begin.
         """
         self.tell(f"the Poisson matrix: {kind.name}")
         try:
             alike = rival is not None and consistent(kind, rival)
             # What is nearly the same is not hopeless beside residuals that are negligible.
             first = None if rival is None or (alike and self.negligible(rival)) else rival.fit
-            found = setup.fitted(kind, first, near if rival is None else [rival, *near])
+            found = setup.fitted(kind, first, rival) if made is None else made()
             behind = 0.0
             if rival is not None:
-                found = self.better(setup, kind, found, rival)
+                found = self.better(setup, kind, found, rival) if made is None else found
                 behind = rival.fit.log_evidence - found.fit.log_evidence
             fitted, close = Comparison(found.problem, found.fit), behind < HOPELESS or alike
             checked = adequacy(fitted, self.data, keep_back=False) if close else None
-            made = Attempt(kind, found, behind, checked, self.negligible(found))
+            result = Attempt(kind, found, behind, checked, self.negligible(found))
         except (FitError, np.linalg.LinAlgError) as error:
-            made = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))
-        self.attempts[kind.name] = made
-        return made
+            result = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))
+        self.attempts[kind.name] = result
+        return result
 
     def negligible(self, found: Fitted) -> bool:
         """Whether its residuals do not matter, whatever the noise is."""
@@ -193,36 +215,55 @@ class Search:
         """Masses and fields that depend on the position, with the terms that the data need."""
         dof = self.data.dof
         plain = replace(self.data, periods=())
-        # A rich form that the weak form is nearest to may be singular at the edge of the data.
-        near: list[Fitted] = []
         for degree, power in FORMS if dof <= MOST_DOF else ():
-            form = momentum_form(dof, degree)
-            if polynomial_count(2 * dof, power) + form.size > MOST_TERMS:
-                continue
-            problem = Problem.of(Polynomials(2 * dof, power), plain, self.rest)
-            setup = self.setup = Setup(plain, problem, expected=expected_noise(plain))
-            whole = self.attempt(setup, Kind("form", form, np.eye(form.size)), near=near)
-            near += [whole.fitted] if whole.fitted is not None else []
+            form = lagrangian_form(dof, degree, self.rest, self.rate)
+            potential = OfPositions(2 * dof, power)
+            if potential.size + form.size > MOST_TERMS:
+                break
+            setup = Setup(plain, Problem.of(potential, plain, self.rest), expected=expected_noise(plain))
+            self.setup = self.setup or setup
+            kind, poorer = Kind("form", form, np.eye(form.size)), self.chosen and self.chosen.fitted
+            whole = self.attempt(
+                setup, kind, made=None if poorer is None else partial(setup.extended, kind, poorer)
+            )
             if not whole.usable or whole.fitted is None:
                 continue
             found = self.plainer(setup.along(whole.fitted), whole, form)
-            if self.chosen is None or log_evidence(found) > log_evidence(self.chosen) + WORTH:
-                self.chosen = found
-            self.attempts[self.chosen.kind.name] = self.chosen
-            if whole.checked is None or (whole.checked.growth or 1.0) < STEADY:
+            if self.chosen is not None and log_evidence(found) < log_evidence(self.chosen):
+                self.attempts[self.chosen.kind.name] = self.chosen
+                return
+            self.chosen = self.attempts[found.kind.name] = found
+            if not any(sum(term.exponents) == degree for term in found.terms()):
                 return
 
-    def plainer(self, setup: Setup, whole: Attempt, form: MomentumForm) -> Attempt:
-        """The same with only the terms of the form that the data need, where this is no worse; named after
-        what is left.
+    def plainer(self, setup: Setup, attempt: Attempt, form: MomentumForm) -> Attempt:
+        """The same with only the terms of the form that the data need. Others go by the posterior, as long as
+        this is no worse; then one by one where a fit without is no worse, for one term less to choose.
         """
-        fitted = whole.fitted
+        fitted = attempt.fitted
         assert fitted is not None
-        kept = needed_terms(fitted.theta, fitted.covariance, np.full(form.size, UNKNOWN))
-        changing = any(any(term.exponents) for term, one in zip(form.terms, kept, strict=True) if one)
-        name = "form" if changing else "natural" if kept.any() else "canonical"
-        again = self.attempt(setup, Kind(name, form, np.eye(form.size)[:, kept]), fitted)
-        return again if again.usable and again.behind < 0 else whole
+        free = fitted.kind.basis.any(axis=1)
+        kept = needed_terms(fitted.theta, fitted.covariance, np.where(free, UNKNOWN, 0.0))
+        if kept.sum() < free.sum():
+            again = self.with_terms(setup, fitted, kept)
+            if again.usable and again.behind < 0:
+                return self.plainer(setup, again, form)
+        errors = np.sqrt(np.diag(fitted.covariance)) + ~free
+        sizes = np.where(free, np.abs(fitted.theta) / errors, np.inf)
+        for k in np.argsort(sizes)[: min(LEFT_OUT, int(np.sum(sizes < SURELY)))].tolist():
+            again = self.with_terms(setup, fitted, free & (np.arange(form.size) != k))
+            if again.usable and again.behind < np.log(form.size):
+                return self.plainer(setup, again, form)
+        return attempt
+
+    def with_terms(self, setup: Setup, fitted: Fitted, kept: Bool[np.ndarray, " K"]) -> Attempt:
+        """The fit with some terms of the form, named after what they are."""
+        form = fitted.kind.form
+        assert isinstance(form, MomentumForm)
+        kind = Kind("form", form, np.eye(form.size)[:, kept])
+        if not any(any(form.terms[k].exponents) for k in np.flatnonzero(kept).tolist()):
+            kind = kind._replace(name="natural" if kept.any() or not self.alike else "canonical")
+        return self.attempt(setup, kind, fitted, partial(setup.refitted, kind, fitted))
 
 
 def simplest(tried: Sequence[Attempt], richest: Fitted | None = None) -> Attempt | None:

@@ -10,10 +10,11 @@ from jaxtyping import Float
 
 from ..exact_evidence.prior import covariance_root
 from ..phase_space import symplectic_matrix
-from ..scaling import PhaseScale
+from ..scaling import ColumnScale
 from ..trajectories.canonical import CanonicalMap, Polynomial, added, multiplied, paired_names
 from .fitting import matrices_at
 from .forms import ConstantForm, Form, MomentumForm
+from .lagrangian import LagrangianForm
 
 
 class Entries(NamedTuple):
@@ -25,7 +26,7 @@ class Entries(NamedTuple):
 
 
 def poisson_entries(
-    dof: int, entries: Entries | None, scale: PhaseScale
+    dof: int, entries: Entries | None, scale: ColumnScale
 ) -> tuple[Float[np.ndarray, "dim dim"], Float[np.ndarray, "dim dim"]]:
     """B and its standard deviations at the origin of the scale, in the units of the data; None: that of
     canonical columns.
@@ -42,23 +43,28 @@ def poisson_entries(
     return matrix * units, np.sqrt(np.maximum(variance, 0.0)) * units
 
 
-def mass_ratios(entries: Entries) -> tuple[tuple[float, float], ...]:
+def mass_ratios(entries: Entries, scale: ColumnScale) -> tuple[tuple[float, float], ...]:
     """m_i / m_1 from the second position on, and their standard deviations, of a constant form."""
     form, theta, covariance = entries
+    units = scale.action / (np.array(scale.positions) * np.array(scale.momenta))
     return tuple(
-        (1 + form.sign_of_mass * float(theta[k]), float(np.sqrt(covariance[k, k]))) for k in form.of_masses
+        (unit * (1 + form.sign_of_mass * float(theta[k])), unit * float(np.sqrt(covariance[k, k])))
+        for k, unit in zip(form.of_masses, units[1:].tolist(), strict=True)
     )
 
 
-def canonical_map(names: Sequence[str], entries: Entries | None, scale: PhaseScale) -> CanonicalMap:
-    """Canonical coordinates of columns `names`; None, or a form without free entries: the columns."""
+def canonical_map(names: Sequence[str], entries: Entries | None, scale: ColumnScale) -> CanonicalMap:
+    """Canonical coordinates of columns `names`; None, or the form that these have: the columns."""
     dim, dof = len(names), len(names) // 2
     identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
-    if entries is None or not entries.theta.any():
+    if entries is None or not (entries.theta.any() or _stretched(scale)):
         return CanonicalMap.of(names, names, identity)
     form, theta, covariance = entries
     axes = covariance_root(covariance).T
     coordinates, *moved = (canonical_coordinates(form, theta + by, scale) for by in (0 * theta, *axes))
+    coordinates = [
+        column if _same(own, column) else own for own, column in zip(coordinates, identity, strict=True)
+    ]
     momenta = paired_names("p", names[:dof], names)
     kept = [
         name if coordinate == one else f"{name}_c"
@@ -67,7 +73,19 @@ def canonical_map(names: Sequence[str], entries: Entries | None, scale: PhaseSca
     return CanonicalMap.of([*kept, *momenta], names, coordinates, moved)
 
 
-def canonical_coordinates(form: Form, theta: Float[np.ndarray, " K"], scale: PhaseScale) -> list[Polynomial]:
+def _same(own: Polynomial, other: Polynomial) -> bool:
+    """Whether they differ by rounding alone."""
+    return own.keys() == other.keys() and all(abs(own[e] - other[e]) < 1e-12 for e in own)
+
+
+def _stretched(scale: ColumnScale) -> bool:
+    """Whether canonical scaled columns are not canonical in the units of the data."""
+    return not np.allclose(
+        np.array(scale.positions) * np.array(scale.momenta), scale.action, rtol=1e-9, atol=0.0
+    )
+
+
+def canonical_coordinates(form: Form, theta: Float[np.ndarray, " K"], scale: ColumnScale) -> list[Polynomial]:
     """Positions and momenta as polynomials in the columns, up to constants. The positions are those of the
     data, but where brackets of these do not vanish.
     """
@@ -100,6 +118,10 @@ def _momenta(
     form: MomentumForm, theta: Float[np.ndarray, " K"], columns: list[Polynomial]
 ) -> list[Polynomial]:
     dof = form.dof
+    if isinstance(form, LagrangianForm):
+        constant = (0,) * form.dim
+        moving = zip(columns[dof:], form.rest, strict=True)
+        columns = [*columns[:dof], *(added(column, {constant: 1.0}, rest) for column, rest in moving)]
     found = [dict(column) for column in columns[dof:]]
     for value, (exponents, (i, j), field) in zip(theta.tolist(), form.terms, strict=True):
         if not value:

@@ -7,14 +7,14 @@ import numpy as np
 from ..exact_evidence.checks import NEGLIGIBLE
 from ..exact_evidence.engine import pieces_of
 from ..exact_evidence.sums import Sum
-from ..scaling import PhaseScale
+from ..scaling import ColumnScale
 from ..spelling import suggestion
 from ..threads import on_one_thread
-from ..trajectories import Trajectories, fit_scale, scaled_trajectories
+from ..trajectories import Trajectories, fit_scale, scaled_trajectories, velocity_scale
 from ..trajectories.layout import BRACKETS
 from .choice import Search, log_evidence
 from .coordinates import Entries, canonical_map, mass_ratios, poisson_entries
-from .fitting import Fitted, Setup
+from .fitting import OF_ONE_MASS, Fitted, Setup
 from .forms import ConstantForm
 from .free_field import Spectrum, spectrum
 from .result import Bracket
@@ -55,11 +55,13 @@ def poisson_matrix(
     if data.targets is not None:
         raise ValueError("a Poisson matrix is found from measured states, not from states with noisy targets")
     pieces, _ = pieces_of(data, MOST_ROWS)
-    # The prior is one of scaled columns: rounded scales would move evidence and errors with the units.
-    scale = fit_scale(pieces, rounded=False)
+    # The prior is one of scaled columns: rounded scales would move evidence and errors with the units. A mass
+    # matrix is symmetric in those of velocities; that all masses are one is said of the columns as they are.
+    scale = fit_scale(pieces, rounded=False) if kind in OF_ONE_MASS else velocity_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
     stretches = np.array(scale.positions) / scale.positions[0]
-    search = Search(scaled, scale.rest, stretches, progress or (lambda _: None))
+    rate = scale.momenta[0] * scale.time / scale.positions[0]
+    search = Search(scaled, scale.rest, stretches, rate, progress or (lambda _: None))
     if on_surface(scaled):
         search.why = SURFACE
     else:
@@ -67,7 +69,7 @@ def poisson_matrix(
     return _answer(data, search, scale)
 
 
-def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
+def _answer(data: Trajectories, search: Search, scale: ColumnScale) -> Bracket:
     chosen = search.chosen
     fitted = None if chosen is None else chosen.fitted
     found = None if search.setup is None else _spectrum(search.setup, fitted)
@@ -91,7 +93,7 @@ def _answer(data: Trajectories, search: Search, scale: PhaseScale) -> Bracket:
         chi2={
             name: None if one.checked is None else one.checked.chi2 for name, one in search.attempts.items()
         },
-        mass_ratios=_mass_ratios(search),
+        mass_ratios=_mass_ratios(search, scale),
         friction=None if fitted is None else _friction(fitted, data, scale),
         sources=() if fitted is None else _sources(fitted, scale),
         adequate=chosen is not None,
@@ -120,7 +122,7 @@ def _spectrum(setup: Setup, fitted: Fitted | None) -> Spectrum:
     return spectrum(mean, np.array(draws))
 
 
-def _mass_ratios(search: Search) -> tuple[tuple[float, float], ...]:
+def _mass_ratios(search: Search, scale: ColumnScale) -> tuple[tuple[float, float], ...]:
     """m_i / m_1, with all natural entries free unless masses are all that differs."""
     chosen = search.chosen
     if chosen is None or chosen.kind.name not in ("canonical", "masses", "field", "natural"):
@@ -131,16 +133,16 @@ def _mass_ratios(search: Search) -> tuple[tuple[float, float], ...]:
     form = own.fitted.kind.form
     if not isinstance(form, ConstantForm):
         return ()
-    return mass_ratios(Entries(form, own.fitted.theta, own.fitted.covariance))
+    return mass_ratios(Entries(form, own.fitted.theta, own.fitted.covariance), scale)
 
 
-def _friction(fitted: Fitted, data: Trajectories, scale: PhaseScale) -> tuple[float, float] | None:
+def _friction(fitted: Fitted, data: Trajectories, scale: ColumnScale) -> tuple[float, float] | None:
     rate, sd = (value / scale.time for value in fitted.friction)
     longest = float(np.ptp(data.times, axis=1).max())
     return (rate, sd) if abs(rate) > max(ERRORS * sd, NEGLIGIBLE / longest) else None
 
 
-def _sources(fitted: Fitted, scale: PhaseScale) -> tuple[tuple[str, tuple[float, ...]], ...]:
+def _sources(fitted: Fitted, scale: ColumnScale) -> tuple[tuple[str, tuple[float, ...]], ...]:
     """The laws and places of points that forces are towards, in the units of the data."""
     features = fitted.problem.features
     parts = features.parts if isinstance(features, Sum) else ()

@@ -1,6 +1,5 @@
 """Fits of a Hamiltonian together with a Poisson matrix of one kind."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -18,14 +17,19 @@ from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
 from ..exact_evidence.shooting import fit as fit_problem
 from ..exact_evidence.start import Ridge, Windows, ridge
 from ..trajectories import Trajectories
-from .forms import ConstantForm, Form, carried
+from .forms import ConstantForm, Form, MomentumForm
 from .free_field import MOST_POINTS, FreeField, nearest_form
+from .lagrangian import LagrangianForm, lagrangian_start
 from .sources import recentred
 
 UNKNOWN = 10.0
 """The prior variance of the entries of a form in scaled coordinates, where 1 is that of canonical ones."""
 MASSES = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0, 5.0, 10.0, 20.0)
 """Masses over that of the first position that fits are begun with."""
+OF_ONE_MASS = ("canonical", "field")
+"""Kinds with the same mass for all velocities, in the units of the columns."""
+FURTHER = 1e-2
+"""The prior variance of terms of higher degree than those of a fit that another begins at, to begin with."""
 FEW_WINDOWS = 500
 """Windows that choose where a fit begins."""
 
@@ -157,8 +161,8 @@ class Setup:
         stride = max(1, len(smoothed) // MOST_POINTS)
         return FreeField.of(self.features, self.windows, smoothed[::stride])
 
-    def fitted(self, kind: Kind, rival: Fit | None = None, near: Sequence["Fitted"] = ()) -> Fitted:
-        """The maximum for this kind, begun at the best of several forms, those of the fits `near` among them;
+    def fitted(self, kind: Kind, rival: Fit | None = None, near: "Fitted | None" = None) -> Fitted:
+        """The maximum for this kind, begun at the best of several forms, that of a fit `near` among them;
         given up early where it falls far behind a `rival`. Raises `FitError`.
         """
         z, start = self._start(kind, near)
@@ -182,8 +186,33 @@ class Setup:
         z = np.linalg.lstsq(model.basis, near.fit.parameters, rcond=None)[0]
         begin = Begin(z, near.fit.states, variances, point.noise)
         # Short segments know less of H, and their variances end at other maxima.
-        whole = [problem.times.shape[1]]
-        return self._finest(kind, fit_problem(problem, model, begin, lengths=whole))
+        whole = problem.times.shape[1]
+        rivals = {whole: near.fit.log_evidence}
+        return self._finest(kind, fit_problem(problem, model, begin, lengths=[whole], rivals=rivals))
+
+    def extended(self, kind: Kind, near: "Fitted") -> Fitted:
+        """The same, begun at a fit with fewer terms of a `MomentumForm`, and of a potential of lower degree,
+        whose terms come first. Raises `FitError`.
+        """
+        problem, model = self._model(kind)
+        before, known = near.fit, near.problem.features.size
+        form, of = kind.form, near.kind.form
+        assert isinstance(form, MomentumForm) and isinstance(of, MomentumForm)
+        theta = dict(zip(of.terms, near.theta.tolist(), strict=True))
+        parameters = np.zeros(problem.size)
+        parameters[:known] = before.parameters[:known]
+        parameters[self.features.size : -1] = [theta.get(term, 0.0) for term in form.terms]
+        parameters[-1] = before.parameters[-1]
+        own = dict(zip(before.model.prior.labels, before.point.variances.tolist(), strict=True))
+        fewer, last = near.problem.features.groups.max(), self.features.groups.max()
+        variances = np.array(
+            [own.get(label, FURTHER) if label[0] <= fewer else FURTHER for label in model.prior.labels]
+        )
+        variances[[label[0] == last + 1 for label in model.prior.labels]] = UNKNOWN
+        variances[-1] = before.point.variances[-1]
+        z = np.linalg.lstsq(model.basis, parameters, rcond=None)[0]
+        begin = Begin(z, before.states, variances, before.point.noise)
+        return self._finest(kind, fit_problem(problem, model, begin, lengths=[problem.times.shape[1]]))
 
     def _finest(self, kind: Kind, found: Fit) -> Fitted:
         finest = Comparison(replace(self.problem, structure=kind.form), found).accurate()
@@ -200,17 +229,18 @@ class Setup:
         own = tuple(np.unique(groups[self.features.size : -1]).tolist())
         return problem, LinearModel.of(basis, Prior.of(basis, groups, held=own))
 
-    def _start(self, kind: Kind, near: Sequence["Fitted"]) -> tuple[Float[np.ndarray, " Z"], Ridge]:
+    def _start(self, kind: Kind, near: "Fitted | None") -> tuple[Float[np.ndarray, " Z"], Ridge]:
         """Where the form begins, and H with it: of several forms that with which a weak form leaves least.
 
         What hardly couples tells its masses so weakly that errors of the field hide them: masses on a grid
         are tried as well.
         """
+        if isinstance(kind.form, LagrangianForm):
+            return lagrangian_start(kind.form, kind.basis, self.features, self.windows)
         some = self.windows.some(FEW_WINDOWS)
         nearest = nearest_form(kind.form, self.field, kind.basis)
         tried = [np.zeros(kind.form.size), nearest]
-        others = [carried(kind.form, one.kind.form, one.theta) for one in near]
-        tried += [theta for theta in others if theta is not None]
+        tried += [near.theta] if near is not None and near.kind.form == kind.form else []
         best, least = np.zeros(kind.size), np.inf
         for theta in tried:
             z = np.linalg.lstsq(kind.basis, theta, rcond=None)[0]

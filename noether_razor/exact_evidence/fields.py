@@ -119,6 +119,10 @@ class PoissonStructure(ABC):
     def size(self) -> int:
         """K, the number of parameters."""
 
+    def field(self, features: LinearFeatures) -> VectorField:
+        """How states move with a Hamiltonian of these features."""
+        return PoissonField(features, self)
+
     @abstractmethod
     def prepared(self, parameters: Float[Array, " K"]) -> Any:
         """What the other methods need of the parameters, computed once for all states."""
@@ -179,4 +183,4 @@ class PoissonField(VectorField):
 
 def field_of(features: LinearFeatures, structure: PoissonStructure | None) -> VectorField:
     """That of a Poisson matrix, None for canonical coordinates."""
-    return CanonicalField(features) if structure is None else PoissonField(features, structure)
+    return CanonicalField(features) if structure is None else structure.field(features)

@@ -47,12 +47,13 @@ class WeakForm(NamedTuple):
 
 class Windows(NamedTuple):
     """What a weak form takes of trajectories: states at the nodes of all windows, and the weights of these;
-    changes over windows, and the smoothed states.
+    changes over windows, the states at both ends, and all smoothed ones.
     """
 
     points: Float[np.ndarray, "nodes dim"]
     spans: Float[np.ndarray, "windows each"]
     changes: Float[np.ndarray, " rows"]
+    ends: Float[np.ndarray, "windows 2 dim"]
     smoothed: list[Float[np.ndarray, "time dim"]]
 
     @classmethod
@@ -65,15 +66,17 @@ class Windows(NamedTuple):
         ]
         chosen = np.array(windows[:: max(1, len(windows) // MOST_WINDOWS)])
         nodes, shares = np.polynomial.legendre.leggauss(NODES)
-        points, changes, spans = [], [], []
+        points, ends, spans = [], [], []
         for k in np.unique(chosen[:, 0]).tolist():
             begin, end = segments[k][0][chosen[chosen[:, 0] == k, 1:].T]
             middle, half = ((begin + end) / 2)[:, None], ((end - begin) / 2)[:, None]
             points.append(curves[k]((middle + half * nodes).reshape(-1)))
-            changes.append((curves[k](end) - curves[k](begin)).reshape(-1))
+            ends.append(np.stack([curves[k](begin), curves[k](end)], axis=1))
             spans.append(half * shares)
         smoothed = [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)]
-        return cls(np.concatenate(points), np.concatenate(spans), np.concatenate(changes), smoothed)
+        both = np.concatenate(ends)
+        changes = (both[:, 1] - both[:, 0]).reshape(-1)
+        return cls(np.concatenate(points), np.concatenate(spans), changes, both, smoothed)
 
     def some(self, most: int) -> "Windows":
         """At most so many of them, spread evenly over all."""
@@ -82,9 +85,8 @@ class Windows(NamedTuple):
         kept, nodes = evenly(len(self.spans), most), self.spans.shape[1]
         dim = self.points.shape[1]
         points = self.points.reshape(-1, nodes, dim)[kept].reshape(-1, dim)
-        return Windows(
-            points, self.spans[kept], self.changes.reshape(-1, dim)[kept].reshape(-1), self.smoothed
-        )
+        changes = self.changes.reshape(-1, dim)[kept].reshape(-1)
+        return Windows(points, self.spans[kept], changes, self.ends[kept], self.smoothed)
 
     def regression(
         self, features: LinearFeatures, matrices: Float[np.ndarray, "#nodes dim dim"] | None = None

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from ..bracket import Bracket, poisson_matrix
 from ..bracket.coordinates import Entries, canonical_map, mass_ratios, poisson_entries
 from ..bracket.finding import SURFACE
+from ..bracket.fitting import OF_ONE_MASS
 from ..bracket.forms import MomentumForm, momentum_form
 from ..bracket.free_field import MOST_POINTS, Spectrum, spectrum
 from ..bracket.mechanical import MechanicalNetwork
@@ -24,10 +25,10 @@ from ..integrators import transition
 from ..invariants import noise_estimate
 from ..options import InferenceOptions, NetworkOptions, Options, SymmetryOptions, TrainingOptions
 from ..random import stream
-from ..scaling import PhaseScale
+from ..scaling import VelocityScale
 from ..thinning import evenly
 from ..training import NotLearnedError, fit
-from ..trajectories import UNPAIRED, Trajectories, scaled_trajectories
+from ..trajectories import UNPAIRED, Trajectories, scaled_trajectories, velocity_scale
 from .problem import Problem, make_problem
 
 GROUPS = 5
@@ -95,7 +96,7 @@ def learned_bracket(
     form = momentum_form(data.dof, 0)
     name = "natural" if kind == "auto" else kind
     learned = natural = frame.learned(form, name, seed, tell)
-    if kind == "auto" and (name := _simplest(natural)) != "natural":
+    if kind == "auto" and (name := _simplest(natural, frame.scale.alike)) != "natural":
         learned = frame.learned(form, name, seed, tell) if name != "canonical" else natural.without_entries()
     values, sd = poisson_entries(data.dof, learned.entries, frame.scale)
     rate, error = (value / frame.scale.time for value in learned.friction)
@@ -111,7 +112,7 @@ def learned_bracket(
         gains={},
         bounded=(),
         chi2={name: learned.chi2},
-        mass_ratios=mass_ratios(natural.entries if name == "canonical" else learned.entries),
+        mass_ratios=mass_ratios(natural.entries if name == "canonical" else learned.entries, frame.scale),
         friction=(rate, error) if abs(rate) > FRICTION * error else None,
         sources=(),
         adequate=True,
@@ -147,14 +148,17 @@ class _Learned(NamedTuple):
         return self._replace(entries=Entries(form, 0 * theta, 0 * covariance))
 
 
-def _simplest(found: _Learned) -> str:
-    """The simplest kind that leaves out only entries that are 0 within their errors."""
+def _simplest(found: _Learned, alike: bool) -> str:
+    """The simplest kind that leaves out only entries that are 0 within their errors; `alike`: masses may all
+    be one.
+    """
     form, theta, covariance = found.entries
     assert isinstance(form, MomentumForm)
     told = np.abs(theta) > SURE * np.sqrt(np.diag(covariance))
     field = np.array([term.field for term in form.terms])
     masses = np.isin(np.arange(form.size), form.of_masses)
     kinds = {"canonical": np.zeros(form.size, bool), "masses": masses, "field": field}
+    kinds = {name: free for name, free in kinds.items() if alike or name not in OF_ONE_MASS}
     return next((name for name, free in kinds.items() if not (told & ~free).any()), "natural")
 
 
@@ -164,14 +168,15 @@ class _Frame(NamedTuple):
     """
 
     data: Trajectories
-    scale: PhaseScale
+    scale: VelocityScale
     units: Float[np.ndarray, " dim"]
 
     @classmethod
     def of(cls, data: Trajectories) -> "_Frame":
-        positions, velocities = (float(np.sqrt(np.mean(part**2))) for part in np.split(data.spreads(), 2))
-        length, time = positions / SPREAD, positions / velocities
-        scale = PhaseScale((length,) * data.dof, length**2 / time, time, (0.0,) * (2 * data.dof))
+        own = velocity_scale(data)
+        time = own.positions[0] / own.momenta[0]
+        positions = tuple(length / SPREAD for length in own.positions)
+        scale = VelocityScale(positions, positions[0] ** 2 / time, time, (0.0,) * (2 * data.dof))
         scaled = scaled_trajectories(data, scale)
         noise, spreads = noise_estimate(scaled), scaled.spreads()
         sizes = np.where(noise.told & (noise.variance > 0), np.sqrt(noise.variance), UNKNOWN * spreads)

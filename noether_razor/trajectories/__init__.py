@@ -15,7 +15,7 @@ from .files import (
 from .hold_out import hold_out
 from .layout import Layout
 from .points import PointTable, read_labelled_points, read_points
-from .scaled import fit_scale, scaled_trajectories
+from .scaled import fit_scale, scaled_trajectories, velocity_scale
 from .simulation import EscapeError, GaussianNoise, simulate, with_velocities
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     "save_trajectories",
     "scaled_trajectories",
     "simulate",
+    "velocity_scale",
     "with_velocities",
 ]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..scaling import PhaseScale, whole_turns
+from ..scaling import ColumnScale, PhaseScale, VelocityScale, whole_turns
 from .dataset import Trajectories
 
 
@@ -12,20 +12,30 @@ def fit_scale(trajectories: Trajectories, *, spread: float = 1.0, rounded: bool 
     """The scales of `PhaseScale.fitted` for a set of trajectories; degrees of freedom whose positions and
     momenta have the same named units share theirs.
     """
-    pairs = list(
-        zip(trajectories.units[: trajectories.dof], trajectories.units[trajectories.dof :], strict=True)
-    )
-    named = all(any(pair) for pair in pairs)
     return PhaseScale.fitted(
         trajectories.segments(),
-        kinds=pairs if named else None,
+        kinds=_kinds(trajectories),
         spread=spread,
         periods=trajectories.periods,
         rounded=rounded,
     )
 
 
-def scaled_trajectories(trajectories: Trajectories, scale: PhaseScale) -> Trajectories:
+def velocity_scale(trajectories: Trajectories) -> VelocityScale:
+    """The scales of `VelocityScale.fitted` for a set of trajectories of positions and velocities."""
+    return VelocityScale.fitted(
+        trajectories.segments(), kinds=_kinds(trajectories), periods=trajectories.periods
+    )
+
+
+def _kinds(trajectories: Trajectories) -> list[tuple[str, str]] | None:
+    """The units of each degree of freedom; None where some have none."""
+    dof = trajectories.dof
+    pairs = list(zip(trajectories.units[:dof], trajectories.units[dof:], strict=True))
+    return pairs if all(any(pair) for pair in pairs) else None
+
+
+def scaled_trajectories(trajectories: Trajectories, scale: ColumnScale) -> Trajectories:
     """The same trajectories in the coordinates of `scale`, without units; those of angles begin within half a
     turn of 0. Raises ValueError where the degrees of freedom differ.
     """

@@ -12,6 +12,8 @@ from ..beyond.systems import Field, followed, normal
 
 STEP, ROWS = 0.2, 51
 """Time between rows, and rows of a trajectory."""
+FINE = np.array([1e3, 1.0, 1e3, 1.0])
+"""Millimetres, radians and what they are a second."""
 MIXTURE = np.array([[1.0, 0.2, 0.1, 0.0], [-0.3, 1.0, 0.0, 0.2], [0.1, 0.0, 1.0, 0.3], [0.0, -0.2, 0.1, 1.0]])
 """What mixes positions and velocities of the system with mixed columns."""
 
@@ -115,6 +117,19 @@ def double_pendulum(states: np.ndarray) -> np.ndarray:
     return np.stack([u, w, first, second], axis=1)
 
 
+def on_a_cart(states: np.ndarray) -> np.ndarray:
+    """A pendulum of mass 0.6 and length 1 on a cart of mass 1 on a spring, by the place of the cart in
+    thousandths of that length and the angle, and their rates.
+    """
+    x, a, u, w = (states / FINE).T
+    cos, sin = np.cos(a), np.sin(a)
+    # 1.6 x'' + 0.6 cos a a'' = 0.6 w^2 sin a - x, and 0.6 cos a x'' + 0.6 a'' = -1.8 sin a.
+    push, turn = 0.6 * w**2 * sin - x, -1.8 * sin
+    below = 1.6 * 0.6 - (0.6 * cos) ** 2
+    first, second = (0.6 * push - 0.6 * cos * turn) / below, (1.6 * turn - 0.6 * cos * push) / below
+    return np.stack([u, w, first, second], axis=1) * FINE
+
+
 def in_space(states: np.ndarray) -> np.ndarray:
     """Masses 1, 2, 0.5 in an anharmonic trap and a field (0.8, 0.5, 0.3) in space."""
     q, v = np.split(states, 2, axis=1)
@@ -157,6 +172,14 @@ def _of_pendula(state: np.ndarray) -> np.ndarray:
     # dp_2/da - dp_1/db of p_1 = u + w cos(a - b) / 2, p_2 = (u cos(a - b) + w) / 2.
     turned = (-u * sin - w * sin) / 2 * np.array([[0.0, 1.0], [-1.0, 0.0]])
     return matrix_of(masses, turned)
+
+
+def _of_cart(state: np.ndarray) -> np.ndarray:
+    _, a, _, w = (state / FINE).tolist()
+    masses = np.array([[1.6, 0.6 * np.cos(a)], [0.6 * np.cos(a), 0.6]]) / 1.6
+    # dp_2/dx - dp_1/da of p_1 = u + 0.375 w cos a.
+    turned = 0.375 * w * np.sin(a) * np.array([[0.0, 1.0], [-1.0, 0.0]])
+    return matrix_of(masses, turned) * np.outer(FINE, FINE) / FINE[0] ** 2
 
 
 def _of_space(_: np.ndarray) -> np.ndarray:
@@ -203,4 +226,5 @@ SYSTEMS: dict[str, System] = {
     "polar coordinates": System(polar, normal(*[0.25] * 4), _of_polar, "form"),
     "double pendulum, 0.25": System(double_pendulum, normal(*[0.25] * 4), _of_pendula, "form"),
     "double pendulum, 1 rad": System(double_pendulum, swings(1.0, 0.3), _of_pendula, "form"),
+    "pendulum on a cart, mm": System(on_a_cart, normal(700, 0.6, 600, 0.8), _of_cart, "form"),
 }

@@ -45,7 +45,7 @@ def scored(system: System, seed: int) -> tuple[dict[str, float], Bracket]:
     masses = _relative(scale * ours[:, : data.dof, data.dof :], true[:, : data.dof, data.dof :])
     sure = found.kind != "unknown"
     off = 0.0
-    if sure and found.kind != "form":
+    if sure:
         told = found.sd > ROUNDING * found.sd.max()
         at = system.matrix(found.at) / scale
         off = float(np.max(np.abs(found.matrix - at)[told] / found.sd[told], initial=0.0))

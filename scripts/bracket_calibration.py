@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from noether_razor.bracket import poisson_matrix
@@ -20,6 +21,8 @@ from noether_razor.paper.bracket.systems import SOME, SYSTEMS, System, damped, m
 
 SURE = 5.0
 ROUNDING = 1e-6
+EVERY = 10
+"""Files after which compiled programs are dropped."""
 
 
 def waves(states: np.ndarray) -> np.ndarray:
@@ -73,7 +76,12 @@ def main() -> None:
     rows = {}
     for systems in (EQUAL, HARD):
         for name, system in systems.items():
-            outcomes = [judged(system, seed) for seed in range(options.files // len(systems))]
+            outcomes = []
+            for seed in range(options.files // len(systems)):
+                outcomes.append(judged(system, seed))
+                # Programs of many shapes fill the memory maps of a process.
+                if seed % EVERY == EVERY - 1:
+                    jax.clear_caches()
             kinds = Counter(kind for kind, _ in outcomes)
             wrong = sum(wrong for _, wrong in outcomes)
             rows[name] = {"files": len(outcomes), "kinds": dict(kinds.most_common()), "wrong": wrong}

@@ -271,6 +271,25 @@ def exact_hamiltonian(name: str, library: Library, error: float) -> ShotHamilton
     return ShotHamiltonian(of, measured_as, np.diag((error * values) ** 2), 1.0, 0.0)
 
 
+class TestOutliers:
+    @pytest.mark.slow
+    def test_many_rows_that_jump_leave_the_count_open(self):
+        """One library sees fewer of them, and none of what is conserved."""
+        random, times = np.random.default_rng(4), 0.3 * np.arange(45)
+
+        def moved(states):
+            x, y, u, w = states.T
+            return np.stack([u, w, -x - x * y, -1.7 * y - x**2 / 2], axis=1)
+
+        states = followed(moved, random.uniform(-0.7, 0.7, (40, 4)), times)
+        spread = states.reshape(-1, 4).std(axis=0)
+        noisy = states + 0.005 * spread * random.standard_t(2, size=states.shape)
+        far = random.random(states.shape) < 0.003
+        noisy = np.where(far, noisy + 5 * spread * random.normal(size=states.shape), noisy)
+        found = nr.conserved_library(Trajectories(np.tile(times, (40, 1)), noisy))
+        assert not found.clear and any("jump away and back" in doubt for doubt in found.undecided)
+
+
 class TestHamiltonian:
     @pytest.mark.parametrize("name", ["pendulum", "Kepler", "Toda"])
     def test_features_are_the_terms_with_their_derivatives(self, name):

@@ -15,6 +15,7 @@ from scipy.integrate import solve_ivp
 from test_positions import file_of
 
 import noether_razor as nr
+from noether_razor.bracket.choice import steady
 from noether_razor.bracket.coordinates import canonical_coordinates, darboux
 from noether_razor.bracket.fitting import constant_kinds, matrices_at
 from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
@@ -24,6 +25,7 @@ from noether_razor.bracket.sources import OfPositions, Sources
 from noether_razor.bracket.surface import on_surface
 from noether_razor.discovery import first_words
 from noether_razor.discovery.discovering import RECIPE
+from noether_razor.exact_evidence.checks import Adequacy
 from noether_razor.exact_evidence.fields import CanonicalField, PoissonField
 from noether_razor.exact_evidence.polynomials import Polynomials
 from noether_razor.exact_evidence.sums import Sum
@@ -344,6 +346,24 @@ class TestFiles:
         # {v, v} is a rate.
         for ours, theirs in ((found.matrix, other.matrix), (found.sd, other.sd)):
             assert theirs[2, 3] * time == pytest.approx(ours[2, 3], rel=1e-5)
+
+    def test_noise_that_grows_with_the_time_is_no_fit(self):
+        good = Adequacy(1.0, None, 1.01, "")
+        assert steady(good) == good and not steady(good._replace(growth=1.05)).adequate
+
+    @pytest.mark.slow
+    def test_a_force_that_has_no_energy_is_no_mass_matrix(self):
+        """0.04 (-y, x) beside a trap: a mass matrix takes it up to first order, and follows 8 rows so."""
+        system = SYSTEMS["equal masses"]
+
+        def moved(states):
+            found = system.field(states)
+            found[:, 2:] += 0.04 * np.stack([-states[:, 1], states[:, 0]], axis=1)
+            return found
+
+        data = measured(system._replace(field=moved, runs=40), 0)
+        found = nr.poisson_matrix(data, "natural")
+        assert found.kind == "unknown" and "whole trajectories" in found.why
 
     def test_units_of_one_column_change_nothing(self):
         """A mass matrix is symmetric in scaled columns, whatever units a length and an angle have."""

@@ -190,7 +190,9 @@ def _by_trajectories(
         raise LibraryError("; ".join(f"{one.label}: {one.why}" for one in failed))
     own = most_telling(spaces)
     found = Listed.by_trajectories(own.readable())
-    doubts = _doubts(own, found)
+    # What one library sees of the readings is so for all.
+    readings = {text: None for one in spaces for text in one.space.readings if text not in own.space.readings}
+    doubts = [*_doubts(own, found), *readings]
     linear = len(found.quantities)
     library = replace(
         own.searched(), linear=linear, independent=found.independent, clear=not doubts, why="; ".join(doubts)

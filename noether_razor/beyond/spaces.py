@@ -73,6 +73,7 @@ class LibrarySpace:
             return ("a single trajectory has one value of every quantity",)
         if not space.enough:
             return (f"{len(space.motion.values)} rows are too few for {len(self.library)} terms",)
+        found += space.readings
         if not space.settled:
             found.append("the count rests on a single trajectory")
         if len(space.same):

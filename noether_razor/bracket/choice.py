@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..exact_evidence.built_in import Comparison
-from ..exact_evidence.checks import NEGLIGIBLE, Adequacy, adequacy, expected_noise
+from ..exact_evidence.checks import NEGLIGIBLE, UNSETTLED, Adequacy, adequacy, expected_noise, grown
 from ..exact_evidence.choice import DictionaryError, first_dictionary
 from ..exact_evidence.features import LinearFeatures
 from ..exact_evidence.hamiltonian import needed_terms
@@ -35,10 +35,16 @@ it is not taken.
 """
 FORMS = ((2, 6), (4, 8), (6, 10))
 """Degrees in the positions of masses and fields, and of the potentials with them."""
+STEADY = 1.03
+"""Noise with whole trajectories over that of short pieces, up to which a fit is good: of right ones it is
+0.997 to 1.01.
+"""
 SMOOTH = {2: 8, 3: 5}
 """Degrees of polynomials of the positions beside forces towards points, by degrees of freedom."""
 MOST_TERMS = 300
 """Terms of a Hamiltonian and of a form together."""
+FIRST = 4
+"""Degree of a form up to which one is tried that begins at no simpler one."""
 LEFT_OUT, SURELY = 3, 12.0
 """Terms of a form that are tried to leave out, the least needed ones, up to so many standard deviations: the
 posterior of one choice of terms does not know of others that do as well.
@@ -155,7 +161,7 @@ class Search:
                 found = self.better(setup, kind, found, rival) if made is None else found
                 behind = rival.fit.log_evidence - found.fit.log_evidence
             fitted, close = Comparison(found.problem, found.fit), behind < HOPELESS or alike
-            checked = adequacy(fitted, self.data, keep_back=False) if close else None
+            checked = steady(adequacy(fitted, self.data, keep_back=False)) if close else None
             result = Attempt(kind, found, behind, checked, self.negligible(found))
         except (FitError, np.linalg.LinAlgError) as error:
             result = Attempt(kind, None, getattr(error, "behind", np.inf), None, failed=str(error))
@@ -190,7 +196,8 @@ class Search:
         natural = self.attempt(setup, richest)
         simpler = [kind for kind in kinds.values() if kind.size < natural.kind.size]
         if not natural.usable or natural.fitted is None:
-            settled = natural.fitted is not None and natural.fitted.fit.converged
+            # A kind with less freedom fits no better, unless the search for this one went astray.
+            settled = natural.checked is not None and natural.checked.why != UNSETTLED
             tried = [] if settled else [self.attempt(setup, kind) for kind in simpler]
             self.chosen = simplest(tried)
             if self.chosen is None and kinds["constant"].size and not isinstance(setup.features, Sum):
@@ -218,7 +225,8 @@ class Search:
         for degree, power in FORMS if dof <= MOST_DOF else ():
             form = lagrangian_form(dof, degree, self.rest, self.rate)
             potential = OfPositions(2 * dof, power)
-            if potential.size + form.size > MOST_TERMS:
+            # The richest takes long, and has fitted no better by itself: it follows another.
+            if potential.size + form.size > MOST_TERMS or (degree > FIRST and self.chosen is None):
                 break
             setup = Setup(plain, Problem.of(potential, plain, self.rest), expected=expected_noise(plain))
             self.setup = self.setup or setup
@@ -264,6 +272,13 @@ class Search:
         if not any(any(form.terms[k].exponents) for k in np.flatnonzero(kept).tolist()):
             kind = kind._replace(name="natural" if kept.any() or not self.alike else "canonical")
         return self.attempt(setup, kind, fitted, partial(setup.refitted, kind, fitted))
+
+
+def steady(checked: Adequacy) -> Adequacy:
+    """The same, stricter: a matrix may take up forces that have no energy, and follow short pieces so."""
+    if not checked.adequate or checked.growth is None or checked.growth < STEADY:
+        return checked
+    return checked._replace(why=grown(checked.growth))
 
 
 def simplest(tried: Sequence[Attempt], richest: Fitted | None = None) -> Attempt | None:

@@ -20,6 +20,7 @@ NEGLIGIBLE = 1e-4
 """Noise over the spread of a column below which there is none to compare with."""
 ERRORS = 3.0
 """Standard errors of chance that are added to it."""
+UNSETTLED = "the fit did not converge"
 COMPARED = 8
 """Rows of the segments that whole trajectories are compared with."""
 KEPT_BACK = 4
@@ -73,15 +74,20 @@ def adequacy(comparison: Comparison, data: Trajectories, *, keep_back: bool = Tr
     if (short := none.stages.get(COMPARED)) is not None and problem.times.shape[1] > COMPARED:
         growth = float(np.sqrt(np.mean(none.point.noise / short.noise)))
         if growth > GROWS + 2 / np.sqrt(problem.count * problem.dim):
-            why.append(f"residuals of whole trajectories are {growth:.2f} times those of 8 rows")
+            why.append(grown(growth))
     # Nothing is made of a fit that did not converge, and a second one would take as many steps.
     if keep_back and len(problem.times) >= KEPT_BACK and none.converged:
         kept_back, degrees = _kept_back(comparison)
         if kept_back > MISFIT * (1 + ERRORS * np.sqrt(2 / degrees)):
             why.append(f"trajectories kept back have {np.sqrt(kept_back):.2f} times the residuals")
     if not none.converged:
-        why.append("the fit did not converge")
+        why.append(UNSETTLED)
     return Adequacy(chi2, kept_back, growth, "; ".join(why))
+
+
+def grown(growth: float) -> str:
+    """What is wrong with noise that grows with the length of trajectories."""
+    return f"residuals of whole trajectories are {growth:.2f} times those of 8 rows"
 
 
 def _kept_back(comparison: Comparison) -> tuple[float, int]:

@@ -16,7 +16,7 @@ from noether_razor.app.config import ConfigError, load_config
 from noether_razor.app.runs import discover_config, discover_run
 from noether_razor.beyond import Beyond, Library, LibraryError, LibraryOptions, ceiling, libraries, suggested
 from noether_razor.beyond.brackets import Brackets, Members, brackets_of, verdict
-from noether_razor.beyond.by_hamiltonian import listed_by_hamiltonian
+from noether_razor.beyond.by_hamiltonian import gauged_rows, listed_by_hamiltonian
 from noether_razor.beyond.by_network import field_error
 from noether_razor.beyond.commuting import commuting
 from noether_razor.beyond.evidence import formula_terms, question_of
@@ -323,6 +323,43 @@ class TestHamiltonian:
         listed = listed_by_hamiltonian(library, found, shot, data, None)
         assert {"Kepler": 3, "Toda": 3, "Henon-Heiles": 1}[name] == listed.independent
         assert all(one.bracket < 10 * error + 1e-6 for one in listed.quantities)
+
+    def test_errors_of_what_commutes_are_those_of_its_gauge(self):
+        """What two oscillators of nearly one frequency conserve beside H depends much on it, and is fixed
+        by the multiple of H that leaves no q2^2 in it.
+        """
+        random = np.random.default_rng(0)
+        data = Trajectories(np.tile(np.arange(20) * 0.3, (10, 1)), random.normal(size=(10, 20, 4)))
+        library = proposed(data)[0].chosen(np.arange(14))
+        names = ["q1^2", "q1*q2", "q2^2", "p1^2", "p2^2"]
+        order = sorted(names, key=[term.name for term in library.terms].index)
+        truth = {"q1^2": 0.5, "q1*q2": 0.03, "q2^2": 0.53, "p1^2": 0.5, "p2^2": 0.5}
+        error, places = 1e-4, [order.index(name) for name in names]
+
+        def quantity(values):
+            """Coefficients of q1^2, q1*q2, p1^2, p1*p2, p2^2, without q2^2."""
+            a, b, c, one, two = np.asarray(values)[places]
+            stiff, light = np.array([[2 * a, b], [b, 2 * c]]), np.diag([2 * one, 2 * two])
+            x, p = stiff @ light @ stiff, light @ stiff @ light
+            row = np.array([x[0, 0], 2 * x[0, 1], x[1, 1], p[0, 0], 2 * p[0, 1], p[1, 1]])
+            row = row - row[2] / c * np.array([a, b, c, one, 0, two])
+            return row[[0, 1, 3, 4, 5]]
+
+        values = np.array([truth[name] for name in order])
+        of = library.chosen(np.array([[t.name for t in library.terms].index(name) for name in order]))
+        shot = ShotHamiltonian(of, values, np.diag(np.full(5, error**2)), 1.0, 0.0)
+        found = commuting(library, shot, data.points(), fit_scale(data))
+        assert found.rank == 2
+        rows = gauged_rows(found, shot.covariance)
+        every = [term.name for term in library.terms]
+        one = next(row for row in rows if row.values[every.index("q2^2")] == 0 and row.values.any())
+        at = [every.index(name) for name in ("q1^2", "q1*q2", "p1^2", "p1*p2", "p2^2")]
+        assert one.pivot in at
+        drawn = np.array([quantity(values + error * random.normal(size=5)) for _ in range(400)])
+        drawn /= drawn[:, [at.index(one.pivot)]]
+        np.testing.assert_allclose(one.values[at], drawn.mean(axis=0), atol=1e-3)
+        told = np.sqrt(np.diag(one.covariance))[at]
+        np.testing.assert_allclose(told, drawn.std(axis=0), rtol=0.3, atol=1e-8)
 
     def test_a_hamiltonian_that_is_hardly_known_decides_nothing(self):
         data = measured(SYSTEMS["Henon-Heiles"], 0.01, 0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import sympy
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import chi2
 
 from ..invariants import Drift, FoundQuantity, Motion, QuantityFormula
@@ -34,6 +34,10 @@ ROUNDING = 1e-7
 """Coefficients below this share of the largest are rounding errors."""
 
 
+DEPENDENT = 1e-4
+"""Sizes of what is left of columns of rows, in units of gradients, below which they depend on others."""
+
+
 class Row(NamedTuple):
     """Coefficients of all terms and their covariance, in the units of the data; the column that is chosen."""
 
@@ -53,7 +57,7 @@ def listed_by_hamiltonian(
 
     Raises ValueError where terms are not finite at the noisy rows.
     """
-    rows = _rows(found, shot.covariance)
+    rows = gauged_rows(found, shot.covariance)
     place = {term.name: k for k, term in enumerate(library.terms)}
     at = [place[term.name] for term in shot.library.terms if term.name in place]
     energy = None
@@ -108,7 +112,7 @@ def library_hamiltonian(shot: ShotHamiltonian) -> LibraryHamiltonian:
     return LibraryHamiltonian(hamiltonian_text(pairs), pairs, shot.chi2, "shooting")
 
 
-def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[Row]:
+def gauged_rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[Row]:
     """A sparse basis of what commutes with H, with coefficient 1 at a pivot each, and its covariance."""
     if not found.rank:
         return []
@@ -119,10 +123,10 @@ def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[
     weights = np.linalg.lstsq(basis.T, rows.T, rcond=None)[0].T
     # First order, by the covariance of H; what draws of H differ by beyond that is added.
     turns = np.einsum("rj,kjm->rkm", weights, found.turns)
-    turns = _at_pivots(turns, rows, at)
+    turns = _in_gauge(turns, rows, at)
     spaces = [np.linalg.qr(own.T)[0] for own in found.drawn]
     drawn = np.stack([(rows @ space) @ space.T - rows for space in spaces], axis=1)
-    beyond = _at_pivots(drawn, rows, at) - np.einsum("dk,rkm->rdm", found.of_draws, turns)
+    beyond = _in_gauge(drawn, rows, at) - np.einsum("dk,rkm->rdm", found.of_draws, turns)
     ratio = found.units[at][:, None] / found.units
     made = []
     for row, turn, more, size, pivot in zip(rows, turns, beyond, ratio, at.tolist(), strict=True):
@@ -132,14 +136,35 @@ def _rows(found: Commuting, covariance: Float[np.ndarray, "of_H of_H"]) -> list[
     return made
 
 
-def _at_pivots(
+def _in_gauge(
     changes: Float[np.ndarray, "K some M"], rows: Float[np.ndarray, "K M"], at: Int[np.ndarray, " K"]
 ) -> Float[np.ndarray, "K some M"]:
-    """Changes of rows that leave 1 at the pivot of each, and 0 at those of others where that is there."""
-    if np.allclose(rows[:, at], np.eye(len(rows)), atol=1e-9):
-        return changes - np.einsum("rsj,jm->rsm", changes[:, :, at], rows)
-    own = changes[np.arange(len(rows)), :, at]
-    return changes - own[:, :, None] * rows[:, None]
+    """Changes of rows that leave each what it is by choice: any multiples of others may be added, and those
+    were chosen that make its pivot 1 and as many more entries 0.
+    """
+    found = changes.copy()
+    for k, pivot in enumerate(at.tolist()):
+        fixed = [pivot, *_independent(np.delete(rows, k, axis=0), rows[k] == 0, np.delete(at, k))]
+        found[k] -= found[k][:, fixed] @ np.linalg.solve(rows[:, fixed], rows)
+    return found
+
+
+def _independent(
+    rows: Float[np.ndarray, "J M"], first: Bool[np.ndarray, " M"], then: Int[np.ndarray, " J"]
+) -> list[int]:
+    """As many columns as there are rows, independent: of those that come `first` as far as possible, `then`
+    of others.
+    """
+    left, columns = rows.copy(), []
+    second = np.isin(np.arange(rows.shape[1]), then)
+    for _ in range(len(rows)):
+        sizes = np.linalg.norm(left, axis=0)
+        usable = [some for some in (first, second) if sizes[some].max(initial=0.0) > DEPENDENT]
+        column = int(np.argmax(np.where(usable[0], sizes, 0.0) if usable else sizes))
+        unit = left[:, column] / sizes[column]
+        left = left - np.outer(unit, unit @ left)
+        columns.append(column)
+    return columns
 
 
 def _energy_row(shot: ShotHamiltonian, at: Int[np.ndarray, " K"], size: int) -> Row:

@@ -259,8 +259,9 @@ def _together(constant: _Route, commute: _Route | None) -> _Route:
     """The route to believe; with a doubt where both decide and differ."""
     if commute is None or not commute.clear:
         return constant
-    same = constant.library.label == commute.library.label and constant.counts != commute.counts
-    if constant.clear and (same or constant.counts[1] > commute.counts[1]):
+    # Combinations of products may be constant by chance; of independent ones both must see as many.
+    fewer = constant.library.label == commute.library.label and constant.counts[1] < commute.counts[1]
+    if constant.clear and (fewer or constant.counts[1] > commute.counts[1]):
         one, other = constant.counts, commute.counts
         doubt = (
             f"{one[0]} combinations ({one[1]} independent) are constant along trajectories, and {other[0]} "

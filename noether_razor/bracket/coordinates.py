@@ -16,6 +16,9 @@ from .fitting import matrices_at
 from .forms import ConstantForm, Form, MomentumForm
 from .lagrangian import LagrangianForm
 
+ROUNDING = 1e-12
+"""Entries of a scaled matrix, and their errors, that are none."""
+
 
 class Entries(NamedTuple):
     """A form with its parameters theta and their covariance."""
@@ -40,7 +43,10 @@ def poisson_entries(
         matrix = np.asarray(form.matrix(origin, form.prepared(theta)))
         slopes = np.asarray(jax.jacfwd(lambda t: form.matrix(origin, form.prepared(t)))(theta))
     variance = np.einsum("ijk,kl,ijl->ij", slopes, entries.covariance, slopes)
-    return matrix * units, np.sqrt(np.maximum(variance, 0.0)) * units
+    # Entries that are fixed have rounding errors.
+    matrix = np.where(np.abs(matrix) > ROUNDING, matrix, 0.0)
+    sd = np.sqrt(np.where(variance > ROUNDING**2, variance, 0.0))
+    return matrix * units, sd * units
 
 
 def mass_ratios(entries: Entries, scale: ColumnScale) -> tuple[tuple[float, float], ...]:

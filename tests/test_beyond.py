@@ -391,6 +391,12 @@ class TestHamiltonian:
         off = np.abs(shot.coefficients - [0.5, -1.0])
         assert np.all(off < 3.5 * shot.errors) and np.all(shot.errors < 0.01)
 
+    def test_the_next_library_is_named_where_it_chooses_other_terms(self):
+        for name, text in (("Kepler", "polynomials of degree 4 would take"), ("Henon-Heiles", "")):
+            data = measured(SYSTEMS[name], 0.01, 0)[:20]
+            fitted = shot_hamiltonian(data, proposed(data)).fitted
+            assert fitted is not None and text in fitted.runner_up and bool(fitted.runner_up) == bool(text)
+
     def test_friction_is_no_hamiltonian(self):
         data = measured(SYSTEMS["damped pendulum"], 0.01, 0)
         found = shot_hamiltonian(data, proposed(data))

@@ -108,6 +108,8 @@ def conserved_library(
         why = f"{type(error).__name__}: {error}"
     if shot is None:
         notes.append(f"no Hamiltonian as a formula: {why}")
+    elif fitted is not None and fitted.runner_up:
+        notes.append(f"H is the shortest description of the motion: {fitted.runner_up}")
     chosen = _together(constant, commute)
     found = _answer(chosen, data, shot, readable)
     if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:

@@ -67,6 +67,7 @@ class ShotHamiltonian:
 class Fitted(NamedTuple):
     """A library's terms fitted to scaled trajectories without symmetry, and the tests of that fit; `made`:
     how their coordinates were made of columns, None where they are columns. The terms are some of `choices`.
+    runner_up: the library that comes next by its description length, and how much longer it is.
     """
 
     library: Library
@@ -76,6 +77,7 @@ class Fitted(NamedTuple):
     adequacy: Adequacy
     made: CanonicalMap | None
     choices: int
+    runner_up: str
 
 
 class Attempt(NamedTuple):
@@ -99,6 +101,11 @@ class _Choice(NamedTuple):
     fewest: LibraryFeatures
     length: float
     choices: int
+
+    @property
+    def names(self) -> list[str]:
+        """Of the fewest terms."""
+        return [term.name for term in self.fewest.library.terms]
 
 
 def shot_hamiltonian(data: Trajectories, libraries: Sequence[Library]) -> Attempt:
@@ -134,11 +141,14 @@ def library_fits(
     scaled = scaled_trajectories(pieces, scale)
     windows = Windows.of(scaled.segments(), exact=False)
     choices = [_chosen(library, scale, windows, kin=kin) for library in libraries]
-    for choice in sorted((one for one in choices if one is not None), key=lambda one: one.length)[:TRIED]:
-        own = choice.active
-        fitted = _fitted(own, scaled, scale, pieces.canonical, choice.choices)
+    order = sorted((one for one in choices if one is not None), key=lambda one: one.length)
+    for rank, choice in enumerate(order[:TRIED]):
+        # Libraries share their polynomials, and may choose the same terms.
+        others = (one for one in order[rank + 1 :] if one.names != choice.names)
+        own, after = choice.active, next(others, None)
+        fitted = _fitted(own, scaled, scale, pieces.canonical, choice, after)
         if len(choice.fewest.library) < len(own.library) and not _found(fitted):
-            again = _fitted(choice.fewest, scaled, scale, pieces.canonical, choice.choices)
+            again = _fitted(choice.fewest, scaled, scale, pieces.canonical, choice, after)
             fitted = again if _found(again) else fitted
         yield fitted
 
@@ -148,7 +158,8 @@ def _fitted(
     scaled: Trajectories,
     scale: PhaseScale,
     made: CanonicalMap | None,
-    choices: int,
+    choice: _Choice,
+    after: _Choice | None,
 ) -> Fitted | str:
     """The fit of all its terms, or why there is none."""
     library = features.library
@@ -158,7 +169,16 @@ def _fitted(
         )
     except (FitError, np.linalg.LinAlgError) as error:
         return f"no H of {library.label} fits: {error}"
-    return Fitted(library, scaled, scale, found, adequacy(found, scaled), made, choices)
+    checked = adequacy(found, scaled)
+    return Fitted(library, scaled, scale, found, checked, made, choice.choices, _next(choice, after))
+
+
+def _next(choice: _Choice, after: _Choice | None) -> str:
+    """What is said of the library that comes next; empty for none."""
+    if after is None:
+        return ""
+    terms, longer = len(after.fewest.library), after.length - choice.length
+    return f"{after.active.library.label} would take {terms} terms and be {longer:.0f} nats longer"
 
 
 def _found(fitted: Fitted | str) -> bool:

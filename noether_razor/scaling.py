@@ -94,6 +94,23 @@ class ColumnScale(ABC):
         return np.array(self.shifts[self.dof :]) / np.array(self.momenta)
 
     @property
+    def rate(self) -> float:
+        """How fast the first scaled position moves where its scaled velocity is 1."""
+        return self.momenta[0] * self.time / self.positions[0]
+
+    @property
+    def pairs(self) -> Float[np.ndarray, " dof"]:
+        """The products of the scales of each position and its momentum, over the action."""
+        return np.array(self.positions) * np.array(self.momenta) / self.action
+
+    @property
+    def alike(self) -> bool:
+        """Whether canonical scaled columns are canonical in the units of the data, so that masses that are
+        one in these may be so.
+        """
+        return np.allclose(self.pairs, 1.0, rtol=1e-9, atol=0.0)
+
+    @property
     def scales(self) -> Float[np.ndarray, " dim"]:
         """The scales of all coordinates, positions first."""
         return np.array([*self.positions, *self.momenta])
@@ -122,11 +139,6 @@ class VelocityScale(ColumnScale):
     A mass matrix M, symmetric in p = M v, is the symmetric s_qi M_ij s_qj in scaled columns, up to a factor,
     whatever units the positions have. Where all positions share a scale, this is that of canonical ones.
     """
-
-    @property
-    def alike(self) -> bool:
-        """Whether all positions share a scale, so that a mass of one may be that of another."""
-        return len(set(self.positions)) == 1
 
     @property
     def momenta(self) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ import noether_razor as nr
 from noether_razor.bracket.choice import steady
 from noether_razor.bracket.coordinates import canonical_coordinates, darboux
 from noether_razor.bracket.fitting import constant_kinds, matrices_at
-from noether_razor.bracket.forms import ConstantForm, MomentumForm, momentum_form, small_inverse
+from noether_razor.bracket.forms import ConstantForm, MomentumForm, carried, momentum_form, small_inverse
 from noether_razor.bracket.free_field import spectrum
 from noether_razor.bracket.lagrangian import LagrangianField, lagrangian_form
 from noether_razor.bracket.sources import OfPositions, Sources
@@ -123,6 +123,14 @@ class TestForms:
         row = scale.states_back(np.asarray(state))
         units = np.outer(scale.scales, scale.scales) / scale.action
         assert_allclose(made.brackets(row[None])[0], form.matrix(state, theta) * units, rtol=1e-9, atol=1e-12)
+
+    def test_richer_forms_begin_at_simpler_ones(self):
+        simple, rich = momentum_form(2, 1), momentum_form(2, 3)
+        theta, state = 0.1 * draws(simple.size), jnp.asarray(draws(4, seed=1))
+        found = carried(rich, simple, theta)
+        assert found is not None
+        assert_allclose(rich.form(state, jnp.asarray(found)), simple.form(state, jnp.asarray(theta)))
+        assert carried(simple, rich, found) is None and carried(ConstantForm(2), simple, theta) is None
 
     @pytest.mark.parametrize("dof", [1, 2, 3])
     def test_every_constant_matrix_has_canonical_coordinates(self, dof):

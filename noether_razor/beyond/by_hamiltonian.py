@@ -32,8 +32,6 @@ EXACT = 1e-9
 """Relative error of the multiple of H that a formula is."""
 ROUNDING = 1e-7
 """Coefficients below this share of the largest are rounding errors."""
-
-
 DEPENDENT = 1e-4
 """Sizes of what is left of columns of rows, in units of gradients, below which they depend on others."""
 

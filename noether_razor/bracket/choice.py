@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from ..exact_evidence.built_in import Comparison
 from ..exact_evidence.checks import NEGLIGIBLE, UNSETTLED, Adequacy, adequacy, expected_noise, grown
@@ -16,7 +16,7 @@ from ..exact_evidence.hamiltonian import needed_terms
 from ..exact_evidence.polynomials import Polynomials
 from ..exact_evidence.shooting import HOPELESS, FitError, Problem
 from ..exact_evidence.sums import Sum
-from ..scaling import PhaseScale
+from ..scaling import ColumnScale, PhaseScale
 from ..trajectories import Trajectories
 from .fitting import OF_ONE_MASS, UNKNOWN, Fitted, Kind, Setup, constant_kinds
 from .forms import MomentumForm, Term
@@ -81,30 +81,20 @@ class Attempt(NamedTuple):
 
 @dataclass
 class Search:
-    """Attempts on scaled trajectories, by the name of the kind. `rest` is the scaled velocity of the origin,
-    from the velocity that is zero in the units of the data, `stretches` the scales of the positions, `rate`
-    how fast scaled positions move where scaled velocities are 1.
-    """
+    """Attempts on trajectories in the coordinates of `scale`, by the name of the kind."""
 
     data: Trajectories
-    rest: Float[np.ndarray, " dof"]
-    stretches: Float[np.ndarray, " dof"]
-    rate: float
+    scale: ColumnScale
     tell: Tell
     attempts: dict[str, Attempt] = field(default_factory=dict)
     chosen: Attempt | None = None
     setup: Setup | None = None
     why: str = ""
 
-    @property
-    def alike(self) -> bool:
-        """Whether masses may all be one: that of a length is not that of an angle."""
-        return len({*self.stretches.tolist()}) == 1
-
     def run(self, kind: str) -> None:
         """Find the simplest kind that fits, or fit the `kind` asked for; "auto" asks for none."""
         every = constant_kinds(self.data.dof)
-        if kind == "auto" and not self.alike:
+        if kind == "auto" and not self.scale.alike:
             every = {name: one for name, one in every.items() if name not in OF_ONE_MASS}
         for features in self.dictionaries():
             if kind == "form" or self.chosen is not None:
@@ -112,7 +102,7 @@ class Search:
             # What follows the first is costly, and given up early.
             first = self.setup is None or kind != "auto"
             expected = None if first else expected_noise(self.data)
-            self.setup = Setup(self.data, Problem.of(features, self.data, self.rest), expected=expected)
+            self.setup = Setup(self.data, Problem.of(features, self.data, self.scale.rest), expected=expected)
             if kind == "auto":
                 self.constant(self.setup, every)
             else:
@@ -132,7 +122,8 @@ class Search:
         if isinstance(first, Polynomials):
             if self.setup is not None and (dof := self.data.dof) in SMOOTH:
                 self.tell("forces towards points")
-                if (sources := found_sources(self.setup.windows, self.stretches)) is not None:
+                stretches = np.array(self.scale.positions) / self.scale.positions[0]
+                if (sources := found_sources(self.setup.windows, stretches)) is not None:
                     plain, smooth = Polynomials(2 * dof, 2), OfPositions(2 * dof, SMOOTH[dof])
                     yield Sum.of(plain, sources)
                     yield Sum.of(plain, smooth, sources)
@@ -223,12 +214,14 @@ class Search:
         dof = self.data.dof
         plain = replace(self.data, periods=())
         for degree, power in FORMS if dof <= MOST_DOF else ():
-            form = lagrangian_form(dof, degree, self.rest, self.rate)
+            form = lagrangian_form(dof, degree, self.scale.rest, self.scale.rate)
             potential = OfPositions(2 * dof, power)
             # The richest takes long, and has fitted no better by itself: it follows another.
             if potential.size + form.size > MOST_TERMS or (degree > FIRST and self.chosen is None):
                 break
-            setup = Setup(plain, Problem.of(potential, plain, self.rest), expected=expected_noise(plain))
+            setup = Setup(
+                plain, Problem.of(potential, plain, self.scale.rest), expected=expected_noise(plain)
+            )
             self.setup = self.setup or setup
             kind, poorer = Kind("form", form, np.eye(form.size)), self.chosen and self.chosen.fitted
             whole = self.attempt(
@@ -270,7 +263,7 @@ class Search:
         assert isinstance(form, MomentumForm)
         kind = Kind("form", form, np.eye(form.size)[:, kept])
         if not any(any(form.terms[k].exponents) for k in np.flatnonzero(kept).tolist()):
-            kind = kind._replace(name="natural" if kept.any() or not self.alike else "canonical")
+            kind = kind._replace(name="natural" if kept.any() or not self.scale.alike else "canonical")
         return self.attempt(setup, kind, fitted, partial(setup.refitted, kind, fitted))
 
 

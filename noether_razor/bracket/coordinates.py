@@ -52,7 +52,7 @@ def poisson_entries(
 def mass_ratios(entries: Entries, scale: ColumnScale) -> tuple[tuple[float, float], ...]:
     """m_i / m_1 from the second position on, and their standard deviations, of a constant form."""
     form, theta, covariance = entries
-    units = scale.action / (np.array(scale.positions) * np.array(scale.momenta))
+    units = 1 / scale.pairs
     return tuple(
         (unit * (1 + form.sign_of_mass * float(theta[k])), unit * float(np.sqrt(covariance[k, k])))
         for k, unit in zip(form.of_masses, units[1:].tolist(), strict=True)
@@ -63,7 +63,7 @@ def canonical_map(names: Sequence[str], entries: Entries | None, scale: ColumnSc
     """Canonical coordinates of columns `names`; None, or the form that these have: the columns."""
     dim, dof = len(names), len(names) // 2
     identity = [{tuple(row): 1.0} for row in np.eye(dim, dtype=int).tolist()]
-    if entries is None or not (entries.theta.any() or _stretched(scale)):
+    if entries is None or not (entries.theta.any() or not scale.alike):
         return CanonicalMap.of(names, names, identity)
     form, theta, covariance = entries
     axes = covariance_root(covariance).T
@@ -82,13 +82,6 @@ def canonical_map(names: Sequence[str], entries: Entries | None, scale: ColumnSc
 def _same(own: Polynomial, other: Polynomial) -> bool:
     """Whether they differ by rounding alone."""
     return own.keys() == other.keys() and all(abs(own[e] - other[e]) < 1e-12 for e in own)
-
-
-def _stretched(scale: ColumnScale) -> bool:
-    """Whether canonical scaled columns are not canonical in the units of the data."""
-    return not np.allclose(
-        np.array(scale.positions) * np.array(scale.momenta), scale.action, rtol=1e-9, atol=0.0
-    )
 
 
 def canonical_coordinates(form: Form, theta: Float[np.ndarray, " K"], scale: ColumnScale) -> list[Polynomial]:

@@ -59,9 +59,7 @@ def poisson_matrix(
     # matrix is symmetric in those of velocities; that all masses are one is said of the columns as they are.
     scale = fit_scale(pieces, rounded=False) if kind in OF_ONE_MASS else velocity_scale(pieces)
     scaled = scaled_trajectories(pieces, scale)
-    stretches = np.array(scale.positions) / scale.positions[0]
-    rate = scale.momenta[0] * scale.time / scale.positions[0]
-    search = Search(scaled, scale.rest, stretches, rate, progress or (lambda _: None))
+    search = Search(scaled, scale, progress or (lambda _: None))
     if on_surface(scaled):
         search.why = SURFACE
     else:

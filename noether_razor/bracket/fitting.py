@@ -17,7 +17,7 @@ from ..exact_evidence.shooting import Begin, Fit, LinearModel, Problem
 from ..exact_evidence.shooting import fit as fit_problem
 from ..exact_evidence.start import Ridge, Windows, ridge
 from ..trajectories import Trajectories
-from .forms import ConstantForm, Form, MomentumForm
+from .forms import ConstantForm, Form, carried
 from .free_field import MOST_POINTS, FreeField, nearest_form
 from .lagrangian import LagrangianForm, lagrangian_start
 from .sources import recentred
@@ -196,12 +196,11 @@ class Setup:
         """
         problem, model = self._model(kind)
         before, known = near.fit, near.problem.features.size
-        form, of = kind.form, near.kind.form
-        assert isinstance(form, MomentumForm) and isinstance(of, MomentumForm)
-        theta = dict(zip(of.terms, near.theta.tolist(), strict=True))
+        theta = carried(kind.form, near.kind.form, near.theta)
+        assert theta is not None
         parameters = np.zeros(problem.size)
         parameters[:known] = before.parameters[:known]
-        parameters[self.features.size : -1] = [theta.get(term, 0.0) for term in form.terms]
+        parameters[self.features.size : -1] = theta
         parameters[-1] = before.parameters[-1]
         own = dict(zip(before.model.prior.labels, before.point.variances.tolist(), strict=True))
         fewer, last = near.problem.features.groups.max(), self.features.groups.max()

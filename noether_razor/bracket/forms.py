@@ -238,6 +238,16 @@ class MomentumForm(Form):
         return -matrix @ jax.jacfwd(lambda x: self.form(x, prepared) @ velocity)(state)
 
 
+def carried(form: Form, other: Form, parameters: Float[np.ndarray, " L"]) -> Float[np.ndarray, " K"] | None:
+    """The parameters with which `form` is another with its `parameters`; None for one of another family."""
+    if form == other:
+        return parameters
+    if not (isinstance(form, MomentumForm) and isinstance(other, MomentumForm)):
+        return None
+    known = dict(zip(other.terms, parameters.tolist(), strict=True))
+    return np.array([known.get(term, 0.0) for term in form.terms]) if {*known} <= {*form.terms} else None
+
+
 def small_inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The inverse of a matrix; up to three rows in closed form, which costs a fraction of a general one in a
     compiled loop.

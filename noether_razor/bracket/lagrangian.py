@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..exact_evidence.features import LinearFeatures
-from ..exact_evidence.fields import VectorField, rubbed
+from ..exact_evidence.fields import PoissonField, VectorField, rubbed
 from ..exact_evidence.prior import Prior
 from ..exact_evidence.start import Ridge, Windows, ridge
 from ..typing import State
@@ -62,29 +62,16 @@ class LagrangianForm(MomentumForm):
 
 
 @dataclass(frozen=True)
-class LagrangianField(VectorField):
+class LagrangianField(PoissonField):
     """The motion of a Lagrangian with V(q) = phi(q)^T c, and friction -gamma u; the parameters are c, those
     of the form, and gamma.
     """
 
-    features: LinearFeatures
-    form: LagrangianForm
-
-    @property
-    def dim(self) -> int:
-        return self.features.dim
-
-    @property
-    def size(self) -> int:
-        return self.features.size + self.form.size + 1
-
-    def prepared(self, parameters: Float[Array, " P"], rest: Float[Array, " rubbed"]) -> Any:
-        c, own = parameters[: self.features.size], parameters[self.features.size : -1]
-        return self.features.prepared(c), own, parameters[-1], rest
+    structure: LagrangianForm
 
     def at(self, state: State, prepared: Any) -> tuple[Float[Array, " dim"], Float[Array, "dim dim"]]:
         of_potential, own, friction, rest = prepared
-        form, dof = self.form, self.form.dof
+        form, dof = self.structure, self.structure.dof
         potential = self.features.slopes(state, of_potential)
         inverse = small_inverse(form.masses(state[:dof], own))
         acceleration = inverse @ (form.left(state, jnp.zeros(dof), own) - potential.gradient[:dof])
@@ -98,7 +85,7 @@ class LagrangianField(VectorField):
 
     def of_parameters(self, state: State, prepared: Any) -> Float[Array, "dim P"]:
         of_potential, own, _, rest = prepared
-        form, dof = self.form, self.form.dof
+        form, dof = self.structure, self.structure.dof
         inverse = small_inverse(form.masses(state[:dof], own))
         force = self.features.slopes(state, of_potential).gradient[:dof]
         acceleration = inverse @ (form.left(state, jnp.zeros(dof), own) - force)

@@ -47,12 +47,11 @@ class WeakForm(NamedTuple):
 
 class Windows(NamedTuple):
     """What a weak form takes of trajectories: states at the nodes of all windows, and the weights of these;
-    changes over windows, the states at both ends, and all smoothed ones.
+    the states at both ends, and all smoothed ones.
     """
 
     points: Float[np.ndarray, "nodes dim"]
     spans: Float[np.ndarray, "windows each"]
-    changes: Float[np.ndarray, " rows"]
     ends: Float[np.ndarray, "windows 2 dim"]
     smoothed: list[Float[np.ndarray, "time dim"]]
 
@@ -74,9 +73,12 @@ class Windows(NamedTuple):
             ends.append(np.stack([curves[k](begin), curves[k](end)], axis=1))
             spans.append(half * shares)
         smoothed = [curve(times) for curve, (times, _) in zip(curves, segments, strict=True)]
-        both = np.concatenate(ends)
-        changes = (both[:, 1] - both[:, 0]).reshape(-1)
-        return cls(np.concatenate(points), np.concatenate(spans), changes, both, smoothed)
+        return cls(np.concatenate(points), np.concatenate(spans), np.concatenate(ends), smoothed)
+
+    @property
+    def changes(self) -> Float[np.ndarray, " rows"]:
+        """Over windows."""
+        return (self.ends[:, 1] - self.ends[:, 0]).reshape(-1)
 
     def some(self, most: int) -> "Windows":
         """At most so many of them, spread evenly over all."""
@@ -85,8 +87,7 @@ class Windows(NamedTuple):
         kept, nodes = evenly(len(self.spans), most), self.spans.shape[1]
         dim = self.points.shape[1]
         points = self.points.reshape(-1, nodes, dim)[kept].reshape(-1, dim)
-        changes = self.changes.reshape(-1, dim)[kept].reshape(-1)
-        return Windows(points, self.spans[kept], changes, self.ends[kept], self.smoothed)
+        return Windows(points, self.spans[kept], self.ends[kept], self.smoothed)
 
     def regression(
         self, features: LinearFeatures, matrices: Float[np.ndarray, "#nodes dim dim"] | None = None

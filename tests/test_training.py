@@ -1,9 +1,10 @@
 """The training loop: compiled once, reproducible, resumable, stopped by what is not finite; checkpoints."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -436,6 +437,35 @@ def test_only_the_newest_state_is_kept(posterior, fitted, tmp_path):
     assert checkpoint.steps() == [6]
     found = checkpoint.restore(initial_state(posterior, TRAINING))
     assert found is not None and found[1] == {"step": 6}
+
+
+class Counted(NamedTuple):
+    """A state that costs nothing to make."""
+
+    step: jax.Array
+    values: jax.Array
+
+
+def counted(step: int) -> Counted:
+    return Counted(jnp.asarray(step), jnp.full(2000, step))
+
+
+def test_threads_keep_their_fits_at_the_same_moment(tmp_path):
+    # The parts of an answer run in threads of one process, and end together where they cost the same.
+    steps = 20
+
+    def keep(part: str) -> Counted:
+        checkpoint = Checkpoint(tmp_path / part)
+        for step in range(steps):
+            checkpoint.save(counted(step), {"part": part})
+        found = checkpoint.restore(counted(0))
+        assert found is not None and found[1] == {"part": part}
+        return found[0]
+
+    parts = ["first", "second"]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for state in pool.map(keep, parts):
+            assert state.step == steps - 1 and (np.asarray(state.values) == steps - 1).all()
 
 
 @pytest.fixture(scope="module")

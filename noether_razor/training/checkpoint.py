@@ -1,6 +1,7 @@
 """Checkpoints on disk, by orbax."""
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +19,11 @@ class Stepped(Protocol):
 
 
 State = TypeVar("State", bound=Stepped)
+
+_ORBAX = threading.Lock()
+"""Orbax numbers what it does once for the whole process: of two threads that save at once, one takes the
+folder of the other for made.
+"""
 
 
 class CheckpointError(ValueError):
@@ -50,7 +56,7 @@ class Checkpoint:
             return
         leaves = _leaves(state)
         shapes = {name: list(leaf.shape) for name, leaf in leaves.items()}
-        with _checkpointer() as checkpointer:
+        with _ORBAX, _checkpointer() as checkpointer:
             arguments = ocp.args.Composite(
                 state=ocp.args.PyTreeSave({name: np.asarray(leaf) for name, leaf in leaves.items()}),
                 info=ocp.args.JsonSave({"shapes": shapes, "info": info}),
@@ -72,7 +78,7 @@ class Checkpoint:
         wanted = _leaves(like)
         as_numbers = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
         try:
-            with _checkpointer() as checkpointer:
+            with _ORBAX, _checkpointer() as checkpointer:
                 about = checkpointer.restore(folder, args=ocp.args.Composite(info=ocp.args.JsonRestore()))[
                     "info"
                 ]

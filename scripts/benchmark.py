@@ -134,7 +134,7 @@ def main() -> None:
     """Print the comparison as one JSON object."""
     if len(sys.argv) > 1:
         sys.exit(
-            "scripts/benchmark takes no arguments but --scaling, --charges or --devices, "
+            "scripts/benchmark takes no arguments but --scaling, --charges, --devices or --flows, "
             f"got {' '.join(sys.argv[1:])}"
         )
     config = load_config(CONFIG)

@@ -33,7 +33,8 @@ class Commuting(NamedTuple):
     rows (K, M) are coefficients of the terms in units of their gradients, `units` (M,), `sizes` (K,) of their
     brackets, and `errors` (K,) by how much these differ between draws of H. The first `rank` commute with H;
     `turns` (coefficients of H, rank, M) are their derivatives by the coefficients of H. `drawn` (draws, rank,
-    M) are bases of the same of each draw, whose coefficients are `of_draws` (draws, coefficients) off.
+    M) are bases of the same of each draw, whose coefficients are `of_draws` (draws, coefficients) off, and
+    `hidden` is the size of a bracket of these that errors of H may hide, its 95 % limit.
     """
 
     rows: Float[np.ndarray, "K M"]
@@ -44,6 +45,7 @@ class Commuting(NamedTuple):
     turns: Float[np.ndarray, "of_H rank M"]
     drawn: Float[np.ndarray, "draws rank M"]
     of_draws: Float[np.ndarray, "draws of_H"]
+    hidden: float
 
     @property
     def clear(self) -> bool:
@@ -109,6 +111,8 @@ def commuting(
         turns=in_terms(turned),
         drawn=in_terms(np.stack([own[:rank] for _, own in drawn])),
         of_draws=draws - shot.coefficients,
+        # The r.m.s. of draws holds their mean and their scatter.
+        hidden=2 * float(np.sqrt(np.mean([own[rank - 1] ** 2 for own, _ in drawn]))) if rank else 0.0,
     )
 
 

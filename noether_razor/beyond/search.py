@@ -21,7 +21,7 @@ from ..typing import Hamiltonian
 from .brackets import Brackets, brackets_of, verdict
 from .by_hamiltonian import library_hamiltonian, listed_by_hamiltonian
 from .ceiling import Ceiling, ceiling
-from .commuting import commuting
+from .commuting import ROUNDING, commuting
 from .evidence import evidence_of_found, of_degree_two
 from .library import Library
 from .listed import Listed
@@ -43,7 +43,8 @@ Noise = float | Float[np.ndarray, " dim"] | None
 
 class _Route(NamedTuple):
     """What is found in one way in one library, and what keeps it from deciding how many there are; `moves`:
-    whether anything changes along trajectories beyond noise.
+    whether anything changes along trajectories beyond noise. `hidden`: the 95 % limit of {C, H} over
+    |grad C| |grad H| that errors of H hide, 0 where none do or H was not asked.
     """
 
     listed: Listed
@@ -51,6 +52,7 @@ class _Route(NamedTuple):
     legend: Mapping[str, str]
     doubts: tuple[str, ...]
     moves: bool = True
+    hidden: float = 0.0
 
     @property
     def clear(self) -> bool:
@@ -111,6 +113,10 @@ def conserved_library(
     elif fitted is not None and fitted.runner_up:
         notes.append(f"H is the shortest description of the motion: {fitted.runner_up}")
     chosen = _together(constant, commute)
+    if chosen.hidden:
+        notes.append(
+            f"errors of H leave room for {{C, H}} of up to {100 * chosen.hidden:.2g} % of |grad C| |grad H| (95 %)"
+        )
     found = _answer(chosen, data, shot, readable)
     if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:
         asked = _not_judged(chosen.listed, data, readable)
@@ -239,7 +245,8 @@ def commuting_route(
         doubts = () if found.clear else ("errors of H leave open how many commute with it",)
         counts = len(listed.quantities), listed.independent
         own = Searched(library.label, len(library), library.largest, *counts, not doubts, "; ".join(doubts))
-        routes.append(_Route(listed, own, library.legend, doubts))
+        hidden = found.hidden if found.hidden > ROUNDING else 0.0
+        routes.append(_Route(listed, own, library.legend, doubts, hidden=hidden))
     # Of equals one that has the terms of H, then the plainest, which comes first.
     best = max(
         routes,
@@ -259,10 +266,19 @@ def commuting_route(
 
 def _together(constant: _Route, commute: _Route | None) -> _Route:
     """The route to believe; with a doubt where both decide and differ."""
-    if commute is None or not commute.clear:
+    if commute is None:
         return constant
+    alike = constant.library.label == commute.library.label
+    if not commute.clear:
+        if not (constant.clear and alike and constant.counts[1] > commute.counts[1]):
+            return constant
+        doubt = (
+            f"{constant.counts[1]} independent ones are constant along trajectories to within noise, but H as "
+            f"it was measured changes all but {commute.counts[1]} of them slowly"
+        )
+        return constant._replace(doubts=(doubt,))
     # Combinations of products may be constant by chance; of independent ones both must see as many.
-    fewer = constant.library.label == commute.library.label and constant.counts[1] < commute.counts[1]
+    fewer = alike and constant.counts[1] < commute.counts[1]
     if constant.clear and (fewer or constant.counts[1] > commute.counts[1]):
         one, other = constant.counts, commute.counts
         doubt = (

@@ -33,7 +33,7 @@ several times faster for diffrax than one problem each.
 
 def scan(steps: int) -> Way:
     """`steps` Runge-Kutta steps, as the bound takes them."""
-    return lambda field, states: transition(field, states, LENGTH, substeps=steps)
+    return lambda field, states: transition(field, states, jnp.asarray(LENGTH, jnp.float32), substeps=steps)
 
 
 def by_diffrax(solver: Any, *, steps: int | None = None, tolerance: float | None = None) -> Way:
@@ -84,6 +84,7 @@ def compared(config: str) -> dict[str, Any]:
     problem = build_problem(options)
     steps = options.symmetry.flow_steps
     spreads = problem.training.spreads
+    assert spreads is not None
     graph, values = nnx.split(problem.posterior.quantities)
     points = np.asarray(problem.data.points(), np.float32)
     states = points[np.random.default_rng(0).choice(len(points), BATCH)]

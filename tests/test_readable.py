@@ -9,7 +9,8 @@ from scipy.integrate import solve_ivp
 import noether_razor as nr
 from noether_razor.app.config import build_system, simulate_data, simulate_test_sets
 from noether_razor.exact_evidence import ReadableHamiltonian
-from noether_razor.exact_evidence.hamiltonian import needed_terms, with_error
+from noether_razor.exact_evidence.hamiltonian import needed_terms
+from noether_razor.invariants.simple_numbers import with_error
 from noether_razor.paper.targets import TABLE1, row_config
 from noether_razor.trajectories import Trajectories
 

@@ -140,7 +140,9 @@ def _polynomial(
             chosen, left = _best(columns, target / size, terms, chosen)
             if left <= tolerance:
                 weights = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0] / lengths[list(chosen)]
-                return _written(members, [stage[k] for k in chosen], weights, max(tolerance / ERRORS, left))
+                products = [stage[k] for k in chosen]
+                own = members.errors[sorted({k for product in products for k in product})]
+                return _written(members, products, weights, max(tolerance / ERRORS, left, *own))
     return None
 
 

@@ -7,12 +7,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from ..exact_evidence.hamiltonian import with_error
 from ..invariants import FoundQuantity, Motion
 from ..invariants.energy import ENERGY
 from ..invariants.found import QuantityMaker
 from ..invariants.on_states import DEPENDENT, independence
-from ..invariants.simple_numbers import simple_number
+from ..invariants.simple_numbers import simple_number, with_error
 from ..invariants.spans import listed
 from ..thinning import evenly
 from .brackets import MOST_POINTS, Members

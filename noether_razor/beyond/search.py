@@ -63,6 +63,12 @@ class _Route(NamedTuple):
         """Linear and independent."""
         return len(self.listed.quantities), self.listed.independent
 
+    @property
+    def notes(self) -> list[str]:
+        """What errors of H hide."""
+        most = f"{100 * self.hidden:.2g} % of |grad C| |grad H|"
+        return [f"errors of H leave room for {{C, H}} of up to {most} (95 %)"] if self.hidden else []
+
 
 @on_one_thread
 def conserved_library(
@@ -113,10 +119,7 @@ def conserved_library(
     elif fitted is not None and fitted.runner_up:
         notes.append(f"H is the shortest description of the motion: {fitted.runner_up}")
     chosen = _together(constant, commute)
-    if chosen.hidden:
-        notes.append(
-            f"errors of H leave room for {{C, H}} of up to {100 * chosen.hidden:.2g} % of |grad C| |grad H| (95 %)"
-        )
+    notes += chosen.notes
     found = _answer(chosen, data, shot, readable)
     if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:
         asked = _not_judged(chosen.listed, data, readable)
@@ -273,8 +276,8 @@ def _together(constant: _Route, commute: _Route | None) -> _Route:
         if not (constant.clear and alike and constant.counts[1] > commute.counts[1]):
             return constant
         doubt = (
-            f"{constant.counts[1]} independent ones are constant along trajectories to within noise, but H as "
-            f"it was measured changes all but {commute.counts[1]} of them slowly"
+            f"{constant.counts[1]} independent ones are constant along trajectories to within noise, but H "
+            f"as it was measured changes all but {commute.counts[1]} of them slowly"
         )
         return constant._replace(doubts=(doubt,))
     # Combinations of products may be constant by chance; of independent ones both must see as many.

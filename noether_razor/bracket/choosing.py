@@ -10,9 +10,9 @@ from jaxtyping import Float
 from ..exact_evidence.built_in import Comparison
 from ..exact_evidence.checks import Adequacy, adequacy
 from ..exact_evidence.engine import pieces_of
-from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.shooting import FitError
 from ..exact_evidence.start import Windows
+from ..invariants.simple_numbers import with_error
 from ..trajectories import UNPAIRED, Trajectories
 from .bilinear import BilinearFit, BilinearSetup, Family, Parts
 from .choice import WORTH

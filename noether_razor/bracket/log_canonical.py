@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.polynomials import Polynomials
 from ..exact_evidence.shooting import FitError
+from ..invariants.simple_numbers import with_error
 from ..threads import on_one_thread
 from ..trajectories import Trajectories
 from .bilinear import BilinearFit

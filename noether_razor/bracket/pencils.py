@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..exact_evidence.hamiltonian import with_error
+from ..invariants.simple_numbers import with_error
 from ..lie import AbstractAlgebra, abstract_algebra
 from .bilinear import BilinearFit
 from .casimirs import LINEAR, QUADRATICS, SQUARES

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..exact_evidence.hamiltonian import with_error
+from ..invariants.simple_numbers import with_error
 from ..trajectories import CanonicalMap, Trajectories
 from .writing import written
 

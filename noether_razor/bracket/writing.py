@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..exact_evidence.hamiltonian import with_error
+from ..invariants.simple_numbers import with_error
 from ..trajectories.canonical import Polynomial
 from ..trajectories.canonical import written as without_errors
 

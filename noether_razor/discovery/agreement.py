@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..exact_evidence import Evidence, QuantityEvidence, Space
-from ..exact_evidence.hamiltonian import with_error
 from ..invariants import Analysis
 from ..invariants.formulas import shortened
 from ..invariants.monomials import canonical_scales
+from ..invariants.simple_numbers import with_error
 from ..lie import lie_algebra
 from ..trajectories import Trajectories
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.integrate import solve_ivp
 
+from ..invariants.simple_numbers import with_error
 from ..scaling import PhaseScale
 from ..trajectories import CanonicalMap, Trajectories
 from ..typing import Hamiltonian, Scalar, State
@@ -369,19 +370,3 @@ def _reading_order(functions: Terms, chosen: Int[np.ndarray, " K"]) -> Int[np.nd
     dof = exponents.shape[1] // 2
     of_positions = exponents[:, :dof].any(axis=1) | frequencies.any(axis=1)
     return chosen[np.lexsort((chosen, exponents.sum(axis=1), of_positions))]
-
-
-def with_error(value: float, error: float) -> str:
-    """As 0.501(2): the error, of one digit or of two from 10 to 19, is that of the last digits."""
-    if not (np.isfinite(error) and error > 0):
-        return f"{value:.6g}"
-    places = -int(np.floor(np.log10(error)))
-    if round(error * 10.0**places, 1) < 2:
-        places += 1
-    digits = round(error * 10.0**places)
-    if -3 <= places <= 8:
-        if places <= 0:
-            return f"{round(value, places):.0f}({digits * 10**-places})"
-        return f"{value:.{places}f}({digits})"
-    power = int(np.floor(np.log10(max(abs(value), error))))
-    return f"{value / 10.0**power:.{max(places + power, 0)}f}({digits})e{power}"

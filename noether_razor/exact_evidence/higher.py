@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 from ..invariants.formulas import reduced, sparse_basis
 from ..invariants.monomials import Monomials, monomials, written
+from ..invariants.simple_numbers import with_error
 from ..scaling import PhaseScale
 from ..thinning import evenly
 from .features import Features
-from .hamiltonian import with_error
 from .shooting import Fit
 from .space import DECIDED, MOST_POINTS, NearestSpaces, nearest_spaces
 

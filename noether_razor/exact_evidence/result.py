@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..files import finite_only
+from ..invariants.simple_numbers import with_error
 from ..scaling import PhaseScale
 from .breaking import Breaking
 from .checks import Adequacy, Friction
-from .hamiltonian import ReadableHamiltonian, Rollouts, with_error
+from .hamiltonian import ReadableHamiltonian, Rollouts
 from .higher import PolynomialSpace
 from .space import DECIDED, SpacePosterior
 

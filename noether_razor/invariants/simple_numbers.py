@@ -189,3 +189,19 @@ def nearest_ratio(value: float, within: float) -> Fraction | None:
         return None
     ratios = (Fraction(round(value * d), d) for d in range(1, _LARGEST_DENOMINATOR + 1))
     return next((ratio for ratio in ratios if abs(value - ratio) <= within), None)
+
+
+def with_error(value: float, error: float) -> str:
+    """As 0.501(2): the error, of one digit or of two from 10 to 19, is that of the last digits."""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.6g}"
+    places = -int(np.floor(np.log10(error)))
+    if round(error * 10.0**places, 1) < 2:
+        places += 1
+    digits = round(error * 10.0**places)
+    if -3 <= places <= 8:
+        if places <= 0:
+            return f"{round(value, places):.0f}({digits * 10**-places})"
+        return f"{value:.{places}f}({digits})"
+    power = int(np.floor(np.log10(max(abs(value), error))))
+    return f"{value / 10.0**power:.{max(places + power, 0)}f}({digits})e{power}"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..exact_evidence import Friction
-from ..exact_evidence.hamiltonian import with_error
 from ..exact_evidence.space import DECIDED
+from ..invariants.simple_numbers import with_error
 
 ALONE = -100.0
 """Nats below which only the sign of a gain means something."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..exact_evidence.hamiltonian import with_error
 from ..invariants import measured_text
+from ..invariants.simple_numbers import with_error
 from .answer import (
     about_space,
     among,

@@ -687,7 +687,33 @@ class TestSurfaces:
         assert surface_algebra(members, brackets_of(members).relations) == ""
 
 
+def two_oscillators(squared: float) -> Trajectories:
+    """Of frequencies 1 and the root of `squared`, 40 trajectories of 41 rows with 3 % noise."""
+    random, times = np.random.default_rng(1), np.linspace(0, 10, 41)
+    frequencies = np.array([1.0, squared**0.5])
+    sizes, phases = random.normal(size=(40, 1, 2)), random.uniform(0, 2 * np.pi, (40, 1, 2))
+    angles = times[:, None] * frequencies + phases
+    q, p = sizes * np.cos(angles), -sizes * frequencies * np.sin(angles)
+    states = np.concatenate([q, p], axis=2)
+    noise = 0.03 * states.reshape(-1, 4).std(axis=0) * random.normal(size=states.shape)
+    return Trajectories(np.tile(times, (40, 1)), states + noise)
+
+
 class TestAnswers:
+    def test_equal_frequencies_are_equal_as_far_as_h_is_known(self):
+        found = nr.conserved_library(two_oscillators(1.0), degree=2)
+        assert (found.linear, found.independent, found.decided) == (4, 3, True)
+        (said,) = [note for note in found.notes if note.startswith("errors of H leave room")]
+        share = float(said.split(" of up to ")[1].split(" %")[0])
+        # Frequencies differ by less than 0.1 %, and |{C, H}| is about half of that.
+        assert 0.002 < share < 0.05
+
+    def test_nearly_equal_frequencies_decide_nothing(self):
+        # In these times phases differ by 0.01, less than the noise; H knows its coefficients to 0.0002.
+        found = nr.conserved_library(two_oscillators(1.002), degree=2)
+        assert found.independent == 3 and not found.clear
+        assert "H as it was measured changes all but 2 of them slowly" in found.undecided[0]
+
     def test_of_a_noisy_pendulum(self):
         found = nr.conserved_library(measured(SYSTEMS["pendulum"], 0.03, 0))
         energy = found.quantities[0]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from .formulas import Part, QuantityFormula
 from .rounding import Measured
-from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number, with_error
+from .simple_numbers import SimpleNumber, added, multiplied, simple_expression, simple_number
 
 ENERGY = "the energy H"
 _TOLERANCE = 0.05
@@ -85,8 +85,8 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
 
 
 def energy_multiple(factor: float, error: float) -> str:
-    """What a quantity is that is `factor`, with a relative error, times the energy: twice, or 2.02(3) times
-    where no simple number is sure.
+    """What a quantity is that is `factor`, with a relative error, times the energy: "twice", or "about 2.02"
+    where no simple number is sure. How far the scale of a learned energy is off is not in the error.
     """
     ratio = simple_number(factor, error * abs(factor))
     words = {
@@ -98,7 +98,7 @@ def energy_multiple(factor: float, error: float) -> str:
     if ratio is not None and float(ratio) in words:
         return words[float(ratio)]
     return (
-        f"{with_error(factor, error * abs(factor))} times the energy H"
+        f"about {factor:.3g} times the energy H"
         if ratio is None
         else f"{simple_expression(ratio)} times the energy H"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..formula import FormulaError, parse_formula
 from ..typing import Hamiltonian
@@ -54,14 +55,14 @@ def formula_figure(
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     both = np.concatenate([learned, formula])
     lowest, highest = np.nanmin(both), np.nanquantile(both, HIGHEST)
-    levels = np.linspace(lowest, max(highest, lowest + 1e-12), LEVELS)
+    levels = MaxNLocator(LEVELS).tick_values(lowest, max(highest, lowest + 1e-12))
     filled = None
     for axes, title, energy in zip(panels, ("learned H", "H as a formula"), (learned, formula), strict=False):
         filled = axes.contourf(position, momentum, energy, levels=levels, cmap="viridis", extend="max")
         axes.contour(position, momentum, energy, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
         axes.set_title(title)
     if filled is not None:
-        figure.colorbar(filled, ax=list(panels[:2]), label="energy", ticks=levels[::4], format="%.3g")
+        figure.colorbar(filled, ax=list(panels[:2]), label="energy", ticks=levels[::4])
     most = max(float(np.nanquantile(np.abs(difference), HIGHEST)), 1e-6)
     shown = panels[2].pcolormesh(
         position,

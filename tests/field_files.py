@@ -392,6 +392,19 @@ def bumped(generator: np.random.Generator) -> Rows:
         yield label, times, states
 
 
+def of_two_setups(generator: np.random.Generator) -> Rows:
+    """Two oscillators of frequencies 1 and 1.3, but for three of 40 runs of 1.2 and 0.9. Truth: two energies
+    in the others.
+    """
+    times = 0.25 * np.arange(41)
+    for label in range(40):
+        rates = np.array([1.2, 0.9] if label in (5, 17, 30) else [1.0, 1.3])
+        sizes, phases = generator.normal(size=2), generator.uniform(0, 2 * np.pi, 2)
+        angles = np.outer(times, rates) + phases
+        states = np.concatenate([sizes * np.cos(angles), -sizes * rates * np.sin(angles)], axis=1)
+        yield label, times, states + 0.01 * generator.normal(size=states.shape)
+
+
 def hardly_turning(generator: np.random.Generator) -> Rows:
     """Two oscillators, one of which turns by a third of a radian in all. Truth: two energies, of which p2
     drifts a little.
@@ -449,6 +462,7 @@ HARD_FILES = {
     ),
     "glitches": Hard(FieldFile(glitches, PLANE), None, decided=False),
     "bumped": Hard(FieldFile(bumped, PLANE), None, decided=False, said="were they disturbed?"),
+    "of two setups": Hard(FieldFile(of_two_setups, PLANE), None, decided=False, said="of the same system?"),
     "hardly turning": Hard(FieldFile(hardly_turning, PLANE), 2),
     "far apart": Hard(FieldFile(far_apart, PLANE), 2, decided=None, said="times further apart in q1"),
 }

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ..exact_evidence import Evidence, ReadableHamiltonian
 from ..formula import parse_formula
 from ..formula.parse import canonical_names
-from ..invariants import noise_estimate
+from ..invariants import conserved_space, noise_estimate
 from ..invariants.found import FEW_TERMS
 from ..thinning import evenly
 from ..threads import on_one_thread
@@ -201,8 +201,9 @@ def _by_trajectories(
         raise LibraryError("; ".join(f"{one.label}: {one.why}" for one in failed))
     own = most_telling(spaces)
     found = Listed.by_trajectories(own.readable())
-    # What one library sees of the readings is so for all.
-    readings = {text: None for one in spaces for text in one.space.readings if text not in own.space.readings}
+    # What one library sees of the readings is so for all; few terms see most.
+    every = [conserved_space(data, noise_variance=noise_variance), *(one.space for one in spaces)]
+    readings = {text: None for one in every for text in one.readings if text not in own.space.readings}
     doubts = [*_doubts(own, found), *readings]
     linear = len(found.quantities)
     library = replace(

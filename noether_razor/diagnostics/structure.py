@@ -176,7 +176,7 @@ class StructureCheck(NamedTuple):
             said += f" (unstructured field {100 * self.unexplained_by_field:.1f} %)"
         if np.isfinite(self.energy_trend):
             said += (
-                f"; the learned energy drifts by {self.energy_trend:+.2f} ± {self.energy_trend_stderr:.2f} "
+                f"; the learned energy drifts by {self.energy_trend:+.2g} ± {self.energy_trend_stderr:.1g} "
                 "standard deviations along a trajectory"
             )
         return said

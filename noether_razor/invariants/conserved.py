@@ -1,5 +1,6 @@
 """Which combinations of terms do not change along measured trajectories: the model-free test."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,10 @@ BUMPED, MOST_BUMPED, QUIET = 4.0, 0.25, 2.0
 """R.m.s. of what no state drives in a recording over the median, from which it was disturbed; the share of
 the recordings that may be; and the median over the noise, up to which it is that.
 """
+FOREIGN, A_TERM = 0.125, 2
+"""Share of the recordings that may be of another system, and recordings for each term from which they are
+looked for: fewer choose what they agree on.
+"""
 FEWEST = 4
 """Recordings from which a slow combination is looked for: of fewer, some combination is slow by accident."""
 STANDS_OUT = 8.0
@@ -48,6 +53,10 @@ MOST_LEFT_OUT = 0.02
 SOME = 32
 """Combinations whose thresholds are computed at first."""
 MOST_FOLDS = 10
+SMALLEST, CONCENTRATIONS = 1e-9, 8
+"""The weight of recordings that are left out, and how often these and what the others keep constant are found
+from each other.
+"""
 BACK = 0.7
 """Distance from the beginning over the largest before, from which a trajectory has turned."""
 AT_REST = 1.5
@@ -223,9 +232,10 @@ def conserved_space(
     dictionary = dictionary_of(dictionary, trajectories)
     trajectories, copies = _without_copies(trajectories)
     problem, left_out = _without_glitches(trajectories, quantities, noise_variance, dictionary)
-    readings = doubtful_readings(problem.motion.trajectories)
     motion, rows, kept = problem.motion, problem.rows, problem.kept
     drift = Drift(motion, problem.weights)
+    foreign = _foreign(problem, drift)
+    readings = (*doubtful_readings(motion.trajectories), *([foreign] if foreign else []))
     quiet, driven, drift_margin = _undriven(drift, rows[:kept])
     quiet, shared = _without_shared_decay(drift, quiet, driven)
     driven = np.concatenate([driven, shared])
@@ -422,6 +432,12 @@ class _Problem:
         moved, noise = (sum(part[k] for k in parts) for part in (self.moved, self.noise))
         ratios, directions = scipy.linalg.eigh(moved, noise)
         return ratios, directions.T * np.sqrt(sum(self.count[k] for k in parts)) @ self.basis
+
+    def changes(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "recordings K"]:
+        """The r.m.s. change of combinations along each recording, over that of their noise."""
+        moved = self.motion.deviations(self.motion.recording, self.motion.values @ rows.T)
+        parts = (means(part, self.motion.recording) for part in (moved**2, self.levels(rows)))
+        return np.sqrt(np.divide(*parts))
 
     def levels(self, rows: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "rows K"]:
         """The variance of noise and floor of each combination at each row of the data."""
@@ -625,6 +641,38 @@ def _disturbed(problem: _Problem, drift: Drift, rows: Float[np.ndarray, "K M"]) 
     if not 0 < len(found) <= MOST_BUMPED * motion.recordings:
         return ()
     return tuple(found.tolist())
+
+
+def _foreign(problem: _Problem, drift: Drift) -> str:
+    """A sentence on a few recordings without which more combinations are constant, where no state drives what
+    these are in them: they may be of another system. Empty without.
+    """
+    motion, kept = problem.motion, problem.kept
+    if motion.recordings < A_TERM * len(problem.rows) or kept == len(problem.rows):
+        return ""
+    trial, few = copy(problem), int(FOREIGN * motion.recordings)
+    own = np.ones(motion.recordings, bool)
+    for _ in range(CONCENTRATIONS):
+        # Without those that change the next combination most; then without all that are far off.
+        sizes = trial.changes(trial.rows[kept : max(trial.kept, kept + 1)]).max(axis=1)
+        limit = BUMPED if trial.kept > kept else np.sort(sizes)[-few - 1]
+        before, own = own, sizes <= limit
+        if np.array_equal(own, before):
+            break
+        trial._weigh(np.where(own[motion.recording], problem.weights, SMALLEST * problem.weights))
+    else:
+        return ""
+    numbers = (np.flatnonzero(~own) + 1).tolist()
+    if trial.kept <= kept or len(numbers) > few:
+        return ""
+    if not _disturbed(problem, drift, trial.rows[kept : trial.kept]):
+        return ""
+    listed = ", ".join(map(str, numbers))
+    which = f"trajectories {listed} change" if len(numbers) > 1 else f"trajectory {listed} changes"
+    return (
+        f"{which} what is constant along the {motion.recordings - len(numbers)} others: "
+        f"{'are they' if len(numbers) > 1 else 'is it'} of the same system?"
+    )
 
 
 def _differing(

@@ -23,6 +23,8 @@ LEAST, LARGEST = 3e-3, 0.1
 """Share that may be left of a bracket: at least, and at most, whatever the errors of the quantities."""
 ERRORS = 3.0
 """Relative errors of the coefficients that may be left."""
+FARTHER = 2.0
+"""How much more may be left where an identity is not fitted."""
 SEEN = 0.03
 """Singular value of unit brackets from which it counts for the rank."""
 
@@ -138,7 +140,7 @@ def _polynomial(
         chosen: tuple[int, ...] = ()
         for terms in range(1, min(MOST_TERMS, len(stage)) + 1):
             chosen, left = _best(columns, target / size, terms, chosen)
-            if left <= tolerance:
+            if left <= tolerance and _reaches(columns[:, chosen], target, tolerance):
                 weights = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0] / lengths[list(chosen)]
                 products = [stage[k] for k in chosen]
                 own = members.errors[sorted({k for product in products for k in product})]
@@ -165,6 +167,19 @@ def _best(
     best = subsets[int(np.argmax(explained))]
     weights = np.linalg.lstsq(columns[:, best], target, rcond=None)[0]
     return tuple(best.tolist()), float(np.linalg.norm(target - columns[:, best] @ weights))
+
+
+def _reaches(
+    columns: Float[np.ndarray, "points T"], target: Float[np.ndarray, " points"], tolerance: float
+) -> bool:
+    """Whether an identity that is fitted where a target is small holds where it is large: what only
+    resembles it there does not.
+    """
+    order = np.argsort(np.abs(target))
+    inner, outer = np.array_split(order, 2)
+    weights = np.linalg.lstsq(columns[inner], target[inner], rcond=None)[0]
+    left = np.linalg.norm(target[outer] - columns[outer] @ weights)
+    return bool(left <= FARTHER * tolerance * np.linalg.norm(target[outer]))
 
 
 def _written(

@@ -178,8 +178,11 @@ class Beyond:
 
     def __repr__(self) -> str:
         count = f"{self.linear} linear, {self.independent} independent"
-        lines = [f"Beyond({count} among {self.library.terms} terms, {'clear' if self.clear else 'undecided'}"]
-        lines += [f"{one.name} = {one.formula}" for one in self.quantities[:PRINTED]]
+        most = "" if self.ceiling is None else f" of at most {self.ceiling}"
+        lines = [f"Beyond({count}{most} among {self.library.terms} terms"]
+        for one in self.quantities[:PRINTED]:
+            lines.append(f"{one.name} = {one.formula}" + ("" if one.generator else "; not independent"))
         if self.linear > PRINTED:
             lines.append(f"and {self.linear - PRINTED} more")
-        return "\n  ".join(shortened(line, LONGEST) for line in [*lines, self.verdict]) + ")"
+        told = [self.verdict, *(f"undecided: {why}" for why in self.undecided)]
+        return "\n  ".join(shortened(line, LONGEST) for line in [*lines, *told]) + ")"

@@ -28,7 +28,7 @@ from .listed import Listed
 from .options import LibraryError, LibraryOptions
 from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, Searched
-from .shooting import Fitted, ShotHamiltonian, shot_hamiltonian
+from .shooting import Attempt, Fitted, ShotHamiltonian, shot_hamiltonian
 from .spaces import SNR, LibrarySpace, most_telling
 from .surfaces import surface_algebra
 
@@ -103,27 +103,13 @@ def conserved_library(
     data.require_canonical()
     data = _few(data)
     constant, searched = _by_trajectories(data, options, noise_variance)
-    notes, shot, commute, fitted = list(_notes(data)), None, None, None
-    why = "nothing moves along trajectories beyond noise"
-    try:
-        if constant.moves:
-            # Smoothed motion may come nearer to a singular term than noisy rows allow.
-            every = libraries(data, np.zeros(data.states.shape[2]), options)
-            shot, why, fitted, lost = shot_hamiltonian(data, every)
-            commute = None if shot is None else commuting_route(shot, data, every, noise_variance)
-            constant = _unconfirmed(constant, data) if lost else constant
-    except Exception as error:  # whatever this fails of, trajectories have their own answer
-        why = f"{type(error).__name__}: {error}"
-    if shot is None:
-        notes.append(f"no Hamiltonian as a formula: {why}")
-    elif fitted is not None and fitted.runner_up:
-        notes.append(f"H is the shortest description of the motion: {fitted.runner_up}")
-    chosen = _together(constant, commute)
-    notes += chosen.notes
-    found = _answer(chosen, data, shot, readable)
-    if evidence and fitted is not None and not found.undecided and data.dof <= FREEDOMS:
+    attempt, commute = _by_hamiltonian(constant, data, options, noise_variance)
+    chosen = _together(_confirmed(constant, data, attempt), commute)
+    notes = [*_notes(data, attempt), *chosen.notes]
+    found = _answer(chosen, data, attempt.hamiltonian, readable)
+    if evidence and attempt.fitted is not None and not found.undecided and data.dof <= FREEDOMS:
         asked = _not_judged(chosen.listed, data, readable)
-        found = replace(found, evidence=_evidence(chosen.listed, asked, fitted, data, notes))
+        found = replace(found, evidence=_evidence(chosen.listed, asked, attempt.fitted, data, notes))
     return replace(
         found,
         searched=_with(searched, found.library),
@@ -132,14 +118,39 @@ def conserved_library(
     )
 
 
-def _unconfirmed(constant: _Route, data: Trajectories) -> _Route:
-    """With a doubt of quantities beyond degree two where no fit of H found its way: near walls and in close
-    passes terms that resemble each other along the motion take the place of the true ones.
+def _by_hamiltonian(
+    constant: _Route, data: Trajectories, options: LibraryOptions, noise_variance: Noise
+) -> tuple[Attempt, _Route | None]:
+    """H as a formula and what commutes with it, or why there is none."""
+    if not constant.moves:
+        return Attempt(None, "nothing moves along trajectories beyond noise"), None
+    try:
+        # Smoothed motion may come nearer to a singular term than noisy rows allow.
+        every = libraries(data, np.zeros(data.states.shape[2]), options)
+        found = shot_hamiltonian(data, every)
+        shot = found.hamiltonian
+        return found, None if shot is None else commuting_route(shot, data, every, noise_variance)
+    except Exception as error:  # whatever this fails of, trajectories have their own answer
+        return Attempt(None, f"{type(error).__name__}: {error}"), None
+
+
+def _confirmed(constant: _Route, data: Trajectories, attempt: Attempt) -> _Route:
+    """With a doubt of quantities beyond degree two that no H confirms: near walls and in close passes terms
+    that resemble each other along the motion take the place of the true ones, and so do those of a library
+    that does not hold these, where coefficients are no simple numbers.
     """
-    bold = [constant.listed.names[k] for k in _beyond_two(constant.listed, data)]
-    if not bold:
+    if attempt.hamiltonian is not None:
         return constant
-    doubt = f"no fit of H converged that could confirm the terms of {', '.join(bold)}"
+    listed = constant.listed
+    bold = _beyond_two(listed, data)
+    if attempt.lost and bold:
+        named = ", ".join(listed.names[k] for k in bold)
+        doubt = f"no fit of H converged that could confirm the terms of {named}"
+        return constant._replace(doubts=(*constant.doubts, doubt))
+    named = ", ".join(listed.names[k] for k in bold if listed.quantities[k].formula.errors)
+    if not named:
+        return constant
+    doubt = f"no H confirms the terms of {named}: they may approximate others (--term adds some)"
     return constant._replace(doubts=(*constant.doubts, doubt))
 
 
@@ -402,9 +413,13 @@ def _exact_function(readable: ReadableHamiltonian | None) -> Hamiltonian | None:
     return readable.function()
 
 
-def _notes(data: Trajectories) -> tuple[str, ...]:
-    """The time on which conservation was tested."""
+def _notes(data: Trajectories, attempt: Attempt) -> list[str]:
+    """The time on which conservation was tested, and what is to say of H."""
     longest = float(np.median([times[-1] - times[0] for times, _ in data.segments()]))
-    return (
-        f"conservation was tested along trajectories of {longest:.3g} {data.time_unit or 'units of time'}",
-    )
+    unit = data.time_unit or "units of time"
+    notes = [f"conservation was tested along trajectories of {longest:.3g} {unit}"]
+    if attempt.hamiltonian is None:
+        notes.append(f"no Hamiltonian as a formula: {attempt.why}")
+    elif attempt.fitted is not None and attempt.fitted.runner_up:
+        notes.append(f"H is the shortest description of the motion: {attempt.fitted.runner_up}")
+    return notes

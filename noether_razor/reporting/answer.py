@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..invariants import Measurement, measured_text
-from .beyond import beyond_headline, beyond_lines
+from .beyond import beyond_headline, beyond_lines, failures
 from .exact import disagreement, exact_sentences, exact_verdict
 from .learned import learned_lines
 
@@ -304,7 +304,7 @@ def _about_model(symmetry: Mapping[str, Any]) -> list[str]:
         lines.append(f"model: trained on the same data, its learned quantities span {held} of these {rank}")
     if symmetry["rank"] and elbo_fits(symmetry["evidence"]):
         lines += folded(f"Delta-ELBO ({DIFFERENCE}): {_found_text(symmetry['evidence'])}")
-    lines += [f"failed: {part}: {why}" for part, why in symmetry.get("failed", {}).items()]
+    lines += [f"failed: {part}: {why}" for part, why in failures(symmetry).items()]
     return lines
 
 

@@ -4,12 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .exact import exact_text
+
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 MOST_LISTED = 12
 """Quantities, brackets and relations that are printed."""
 LONGEST_ENTRY = 200
 """Letters of a formula that is printed whole."""
+LONGEST_RELATED = 60
+"""Letters of a formula that is printed for what it is of others."""
 MOST_TERMS = 12
 """Terms of a quantity that is shown although the answer is undecided: longer ones are mostly noise."""
 MOST_ERRORS = 6
@@ -48,7 +52,7 @@ def beyond_headline(symmetry: Mapping[str, Any]) -> str:
     beyond = beyond_part(symmetry)
     if beyond is None or beyond["undecided"] or beyond["independent"] <= symmetry["independent"]:
         return ""
-    return f"beyond degree two {beyond_verdict(beyond).partition(':')[0]}"
+    return f"in all {beyond_verdict(beyond).partition(':')[0]}"
 
 
 def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
@@ -62,6 +66,7 @@ def beyond_lines(symmetry: Mapping[str, Any]) -> list[str]:
     shown = beyond_listed(beyond)
     for entry in shown:
         about = [entry["note"], "" if entry["generator"] else "not independent", beyond_errors(entry)]
+        about.append(beyond_evidence(beyond, entry["name"]))
         lines.append(
             "; ".join(
                 [f"{entry['name']} = {_shortened(entry['formula'])}", *(part for part in about if part)]
@@ -111,10 +116,8 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
         lines.append(f"H = {_shortened(energy['formula'])}; {SAID_OF_H[energy['source']]}{fits}")
     if any(entry["source"] == "hamiltonian" for entry in beyond["quantities"]):
         lines.append("these laws were computed from H; along single trajectories noise may hide them")
-    if beyond["relations"] and not beyond["undecided"]:
-        lines.append(
-            f"relations: {', '.join(_relation(text, beyond) for text in beyond['relations'][:MOST_LISTED])}"
-        )
+    if not beyond["undecided"]:
+        lines += _relations(beyond)
     if beyond["ceiling"] is not None:
         lines.append(f"at most {beyond['ceiling']} can exist: {beyond['ceiling_note']}")
     elif beyond["quantities"]:
@@ -123,11 +126,20 @@ def beyond_more(beyond: Mapping[str, Any]) -> list[str]:
     return [*lines, *beyond["notes"]]
 
 
-def _relation(text: str, beyond: Mapping[str, Any]) -> str:
-    """A relation of a quantity that is not listed, by its formula."""
-    name, _, rest = text.partition(" = ")
+def _relations(beyond: Mapping[str, Any]) -> list[str]:
+    """Relations of quantities that are listed, and of others by their formulas where these are short."""
     formulas = {entry["name"]: entry["formula"] for entry in beyond["quantities"]}
-    return f"{_shortened(formulas[name])} = {rest}" if name in formulas else text
+    shown, more = [], 0
+    for text in beyond["relations"]:
+        name, _, rest = text.partition(" = ")
+        if name in formulas and len(formulas[name]) > LONGEST_RELATED:
+            more += 1
+        else:
+            shown.append(f"{formulas[name]} = {rest}" if name in formulas else text)
+    lines = [f"relations: {', '.join(shown[:MOST_LISTED])}"] if shown else []
+    if more:
+        lines.append(f"{more} more {'is a polynomial' if more == 1 else 'are polynomials'} of those above")
+    return lines
 
 
 def beyond_brackets(beyond: Mapping[str, Any]) -> list[str]:
@@ -146,6 +158,21 @@ def beyond_errors(entry: Mapping[str, Any]) -> str:
     errors = [f"{error:.1g} of {term}" for term, error in entry["stderr"].items() if error > 0]
     more = ", .." if len(errors) > MOST_ERRORS else ""
     return f"± {', '.join(errors[:MOST_ERRORS])}{more}" if errors else ""
+
+
+def beyond_evidence(beyond: Mapping[str, Any], name: str) -> str:
+    """What the fit of H says of a quantity; empty where it was not asked, or says nothing."""
+    judged = beyond.get("evidence") or {"withdrawn": "", "quantities": []}
+    one = next((one for one in judged["quantities"] if one["quantity"] == name), None)
+    return "" if one is None or judged["withdrawn"] else f"exact evidence: {exact_text(one)}"
+
+
+def failures(symmetry: Mapping[str, Any]) -> dict[str, str]:
+    """The parts that failed: not the exact evidence of polynomials, where H of a library takes its place."""
+    failed = dict(symmetry.get("failed", {}))
+    if ((symmetry.get("beyond") or {}).get("hamiltonian") or {}).get("source") == "shooting":
+        failed.pop("exact evidence", None)
+    return failed
 
 
 def _goes_beyond(beyond: Mapping[str, Any]) -> bool:

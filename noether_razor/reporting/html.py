@@ -19,7 +19,14 @@ from .answer import (
     rate_text,
     sentence,
 )
-from .beyond import beyond_errors, beyond_listed, beyond_more, beyond_part, beyond_verdict
+from .beyond import (
+    beyond_errors,
+    beyond_evidence,
+    beyond_listed,
+    beyond_more,
+    beyond_part,
+    beyond_verdict,
+)
 from .data import ReportData
 from .discovery import answered, gains
 from .exact import exact_sentences, exact_verdict
@@ -277,7 +284,7 @@ def _beyond(symmetry: Mapping[str, Any]) -> str:
             escape(percent(entry["limit"])),
             escape(f"{entry['snr']:.3g}"),
             "" if entry["bracket"] is None else escape(percent(entry["bracket"])),
-            escape("; ".join(part for part in (entry["note"], beyond_errors(entry)) if part)),
+            escape("; ".join(filter(None, _about(beyond, entry)))),
         ]
         for entry in beyond_listed(beyond)
     ]
@@ -295,8 +302,13 @@ def _beyond(symmetry: Mapping[str, Any]) -> str:
     ]
     if table:
         body += html_table(("Poisson bracket", "value (all others are 0)"), table)
-    told = [f"{name} = {text}" for name, text in legend.items()] + beyond_more(beyond)
-    return section("Beyond degree two", body + listed_items(sentence(text) for text in told))
+    # Names keep their letters.
+    told = [f"{name} = {text}." for name, text in legend.items()] + list(map(sentence, beyond_more(beyond)))
+    return section("Beyond degree two", body + listed_items(told))
+
+
+def _about(beyond: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return entry["note"], beyond_errors(entry), beyond_evidence(beyond, entry["name"])
 
 
 def _lights(found: Sequence[Light]) -> str:
@@ -390,7 +402,7 @@ def _training(summary: Mapping[str, Any]) -> str:
             [name_mathml_element(name), escape(unit), f"{shift:.6g}", f"{scale:.6g}", f"{noise:.3g}"]
             for name, unit, shift, scale, noise in zip(*(data[key] for key in keys), strict=True)
         ]
-        body += html_table(("coordinate", "unit", "shift", "scale", "noise"), coordinates)
+        body += html_table(("coordinate", "unit", "shift", "scale", "noise of a prediction"), coordinates)
     return section("The run", body)
 
 

@@ -14,6 +14,7 @@ from .answer import (
     of_degree_two,
     sentence,
 )
+from .beyond import failures
 from .exact import exact_part, exact_sentences
 
 Colour = Literal["green", "amber", "red"]
@@ -41,7 +42,7 @@ def lights(symmetry: Mapping[str, Any]) -> list[Light]:
     found = [_data(symmetry), _methods(symmetry), _closes(symmetry), *_model(symmetry), _evidence(symmetry)]
     failed = [
         Light("red", f"Failed: {part}", f"{why}.".replace("..", "."))
-        for part, why in symmetry.get("failed", {}).items()
+        for part, why in failures(symmetry).items()
     ]
     return [light for light in found if light is not None] + failed
 

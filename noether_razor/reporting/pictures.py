@@ -52,8 +52,8 @@ ONE_OF = {
 """What one of a set is called."""
 DOTS = 130
 """An inch of a PNG file."""
-COLOURS = 128
-"""Of a PNG file: enough for what is drawn, and a third of the size."""
+COLOURS, FAITHFUL = 128, 48
+"""Of a PNG file: enough for most that is drawn, and a third of the size; how far one may be off, of 255."""
 INK, PAPER = "#1b1c1e", "#fefefd"
 """Colours that a page replaces by its own, so that pictures follow light and dark mode."""
 STYLE: dict[Any, Any] = {
@@ -141,8 +141,11 @@ def png_of(figure: Figure) -> bytes:
     figure.set_dpi(DOTS)
     FigureCanvasAgg(figure).print_png(file)
     figure.set_dpi(before)
-    drawn = Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    drawn.save(small, format="png", optimize=True)
+    drawn = Image.open(file).convert("RGB")
+    few = drawn.quantize(COLOURS, dither=Image.Dither.NONE)
+    # Of a map of many colours those of small areas, such as the ends of a colour bar, would be lost.
+    off = np.abs(np.asarray(few.convert("RGB"), int) - np.asarray(drawn, int))
+    (few if off.max() <= FAITHFUL else drawn).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

@@ -69,7 +69,7 @@ def _data_lines(data: Mapping[str, Any] | None) -> list[str]:
         "Errors are in the units of the data. The ELBO and the generators are in scaled coordinates, with "
         f"time in units of {time}:",
         "",
-        "| coordinate | unit | shift | scale | noise |",
+        "| coordinate | unit | shift | scale | noise of a prediction |",
         "|---|---|---|---|---|",
     ]
     columns = ("names", "units", "shifts", "scales", "noise_standard_deviations")

@@ -28,7 +28,7 @@ from .listed import Listed
 from .options import LibraryError, LibraryOptions
 from .proposals import libraries
 from .result import Beyond, LibraryHamiltonian, Searched
-from .shooting import Attempt, Fitted, ShotHamiltonian, shot_hamiltonian
+from .shooting import LOST_ENERGY, Attempt, Fitted, ShotHamiltonian, shot_hamiltonian
 from .spaces import SNR, LibrarySpace, most_telling
 from .surfaces import surface_algebra
 
@@ -137,12 +137,15 @@ def _by_hamiltonian(
 def _confirmed(constant: _Route, data: Trajectories, attempt: Attempt) -> _Route:
     """With a doubt of quantities beyond degree two that no H confirms: near walls and in close passes terms
     that resemble each other along the motion take the place of the true ones, and so do those of a library
-    that does not hold these, where coefficients are no simple numbers.
+    that does not hold these, where coefficients are no simple numbers. And of an energy where a friction is
+    seen: noise hides a slow loss.
     """
     if attempt.hamiltonian is not None:
         return constant
     listed = constant.listed
     bold = _beyond_two(listed, data)
+    if attempt.why == LOST_ENERGY and listed.energy_row is not None:
+        return constant._replace(doubts=(*constant.doubts, f"the fit of H says that {LOST_ENERGY}"))
     if attempt.lost and bold:
         named = ", ".join(listed.names[k] for k in bold)
         doubt = f"no fit of H converged that could confirm the terms of {named}"
@@ -262,10 +265,12 @@ def commuting_route(
         own = Searched(library.label, len(library), library.largest, *counts, not doubts, "; ".join(doubts))
         hidden = found.hidden if found.hidden > ROUNDING else 0.0
         routes.append(_Route(listed, own, library.legend, doubts, hidden=hidden))
-    # Of equals one that has the terms of H, then the plainest, which comes first.
+    # One that tells, unless another holds more that commute; of equals one that has the terms of H, then the
+    # plainest, which comes first.
+    most = max((one.counts[1] for one in routes), default=0)
     best = max(
         routes,
-        key=lambda one: (one.clear, one.counts[1], one.listed.energy_row is not None),
+        key=lambda one: (one.counts[1] == most, one.clear, one.listed.energy_row is not None),
         default=None,
     )
     if best is None or not best.clear or best.counts[1] >= 2 * data.dof - 1:

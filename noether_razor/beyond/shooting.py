@@ -34,6 +34,8 @@ TRIED = 2
 """Libraries that are fitted, the best by their weak forms first."""
 RUBBED = 3.5
 """Standard errors of a friction from which it is one."""
+LOST_ENERGY = "energy is lost or gained: a friction is seen"
+"""Why there is no H then."""
 OVERLAP = 2
 """Windows that share a row."""
 
@@ -272,7 +274,7 @@ def shot_of(fitted: Fitted) -> Attempt:
         return Attempt(None, f"no H of {label} with few terms fits")
     rubbing, error = alone.parameters[-1], float(np.sqrt(alone.covariance[-1, -1]))
     if abs(rubbing) > RUBBED * error:
-        return Attempt(None, "energy is lost or gained: a friction is seen")
+        return Attempt(None, LOST_ENERGY)
     factors = scale.energy / features.units[kept]
     covariance = (alone.covariance + covariance_by_map(alone, scale, fitted.made))[:-1, :-1]
     shot = ShotHamiltonian(

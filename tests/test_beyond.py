@@ -382,7 +382,7 @@ class TestHamiltonian:
         shot = ShotHamiltonian(of, np.array([values[name] for name in order]), np.diag(errors**2), 1.0, 0.0)
         found = commuting_route(shot, data, libraries_of, None)
         assert found is not None and found.clear == clear
-        assert clear or (found.counts[1] == 3 and "errors of H leave open" in found.doubts[0])
+        assert clear or (found.counts[1] == 2 and "errors of H leave open" in found.doubts[0])
 
     def test_is_found_under_noise(self):
         data = measured(SYSTEMS["pendulum"], 0.1, 0)

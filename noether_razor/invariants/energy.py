@@ -57,16 +57,19 @@ def energy_quantity(formulas: Sequence[QuantityFormula], energy: Energy) -> tupl
     reference = float(energy.weights[used[0]])
     terms: dict[Part, SimpleNumber | float] = {}
     measured: dict[Part, list[Measured]] = {}
+    sizes: dict[Part, float] = {}
     for k in used.tolist():
         ratio = float(energy.weights[k] / reference)
         weight = Fraction(1) if k == used[0] else simple_number(ratio, error * abs(ratio)) or ratio
         for monomial, value in formulas[k].coefficients.items():
-            terms[monomial] = added(terms.get(monomial, Fraction(0)), multiplied(weight, value))
+            part = multiplied(weight, value)
+            terms[monomial] = added(terms.get(monomial, Fraction(0)), part)
+            sizes[monomial] = sizes.get(monomial, 0.0) + abs(float(part))
             own, own_error = formulas[k].measured.get(monomial, (float(value), 0.0))
             off = float(np.hypot(own_error * ratio, 0.0 if k == used[0] else error * ratio * own))
             measured.setdefault(monomial, []).append((ratio * own, off))
-    largest = max(abs(float(value)) for value in terms.values())
-    terms = {monomial: value for monomial, value in terms.items() if abs(float(value)) > 1e-9 * largest}
+    # What cancels is rounding; terms themselves may differ by decades, in the units of the data.
+    terms = {m: value for m, value in terms.items() if abs(float(value)) > 1e-9 * sizes[m]}
     errors = {monomial: error * abs(float(value)) for monomial, value in terms.items()}
     sums = {
         m: (sum(v for v, _ in parts), sum(e**2 for _, e in parts) ** 0.5) for m, parts in measured.items()

@@ -33,8 +33,7 @@ class Commuting(NamedTuple):
     rows (K, M) are coefficients of the terms in units of their gradients, `units` (M,), `sizes` (K,) of their
     brackets, and `errors` (K,) by how much these differ between draws of H. The first `rank` commute with H;
     `turns` (coefficients of H, rank, M) are their derivatives by the coefficients of H. `drawn` (draws, rank,
-    M) are bases of the same of each draw, whose coefficients are `of_draws` (draws, coefficients) off, and
-    `hidden` is the size of a bracket of these that errors of H may hide, its 95 % limit.
+    M) are bases of the same of each draw, whose coefficients are `of_draws` (draws, coefficients) off.
     """
 
     rows: Float[np.ndarray, "K M"]
@@ -45,7 +44,6 @@ class Commuting(NamedTuple):
     turns: Float[np.ndarray, "of_H rank M"]
     drawn: Float[np.ndarray, "draws rank M"]
     of_draws: Float[np.ndarray, "draws of_H"]
-    hidden: float
 
     @property
     def clear(self) -> bool:
@@ -111,9 +109,36 @@ def commuting(
         turns=in_terms(turned),
         drawn=in_terms(np.stack([own[:rank] for _, own in drawn])),
         of_draws=draws - shot.coefficients,
-        # The r.m.s. of draws holds their mean and their scatter.
-        hidden=2 * float(np.sqrt(np.mean([own[rank - 1] ** 2 for own, _ in drawn]))) if rank else 0.0,
     )
+
+
+def hidden_bracket(
+    library: Library,
+    rows: Float[np.ndarray, "K M"],
+    shot: ShotHamiltonian,
+    states: Float[np.ndarray, "states dim"],
+    scale: PhaseScale,
+) -> float:
+    """The 95 % limit of {C, H} over |grad C| |grad H| that errors of H hide, of the worst of some formulas,
+    each with the coefficients of its terms that fit a draw of H best.
+    """
+    some = states[evenly(len(states), MOST_POINTS)]
+    with np.errstate(all="ignore"):
+        slopes, energy = _slopes(library, some, scale), _slopes(shot.library, some, scale)
+    good = np.isfinite(slopes).all(axis=(1, 2)) & np.isfinite(energy).all(axis=(1, 2))
+    worst = 0.0
+    for row in rows:
+        _, _, basis, unit = _orthonormal(slopes[good][:, :, row != 0])
+        squares = []
+        for coefficients in shot.draws(DRAWS):
+            force = energy[good] @ coefficients
+            position, momentum = np.split(force / np.sqrt(np.mean(np.sum(force**2, axis=1))), 2, axis=1)
+            fields = np.concatenate([momentum, -position], axis=1)
+            least = np.linalg.svd(np.einsum("ri,rim->rm", fields, unit) @ basis, compute_uv=False)[-1]
+            squares.append(least**2)
+        # The r.m.s. of draws holds their mean and their scatter.
+        worst = max(worst, 2 * float(np.sqrt(np.mean(squares))))
+    return worst
 
 
 def _by_squares(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, combinations_with_replacement
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -141,10 +142,7 @@ def _polynomials(positions: Positions, degree: int, most: int) -> Library:
 
 
 def _count(variables: int, degree: int) -> int:
-    size = 1
-    for k in range(1, degree + 1):
-        size = size * (variables + k) // k
-    return size - 1
+    return comb(variables + degree, degree) - 1
 
 
 def _in(coordinates: Sequence[int], monomial: Monomial) -> Monomial:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from ..exact_evidence import Evidence, ReadableHamiltonian
 from ..formula import parse_formula
 from ..formula.parse import canonical_names
-from ..invariants import conserved_space, noise_estimate
+from ..invariants import ConservedSpace, conserved_space, noise_estimate
 from ..invariants.found import FEW_TERMS
 from ..thinning import evenly
 from ..threads import on_one_thread
@@ -21,7 +22,7 @@ from ..typing import Hamiltonian
 from .brackets import Brackets, brackets_of, verdict
 from .by_hamiltonian import library_hamiltonian, listed_by_hamiltonian
 from .ceiling import Ceiling, ceiling
-from .commuting import ROUNDING, commuting
+from .commuting import ROUNDING, commuting, hidden_bracket
 from .evidence import evidence_of_found, of_degree_two
 from .library import Library
 from .listed import Listed
@@ -215,10 +216,7 @@ def _by_trajectories(
         raise LibraryError("; ".join(f"{one.label}: {one.why}" for one in failed))
     own = most_telling(spaces)
     found = Listed.by_trajectories(own.readable())
-    # What one library sees of the readings is so for all; few terms see most.
-    every = [conserved_space(data, noise_variance=noise_variance), *(one.space for one in spaces)]
-    readings = {text: None for one in every for text in one.readings if text not in own.space.readings}
-    doubts = [*_doubts(own, found), *readings]
+    doubts = [*_doubts(own, found), *_readings(data, noise_variance, [one.space for one in spaces], own)]
     linear = len(found.quantities)
     library = replace(
         own.searched(), linear=linear, independent=found.independent, clear=not doubts, why="; ".join(doubts)
@@ -231,6 +229,16 @@ def _by_trajectories(
         if not one.clear and one.independent > found.independent
     ]
     return _Route(found, library, own.library.legend, (*doubts, *more), own.space.moves), searched
+
+
+def _readings(
+    data: Trajectories, noise_variance: Noise, spaces: Sequence[ConservedSpace], own: LibrarySpace
+) -> list[str]:
+    """What others than its own library see of the readings, which is so for all; few terms see most."""
+    with suppress(np.linalg.LinAlgError, ValueError):
+        spaces = [conserved_space(data, noise_variance=noise_variance), *spaces]
+    every = {text: None for one in spaces for text in one.readings if text not in own.space.readings}
+    return list(every)
 
 
 def _doubts(own: LibrarySpace, found: Listed) -> list[str]:
@@ -263,8 +271,7 @@ def commuting_route(
         doubts = () if found.clear else ("errors of H leave open how many commute with it",)
         counts = len(listed.quantities), listed.independent
         own = Searched(library.label, len(library), library.largest, *counts, not doubts, "; ".join(doubts))
-        hidden = found.hidden if found.hidden > ROUNDING else 0.0
-        routes.append(_Route(listed, own, library.legend, doubts, hidden=hidden))
+        routes.append(_Route(listed, own, library.legend, doubts))
     # One that tells, unless another holds more that commute; of equals one that has the terms of H, then the
     # plainest, which comes first.
     most = max((one.counts[1] for one in routes), default=0)
@@ -273,7 +280,12 @@ def commuting_route(
         key=lambda one: (one.counts[1] == most, one.clear, one.listed.energy_row is not None),
         default=None,
     )
-    if best is None or not best.clear or best.counts[1] >= 2 * data.dof - 1:
+    if best is None:
+        return None
+    formulas = np.array([best.listed.quantities[k].row for k in best.listed.generating])
+    limit = hidden_bracket(best.listed.library, formulas, shot, data.points(), scale)
+    best = best._replace(hidden=limit if limit > ROUNDING else 0.0)
+    if not best.clear or best.counts[1] >= 2 * data.dof - 1:
         return best
     # A library that does not tell may hold more than one that does.
     more = [

@@ -174,7 +174,7 @@ def test_units_in_names() -> None:
     data = read("a.csv", plain("trajectory,t (s),x (m),v (m/s)"), layout)
     assert data.trajectories.units == ("m", "mass m/s") and data.trajectories.velocities == {"v": 1.0}
     turned = read("a.csv", plain("trajectory,time,q1 (deg),p1"), Layout(periodic=("q1",)))
-    assert "of its period 360" in turned.notes[0]
+    assert "of period 360" in turned.notes[0]
     # A number in brackets is no unit.
     assert "got time, x(1), p(1)" in refused("a.csv", "time,x(1),p(1)\n0,1,2\n1,2,3\n")
 

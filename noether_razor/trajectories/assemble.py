@@ -321,8 +321,8 @@ def _angles(
             turns = unwrapped_turns(states[:, k], same, period)
             states[:, k] -= period * turns
             jumps = int(np.count_nonzero(np.diff(turns)[same[1:]]))
-            if jumps:
-                notes.append(f"{name} is unwrapped at {_many(jumps, 'jump')} of its period {period:.6g}")
+            at = f"is unwrapped at {_many(jumps, 'jump')} of its" if jumps else "is an angle of"
+            notes.append(f"{name} {at} period {period:.6g}")
         elif layout.periodic is None:
             jump = _period_jump(states[:, k], same)
             if jump is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import eigh
 
+from ..invariants.on_states import OnStates
 from ..scaling import PhaseScale
 from ..thinning import evenly
 from .library import Library
@@ -122,23 +123,15 @@ def hidden_bracket(
     """The 95 % limit of {C, H} over |grad C| |grad H| that errors of H hide, of the worst of some formulas,
     each with the coefficients of its terms that fit a draw of H best.
     """
-    some = states[evenly(len(states), MOST_POINTS)]
-    with np.errstate(all="ignore"):
-        slopes, energy = _slopes(library, some, scale), _slopes(shot.library, some, scale)
-    good = np.isfinite(slopes).all(axis=(1, 2)) & np.isfinite(energy).all(axis=(1, 2))
-    worst = 0.0
-    for row in rows:
-        _, _, basis, unit = _orthonormal(slopes[good][:, :, row != 0])
-        squares = []
-        for coefficients in shot.draws(DRAWS):
-            force = energy[good] @ coefficients
-            position, momentum = np.split(force / np.sqrt(np.mean(np.sum(force**2, axis=1))), 2, axis=1)
-            fields = np.concatenate([momentum, -position], axis=1)
-            least = np.linalg.svd(np.einsum("ri,rim->rm", fields, unit) @ basis, compute_uv=False)[-1]
-            squares.append(least**2)
-        # The r.m.s. of draws holds their mean and their scatter.
-        worst = max(worst, 2 * float(np.sqrt(np.mean(squares))))
-    return worst
+    some, squares = states[evenly(len(states), MOST_POINTS)], []
+    for coefficients in shot.draws(DRAWS):
+        with np.errstate(all="ignore"):
+            gradients = OnStates.of_terms(shot.library, coefficients, some).gradients
+        good = np.isfinite(gradients).all(axis=1)
+        forms = BracketForms.of(library, some[good], gradients[good], scale.scales)
+        squares.append([forms.least(np.flatnonzero(row))[0][0] ** 2 for row in rows])
+    # The r.m.s. of draws holds their mean and their scatter.
+    return 2 * float(np.sqrt(np.max(np.mean(squares, axis=0), initial=0.0)))
 
 
 def _by_squares(
